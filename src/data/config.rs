@@ -1,0 +1,169 @@
+//! `[data]` of a recipe.
+
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+/// `[data]`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct DataConfig {
+    /// Folder with `train/CLASS/*.JPEG` and `val/CLASS/*.JPEG`; absent where `synth` is given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub path: Option<PathBuf>,
+    /// The built-in image set to train on where no `path` is given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub synth: Option<SynthConfig>,
+    /// Seed of order, crops and flips; absent: the run's seed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub order_seed: Option<u64>,
+    /// Decoding threads of each rank; 0 shares out the cores of the machine.
+    pub num_workers: usize,
+    /// Batches that are decoded ahead of the trainer.
+    pub batches_ahead: usize,
+    /// What a picture that cannot be decoded leads to.
+    pub on_bad_image: OnBadImage,
+    /// Mean of each channel, of pixels 0 to 1.
+    pub mean: [f64; 3],
+    /// Standard deviation of each channel, of pixels 0 to 1.
+    pub std: [f64; 3],
+    /// Training crops.
+    pub train: TrainTransform,
+    /// Evaluation crops.
+    pub eval: EvalTransform,
+}
+
+/// What a picture that cannot be decoded leads to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OnBadImage {
+    /// The run ends with an error that names the file.
+    Error,
+    /// The next sample of the rank's order takes its place in training; evaluation leaves it out.
+    Skip,
+}
+
+/// `[data.train]`: random-resized crop and flip (Szegedy et al. 2014, section 6).
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct TrainTransform {
+    /// Side of the crop after resizing, px.
+    pub crop_size: usize,
+    /// Least and largest share of the picture's area.
+    pub scale: [f64; 2],
+    /// Least and largest width / height.
+    pub ratio: [f64; 2],
+    /// Filter of the resize.
+    pub interpolation: Interpolation,
+    /// Probability of a horizontal flip.
+    pub hflip: f64,
+}
+
+/// `[data.eval]`: the centre crop.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct EvalTransform {
+    /// Length of the short side that the crop is cut from, px.
+    pub resize_size: usize,
+    /// Side of the crop, px.
+    pub crop_size: usize,
+    /// Order of crop and resize.
+    pub geometry: Geometry,
+    /// Filter of the resize.
+    pub interpolation: Interpolation,
+}
+
+/// Order of crop and resize in evaluation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Geometry {
+    /// FFCV: cut the centre square of the original, then resize it once.
+    Ffcv,
+    /// torchvision: resize the short side, then cut the centre.
+    Torchvision,
+}
+
+/// Filter of a resize.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Interpolation {
+    /// `OpenCV`'s `INTER_AREA`.
+    Area,
+    /// Bilinear with antialiasing, as PIL and torchvision.
+    Bilinear,
+    /// Bicubic with antialiasing, as PIL and torchvision.
+    Bicubic,
+    /// Nearest neighbour.
+    Nearest,
+}
+
+/// `[data.synth]`: the built-in image set.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct SynthConfig {
+    /// Classes.
+    pub num_classes: usize,
+    /// Training images, over all classes.
+    pub num_train: usize,
+    /// Validation images, over all classes.
+    pub num_eval: usize,
+    /// About the long side of a picture, px.
+    pub size: usize,
+    /// Clutter, colour noise, jitter of the texture's period, occlusion: 0 (easy) to 1.
+    pub difficulty: f64,
+    /// Seed of classes and pictures.
+    pub seed: u64,
+}
+
+impl Default for DataConfig {
+    fn default() -> Self {
+        Self {
+            path: None,
+            synth: None,
+            order_seed: None,
+            num_workers: 0,
+            batches_ahead: 2,
+            on_bad_image: OnBadImage::Error,
+            mean: [0.485, 0.456, 0.406],
+            std: [0.229, 0.224, 0.225],
+            train: TrainTransform::default(),
+            eval: EvalTransform::default(),
+        }
+    }
+}
+
+impl Default for TrainTransform {
+    fn default() -> Self {
+        Self {
+            crop_size: 224,
+            scale: [0.08, 1.0],
+            ratio: [3.0 / 4.0, 4.0 / 3.0],
+            interpolation: Interpolation::Area,
+            hflip: 0.5,
+        }
+    }
+}
+
+impl Default for EvalTransform {
+    fn default() -> Self {
+        Self {
+            resize_size: 256,
+            crop_size: 224,
+            geometry: Geometry::Ffcv,
+            interpolation: Interpolation::Area,
+        }
+    }
+}
+
+impl Default for SynthConfig {
+    fn default() -> Self {
+        Self {
+            num_classes: 16,
+            num_train: 3200,
+            num_eval: 1600,
+            size: 160,
+            difficulty: 0.6,
+            seed: 0,
+        }
+    }
+}

@@ -1,0 +1,166 @@
+//! The events and their line form.
+
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+/// One thing that happened in a rank. Epochs and steps count from 1.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "event", rename_all = "snake_case", deny_unknown_fields)]
+pub enum RankEvent {
+    /// The rank has built and warmed up everything that it can before the clock starts.
+    Ready {
+        /// The rank that speaks.
+        rank: usize,
+        /// `cpu` or `cuda:N`.
+        device: String,
+        /// Compute threads of this rank.
+        num_threads: usize,
+        /// Trainable numbers of the model.
+        num_params: usize,
+    },
+    /// The clock runs.
+    RunStart {
+        /// Milliseconds since the Unix epoch, as in the MLPerf log.
+        time_ms: u64,
+        /// Training images.
+        num_train: usize,
+        /// Validation images.
+        num_eval: usize,
+        /// Epochs at most.
+        num_epochs: usize,
+        /// Steps in each epoch.
+        steps_per_epoch: usize,
+        /// Images in one step, over all ranks.
+        batch_size: usize,
+        /// Accuracy to exceed.
+        target: f64,
+    },
+    /// Progress within an epoch, some times a second at most.
+    Steps {
+        /// Epoch.
+        epoch: usize,
+        /// Steps of this epoch that are done.
+        step: usize,
+        /// Mean loss of the steps since the last such event.
+        loss: f64,
+        /// Images per second over all ranks since the last such event.
+        images_per_s: f64,
+    },
+    /// An epoch of training is done.
+    EpochStop {
+        /// Epoch.
+        epoch: usize,
+        /// Mean training loss of the epoch on rank 0.
+        loss: f64,
+        /// Seconds of training, evaluation not counted.
+        train_s: f64,
+        /// Images per second over all ranks, evaluation not counted.
+        images_per_s: f64,
+        /// Share of the training time in which rank 0 waited for data, 0 to 1.
+        data_wait: f64,
+        /// Side of the training images, px.
+        side: usize,
+    },
+    /// The validation images have been judged.
+    Evaluated {
+        /// Epoch after which it was done.
+        epoch: usize,
+        /// Top-1 accuracy, 0 to 1.
+        accuracy: f64,
+        /// Images judged right, over all ranks.
+        num_right: u64,
+        /// Images judged, over all ranks.
+        num_images: u64,
+        /// Seconds it took.
+        eval_s: f64,
+    },
+    /// A picture that could not be decoded was left out (`on_bad_image = "skip"`).
+    BadImage {
+        /// The rank that met it.
+        rank: usize,
+        /// The file.
+        path: PathBuf,
+        /// Why it cannot be used.
+        reason: String,
+    },
+    /// The clock stands.
+    RunStop {
+        /// How it ended.
+        status: RunStatus,
+        /// Epochs done.
+        epoch: usize,
+        /// Last accuracy, 0 to 1; absent when nothing was evaluated.
+        accuracy: Option<f64>,
+        /// Minutes from `run_start` to `run_stop`.
+        minutes: f64,
+        /// Images trained per second of training, over all ranks.
+        images_per_s: f64,
+        /// Share of the training time after the first epoch in which rank 0 waited for data.
+        data_wait: f64,
+    },
+    /// The rank cannot go on.
+    Failed {
+        /// The rank that failed.
+        rank: usize,
+        /// Whose fault it is.
+        kind: FailureKind,
+        /// One sentence with the cure.
+        message: String,
+    },
+}
+
+/// How a run ended; the strings are those of the MLPerf log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RunStatus {
+    /// The target was exceeded.
+    Success,
+    /// The run ended without it: epochs used up, or a signal.
+    Aborted,
+}
+
+/// Whose fault a failure is; decides the exit code and which of several failures is shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FailureKind {
+    /// The recipe, the data or the machine does not fit: exit code 3.
+    Input,
+    /// The rank itself broke: exit code 6.
+    Internal,
+    /// Another rank went away; that one's failure is the one to show.
+    Peer,
+    /// A signal asked it to stop: exit code 7.
+    Interrupted,
+}
+
+impl RankEvent {
+    /// The event as one line of JSON, without the line end.
+    pub fn to_line(&self) -> String {
+        serde_json::to_string(self).expect("an event has only strings for keys")
+    }
+
+    /// Reads back a line of [`RankEvent::to_line`]; `None` for anything else that a rank prints.
+    pub fn from_line(line: &str) -> Option<Self> {
+        serde_json::from_str(line).ok()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_event_survives_its_line_form() {
+        let event = RankEvent::RunStop {
+            status: RunStatus::Success,
+            epoch: 27,
+            accuracy: Some(0.7615),
+            minutes: 23.8,
+            images_per_s: 32_500.0,
+            data_wait: 0.01,
+        };
+        assert_eq!(RankEvent::from_line(&event.to_line()), Some(event));
+        assert_eq!(RankEvent::from_line("[W] some warning of a library"), None);
+    }
+}

@@ -1,0 +1,123 @@
+//! Lengths of time in training, as Composer writes them: `"8ep"`, `"20ba"`, `"0.4dur"`, `"1000sp"`.
+
+use std::{fmt, str::FromStr};
+
+use serde::{Deserialize, Serialize};
+
+/// A length of training.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub enum Time {
+    /// `ep`: epochs.
+    Epochs(f64),
+    /// `ba`: optimizer steps.
+    Steps(u64),
+    /// `dur`: share of the whole run, 0 to 1.
+    Fraction(f64),
+    /// `sp`: training samples, over all ranks.
+    Samples(u64),
+}
+
+/// How long a run is: what turns a [`Time`] into steps.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Horizon {
+    /// Steps in an epoch.
+    pub steps_per_epoch: usize,
+    /// Epochs in the run.
+    pub num_epochs: usize,
+    /// Samples in a step, over all ranks.
+    pub batch_size: usize,
+}
+
+impl Horizon {
+    /// Steps in the run.
+    pub fn total_steps(&self) -> usize {
+        self.steps_per_epoch * self.num_epochs
+    }
+}
+
+impl Time {
+    /// The length in optimizer steps, rounded down.
+    pub fn to_steps(self, horizon: &Horizon) -> usize {
+        match self {
+            Self::Epochs(n) => (n * horizon.steps_per_epoch as f64) as usize,
+            Self::Steps(n) => n as usize,
+            Self::Fraction(f) => (f * horizon.total_steps() as f64) as usize,
+            Self::Samples(n) => n as usize / horizon.batch_size,
+        }
+    }
+}
+
+/// Why a text is no [`Time`].
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "'{0}' is no length of time; write epochs as \"8ep\", steps as \"20ba\", a share of the run as \"0.4dur\" or samples as \"1000sp\""
+)]
+pub struct TimeError(String);
+
+impl FromStr for Time {
+    type Err = TimeError;
+
+    fn from_str(text: &str) -> Result<Self, TimeError> {
+        let no = || TimeError(text.to_owned());
+        let unit_at = text.find(|c: char| c.is_ascii_alphabetic()).ok_or_else(no)?;
+        let (number, unit) = text.split_at(unit_at);
+        let real = || number.parse::<f64>().ok().filter(|n| n.is_finite() && *n >= 0.0);
+        match unit {
+            "ep" => real().map(Self::Epochs),
+            "ba" => number.parse().ok().map(Self::Steps),
+            "dur" => real().filter(|f| *f <= 1.0).map(Self::Fraction),
+            "sp" => number.parse().ok().map(Self::Samples),
+            _ => None,
+        }
+        .ok_or_else(no)
+    }
+}
+
+impl TryFrom<String> for Time {
+    type Error = TimeError;
+
+    fn try_from(text: String) -> Result<Self, TimeError> {
+        text.parse()
+    }
+}
+
+impl From<Time> for String {
+    fn from(time: Time) -> Self {
+        time.to_string()
+    }
+}
+
+impl fmt::Display for Time {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Epochs(n) => write!(f, "{n}ep"),
+            Self::Steps(n) => write!(f, "{n}ba"),
+            Self::Fraction(n) => write!(f, "{n}dur"),
+            Self::Samples(n) => write!(f, "{n}sp"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_unit_turns_into_steps_and_back_into_text() {
+        let horizon = Horizon { steps_per_epoch: 625, num_epochs: 28, batch_size: 2048 };
+        for (text, steps) in [("8ep", 5000), ("20ba", 20), ("0.5dur", 8750), ("4096sp", 2)] {
+            let time: Time = text.parse().unwrap();
+            assert_eq!(time.to_steps(&horizon), steps, "{text}");
+            assert_eq!(time.to_string(), text);
+        }
+    }
+
+    #[test]
+    fn what_is_no_time_is_refused_with_the_cure() {
+        for text in ["", "8", "ep", "8 ep", "-1ep", "1.5ba", "1.1dur", "8min", "infep"] {
+            let error = text.parse::<Time>().unwrap_err().to_string();
+            assert!(error.contains("8ep"), "{text}: {error}");
+        }
+    }
+}

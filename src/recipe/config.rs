@@ -1,0 +1,184 @@
+//! The sections of a recipe that belong to the run as a whole. Every other section is the config
+//! of the room it sets up.
+
+use serde::{Deserialize, Serialize};
+
+use crate::optim::Time;
+
+/// `[run]`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct RunConfig {
+    /// Names the results; absent: the name of the recipe's file.
+    pub name: String,
+    /// `auto`, `cpu` or `cuda`.
+    pub device: DeviceChoice,
+    /// Ranks, one process each; 0: one per GPU, or one per core up to 2 on CPU.
+    pub num_ranks: usize,
+    /// Seed of weights, order and crops; absent: from the system's randomness.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub seed: Option<u64>,
+    /// Epochs before scaling, `"90ep"`.
+    pub max_duration: Time,
+    /// Factor on `max_duration`; epochs are rounded down.
+    pub scale_schedule_ratio: f64,
+    /// The factor applies to the warm-up too.
+    pub scale_warmup: bool,
+}
+
+/// Where to train.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "snake_case")]
+pub enum DeviceChoice {
+    /// GPUs where there are any.
+    Auto,
+    /// Processor cores.
+    Cpu,
+    /// GPUs, or not at all.
+    Cuda,
+}
+
+/// `[train]`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct TrainConfig {
+    /// Images in a step, over all ranks.
+    pub batch_size: usize,
+    /// Number formats of forward and backward.
+    pub precision: Precision,
+    /// `[train.grad_scaler]`, for fp16.
+    pub grad_scaler: GradScalerConfig,
+    /// `[train.ddp]`
+    pub ddp: DdpConfig,
+}
+
+/// Number formats of forward and backward; weights are fp32 always.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Precision {
+    /// fp32.
+    Fp32,
+    /// bf16 autocast.
+    AmpBf16,
+    /// fp16 autocast with loss scaling.
+    AmpFp16,
+}
+
+/// `[train.grad_scaler]`: loss scaling (Micikevicius et al. 2017, section 3.2).
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct GradScalerConfig {
+    /// First scale.
+    pub init_scale: f64,
+    /// Good steps before the scale doubles.
+    pub growth_interval: usize,
+}
+
+/// `[train.ddp]`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct DdpConfig {
+    /// Rank 0's batch-norm statistics overwrite the others' before each training forward.
+    pub broadcast_buffers: bool,
+    /// Size of a gradient bucket, MiB.
+    pub bucket_mb: usize,
+}
+
+/// `[eval]`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct EvalConfig {
+    /// Between evaluations; the last epoch is always evaluated.
+    pub interval: Time,
+    /// Before the first evaluation.
+    pub start: Time,
+    /// Images in an evaluation step, over all ranks; 0: the training batch.
+    pub batch_size: usize,
+}
+
+/// `[mlperf]`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct MlperfConfig {
+    /// Division of the submission.
+    pub division: Division,
+    /// Ruleset that the log is meant for, `"2.0.0"` or `"4.0.0"`.
+    pub ruleset: String,
+    /// `submission_status` of the log.
+    pub status: String,
+    /// Top-1 accuracy to exceed.
+    pub target: f64,
+    /// The run ends when the target is exceeded.
+    pub stop_on_target: bool,
+    /// Shell command that empties the page cache before the run; empty: none is tried.
+    pub cache_clear: String,
+    /// Runs to make, each with a fresh seed where none is given.
+    pub runs: usize,
+}
+
+/// Divisions of MLPerf Training.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Division {
+    /// The reference's mathematics.
+    Closed,
+    /// Any.
+    Open,
+}
+
+impl Default for RunConfig {
+    fn default() -> Self {
+        Self {
+            name: String::new(),
+            device: DeviceChoice::Auto,
+            num_ranks: 0,
+            seed: None,
+            max_duration: Time::Epochs(90.0),
+            scale_schedule_ratio: 1.0,
+            scale_warmup: false,
+        }
+    }
+}
+
+impl Default for TrainConfig {
+    fn default() -> Self {
+        Self {
+            batch_size: 2048,
+            precision: Precision::Fp32,
+            grad_scaler: GradScalerConfig::default(),
+            ddp: DdpConfig::default(),
+        }
+    }
+}
+
+impl Default for GradScalerConfig {
+    fn default() -> Self {
+        Self { init_scale: 65536.0, growth_interval: 2000 }
+    }
+}
+
+impl Default for DdpConfig {
+    fn default() -> Self {
+        Self { broadcast_buffers: false, bucket_mb: 25 }
+    }
+}
+
+impl Default for EvalConfig {
+    fn default() -> Self {
+        Self { interval: Time::Epochs(1.0), start: Time::Epochs(0.0), batch_size: 0 }
+    }
+}
+
+impl Default for MlperfConfig {
+    fn default() -> Self {
+        Self {
+            division: Division::Open,
+            ruleset: "4.0.0".to_owned(),
+            status: "research".to_owned(),
+            target: 0.759,
+            stop_on_target: true,
+            cache_clear: "sync && echo 3 > /proc/sys/vm/drop_caches".to_owned(),
+            runs: 1,
+        }
+    }
+}
