@@ -1,1 +1,3 @@
-//! cli
+//! The command line: clap types, one file per verb, exit codes.
+
+pub mod exit;

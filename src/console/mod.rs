@@ -1,1 +1,5 @@
-//! console
+//! Everything a human sees: results on standard output, everything else on standard error.
+
+mod print;
+
+pub use print::{note, result};
