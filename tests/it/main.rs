@@ -1,1 +1,4 @@
-//! x
+//! Everything that is tested from outside: one binary.
+
+#[cfg(feature = "torch")]
+mod golden;
