@@ -4,6 +4,8 @@ mod config;
 mod groups;
 #[cfg(feature = "torch")]
 mod loss;
+#[cfg(feature = "torch")]
+mod scaler;
 mod schedule;
 #[cfg(feature = "torch")]
 mod sgd;
@@ -14,8 +16,10 @@ pub use config::{
 };
 pub use groups::decays;
 #[cfg(feature = "torch")]
-pub use loss::mean_loss;
+pub use self::{
+    loss::mean_loss,
+    scaler::LossScaler,
+    sgd::{Optimizer, OptimizerState},
+};
 pub use schedule::Schedule;
-#[cfg(feature = "torch")]
-pub use sgd::{Optimizer, OptimizerState};
 pub use time::{Horizon, Time, TimeError};

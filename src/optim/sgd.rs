@@ -43,21 +43,35 @@ impl Optimizer {
     /// `buf = m buf + (1 - dampening) g` (first step `buf = g`), `w -= lr (nesterov ? g + m buf : buf)`.
     /// Decoupled: `w *= 1 - wd lr / lr_0` first, with `lr_0` the recipe's `lr`. Coupled: `g += wd w`.
     pub fn step(&mut self, lr: f64) -> Result<(), BridgeError> {
+        self.update(lr, None)
+    }
+
+    /// [`Optimizer::step`], unless `found_inf` (`[1]`, fp32) is 1; the host need not know.
+    pub fn step_unless(&mut self, lr: f64, found_inf: &Tensor) -> Result<(), BridgeError> {
+        self.update(lr, Some(found_inf))
+    }
+
+    /// Multiplies the gradients by `inv_scale` and sets `found_inf` to 1 where one is not finite;
+    /// both `[1]`, fp32.
+    pub fn unscale(&mut self, inv_scale: &Tensor, found_inf: &Tensor) -> Result<(), BridgeError> {
+        self.groups.iter_mut().try_for_each(|g| g.params.unscale_grads(inv_scale, found_inf))
+    }
+
+    fn update(&mut self, lr: f64, found_inf: Option<&Tensor>) -> Result<(), BridgeError> {
         for group in &mut self.groups {
-            let (weight_decay, shrink) = match self.config.name {
-                OptimizerName::Sgd => (group.weight_decay, 1.0),
-                OptimizerName::DecoupledSgdw => {
-                    (0.0, 1.0 - group.weight_decay * lr / self.config.lr)
-                }
+            let (weight_decay, decoupled) = match self.config.name {
+                OptimizerName::Sgd => (group.weight_decay, 0.0),
+                OptimizerName::DecoupledSgdw => (0.0, group.weight_decay * lr / self.config.lr),
             };
-            group.params.sgd(&SgdStep {
+            let step = SgdStep {
                 lr,
                 momentum: self.config.momentum,
                 weight_decay,
                 dampening: self.config.dampening,
-                shrink,
+                shrink: 1.0 - decoupled,
                 nesterov: u8::from(self.config.nesterov),
-            })?;
+            };
+            group.params.sgd(&step, found_inf)?;
             group.params.drop_grads()?;
         }
         Ok(())

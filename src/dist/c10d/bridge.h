@@ -88,7 +88,8 @@ int ml_reducer_before_backward(MlReducer* reducer);
 // Parameters of one optimizer group, with their momenta.
 int ml_params_new(MlTensor* const* params, size_t n, MlParams** out);
 void ml_params_free(MlParams* params);
-int ml_params_sgd(MlParams* params, const MlSgd* sgd);
+// found_inf may be null; where it holds 1, nothing changes.
+int ml_params_sgd(MlParams* params, const MlSgd* sgd, MlTensor* found_inf);
 int ml_params_drop_grads(MlParams* params);
 int ml_params_momentum(MlParams* params, size_t i, MlTensor** out);
 int ml_params_set_momentum(MlParams* params, MlTensor* const* momenta, size_t n);

@@ -83,7 +83,11 @@ unsafe extern "C" {
     fn ml_reducer_before_backward(reducer: *mut MlReducer) -> c_int;
     fn ml_params_new(params: *const *const C_tensor, n: usize, out: *mut *mut MlParams) -> c_int;
     fn ml_params_free(params: *mut MlParams);
-    fn ml_params_sgd(params: *mut MlParams, step: *const SgdStep) -> c_int;
+    fn ml_params_sgd(
+        params: *mut MlParams,
+        step: *const SgdStep,
+        found_inf: *const C_tensor,
+    ) -> c_int;
     fn ml_params_drop_grads(params: *mut MlParams) -> c_int;
     fn ml_params_momentum(params: *mut MlParams, i: usize, out: *mut *mut C_tensor) -> c_int;
     fn ml_params_set_momentum(
@@ -263,10 +267,11 @@ impl Params {
         Ok(Self(out, lent.len()))
     }
 
-    /// One step of SGD for all of them in one fused call.
-    pub fn sgd(&mut self, step: &SgdStep) -> Result<(), BridgeError> {
-        // SAFETY: rules 2 and 4.
-        check(unsafe { ml_params_sgd(self.0, ptr::from_ref(step)) })
+    /// One step of SGD for all of them in one fused call; none where `found_inf` (`[1]`) is 1.
+    pub fn sgd(&mut self, step: &SgdStep, found_inf: Option<&Tensor>) -> Result<(), BridgeError> {
+        let found_inf = found_inf.map_or(ptr::null(), Tensor::as_ptr);
+        // SAFETY: rules 1, 2 and 4; null stands for "not given".
+        check(unsafe { ml_params_sgd(self.0, ptr::from_ref(step), found_inf) })
     }
 
     /// Forgets the gradients, so that backward hands over new ones instead of adding.

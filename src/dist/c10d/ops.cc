@@ -47,14 +47,21 @@ int ml_params_new(MlTensor* const* params, size_t n, MlParams** out) {
 
 void ml_params_free(MlParams* params) { delete params; }
 
-int ml_params_sgd(MlParams* p, const MlSgd* sgd) {
+int ml_params_sgd(MlParams* p, const MlSgd* sgd, MlTensor* found_inf) {
   return ml::guarded([&] {
     c10::NoGradGuard no_grad;
-    if (sgd->shrink != 1.0) at::_foreach_mul_(p->params, sgd->shrink);
+    if (found_inf) {
+      // 1 - (1 - shrink) (1 - found_inf), on the device: the host must not wait for found_inf.
+      auto factor = found_inf->squeeze().mul(1.0 - sgd->shrink).add(sgd->shrink);
+      if (sgd->shrink != 1.0) at::_foreach_mul_(p->params, factor);
+    } else if (sgd->shrink != 1.0) {
+      at::_foreach_mul_(p->params, sgd->shrink);
+    }
     static const std::vector<at::Tensor> none;
     at::_fused_sgd_(p->params, p->collect_grads(), sgd->momentum == 0.0 ? none : p->momenta,
                     sgd->weight_decay, sgd->momentum, sgd->lr, sgd->dampening, sgd->nesterov != 0,
-                    /*maximize=*/false, p->first_step);
+                    /*maximize=*/false, p->first_step, /*grad_scale=*/{},
+                    found_inf ? std::optional<at::Tensor>(*found_inf) : std::nullopt);
     p->first_step = false;
   });
 }
