@@ -1,10 +1,27 @@
 //! What is true: a recipe checked across its fields, for a known data set and world.
+//!
+//! [`Recipe::resolve`] is the only place that may say that a recipe is wrong. What comes out has
+//! no options left for what a run must have, and is written in full by [`Recipe::to_toml`].
 
-use super::raw::RawRecipe;
+use std::{
+    collections::hash_map::RandomState,
+    hash::{BuildHasher, Hasher},
+};
+
+use sha2::{Digest, Sha256};
+
+use super::{
+    error::RecipeError,
+    raw::RawRecipe,
+    validate::{self, Problems},
+};
 use crate::{
     model::Blueprint,
-    optim::{Horizon, Schedule},
+    optim::{Horizon, Schedule, ScheduleConfig, Time},
 };
+
+/// Epochs that a run may have: far above any real run, and small enough for tables by epoch.
+const MAX_EPOCHS: usize = 100_000;
 
 /// What a recipe is resolved for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -42,4 +59,206 @@ pub struct Recipe {
     pub batch_per_rank: usize,
     /// Evaluation images of a rank in a step.
     pub eval_batch_per_rank: usize,
+}
+
+impl Recipe {
+    /// Checks `raw` and works out everything that follows from it in `situation`.
+    pub fn resolve(raw: RawRecipe, situation: &Situation) -> Result<Self, RecipeError> {
+        validate::validate(&raw)?;
+        fits(&raw, situation)?;
+        let raw = filled(raw, situation);
+        let horizon = horizon(&raw, situation)?;
+        Ok(Self {
+            seed: raw.run.seed.expect("filled"),
+            blueprint: blueprint(&raw, situation)?,
+            schedule: schedule(&raw, &horizon)?,
+            sides: sides(&raw, &horizon),
+            eval_epochs: eval_epochs(&raw, &horizon),
+            batch_per_rank: raw.train.batch_size / situation.world_size,
+            eval_batch_per_rank: raw.eval.batch_size / situation.world_size,
+            horizon,
+            situation: situation.clone(),
+            raw,
+        })
+    }
+
+    /// The recipe as TOML, every default written out: loaded and resolved again in the same
+    /// situation, it gives an equal recipe.
+    pub fn to_toml(&self) -> String {
+        toml::to_string(&self.raw).expect("resolve has written it once")
+    }
+
+    /// Hash of [`Recipe::to_toml`], in hexadecimal digits: names what was run, seed included.
+    pub fn sha256(&self) -> String {
+        Sha256::digest(self.to_toml()).iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+}
+
+/// Checks `raw` against the ranks and the data set that it is to run with.
+fn fits(raw: &RawRecipe, situation: &Situation) -> Result<(), RecipeError> {
+    let Situation { world_size, num_classes, num_train, num_eval } = *situation;
+    let mut problems = Problems::default();
+    if world_size == 0 {
+        problems.add("there are no ranks (0); run with 1 or more");
+    }
+    if num_classes < 2 {
+        problems.add(format!(
+            "the data set has {num_classes} class, which leaves nothing to tell apart; give one \
+             folder for each of 2 or more classes"
+        ));
+    }
+    if ![0, num_classes].contains(&raw.model.num_classes) {
+        problems.add(format!(
+            "model.num_classes ({}) differs from the data set's ({num_classes}); set it to \
+             {num_classes} or remove it",
+            raw.model.num_classes
+        ));
+    }
+    if num_eval == 0 {
+        problems.add("the data set has no validation images (0); add some");
+    }
+    for (key, batch) in
+        [("train.batch_size", raw.train.batch_size), ("eval.batch_size", raw.eval.batch_size)]
+    {
+        if world_size > 0 && batch % world_size != 0 {
+            problems.add(format!(
+                "{key} ({batch}) cannot be shared out evenly to {world_size} ranks; set it to {} \
+                 or change the number of ranks",
+                batch.div_ceil(world_size).saturating_mul(world_size)
+            ));
+        }
+    }
+    if world_size > 0 && steps_per_epoch(raw, situation) == 0 {
+        problems.add(format!(
+            "train.batch_size ({}) exceeds the training images ({num_train}), so that an epoch has \
+             no step; lower train.batch_size or add images",
+            raw.train.batch_size
+        ));
+    }
+    problems.into_result()
+}
+
+/// `raw` with every value written out that it left to the situation.
+fn filled(mut raw: RawRecipe, situation: &Situation) -> RawRecipe {
+    let seed = *raw.run.seed.get_or_insert_with(random_seed);
+    raw.data.order_seed.get_or_insert(seed);
+    raw.run.num_ranks = situation.world_size;
+    raw.model.num_classes = situation.num_classes;
+    if raw.eval.batch_size == 0 {
+        raw.eval.batch_size = raw.train.batch_size;
+    }
+    raw
+}
+
+/// A seed from the system's randomness, short enough to be read out.
+fn random_seed() -> u64 {
+    // std seeds every hasher from the operating system.
+    u64::from(RandomState::new().build_hasher().finish() as u32)
+}
+
+/// Full steps in each rank's shard. Shards are rounded up, as `DistributedSampler` does; the last
+/// step is dropped when it is not full.
+fn steps_per_epoch(raw: &RawRecipe, situation: &Situation) -> usize {
+    let shard = situation.num_train.div_ceil(situation.world_size);
+    shard.checked_div(raw.train.batch_size / situation.world_size).unwrap_or(0)
+}
+
+fn horizon(raw: &RawRecipe, situation: &Situation) -> Result<Horizon, RecipeError> {
+    let steps_per_epoch = steps_per_epoch(raw, situation);
+    let batch_size = raw.train.batch_size;
+    let num_epochs = num_epochs(raw, steps_per_epoch);
+    let mut problems = Problems::default();
+    if num_epochs == 0 {
+        problems.add(format!(
+            "run.max_duration ({}) times scale_schedule_ratio ({}) is less than one epoch; raise \
+             one of them",
+            raw.run.max_duration, raw.run.scale_schedule_ratio
+        ));
+    }
+    let countable =
+        steps_per_epoch.checked_mul(num_epochs).and_then(|steps| steps.checked_mul(batch_size));
+    if num_epochs > MAX_EPOCHS || countable.is_none() {
+        problems.add(format!(
+            "run.max_duration ({}) makes {num_epochs} epochs; stay within {MAX_EPOCHS}",
+            raw.run.max_duration
+        ));
+    }
+    problems.into_result()?;
+    Ok(Horizon { steps_per_epoch, num_epochs, batch_size })
+}
+
+/// Whole epochs of the run: Composer cuts the scaled length off to a whole number of its own unit;
+/// steps and samples are then rounded up to whole epochs.
+fn num_epochs(raw: &RawRecipe, steps_per_epoch: usize) -> usize {
+    let scaled = |length: f64| (length * raw.run.scale_schedule_ratio) as usize;
+    match raw.run.max_duration {
+        Time::Epochs(n) => scaled(n),
+        Time::Steps(n) => scaled(n as f64).div_ceil(steps_per_epoch),
+        Time::Samples(n) => {
+            scaled(n as f64).div_ceil(raw.train.batch_size).div_ceil(steps_per_epoch)
+        }
+        Time::Fraction(_) => 0,
+    }
+}
+
+/// The network with every change that methods make to it.
+fn blueprint(raw: &RawRecipe, situation: &Situation) -> Result<Blueprint, RecipeError> {
+    let mut blueprint = raw.model.blueprint(situation.num_classes);
+    if let Some(blurpool) = &raw.algorithms.blurpool {
+        blurpool.apply(&mut blueprint);
+    }
+    if let Some(blur) = &blueprint.blur {
+        validate::blur(&blueprint, blur)?;
+    }
+    Ok(blueprint)
+}
+
+fn schedule(raw: &RawRecipe, horizon: &Horizon) -> Result<Schedule, RecipeError> {
+    let mut config = raw.scheduler.clone();
+    if raw.run.scale_warmup {
+        config.t_warmup = scaled_warmup(&config, raw.run.scale_schedule_ratio, horizon);
+    }
+    let mut problems = Problems::default();
+    if config.t_warmup.to_steps(horizon) > horizon.total_steps() {
+        problems.add(format!(
+            "scheduler.t_warmup ({}) exceeds the run ({} epochs of {} steps); lower \
+             scheduler.t_warmup or raise run.max_duration",
+            raw.scheduler.t_warmup, horizon.num_epochs, horizon.steps_per_epoch
+        ));
+    }
+    problems.into_result()?;
+    Ok(Schedule::new(&config, raw.optimizer.lr, horizon))
+}
+
+/// The warm-up times `ratio`, in whole steps; a share of the run has been scaled with the run.
+fn scaled_warmup(config: &ScheduleConfig, ratio: f64, horizon: &Horizon) -> Time {
+    match config.t_warmup {
+        Time::Fraction(_) => config.t_warmup,
+        length => Time::Steps((length.to_steps(horizon) as f64 * ratio) as u64),
+    }
+}
+
+/// Side of the training images by epoch, px. A method that changes the size by epoch does it here.
+fn sides(raw: &RawRecipe, horizon: &Horizon) -> Vec<usize> {
+    vec![raw.data.train.crop_size; horizon.num_epochs]
+}
+
+/// Multiples of the interval from the start on, and the last epoch always.
+fn eval_epochs(raw: &RawRecipe, horizon: &Horizon) -> Vec<usize> {
+    let interval = whole_epochs(raw.eval.interval, horizon).max(1);
+    let start = whole_epochs(raw.eval.start, horizon);
+    let last = horizon.num_epochs;
+    (1..=last).filter(|e| (e % interval == 0 && *e >= start) || *e == last).collect()
+}
+
+/// `length` in epochs, rounded up: there is no evaluation within an epoch.
+fn whole_epochs(length: Time, horizon: &Horizon) -> usize {
+    match length {
+        Time::Epochs(n) => n.ceil() as usize,
+        Time::Fraction(f) => (f * horizon.num_epochs as f64).ceil() as usize,
+        Time::Steps(n) => (n as usize).div_ceil(horizon.steps_per_epoch),
+        Time::Samples(n) => {
+            (n as usize).div_ceil(horizon.batch_size).div_ceil(horizon.steps_per_epoch)
+        }
+    }
 }

@@ -1,0 +1,91 @@
+//! From the name of a recipe to its text: a path, else a file in `./configs`, else one compiled in.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+use super::{error::RecipeError, suggest};
+
+/// The text of a recipe and where it comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Source {
+    /// `optimized`, `demo/baseline`; of a path, the name of the file without `.toml`.
+    pub name: String,
+    /// The TOML.
+    pub text: String,
+    /// Where it was found.
+    pub origin: Origin,
+}
+
+/// Where a recipe was found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// A file.
+    File(PathBuf),
+    /// Compiled into the program.
+    BuiltIn,
+}
+
+/// Recipes that are compiled in: name and text.
+const BUILT_IN: [(&str, &str); 4] = [
+    ("baseline", include_str!("../../configs/baseline.toml")),
+    ("optimized", include_str!("../../configs/optimized.toml")),
+    ("demo/baseline", include_str!("../../configs/demo/baseline.toml")),
+    ("demo/optimized", include_str!("../../configs/demo/optimized.toml")),
+];
+
+/// The recipe called `name`: a path, else `./configs/NAME[.toml]`, else compiled in.
+pub fn find(name: &str) -> Result<Source, RecipeError> {
+    let path = Path::new(name);
+    if path.is_file() {
+        let stem = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+        return read(path, stem);
+    }
+    let bare = name.strip_suffix(".toml").unwrap_or(name);
+    let config = Path::new("configs").join(format!("{bare}.toml"));
+    if config.is_file() {
+        return read(&config, bare.to_owned());
+    }
+    match BUILT_IN.iter().find(|(known, _)| *known == bare) {
+        Some((known, text)) => Ok(Source {
+            name: (*known).to_owned(),
+            text: (*text).to_owned(),
+            origin: Origin::BuiltIn,
+        }),
+        None => Err(unknown(name, bare)),
+    }
+}
+
+/// Names of the recipes that are compiled in.
+pub fn built_in_names() -> impl Iterator<Item = &'static str> {
+    BUILT_IN.iter().map(|(name, _)| *name)
+}
+
+/// The recipe that `source` extends: beside its file, else as [`find`] finds it.
+pub(super) fn find_beside(source: &Source, name: &str) -> Result<Source, RecipeError> {
+    if let Origin::File(file) = &source.origin {
+        let bare = name.strip_suffix(".toml").unwrap_or(name);
+        let beside = file.with_file_name(format!("{bare}.toml"));
+        if beside.is_file() {
+            return read(&beside, bare.to_owned());
+        }
+    }
+    find(name)
+}
+
+fn read(path: &Path, name: String) -> Result<Source, RecipeError> {
+    match fs::read_to_string(path) {
+        Ok(text) => Ok(Source { name, text, origin: Origin::File(path.to_owned()) }),
+        Err(source) => Err(RecipeError::Read { path: path.to_owned(), source }),
+    }
+}
+
+fn unknown(name: &str, bare: &str) -> RecipeError {
+    let known = built_in_names().collect::<Vec<_>>().join(", ");
+    let cure = match suggest::closest(bare, built_in_names()) {
+        Some(close) => format!("did you mean '{close}'? built in are {known}"),
+        None => format!("built in are {known}"),
+    };
+    RecipeError::Unknown { name: name.to_owned(), cure }
+}

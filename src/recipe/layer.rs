@@ -1,0 +1,187 @@
+//! One layer of a recipe, a file or an override, and how layers lie on one another.
+//!
+//! Layers keep the line of every key, so that an error that only shows in the merged recipe can
+//! name the place where it was typed.
+
+use std::collections::BTreeMap;
+
+use toml::{
+    Spanned, Table, Value,
+    de::{DeTable, DeValue},
+};
+
+use super::{
+    error::{Place, RecipeError},
+    find::{Origin, Source},
+};
+
+/// What one file or one override says.
+#[derive(Debug)]
+pub(super) struct Layer {
+    label: String,
+    table: Table,
+    /// Line of each key, from 1, by its dotted path.
+    lines: BTreeMap<String, usize>,
+}
+
+/// Layers merged so far.
+#[derive(Debug, Default)]
+pub(super) struct Merged {
+    pub(super) table: Table,
+    /// Where each key got its value, by its dotted path.
+    places: BTreeMap<String, Place>,
+}
+
+impl Layer {
+    /// The text of a recipe as a layer.
+    pub(super) fn of_source(source: &Source) -> Result<Self, RecipeError> {
+        let label = match &source.origin {
+            Origin::File(path) => path.display().to_string(),
+            Origin::BuiltIn => format!("built-in recipe {}", source.name),
+        };
+        Self::parse(&source.text)
+            .map(|(table, lines)| Self { label: label.clone(), table, lines })
+            .map_err(|error| RecipeError::Text {
+                place: Place {
+                    label,
+                    line: error.span().map(|at| line_of(&source.text, at.start)),
+                },
+                message: format!(
+                    "{}; see https://toml.io for how values are written",
+                    error.message()
+                ),
+            })
+    }
+
+    /// An override `a.b=c`: c is TOML, or a bare word that stands for a string.
+    pub(super) fn of_override(text: &str) -> Result<Self, RecipeError> {
+        let label = format!("--set {text}");
+        let refuse = |message: &str| RecipeError::Text {
+            place: Place { label: label.clone(), line: None },
+            message: message.to_owned(),
+        };
+        let (path, value) = text
+            .split_once('=')
+            .ok_or_else(|| refuse("no '=' in it; write it as section.key=value"))?;
+        let keys: Vec<&str> = path.trim().split('.').collect();
+        if keys.iter().any(|key| key.is_empty()) {
+            return Err(refuse("a part of the key is empty; write it as section.key=value"));
+        }
+        let value = override_value(value.trim()).ok_or_else(|| {
+            refuse("the value is no TOML; quote strings in lists: 'section.key=[\"a\", \"b\"]'")
+        })?;
+        let table = keys
+            .iter()
+            .rev()
+            .fold(value, |inner, key| Value::Table(Table::from_iter([((*key).to_owned(), inner)])));
+        let Value::Table(table) = table else {
+            return Err(refuse("there is no key; write it as section.key=value"));
+        };
+        Ok(Self { label, table, lines: BTreeMap::new() })
+    }
+
+    /// Takes the name of the recipe that this one extends out of the layer.
+    pub(super) fn take_extends(&mut self) -> Result<Option<String>, RecipeError> {
+        match self.table.remove("extends") {
+            None => Ok(None),
+            Some(Value::String(name)) => Ok(Some(name)),
+            Some(other) => Err(RecipeError::Text {
+                place: self.place("extends"),
+                message: format!(
+                    "extends is {}; name one recipe: extends = \"baseline\"",
+                    other.type_str()
+                ),
+            }),
+        }
+    }
+
+    fn parse(text: &str) -> Result<(Table, BTreeMap<String, usize>), toml::de::Error> {
+        let table = text.parse::<Table>()?;
+        let mut lines = BTreeMap::new();
+        walk(DeTable::parse(text)?.get_ref(), "", &mut |path, key, _| {
+            lines.insert(path.to_owned(), line_of(text, key.start));
+        });
+        Ok((table, lines))
+    }
+
+    fn place(&self, path: &str) -> Place {
+        Place { label: self.label.clone(), line: self.lines.get(path).copied() }
+    }
+}
+
+impl Merged {
+    /// Lays `layer` on top: its values win, tables are merged key by key.
+    pub(super) fn lay(&mut self, layer: Layer) {
+        note_places(&layer, &layer.table, "", &mut self.places);
+        merge(&mut self.table, layer.table);
+    }
+
+    /// Where the key at `path` was typed, or the table around it.
+    pub(super) fn place(&self, path: &str) -> Option<&Place> {
+        let mut path = path;
+        loop {
+            match (self.places.get(path), path.rsplit_once('.')) {
+                (Some(place), _) => return Some(place),
+                (None, Some((parent, _))) => path = parent,
+                (None, None) => return None,
+            }
+        }
+    }
+}
+
+/// Calls `visit` with the dotted path, the key's span and the value's span of every key, bytes.
+pub(super) fn walk(
+    table: &DeTable<'_>,
+    prefix: &str,
+    visit: &mut dyn FnMut(&str, std::ops::Range<usize>, std::ops::Range<usize>),
+) {
+    for (key, value) in table {
+        let path = join(prefix, key.get_ref());
+        visit(&path, Spanned::span(key), Spanned::span(value));
+        if let DeValue::Table(inner) = value.get_ref() {
+            walk(inner, &path, visit);
+        }
+    }
+}
+
+fn join(prefix: &str, key: &str) -> String {
+    if prefix.is_empty() { key.to_owned() } else { format!("{prefix}.{key}") }
+}
+
+fn line_of(text: &str, at: usize) -> usize {
+    1 + text.bytes().take(at).filter(|byte| *byte == b'\n').count()
+}
+
+fn override_value(text: &str) -> Option<Value> {
+    let bare = || Some(Value::String(text.to_owned()));
+    match format!("value = {text}").parse::<Table>() {
+        Ok(mut table) if table.len() == 1 => match table.remove("value") {
+            Some(Value::Datetime(_)) | None => bare(),
+            value => value,
+        },
+        Ok(_) => bare(),
+        Err(_) if text.starts_with(['[', '{', '"', '\'']) => None,
+        Err(_) => bare(),
+    }
+}
+
+fn note_places(layer: &Layer, table: &Table, prefix: &str, places: &mut BTreeMap<String, Place>) {
+    for (key, value) in table {
+        let path = join(prefix, key);
+        places.insert(path.clone(), layer.place(&path));
+        if let Value::Table(inner) = value {
+            note_places(layer, inner, &path, places);
+        }
+    }
+}
+
+fn merge(base: &mut Table, over: Table) {
+    for (key, value) in over {
+        match (base.get_mut(&key), value) {
+            (Some(Value::Table(below)), Value::Table(above)) => merge(below, above),
+            (_, value) => {
+                base.insert(key, value);
+            }
+        }
+    }
+}

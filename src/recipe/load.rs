@@ -1,0 +1,122 @@
+//! From the text of a recipe to what was typed: `extends`, overrides, types.
+//!
+//! Nothing is judged here but form: an unknown key and a value of the wrong type are errors that
+//! name the file, the line and the key. Whether the values make sense together is `resolve`'s.
+
+use toml::de::DeTable;
+
+use super::{
+    error::{Place, RecipeError},
+    find::{Origin, Source, find_beside},
+    layer::{Layer, Merged, walk},
+    raw::RawRecipe,
+    suggest,
+};
+
+/// Reads `source`, laid over the recipes that it extends, with each override `a.b=c` laid on top.
+pub fn load(source: &Source, overrides: &[String]) -> Result<RawRecipe, RecipeError> {
+    let mut merged = Merged::default();
+    for layer in chain(source)?.into_iter().rev() {
+        merged.lay(layer);
+    }
+    for text in overrides {
+        merged.lay(Layer::of_override(text)?);
+    }
+    let mut raw = typed(&merged, source)?;
+    if raw.run.name.is_empty() {
+        raw.run.name = source.name.replace('/', "-");
+    }
+    Ok(raw)
+}
+
+/// The layer of `source` and of all that it extends, the most basic one last.
+fn chain(source: &Source) -> Result<Vec<Layer>, RecipeError> {
+    let mut layers = Vec::new();
+    let mut seen: Vec<Source> = Vec::new();
+    let mut next = Some(source.clone());
+    while let Some(source) = next {
+        if let Some(first) = seen.iter().position(|other| same(other, &source)) {
+            let mut chain: Vec<String> = seen[first..].iter().map(|s| s.name.clone()).collect();
+            chain.push(source.name);
+            return Err(RecipeError::Cycle { chain });
+        }
+        let mut layer = Layer::of_source(&source)?;
+        next = match layer.take_extends()? {
+            Some(name) => Some(find_beside(&source, &name)?),
+            None => None,
+        };
+        layers.push(layer);
+        seen.push(source);
+    }
+    Ok(layers)
+}
+
+fn same(a: &Source, b: &Source) -> bool {
+    match (&a.origin, &b.origin) {
+        (Origin::File(a), Origin::File(b)) => {
+            a == b || a.canonicalize().ok().is_some_and(|a| Some(a) == b.canonicalize().ok())
+        }
+        (Origin::BuiltIn, Origin::BuiltIn) => a.name == b.name,
+        _ => false,
+    }
+}
+
+/// Types the merged table. It goes through text because typing errors carry a place in a text
+/// only; from that place the key is found, and from the key the file and line it was typed in.
+fn typed(merged: &Merged, source: &Source) -> Result<RawRecipe, RecipeError> {
+    let text = merged.table.to_string();
+    toml::from_str(&text).map_err(|error| {
+        let path = error.span().and_then(|at| key_at(&text, &at)).unwrap_or_default();
+        let place = merged.place(&path).cloned();
+        RecipeError::Text {
+            place: place.unwrap_or(Place { label: source.name.clone(), line: None }),
+            message: explain(&path, error.message()),
+        }
+    })
+}
+
+/// The key whose own or whose value's span holds `at` most tightly.
+fn key_at(text: &str, at: &std::ops::Range<usize>) -> Option<String> {
+    let mut best: Option<(usize, String)> = None;
+    walk(DeTable::parse(text).ok()?.get_ref(), "", &mut |path, key, value| {
+        for span in [key, value] {
+            let holds = span.start <= at.start && at.end <= span.end;
+            if holds && best.as_ref().is_none_or(|(len, _)| span.len() <= *len) {
+                best = Some((span.len(), path.to_owned()));
+            }
+        }
+    });
+    best.map(|(_, path)| path)
+}
+
+/// Says in the recipe's own words what serde found wrong with the key at `path`.
+fn explain(path: &str, message: &str) -> String {
+    let mut quoted = message.split('`').skip(1).step_by(2);
+    if message.starts_with("unknown field") {
+        let key = quoted.next().unwrap_or_default();
+        return format!("unknown key {path}; {}", offer(key, &quoted.collect::<Vec<_>>()));
+    }
+    if message.starts_with("unknown variant") {
+        let word = quoted.next().unwrap_or_default();
+        let offer = offer(word, &quoted.collect::<Vec<_>>());
+        return format!("{path} = \"{word}\" is not known; {offer}");
+    }
+    let message = [
+        ("expected usize", "expected a whole number from 0"),
+        ("expected u64", "expected a whole number from 0"),
+        ("expected f64", "expected a number"),
+        ("expected a boolean", "expected true or false"),
+        ("expected path string", "expected a path in quotes"),
+    ]
+    .iter()
+    .fold(message.to_owned(), |text, (from, to)| text.replace(from, to));
+    format!("{path}: {message}")
+}
+
+fn offer(word: &str, known: &[&str]) -> String {
+    let all = known.join(", ");
+    match suggest::closest(word, known.iter().copied()) {
+        Some(close) => format!("did you mean {close}? known here: {all}"),
+        None => format!("known here: {all}"),
+    }
+}
