@@ -20,7 +20,7 @@ mod supervise;
 pub use devices::{Crew, Device, Machine, host_name};
 pub use error::LaunchError;
 pub use libtorch::Libtorch;
-pub use manifest::{Images, Manifest};
+pub use manifest::{DataStamp, Manifest, ProgramStamp, RecipeStamp};
 pub use port::MasterPort;
 pub use process::find_rank_program;
 pub use results::{RunFolder, Shelf};
