@@ -2,6 +2,8 @@
 //! no model and no tensor.
 
 mod config;
+pub mod random;
+pub mod synth;
 
 pub use config::{
     DataConfig, EvalTransform, Geometry, Interpolation, OnBadImage, SynthConfig, TrainTransform,

@@ -1,0 +1,65 @@
+//! What makes a class: a silhouette and a texture, both of which must be read.
+
+use super::super::random::Rng;
+use super::texture::{TEXTURES, Texture};
+
+/// Classes that the grid of lobes, textures, periods and depths can tell apart.
+pub(super) const MAX_CLASSES: usize = 1024;
+/// Classes that lobes and textures alone tell apart.
+const ONE_PERIOD: usize = 64;
+
+/// What the pictures of a class have in common.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Prototype {
+    /// Arms of the silhouette.
+    pub(super) lobes: usize,
+    /// How far the arms reach out, as a fraction of the mean radius.
+    pub(super) depth: f32,
+    /// Pattern on the object.
+    pub(super) texture: Texture,
+    /// Period of the pattern, as a fraction of the object's side.
+    pub(super) period: f32,
+    /// Colour that the object leans to: a direction in (Cb, Cr).
+    pub(super) hue: [f32; 2],
+    /// Colour that the background leans to.
+    pub(super) ground_hue: [f32; 2],
+}
+
+/// The classes of a set.
+pub(super) fn prototypes(seed: u64, num_classes: usize) -> Vec<Prototype> {
+    (0..num_classes).map(|class| prototype(seed, class, num_classes)).collect()
+}
+
+/// Sixteen classes are 4 lobes x 4 textures, walked so that even the first eight use every lobe
+/// and every texture twice. More classes take four more lobes, then four more textures, then
+/// further periods, then further depths.
+fn prototype(seed: u64, class: usize, num_classes: usize) -> Prototype {
+    let mut rng = Rng::keyed(&[seed, 0x636c_6173_73, class as u64]);
+    let (hue, ground_hue) = (unit_vector(&mut rng), unit_vector(&mut rng));
+    let block = class / 16;
+    let period = if num_classes <= ONE_PERIOD {
+        rng.range(0.14, 0.17)
+    } else {
+        [0.155, 0.20, 0.12, 0.255][(block / 4) % 4]
+    };
+    Prototype {
+        lobes: 3 + class % 4 + 4 * (block % 2),
+        depth: [0.30, 0.16, 0.42, 0.23][(block / 16) % 4],
+        texture: TEXTURES[(class + class / 4) % 4 + 4 * ((block / 2) % 2)],
+        period,
+        hue,
+        ground_hue,
+    }
+}
+
+/// A direction, uniform on the circle.
+pub(super) fn unit_vector(rng: &mut Rng) -> [f32; 2] {
+    loop {
+        let (x, y) = (rng.range(-1.0, 1.0), rng.range(-1.0, 1.0));
+        let square = x * x + y * y;
+        if (0.01..1.0).contains(&square) {
+            let scale = 1.0 / square.sqrt();
+            return [x * scale, y * scale];
+        }
+    }
+}

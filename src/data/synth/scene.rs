@@ -1,0 +1,211 @@
+//! What is in a picture: every random choice but the pixels' own noise.
+
+use std::ops::Range;
+
+use super::super::random::Rng;
+use super::canvas::{Film, Ground, Paint, Relief, Sprite};
+use super::class::{Prototype, unit_vector};
+use super::noise::{FieldCrop, NUM_FIELDS};
+use super::texture::{TEXTURES, Texture};
+
+/// One picture, ready to paint.
+#[derive(Debug)]
+pub(super) struct Scene {
+    /// Width and height, px.
+    pub(super) extent: (usize, usize),
+    pub(super) ground: Ground,
+    /// From back to front.
+    pub(super) sprites: Vec<Sprite>,
+    pub(super) film: Film,
+    /// Quality of the JPEG.
+    pub(super) quality: i32,
+    pub(super) subsampling: turbojpeg::Subsamp,
+}
+
+/// Draws the parts of one scene.
+struct Artist<'a> {
+    rng: &'a mut Rng,
+    difficulty: f32,
+    /// Width and height, px.
+    frame: [f32; 2],
+    /// The shorter of the two, px.
+    short: f32,
+}
+
+impl Scene {
+    /// A picture of a class, about `size` px on its long side.
+    pub(super) fn draw(rng: &mut Rng, class: &Prototype, (size, difficulty): (usize, f64)) -> Self {
+        let extent = extent(rng, size);
+        let frame = [extent.0 as f32, extent.1 as f32];
+        let (difficulty, short) = (difficulty as f32, frame[0].min(frame[1]));
+        let mut artist = Artist { rng, difficulty, frame, short };
+        let ground = artist.ground(class);
+        let mut sprites = artist.distractors(class, &ground);
+        let object = artist.object(class, &ground);
+        let occluder = artist.occluder(&object, &ground);
+        sprites.push(object);
+        sprites.extend(occluder);
+        let film = artist.film();
+        let full_chroma = rng.below(3) == 0;
+        Self {
+            extent,
+            ground,
+            sprites,
+            film,
+            quality: 88 + rng.below(8) as i32,
+            subsampling: match full_chroma {
+                true => turbojpeg::Subsamp::None,
+                false => turbojpeg::Subsamp::Sub2x2,
+            },
+        }
+    }
+}
+
+/// Width and height: the long side within a tenth of `size`, the shapes of photographs.
+fn extent(rng: &mut Rng, size: usize) -> (usize, usize) {
+    let long = size as f32 * rng.range(0.9, 1.1);
+    let (width, height) = [(1, 1), (4, 3), (4, 3), (3, 4), (3, 2), (2, 3)][rng.below(6)];
+    let unit = long / width.max(height) as f32;
+    ((unit * width as f32).round() as usize, (unit * height as f32).round() as usize)
+}
+
+impl Artist<'_> {
+    fn ground(&mut self, class: &Prototype) -> Ground {
+        let strength = self.rng.range(0.5, 1.0) * (16.0 + 16.0 * self.difficulty);
+        Ground {
+            luma: self.rng.range(75.0, 175.0),
+            slope: [self.rng.range(-25.0, 25.0), self.rng.range(-45.0, 45.0)],
+            relief: [self.relief(4..NUM_FIELDS, 0.8 * strength), self.relief(0..4, 0.5 * strength)],
+            chroma: self.chroma(class.ground_hue),
+            tint: [self.relief(3..NUM_FIELDS, 4.0), self.relief(3..NUM_FIELDS, 4.0)],
+        }
+    }
+
+    /// A colour that leans to `hue`, weakly: the noise is stronger.
+    fn chroma(&mut self, hue: [f32; 2]) -> [f32; 2] {
+        let noise = 7.0 + 6.0 * self.difficulty;
+        hue.map(|direction| 6.0 * direction + noise * self.rng.normal())
+    }
+
+    fn relief(&mut self, fields: Range<usize>, amplitude: f32) -> Relief {
+        (FieldCrop::draw(self.rng, fields), amplitude)
+    }
+
+    /// Soft blobs, half of them in a wrong texture, then silhouettes with a plain fill.
+    fn distractors(&mut self, class: &Prototype, ground: &Ground) -> Vec<Sprite> {
+        let num_blobs = self.rng.below(2 + (5.0 * self.difficulty).round() as usize);
+        let num_shapes = self.rng.below(1 + (3.0 * self.difficulty).round() as usize);
+        let mut sprites = Vec::with_capacity(num_blobs + num_shapes + 2);
+        for _ in 0..num_blobs {
+            let texture = match self.rng.chance(0.5) {
+                true => self.other_texture(class.texture),
+                false => Texture::Plain,
+            };
+            let mut blob = self.shape((0.10, 0.22), ground);
+            blob.depth = 0.0;
+            blob.softness = self.rng.range(0.02, 0.06) * self.short;
+            blob.paint.texture = texture;
+            blob.paint.chroma = self.chroma([0.0; 2]);
+            sprites.push(blob);
+        }
+        for _ in 0..num_shapes {
+            let mut shape = self.shape((0.10, 0.20), ground);
+            shape.lobes = 3 + (class.lobes - 3 + 1 + self.rng.below(3)) % 4;
+            shape.depth = class.depth;
+            shape.paint.chroma = self.chroma([0.0; 2]);
+            sprites.push(shape);
+        }
+        sprites
+    }
+
+    fn other_texture(&mut self, own: Texture) -> Texture {
+        let others = TEXTURES[..4].iter().filter(|&&texture| texture != own);
+        let others: Vec<_> = others.copied().collect();
+        others[self.rng.below(others.len())]
+    }
+
+    /// An untextured shape anywhere, whose half axis is a part of the short side in `radius`.
+    fn shape(&mut self, (low, high): (f32, f32), ground: &Ground) -> Sprite {
+        let radius = self.rng.range(low, high) * self.short;
+        let center = self.frame.map(|side| side * self.rng.range(0.05, 0.95));
+        Sprite {
+            center,
+            axes: self.squash(radius),
+            turn: unit_vector(self.rng),
+            lobes: 3,
+            depth: 0.3,
+            softness: self.rng.range(1.0, 2.0),
+            paint: self.paint(ground, 0.155),
+        }
+    }
+
+    /// Half axes of about `radius`.
+    fn squash(&mut self, radius: f32) -> [f32; 2] {
+        let ratio = self.rng.range(0.78, 1.0);
+        [radius, radius * ratio]
+    }
+
+    /// A surface that is lighter or darker than the ground, with a texture whose period is a part
+    /// of the side; 2 units of (u, v).
+    fn paint(&mut self, ground: &Ground, period: f32) -> Paint {
+        let step = self.rng.range(28.0, 55.0);
+        let darker = self.rng.chance(f64::from(ground.luma - 75.0) / 100.0);
+        let sign = if self.rng.chance(0.5) { 1.0 } else { -1.0 };
+        Paint {
+            luma: ground.luma + if darker { -step } else { step },
+            chroma: [0.0; 2],
+            texture: Texture::Plain,
+            frequency: 0.5 / period,
+            phase: [self.rng.range(-0.5, 0.5), self.rng.range(-0.5, 0.5)],
+            contrast: sign * self.rng.range(26.0, 46.0),
+            grain: self.relief(0..NUM_FIELDS, 5.0 + 5.0 * self.difficulty),
+            shade: [self.rng.range(-14.0, 14.0), self.rng.range(-14.0, 14.0)],
+        }
+    }
+
+    fn object(&mut self, class: &Prototype, ground: &Ground) -> Sprite {
+        let jitter = 0.2 * self.difficulty;
+        let period = class.period * self.rng.range(1.0 - jitter, 1.0 + jitter);
+        let radius = self.rng.range(0.34, 0.46) * self.short;
+        let center = self.frame.map(|side| {
+            let slack = (0.5 * side - 0.9 * radius).max(0.0);
+            0.5 * side + self.rng.range(-1.0, 1.0) * slack.min(0.2 * side)
+        });
+        let mut paint = self.paint(ground, period);
+        paint.texture = class.texture;
+        paint.chroma = self.chroma(class.hue);
+        Sprite {
+            center,
+            axes: self.squash(radius),
+            turn: unit_vector(self.rng),
+            lobes: class.lobes,
+            depth: class.depth * self.rng.range(0.85, 1.15),
+            softness: self.rng.range(1.0, 2.0),
+            paint,
+        }
+    }
+
+    /// Something in front of the object's edge.
+    fn occluder(&mut self, object: &Sprite, ground: &Ground) -> Option<Sprite> {
+        if !self.rng.chance(0.8 * f64::from(self.difficulty)) {
+            return None;
+        }
+        let mut occluder = self.shape((0.08, 0.10 + 0.08 * self.difficulty), ground);
+        let direction = unit_vector(self.rng);
+        let distance = self.rng.range(0.7, 1.0) * object.axes[0];
+        for axis in 0..2 {
+            occluder.center[axis] = object.center[axis] + direction[axis] * distance;
+        }
+        occluder.depth = 0.0;
+        occluder.paint.chroma = self.chroma([0.0; 2]);
+        Some(occluder)
+    }
+
+    fn film(&mut self) -> Film {
+        let jitter = 0.1 + 0.2 * self.difficulty;
+        Film {
+            gain: self.rng.range(1.0 - jitter, 1.0 + jitter),
+            noise: self.rng.range(2.0, 4.0) + self.rng.range(0.0, 4.0) * self.difficulty,
+        }
+    }
+}
