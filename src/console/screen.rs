@@ -96,8 +96,16 @@ impl Screen {
                 "rank 0 is ready: {device}, {num_threads} threads, {} weights",
                 grouped(*num_params as f64)
             )),
-            RankEvent::RunStart { num_epochs, steps_per_epoch, .. } => {
-                self.line(&run_start_line(event));
+            RankEvent::RunStart {
+                num_train, num_eval, num_epochs, steps_per_epoch, target, ..
+            } => {
+                self.line(&format!(
+                    "the clock runs: {} images to train on, {} to judge, at most {num_epochs} \
+                     epochs to {}",
+                    grouped(*num_train as f64),
+                    grouped(*num_eval as f64),
+                    percent(*target, 2)
+                ));
                 self.course = Some(Course {
                     num_epochs: *num_epochs,
                     steps_per_epoch: *steps_per_epoch,
@@ -179,20 +187,6 @@ impl Course {
         let left = (self.num_epochs * self.steps_per_epoch).checked_sub(done)?;
         (done > 0).then(|| elapsed.mul_f64(left as f64 / done as f64))
     }
-}
-
-fn run_start_line(event: &RankEvent) -> String {
-    let RankEvent::RunStart { num_train, num_eval, num_epochs, batch_size, target, .. } = event
-    else {
-        unreachable!("called for a run's start only")
-    };
-    format!(
-        "the clock runs: {} images to train on, {} to judge, {batch_size} a step, at most \
-         {num_epochs} epochs to {}",
-        grouped(*num_train as f64),
-        grouped(*num_eval as f64),
-        percent(*target, 2)
-    )
 }
 
 fn epoch_line(figures: &EpochFigures, accuracy: Option<f64>) -> String {
