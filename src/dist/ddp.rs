@@ -27,6 +27,29 @@ pub enum DistError {
 pub struct Ddp {
     group: Option<Group>,
     reducer: Option<Reducer>,
+    /// What rank 0 overwrites before each forward.
+    buffers: Vec<Tensor>,
+}
+
+/// What is to be kept alike on all ranks.
+pub struct Shared<'a> {
+    /// Parameters, in the order of the forward pass.
+    pub parameters: Vec<&'a Tensor>,
+    /// Buffers.
+    pub buffers: Vec<&'a Tensor>,
+    /// When rank 0's buffers overwrite the others'.
+    pub sync: BufferSync,
+    /// Size of a gradient bucket, MiB.
+    pub bucket_mb: usize,
+}
+
+/// When rank 0's buffers overwrite the others'.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BufferSync {
+    /// Once, at the start.
+    Start,
+    /// Before each forward in training.
+    EachForward,
 }
 
 fn failed(doing: &'static str) -> impl Fn(BridgeError) -> DistError {
@@ -37,35 +60,38 @@ impl Ddp {
     /// Joins the other ranks; blocks until all are there.
     pub fn join(world: &World, device: tch::Device) -> Result<Self, DistError> {
         if world.world_size == 1 {
-            return Ok(Self { group: None, reducer: None });
+            return Ok(Self { group: None, reducer: None, buffers: Vec::new() });
         }
         let meeting = world.rendezvous();
         let group = Group::join(&meeting).map_err(failed("joining the other ranks"))?;
         if let tch::Device::Cuda(index) = device {
             group.attach_nccl(&meeting, index).map_err(failed("setting up NCCL"))?;
         }
-        Ok(Self { group: Some(group), reducer: None })
+        Ok(Self { group: Some(group), reducer: None, buffers: Vec::new() })
     }
 
-    /// Makes all tensors rank 0's, and from then on all gradients of `params` means over ranks.
-    /// `params` stand in the order of the forward pass.
-    pub fn attach<'a>(
-        &mut self,
-        all: impl Iterator<Item = &'a Tensor>,
-        params: impl Iterator<Item = &'a Tensor>,
-        bucket_mb: usize,
-    ) -> Result<(), DistError> {
+    /// Makes all tensors rank 0's, and from then on all gradients means over ranks.
+    pub fn attach(&mut self, shared: &Shared) -> Result<(), DistError> {
         let Some(group) = &self.group else { return Ok(()) };
+        let all = shared.parameters.iter().chain(&shared.buffers).copied();
         group.broadcast(all).map_err(failed("broadcasting the weights"))?;
-        let reducer = Reducer::new(group, params, bucket_mb << 20);
+        let parameters = shared.parameters.iter().copied();
+        let reducer = Reducer::new(group, parameters, shared.bucket_mb << 20);
         self.reducer = Some(reducer.map_err(failed("building the gradient reducer"))?);
+        if shared.sync == BufferSync::EachForward {
+            self.buffers = shared.buffers.iter().map(|t| t.shallow_clone()).collect();
+        }
         Ok(())
     }
 
     /// Before each forward in training.
     pub fn before_forward(&self) -> Result<(), DistError> {
-        let Some(reducer) = &self.reducer else { return Ok(()) };
-        reducer.before_forward().map_err(failed("preparing the forward pass"))
+        let (Some(group), Some(reducer)) = (&self.group, &self.reducer) else { return Ok(()) };
+        reducer.before_forward().map_err(failed("preparing the forward pass"))?;
+        if self.buffers.is_empty() {
+            return Ok(());
+        }
+        group.broadcast(&self.buffers).map_err(failed("broadcasting buffers"))
     }
 
     /// Backward from `loss` (`[]`); all-reduces run while it runs.
@@ -77,15 +103,6 @@ impl Ddp {
             let text = e.to_string();
             DistError::Backward(text.lines().next().unwrap_or_default().to_owned())
         })
-    }
-
-    /// Overwrites the tensors of all ranks with rank 0's.
-    pub fn broadcast<'a>(
-        &self,
-        tensors: impl Iterator<Item = &'a Tensor>,
-    ) -> Result<(), DistError> {
-        let Some(group) = &self.group else { return Ok(()) };
-        group.broadcast(tensors).map_err(failed("broadcasting buffers"))
     }
 
     /// Sums a tensor over all ranks, in place.

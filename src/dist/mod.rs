@@ -4,5 +4,5 @@ pub mod c10d;
 mod ddp;
 mod world;
 
-pub use ddp::{Ddp, DistError};
+pub use ddp::{BufferSync, Ddp, DistError, Shared};
 pub use world::{World, WorldError};

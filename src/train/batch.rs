@@ -38,19 +38,20 @@ impl Uploader {
     pub fn new(
         device: Device,
         layout: Layout,
-        (mean, std): (&[f64; 3], &[f64; 3]),
+        (mean, std): ([f64; 3], [f64; 3]),
         targets: Targets,
     ) -> Self {
         let (scale, shift) = channel_scale(mean, std);
-        let per_channel = |values: [f32; 3]| {
-            Tensor::from_slice(&values).reshape([1, 3, 1, 1]).to_device(device)
+        let per_channel = |values: [f64; 3]| {
+            let values = Tensor::from_slice(&values).to_kind(Kind::Float);
+            values.reshape([1, 3, 1, 1]).to_device(device)
         };
         Self { device, layout, scale: per_channel(scale), shift: per_channel(shift), targets }
     }
 
     /// The batch on the device.
     pub fn upload(&self, batch: &Batch) -> DeviceBatch {
-        self.upload_parts(batch.images(), batch.labels(), batch.side())
+        self.upload_parts(batch.images(), batch.labels(), batch.side)
     }
 
     /// A batch of `n` grey images of side `side` with label 0, for warming up without data.

@@ -34,12 +34,12 @@ use super::{
 use crate::{
     data::{Dataset, EvalTransform, Loader, LoaderConfig, Sampler, Shard, TrainSchedule},
     data::{eval_plans, train_plans},
-    dist::{Ddp, World, c10d},
+    dist::{BufferSync, Ddp, Shared, World, c10d},
     events::{RankEvent, RunStatus},
     mllog::Status,
-    model::{Place, ResNet, init},
+    model::{Named, Place, ResNet, init},
     optim::{LossScaler, Optimizer},
-    recipe::{Precision, Recipe},
+    recipe::{DdpConfig, Precision, Recipe},
 };
 
 /// Everything that a rank trains with.
@@ -86,7 +86,7 @@ impl Trainer {
             parameters.filter(|t| t.dim() == 4).try_for_each(c10d::set_channels_last)?;
         }
         let mut ddp = Ddp::join(world, device)?;
-        ddp.attach(model.weights(), &recipe.raw.train.ddp)?;
+        ddp.attach(&shared(&model, &recipe.raw.train.ddp))?;
         let optimizer = Optimizer::new(&recipe.raw.optimizer, model.weights().parameters())?;
         let scaling = &recipe.raw.train.grad_scaler;
         let scaler = match recipe.raw.train.precision {
@@ -99,7 +99,7 @@ impl Trainer {
         let targets = Targets::new(smoothing, recipe.situation.num_classes);
         let data = &recipe.raw.data;
         Ok(Self {
-            uploader: Uploader::new(device, layout, (&data.mean, &data.std), targets),
+            uploader: Uploader::new(device, layout, (data.mean, data.std), targets),
             recipe: recipe.clone(),
             world: world.clone(),
             device,
@@ -260,6 +260,16 @@ impl Trainer {
         let sampler = self.sampler(data.eval.len());
         let plans = eval_plans(&sampler, self.recipe.eval_batch_per_rank, transform);
         Loader::start(Arc::clone(&data.eval), plans, self.loader_config())
+    }
+}
+
+fn shared<'a>(model: &'a ResNet, config: &DdpConfig) -> Shared<'a> {
+    let tensors = |named: &'a [Named]| named.iter().map(|(_, tensor)| tensor).collect();
+    Shared {
+        parameters: tensors(model.weights().parameters()),
+        buffers: tensors(model.weights().buffers()),
+        sync: if config.broadcast_buffers { BufferSync::EachForward } else { BufferSync::Start },
+        bucket_mb: config.bucket_mb,
     }
 }
 

@@ -14,11 +14,12 @@ impl Trainer {
     /// Trains on synthetic pictures of every size of the run, evaluates some, and takes it back.
     pub fn warm_up(&mut self) -> Result<(), TrainError> {
         let on_device = self.model.weights().parameters()[0].1.shallow_clone();
+        let on_host = Tensor::from(0.0);
         let weights = self.model.weights().snapshot();
         let momenta = self.optimizer.snapshot()?;
         let scale = self.scaler.snapshot();
         let random = c10d::rng_state(&on_device)?;
-        let host_random = c10d::rng_state(&Tensor::new())?;
+        let host_random = c10d::rng_state(&on_host)?;
 
         let mut sides = self.recipe.sides.clone();
         sides.sort_unstable();
@@ -37,7 +38,7 @@ impl Trainer {
         self.optimizer.restore(&momenta)?;
         self.scaler.restore(&scale);
         c10d::set_rng_state(&on_device, &random)?;
-        c10d::set_rng_state(&Tensor::new(), &host_random)?;
+        c10d::set_rng_state(&on_host, &host_random)?;
         self.num_steps = 0;
         Ok(self.ddp.barrier()?)
     }
