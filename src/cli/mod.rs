@@ -1,3 +1,5 @@
 //! The command line: clap types, one file per verb, exit codes.
 
 pub mod exit;
+#[cfg(feature = "torch")]
+pub mod rank;

@@ -40,8 +40,8 @@ pub fn random_resized_crop(picture: Size, config: &TrainTransform, rng: &mut Rng
 /// One draw; nothing where the box does not fit.
 pub(super) fn try_crop(picture: Size, config: &TrainTransform, rng: &mut Rng) -> Option<Crop> {
     let Size { height, width } = picture;
-    let area = (height * width) as f64 * rng.range(config.scale[0], config.scale[1]);
-    let ratio = rng.range(config.ratio[0].ln(), config.ratio[1].ln()).exp();
+    let area = (height * width) as f64 * rng.range_f64(config.scale[0], config.scale[1]);
+    let ratio = rng.range_f64(config.ratio[0].ln(), config.ratio[1].ln()).exp();
     let crop_width = (area * ratio).sqrt().round_ties_even() as usize;
     let crop_height = (area / ratio).sqrt().round_ties_even() as usize;
     if !(1..=width).contains(&crop_width) || !(1..=height).contains(&crop_height) {

@@ -61,7 +61,7 @@ fn train_row(
     let crop = random_resized_crop(picture.size(), config, rng);
     let size = Size { height: side, width: side };
     resizer.resize(View { picture, crop }, size, config.interpolation, row);
-    if rng.uniform() < config.hflip {
+    if rng.uniform_f64() < config.hflip {
         flip(row, side);
     }
 }
