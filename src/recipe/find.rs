@@ -10,7 +10,8 @@ use super::{error::RecipeError, suggest};
 /// The text of a recipe and where it comes from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Source {
-    /// `optimized`, `demo/baseline`; of a path, the name of the file without `.toml`.
+    /// `optimized`, `demo/baseline`; of a path, what follows `configs/`, else the name of the file,
+    /// without `.toml`.
     pub name: String,
     /// The TOML.
     pub text: String,
@@ -39,8 +40,7 @@ const BUILT_IN: [(&str, &str); 4] = [
 pub fn find(name: &str) -> Result<Source, RecipeError> {
     let path = Path::new(name);
     if path.is_file() {
-        let stem = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
-        return read(path, stem);
+        return read(path, name_of(path));
     }
     let bare = name.strip_suffix(".toml").unwrap_or(name);
     let config = Path::new("configs").join(format!("{bare}.toml"));
@@ -68,10 +68,17 @@ pub(super) fn find_beside(source: &Source, name: &str) -> Result<Source, RecipeE
         let bare = name.strip_suffix(".toml").unwrap_or(name);
         let beside = file.with_file_name(format!("{bare}.toml"));
         if beside.is_file() {
-            return read(&beside, bare.to_owned());
+            return read(&beside, name_of(&beside));
         }
     }
     find(name)
+}
+
+fn name_of(path: &Path) -> String {
+    let parts: Vec<_> = path.iter().map(|part| part.to_string_lossy()).collect();
+    let folder = parts[..parts.len() - 1].iter().rposition(|part| part == "configs");
+    let name = parts[folder.map_or(parts.len() - 1, |at| at + 1)..].join("/");
+    name.strip_suffix(".toml").map_or(name.clone(), str::to_owned)
 }
 
 fn read(path: &Path, name: String) -> Result<Source, RecipeError> {

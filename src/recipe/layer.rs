@@ -88,8 +88,7 @@ impl Layer {
             Some(other) => Err(RecipeError::Text {
                 place: self.place("extends"),
                 message: format!(
-                    "extends is {}; name one recipe: extends = \"baseline\"",
-                    other.type_str()
+                    "extends ({other}) must name one recipe, as in extends = \"baseline\""
                 ),
             }),
         }
@@ -110,10 +109,31 @@ impl Layer {
 }
 
 impl Merged {
-    /// Lays `layer` on top: its values win, tables are merged key by key.
-    pub(super) fn lay(&mut self, layer: Layer) {
+    /// Lays `layer` on top: its values win, tables are merged key by key, `true` and `false` in
+    /// `[algorithms]` switch methods.
+    pub(super) fn lay(&mut self, mut layer: Layer) {
+        self.switch_methods(&mut layer.table);
         note_places(&layer, &layer.table, "", &mut self.places);
         merge(&mut self.table, layer.table);
+    }
+
+    /// `NAME = true` is an empty table, all defaults; `NAME = false` takes a table of the layers
+    /// below away. Where there is none, it stays and is refused for its type.
+    fn switch_methods(&mut self, over: &mut Table) {
+        let Some(Value::Table(methods)) = over.get_mut("algorithms") else { return };
+        let mut nothing = Table::new();
+        let below = match self.table.get_mut("algorithms") {
+            Some(Value::Table(below)) => below,
+            _ => &mut nothing,
+        };
+        methods.retain(|name, value| match value {
+            Value::Boolean(true) => {
+                *value = Value::Table(Table::new());
+                true
+            }
+            Value::Boolean(false) => below.remove(name).is_none(),
+            _ => true,
+        });
     }
 
     /// Where the key at `path` was typed, or the table around it.

@@ -3,7 +3,7 @@
 //! Nothing is judged here but form: an unknown key and a value of the wrong type are errors that
 //! name the file, the line and the key. Whether the values make sense together is `resolve`'s.
 
-use toml::de::DeTable;
+use toml::{Table, Value, de::DeTable};
 
 use super::{
     error::{Place, RecipeError},
@@ -65,13 +65,34 @@ fn same(a: &Source, b: &Source) -> bool {
 /// only; from that place the key is found, and from the key the file and line it was typed in.
 fn typed(merged: &Merged, source: &Source) -> Result<RawRecipe, RecipeError> {
     let text = merged.table.to_string();
-    toml::from_str(&text).map_err(|error| {
+    let refuse = |path: &str, message: String| {
+        let place = merged.place(path).cloned();
+        let place = place.unwrap_or(Place { label: source.name.clone(), line: None });
+        RecipeError::Text { place, message }
+    };
+    let raw: RawRecipe = toml::from_str(&text).map_err(|error| {
         let path = error.span().and_then(|at| key_at(&text, &at)).unwrap_or_default();
-        let place = merged.place(&path).cloned();
-        RecipeError::Text {
-            place: place.unwrap_or(Place { label: source.name.clone(), line: None }),
-            message: explain(&path, error.message()),
+        refuse(&path, explain(&path, error.message()))
+    })?;
+    match Table::try_from(&raw).ok().and_then(|kept| cut_list(&merged.table, &kept, "")) {
+        Some((path, typed, kept)) => {
+            Err(refuse(&path, format!("{path} has {typed} values and takes {kept}")))
         }
+        None => Ok(raw),
+    }
+}
+
+/// The first list that lost values when it was typed, with its lengths before and after: a list
+/// of fixed length takes what it needs and would drop the rest in silence.
+fn cut_list(typed: &Table, kept: &Table, prefix: &str) -> Option<(String, usize, usize)> {
+    typed.iter().find_map(|(key, value)| match (value, kept.get(key)?) {
+        (Value::Table(typed), Value::Table(kept)) => {
+            cut_list(typed, kept, &format!("{prefix}{key}."))
+        }
+        (Value::Array(typed), Value::Array(kept)) if typed.len() != kept.len() => {
+            Some((format!("{prefix}{key}"), typed.len(), kept.len()))
+        }
+        _ => None,
     })
 }
 
@@ -101,16 +122,25 @@ fn explain(path: &str, message: &str) -> String {
         let offer = offer(word, &quoted.collect::<Vec<_>>());
         return format!("{path} = \"{word}\" is not known; {offer}");
     }
-    let message = [
-        ("expected usize", "expected a whole number from 0"),
-        ("expected u64", "expected a whole number from 0"),
-        ("expected f64", "expected a number"),
-        ("expected a boolean", "expected true or false"),
-        ("expected path string", "expected a path in quotes"),
-    ]
-    .iter()
-    .fold(message.to_owned(), |text, (from, to)| text.replace(from, to));
-    format!("{path}: {message}")
+    if message.starts_with("missing field") {
+        return format!("{path} lacks {}; add it", quoted.next().unwrap_or_default());
+    }
+    match message.split_once(", expected ") {
+        Some((found, wanted)) => format!("{path}: {found}, expected {}", plainly(wanted)),
+        None => format!("{path}: {message}"),
+    }
+}
+
+/// A Rust type in a user's words.
+fn plainly(wanted: &str) -> &str {
+    match wanted {
+        "usize" | "u64" => "a whole number from 0 to 2^63 - 1",
+        "f64" => "a number",
+        "a boolean" => "true or false",
+        "path string" => "a path in quotes",
+        name if name.starts_with("struct ") => "a table",
+        other => other,
+    }
 }
 
 fn offer(word: &str, known: &[&str]) -> String {

@@ -11,6 +11,7 @@ mod error;
 mod find;
 mod layer;
 mod load;
+mod plan;
 mod raw;
 mod resolve;
 mod suggest;
@@ -23,5 +24,6 @@ pub use config::{
 pub use error::{Place, RecipeError};
 pub use find::{Origin, Source, built_in_names, find};
 pub use load::load;
+pub use plan::{Plan, PlanRow};
 pub use raw::RawRecipe;
 pub use resolve::{Recipe, Situation};

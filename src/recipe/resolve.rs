@@ -156,10 +156,10 @@ fn random_seed() -> u64 {
     u64::from(RandomState::new().build_hasher().finish() as u32)
 }
 
-/// Full steps in each rank's shard. Shards are rounded up, as `DistributedSampler` does; the last
-/// step is dropped when it is not full.
+/// Full steps in each rank's shard: what does not divide by the ranks, and then by the batch, sits
+/// an epoch out, so that no image is seen twice in one.
 fn steps_per_epoch(raw: &RawRecipe, situation: &Situation) -> usize {
-    let shard = situation.num_train.div_ceil(situation.world_size);
+    let shard = situation.num_train / situation.world_size;
     shard.checked_div(raw.train.batch_size / situation.world_size).unwrap_or(0)
 }
 

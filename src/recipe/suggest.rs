@@ -1,11 +1,12 @@
 //! Near misses: which known word was probably meant.
 
-/// The candidate that differs from `word` in the fewest letters, if it is at most a third of them.
+/// The candidate that differs from `word` in the fewest letters, if those are about a third of
+/// them at most.
 pub(super) fn closest<'a>(
     word: &str,
     candidates: impl IntoIterator<Item = &'a str>,
 ) -> Option<&'a str> {
-    let limit = (word.chars().count() / 3).max(1);
+    let limit = word.chars().count().div_ceil(3);
     candidates
         .into_iter()
         .map(|candidate| (edit_distance(word, candidate), candidate))
@@ -48,6 +49,7 @@ mod tests {
         let known = ["momentum", "lr", "weight_decay"];
         assert_eq!(closest("momentun", known), Some("momentum"));
         assert_eq!(closest("weight_deccay", known), Some("weight_decay"));
+        assert_eq!(closest("rl", known), None, "every two letters are near to two others");
         assert_eq!(closest("temperature", known), None);
         assert_eq!(closest("", known), None);
     }

@@ -1,0 +1,61 @@
+//! Which rank sees which sample when. An order depends on seed, epoch and world alone: never on
+//! threads, machines or what was drawn before, so a run can resume at any epoch.
+
+use super::random::Rng;
+
+/// Keeps the stream of orders apart from other uses of the same seed.
+const ORDER_STREAM: u64 = 0x6f72_6465_72;
+
+/// A rank's place among all ranks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Shard {
+    /// This rank, from 0.
+    pub rank: usize,
+    /// Ranks.
+    pub world_size: usize,
+}
+
+/// Orders of one split for one rank.
+#[derive(Clone, Debug)]
+pub struct Sampler {
+    num_samples: usize,
+    shard: Shard,
+    seed: u64,
+}
+
+impl Sampler {
+    /// Samples 0 to `num_samples`, shared out over `shard.world_size` ranks.
+    pub fn new(num_samples: usize, shard: Shard, seed: u64) -> Self {
+        assert!(shard.rank < shard.world_size, "rank {} of {}", shard.rank, shard.world_size);
+        assert!(u32::try_from(num_samples).is_ok(), "{num_samples} samples exceed 32 bits");
+        Self { num_samples, shard, seed }
+    }
+
+    /// Seed of orders and crops.
+    pub fn seed(&self) -> u64 {
+        self.seed
+    }
+
+    /// Training samples that this rank can see in an epoch; the same on all ranks.
+    pub fn train_len(&self) -> usize {
+        self.num_samples / self.shard.world_size
+    }
+
+    /// The rank's training samples of an epoch: every `world_size`-th element of one permutation,
+    /// `train_len()` of them. What does not divide by the world sits this epoch out.
+    pub fn epoch_order(&self, epoch: usize) -> Vec<u32> {
+        let mut order: Vec<u32> = (0..self.num_samples as u32).collect();
+        Rng::keyed(&[ORDER_STREAM, self.seed, epoch as u64]).shuffle(&mut order);
+        self.strided(order).take(self.train_len()).collect()
+    }
+
+    /// The rank's evaluation samples. Over all ranks each sample occurs once; shares differ by
+    /// one at most.
+    pub fn eval_order(&self) -> Vec<u32> {
+        self.strided(0..self.num_samples as u32).collect()
+    }
+
+    fn strided(&self, order: impl IntoIterator<Item = u32>) -> impl Iterator<Item = u32> {
+        order.into_iter().skip(self.shard.rank).step_by(self.shard.world_size)
+    }
+}
