@@ -1,4 +1,5 @@
 //! The command line: clap types, one file per verb, exit codes.
 
+pub mod check;
 pub mod exit;
 pub mod plan;
