@@ -38,7 +38,7 @@ pub fn random_resized_crop(picture: Size, config: &TrainTransform, rng: &mut Rng
 }
 
 /// One draw; nothing where the box does not fit.
-fn try_crop(picture: Size, config: &TrainTransform, rng: &mut Rng) -> Option<Crop> {
+pub(super) fn try_crop(picture: Size, config: &TrainTransform, rng: &mut Rng) -> Option<Crop> {
     let Size { height, width } = picture;
     let area = (height * width) as f64 * rng.range_f64(config.scale[0], config.scale[1]);
     let ratio = rng.range_f64(config.ratio[0].ln(), config.ratio[1].ln()).exp();
@@ -53,7 +53,7 @@ fn try_crop(picture: Size, config: &TrainTransform, rng: &mut Rng) -> Option<Cro
 }
 
 /// The largest centred box whose ratio is allowed.
-fn fallback_crop(picture: Size, ratio: [f64; 2]) -> Crop {
+pub(super) fn fallback_crop(picture: Size, ratio: [f64; 2]) -> Crop {
     let Size { mut height, mut width } = picture;
     let in_ratio = width as f64 / height as f64;
     if in_ratio < ratio[0] {

@@ -137,3 +137,93 @@ fn guess_format(file: &[u8]) -> &'static str {
     let known = starts.iter().find(|(magic, _)| file.starts_with(magic));
     known.map_or("something unknown", |(_, name)| name)
 }
+
+#[cfg(test)]
+mod tests {
+    use turbojpeg::Subsamp;
+
+    use super::super::fixture::{self, encode};
+    use super::*;
+
+    const SIZE: Size = Size { height: 37, width: 50 };
+
+    /// Decodes with a decoder that has seen a larger picture before.
+    fn decode(file: &[u8]) -> Result<Vec<u8>, DecodeError> {
+        let mut decoder = Decoder::new();
+        let large = Size { height: 100, width: 90 };
+        decoder.decode(&fixture::jpeg(&fixture::picture(large, 9), large)).unwrap();
+        let (width, height) = decoder.decode(file)?;
+        assert_eq!(Size { height, width }, SIZE);
+        Ok(decoder.pixels[..width * height * 3].to_vec())
+    }
+
+    fn mean_difference(a: &[u8], b: &[u8]) -> f64 {
+        assert_eq!(a.len(), b.len());
+        let sum: f64 = a.iter().zip(b).map(|(a, b)| f64::from(a.abs_diff(*b))).sum();
+        sum / a.len() as f64
+    }
+
+    #[test]
+    fn colours_come_back_at_any_subsampling() {
+        let pixels = fixture::picture(SIZE, 1);
+        for subsamp in [Subsamp::None, Subsamp::Sub2x1, Subsamp::Sub2x2, Subsamp::Sub4x1] {
+            let file = encode(&pixels, SIZE, PixelFormat::RGB, subsamp);
+            let decoded = decode(&file).unwrap();
+            assert!(mean_difference(&decoded, &pixels) < 3.0, "{subsamp:?}");
+            let one_shot = turbojpeg::decompress(&file, PixelFormat::RGB).unwrap();
+            assert_eq!(decoded, one_shot.pixels);
+        }
+    }
+
+    #[test]
+    fn grey_pictures_become_rgb() {
+        let grey: Vec<u8> = fixture::picture(SIZE, 2).chunks(3).map(|pixel| pixel[0]).collect();
+        let file = encode(&grey, SIZE, PixelFormat::GRAY, Subsamp::Gray);
+        let expected: Vec<u8> = grey.iter().flat_map(|&value| [value; 3]).collect();
+        assert!(mean_difference(&decode(&file).unwrap(), &expected) < 3.0);
+    }
+
+    #[test]
+    fn inverted_inks_become_rgb() {
+        let inks: Vec<u8> = fixture::picture(SIZE, 3)
+            .chunks(3)
+            .flat_map(|pixel| [pixel[0], pixel[1], pixel[2], 128])
+            .collect();
+        let file = encode(&inks, SIZE, PixelFormat::CMYK, Subsamp::None);
+        let expected: Vec<u8> = inks
+            .chunks(4)
+            .flat_map(|ink| {
+                [ink[0], ink[1], ink[2]].map(|value| (u32::from(value) * 128 / 255) as u8)
+            })
+            .collect();
+        assert!(mean_difference(&decode(&file).unwrap(), &expected) < 3.0);
+    }
+
+    #[test]
+    fn a_file_cut_short_is_an_error_and_spoils_nothing() {
+        let file = fixture::jpeg(&fixture::picture(SIZE, 4), SIZE);
+        for len in [3, 30, file.len() / 2, file.len() - 2] {
+            assert!(decode(&file[..len]).is_err(), "{len} of {} bytes", file.len());
+        }
+        let mut decoder = Decoder::new();
+        assert!(decoder.decode(&file[..file.len() / 2]).is_err());
+        decoder.decode(&file).unwrap();
+        let fresh = decode(&file).unwrap();
+        assert_eq!(decoder.pixels[..fresh.len()], fresh);
+    }
+
+    #[test]
+    fn a_folder_is_not_a_picture() {
+        let folder = tempfile::tempdir().unwrap();
+        let error = Decoder::new().read(folder.path()).err().unwrap();
+        assert!(matches!(error, DecodeError::Read(_)), "{error}");
+    }
+
+    #[test]
+    fn a_picture_of_absurd_size_is_refused_before_it_is_decoded() {
+        let mut file = fixture::jpeg(&fixture::picture(SIZE, 5), SIZE);
+        let frame = file.windows(2).position(|marker| marker == [0xff, 0xc0]).unwrap();
+        file[frame + 5..frame + 9].copy_from_slice(&[0xff, 0x00, 0xff, 0x00]);
+        assert!(matches!(decode(&file), Err(DecodeError::TooLarge { .. })));
+    }
+}

@@ -207,3 +207,88 @@ fn list(path: &Path) -> Result<Vec<(std::ffi::OsString, Kind)>, DataError> {
     }
     Ok(entries)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::fixture::write;
+    use super::*;
+
+    /// A folder with empty files at `paths`.
+    fn tree(paths: &[&str]) -> tempfile::TempDir {
+        let root = tempfile::tempdir().unwrap();
+        for path in paths {
+            write(&root.path().join(path), b"");
+        }
+        root
+    }
+
+    fn error(paths: &[&str]) -> String {
+        Dataset::open(tree(paths).path()).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn samples_are_sorted_by_class_and_file_name() {
+        let root = tree(&[
+            "train/b/10.jpg",
+            "train/b/9.JPEG",
+            "train/b/notes.txt",
+            "train/a/x.png",
+            "train/a/images/y.jpg",
+            "train/Z/1.jpg",
+            "train/.cache/1.jpg",
+            "train/readme.jpg",
+        ]);
+        let folder = Folder::open(root.path(), Split::Train).unwrap();
+        assert_eq!(folder.classes(), ["Z", "a", "b"]);
+        let samples: Vec<_> = (0..folder.len())
+            .map(|i| {
+                let path = folder.path(i);
+                let path = path.strip_prefix(root.path().join("train")).unwrap();
+                (path.to_str().unwrap().to_owned(), folder.label(i))
+            })
+            .collect();
+        let expected = [
+            ("Z/1.jpg", 0),
+            ("a/x.png", 1),
+            ("a/images/y.jpg", 1),
+            ("b/10.jpg", 2),
+            ("b/9.JPEG", 2),
+        ];
+        assert_eq!(samples, expected.map(|(path, label)| (path.to_owned(), label)));
+    }
+
+    #[test]
+    fn linked_class_folders_count() {
+        let root = tree(&["store/1.jpg", "train/b/1.jpg"]);
+        let link = root.path().join("train/a");
+        std::os::unix::fs::symlink(root.path().join("store"), link).unwrap();
+        let folder = Folder::open(root.path(), Split::Train).unwrap();
+        assert_eq!((folder.classes().len(), folder.len()), (2, 2));
+    }
+
+    #[test]
+    fn both_splits_open_where_classes_agree() {
+        let root = tree(&["train/a/1.jpg", "train/b/1.jpg", "val/a/1.jpg", "val/b/1.jpg"]);
+        let dataset = Dataset::open(root.path()).unwrap();
+        assert_eq!((dataset.num_classes(), dataset.train.len(), dataset.eval.len()), (2, 2, 2));
+    }
+
+    #[test]
+    fn what_is_no_data_set_says_why() {
+        let missing = Dataset::open(Path::new("/nowhere")).unwrap_err().to_string();
+        assert!(missing.starts_with("no data set at /nowhere; name one with --data"), "{missing}");
+        let cases: [(&[&str], &str); 7] = [
+            (&["val/a/1.jpg"], "no folder"),
+            (&["train/a/1.jpg", "train/b/1.jpg"], "no folder"),
+            (&["train/a/1.jpg", "train/b/1.jpg", "val/1.jpg"], "no class folders in"),
+            (&["train/a/1.jpg", "train/b/1.txt", "val/a/1.jpg"], "no pictures in"),
+            (&["train/a/1.jpg", "val/a/1.jpg"], "one class only in"),
+            (&["train/a/1.jpg", "train/b/1.jpg", "val/a/1.jpg"], "class b is in"),
+            (&["train/a/1.jpg", "train/b/1.jpg", "val/a/1.jpg", "val/c/1.jpg"], "class b is in"),
+        ];
+        for (paths, message) in cases {
+            let error = error(paths);
+            assert!(error.starts_with(message), "{paths:?}: {error}");
+        }
+    }
+}

@@ -17,6 +17,8 @@ mod error;
 #[cfg(test)]
 mod fixture;
 mod folder;
+#[cfg(test)]
+mod golden_tests;
 mod loader;
 #[cfg(test)]
 mod loader_tests;

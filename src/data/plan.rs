@@ -98,3 +98,38 @@ pub fn eval_plans(
         BatchPlan { epoch: 0, step, transform: Transform::Eval(transform), samples, key }
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::Shard;
+    use super::*;
+
+    const SHARD: Shard = Shard { rank: 1, world_size: 2 };
+
+    #[test]
+    fn training_batches_follow_the_order_and_drop_its_end() {
+        let sampler = Sampler::new(23, SHARD, 4);
+        let schedule = TrainSchedule {
+            batch_per_rank: 3,
+            steps_per_epoch: 3,
+            epochs: 1..3,
+            sides: vec![8, 12, 16],
+            transform: TrainTransform::default(),
+        };
+        let plans: Vec<_> = train_plans(sampler.clone(), schedule).collect();
+        let at: Vec<_> = plans.iter().map(|p| (p.epoch, p.step, p.transform.side())).collect();
+        let expected = [(1, 0, 12), (1, 1, 12), (1, 2, 12), (2, 0, 16), (2, 1, 16), (2, 2, 16)];
+        assert_eq!(at, expected);
+        let samples: Vec<_> = plans[..3].iter().flat_map(|plan| plan.samples.clone()).collect();
+        assert_eq!(samples, sampler.epoch_order(1)[..9]);
+    }
+
+    #[test]
+    fn the_last_evaluation_batch_may_be_short() {
+        let sampler = Sampler::new(23, SHARD, 4);
+        let plans: Vec<_> = eval_plans(&sampler, 4, EvalTransform::default()).collect();
+        let samples: Vec<_> = plans.iter().map(|plan| plan.samples.clone()).collect();
+        assert_eq!(samples.iter().map(Vec::len).collect::<Vec<_>>(), [4, 4, 3]);
+        assert_eq!(samples.concat(), sampler.eval_order());
+    }
+}

@@ -71,3 +71,81 @@ impl Resizer {
             .expect("source and target hold pixels of one type");
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::fixture;
+    use super::*;
+
+    const FILTERS: [Interpolation; 4] = [
+        Interpolation::Area,
+        Interpolation::Bilinear,
+        Interpolation::Bicubic,
+        Interpolation::Nearest,
+    ];
+
+    fn resize(view: View<'_>, size: Size, filter: Interpolation) -> Vec<u8> {
+        let mut out = vec![0; size.height * size.width * 3];
+        Resizer::default().resize(view, size, filter, &mut out);
+        out
+    }
+
+    #[test]
+    fn nothing_outside_the_box_is_read() {
+        let size = Size { height: 31, width: 43 };
+        let pixels = fixture::picture(size, 1);
+        let crop = Crop { top: 5, left: 9, height: 20, width: 30 };
+        let picture = Picture { pixels: &pixels, width: size.width, height: size.height };
+        let view = View { picture, crop };
+        let cut: Vec<u8> = (0..crop.height).flat_map(|y| view.row(y)).copied().collect();
+        let alone = View {
+            picture: Picture { pixels: &cut, width: crop.width, height: crop.height },
+            crop: Crop { top: 0, left: 0, ..crop },
+        };
+        for filter in FILTERS {
+            for (height, width) in [(12, 13), (40, 50), (12, 50), (20, 30)] {
+                let size = Size { height, width };
+                assert_eq!(resize(view, size, filter), resize(alone, size, filter), "{filter:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn an_unchanged_size_changes_nothing() {
+        let size = Size { height: 9, width: 14 };
+        let pixels = fixture::picture(size, 2);
+        let picture = Picture { pixels: &pixels, width: 14, height: 9 };
+        let view = View { picture, crop: Crop { top: 0, left: 0, height: 9, width: 14 } };
+        for filter in FILTERS {
+            assert_eq!(resize(view, size, filter), pixels, "{filter:?}");
+        }
+    }
+
+    #[test]
+    fn flat_pictures_stay_flat() {
+        let pixels = [200, 3, 255].repeat(23 * 17);
+        let picture = Picture { pixels: &pixels, width: 23, height: 17 };
+        let view = View { picture, crop: Crop { top: 0, left: 0, height: 17, width: 23 } };
+        for filter in FILTERS {
+            for (height, width) in [(5, 7), (16, 22), (18, 24), (50, 3), (1, 1)] {
+                let out = resize(view, Size { height, width }, filter);
+                assert_eq!(out, [200, 3, 255].repeat(height * width), "{filter:?} {height}");
+            }
+        }
+    }
+
+    #[test]
+    fn area_by_whole_factors_is_the_mean_of_blocks() {
+        let size = Size { height: 6, width: 8 };
+        let pixels = fixture::picture(size, 3);
+        let picture = Picture { pixels: &pixels, width: 8, height: 6 };
+        let view = View { picture, crop: Crop { top: 0, left: 0, height: 6, width: 8 } };
+        let out = resize(view, Size { height: 2, width: 4 }, Interpolation::Area);
+        for (i, &byte) in out.iter().enumerate() {
+            let (y, x, channel) = (i / 12, i / 3 % 4, i % 3);
+            let block = (0..3).flat_map(|dy| (0..2).map(move |dx| (y * 3 + dy, x * 2 + dx)));
+            let sum: f64 = block.map(|(y, x)| f64::from(pixels[(y * 8 + x) * 3 + channel])).sum();
+            assert!((f64::from(byte) - sum / 6.0).abs() <= 0.5 + 1e-4, "{i}");
+        }
+    }
+}

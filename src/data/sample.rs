@@ -103,3 +103,67 @@ fn flip(row: &mut [u8], side: usize) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Interpolation, fixture};
+    use super::*;
+
+    #[test]
+    fn a_flip_mirrors_each_line() {
+        let mut row: Vec<u8> = (0..18).collect();
+        flip(&mut row[..12], 2);
+        assert_eq!(row[..12], [3, 4, 5, 0, 1, 2, 9, 10, 11, 6, 7, 8]);
+        let mut odd: Vec<u8> = (0..9).cycle().take(27).collect();
+        flip(&mut odd, 3);
+        assert_eq!(odd, [6, 7, 8, 3, 4, 5, 0, 1, 2].repeat(3));
+    }
+
+    /// Rows of one file, of which nothing but the flip is left to chance.
+    fn row(hflip: f64, draw: u64) -> Vec<u8> {
+        let folder = tempfile::tempdir().unwrap();
+        let (path, size) = (folder.path().join("a.jpg"), Size { height: 20, width: 20 });
+        fixture::write(&path, &fixture::jpeg(&fixture::picture(size, 1), size));
+        let config = TrainTransform {
+            scale: [1.0, 1.0],
+            ratio: [1.0, 1.0],
+            hflip,
+            ..TrainTransform::default()
+        };
+        let transform = Transform::Train { side: 10, config };
+        let mut reader = SampleReader::new();
+        reader.read(&path, &transform, &mut Rng::keyed(&[draw])).unwrap().to_vec()
+    }
+
+    #[test]
+    fn flips_occur_as_often_as_asked_for() {
+        let plain = row(0.0, 0);
+        let mut flipped = plain.clone();
+        flip(&mut flipped, 10);
+        assert_eq!(row(1.0, 0), flipped);
+        let num_flipped = (0..200).filter(|&draw| row(0.25, draw) == flipped).count();
+        assert!((25..=75).contains(&num_flipped), "{num_flipped} of 200");
+    }
+
+    #[test]
+    fn torchvision_geometry_resizes_first_and_cuts_then() {
+        let size = Size { height: 30, width: 47 };
+        let pixels = fixture::picture(size, 2);
+        let picture = Picture { pixels: &pixels, width: 47, height: 30 };
+        let config = EvalTransform {
+            resize_size: 16,
+            crop_size: 12,
+            geometry: Geometry::Torchvision,
+            interpolation: Interpolation::Bilinear,
+        };
+        let (mut resizer, mut resized) = (Resizer::default(), Vec::new());
+        let mut row = vec![0; 12 * 12 * 3];
+        eval_row(picture, &config, (&mut resizer, &mut resized), &mut row);
+        assert_eq!(resized.len(), 16 * 25 * 3);
+        for (y, line) in row.chunks(36).enumerate() {
+            // 25 - 12 = 13 columns are cut: 6 on the left, half to even.
+            let start = ((y + 2) * 25 + 6) * 3;
+            assert_eq!(line, &resized[start..start + 36]);
+        }
+    }
+}

@@ -59,3 +59,64 @@ impl Sampler {
         order.into_iter().skip(self.shard.rank).step_by(self.shard.world_size)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn orders(
+        num_samples: usize,
+        world_size: usize,
+        order: fn(&Sampler) -> Vec<u32>,
+    ) -> Vec<Vec<u32>> {
+        (0..world_size)
+            .map(|rank| order(&Sampler::new(num_samples, Shard { rank, world_size }, 3)))
+            .collect()
+    }
+
+    fn sorted(orders: &[Vec<u32>]) -> Vec<u32> {
+        let mut all = orders.concat();
+        all.sort_unstable();
+        all
+    }
+
+    proptest! {
+        #[test]
+        fn evaluation_shares_partition_the_samples(num_samples in 0..300usize, world in 1..9usize) {
+            let shares = orders(num_samples, world, Sampler::eval_order);
+            prop_assert_eq!(sorted(&shares), (0..num_samples as u32).collect::<Vec<_>>());
+            let lens = shares.iter().map(Vec::len);
+            prop_assert!(lens.clone().max().unwrap() - lens.min().unwrap() <= 1);
+        }
+
+        #[test]
+        fn training_shares_are_equal_and_apart(num_samples in 0..300usize, world in 1..9usize) {
+            let shares = orders(num_samples, world, |sampler| sampler.epoch_order(5));
+            prop_assert!(shares.iter().all(|share| share.len() == num_samples / world));
+            let mut all = sorted(&shares);
+            prop_assert!(all.iter().all(|&sample| (sample as usize) < num_samples));
+            all.dedup();
+            prop_assert_eq!(all.len(), num_samples / world * world);
+        }
+    }
+
+    #[test]
+    fn ranks_interleave_one_permutation() {
+        let whole = orders(12, 1, |sampler| sampler.epoch_order(2)).concat();
+        let shares = orders(12, 3, |sampler| sampler.epoch_order(2));
+        let woven: Vec<_> = (0..12).map(|i| shares[i % 3][i / 3]).collect();
+        assert_eq!(woven, whole);
+    }
+
+    #[test]
+    fn orders_depend_on_epoch_and_seed() {
+        let shard = Shard { rank: 0, world_size: 1 };
+        let order = |seed, epoch| Sampler::new(50, shard, seed).epoch_order(epoch);
+        assert_eq!(order(1, 0), order(1, 0));
+        assert_ne!(order(1, 0), order(1, 1));
+        assert_ne!(order(1, 0), order(2, 0));
+        assert_ne!(order(1, 0), (0..50).collect::<Vec<_>>());
+    }
+}
