@@ -12,12 +12,12 @@ use super::random::Rng;
 /// A smooth coloured picture with some noise, RGB `[height, width, 3]`; `seed` sets its colours.
 pub(super) fn picture(size: Size, seed: u64) -> Vec<u8> {
     let mut rng = Rng::keyed(&[seed]);
-    let base: [f64; 3] = std::array::from_fn(|_| rng.range(40.0, 200.0));
+    let base: [f64; 3] = std::array::from_fn(|_| rng.range_f64(40.0, 200.0));
     let mut pixels = Vec::with_capacity(size.height * size.width * 3);
     for y in 0..size.height {
         for x in 0..size.width {
             for base in base {
-                pixels.push((base + ((x + 2 * y) % 40) as f64 + rng.range(0.0, 4.0)) as u8);
+                pixels.push((base + ((x + 2 * y) % 40) as f64 + rng.range_f64(0.0, 4.0)) as u8);
             }
         }
     }
