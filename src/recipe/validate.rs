@@ -85,7 +85,7 @@ pub(super) fn validate(raw: &RawRecipe) -> Result<(), RecipeError> {
 /// Refuses what TOML cannot hold: integers from 2^63 and paths that are not UTF-8.
 pub(super) fn writable(raw: &RawRecipe) -> Result<(), RecipeError> {
     let mut problems = Problems::default();
-    if let Err(error) = toml::to_string(raw) {
+    if let Err(error) = toml::Table::try_from(raw) {
         problems.add(format!(
             "a value cannot be written as TOML ({error}); keep numbers below 2^63 and paths UTF-8"
         ));
