@@ -56,7 +56,7 @@ pub fn built_in_names() -> impl Iterator<Item = &'static str> {
 }
 
 /// The recipe that `source` extends. Of a file: beside it, else below the same `configs` folder,
-/// else as [`find`] finds it. A built-in recipe extends built-in ones only, whatever lies about.
+/// else as [`find()`] finds it. A built-in recipe extends built-in ones only, whatever lies about.
 pub(super) fn find_extended(source: &Source, name: &str) -> Result<Source, RecipeError> {
     let bare = name.strip_suffix(".toml").unwrap_or(name);
     let Origin::File(file) = &source.origin else {
