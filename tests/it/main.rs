@@ -1,1 +1,4 @@
-//! x
+//! Integration tests: what the rooms do together.
+
+mod check;
+mod oracle;
