@@ -1,3 +1,56 @@
 //! The command line: clap types, one file per verb, exit codes.
 
+use clap::{Parser, Subcommand};
+
+pub mod check;
 pub mod exit;
+mod job;
+pub mod plan;
+#[cfg(feature = "torch")]
+pub mod rank;
+pub mod train;
+
+use exit::Outcome;
+
+/// Trains ResNets data-parallel through libtorch, and times, checks and documents the runs as
+/// MLPerf Training does
+#[derive(Debug, Parser)]
+#[command(name = "mlperf-run", version)]
+#[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
+pub struct Cli {
+    #[command(subcommand)]
+    verb: Option<Verb>,
+    #[command(flatten)]
+    train: train::TrainArgs,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    /// Judge logs by MLPerf's rules
+    Check(check::CheckArgs),
+    /// Show what a recipe will do, without doing it
+    Plan(plan::PlanArgs),
+}
+
+impl Cli {
+    /// Does what was typed.
+    pub fn run(&self) -> Outcome {
+        match &self.verb {
+            Some(Verb::Check(args)) => check::run(args),
+            Some(Verb::Plan(args)) => plan::run(args),
+            None => train::run(&self.train),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_sound() {
+        Cli::command().debug_assert();
+    }
+}

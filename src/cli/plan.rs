@@ -1,6 +1,6 @@
 //! `mlperf-run plan`: what a recipe will do, without doing it.
 
-use std::{fmt, path::PathBuf};
+use std::path::PathBuf;
 
 use super::exit::{Exit, OrExit, Outcome};
 use crate::{
@@ -30,20 +30,24 @@ pub struct PlanArgs {
     pub overrides: Vec<String>,
 }
 
-/// Runs the verb. The output is a recipe again: what is not one stands in comments.
+/// Runs the verb.
 pub fn run(args: &PlanArgs) -> Outcome {
-    let (recipe, notes) = planned(args).or_exit(Exit::Invalid)?;
-    let mut text = String::new();
-    for line in notes.iter().flat_map(|note| note.lines()) {
-        text += &format!("# {line}\n");
-    }
-    text += &format!("\n{}\n", recipe.to_toml());
-    for line in Plan::of(&recipe).to_string().lines() {
-        text += format!("# {line}").trim_end();
-        text += "\n";
-    }
-    console::result(text.trim_end());
+    console::result(text(args).or_exit(Exit::Invalid)?);
     Ok(Exit::Ok)
+}
+
+/// What the verb prints. It is a recipe again: what is not part of one stands in comments.
+pub fn text(args: &PlanArgs) -> anyhow::Result<String> {
+    let (recipe, notes) = planned(args)?;
+    let notes = commented(&notes.join("\n"));
+    let plan = commented(&Plan::of(&recipe).to_string());
+    Ok(format!("{notes}\n\n{}\n{plan}", recipe.to_toml()))
+}
+
+fn commented(text: &str) -> String {
+    let lines: Vec<String> =
+        text.lines().map(|line| format!("# {line}").trim_end().to_owned()).collect();
+    lines.join("\n")
 }
 
 /// The recipe, and what had to be assumed.
@@ -55,16 +59,15 @@ fn planned(args: &PlanArgs) -> anyhow::Result<(Recipe, Vec<String>)> {
     }
     let mut notes = vec![format!("recipe {}, resolved", source.name)];
     let mut situation = counts(&raw, &mut notes)?;
-    situation.world_size = match (args.nproc, raw.run.num_ranks) {
-        (Some(ranks), _) => ranks,
-        (None, 0) => {
-            notes.push("assumed: 1 rank, as neither the recipe nor --nproc names a number".into());
-            1
-        }
-        (None, ranks) => ranks,
-    };
+    situation.world_size = args.nproc.unwrap_or(raw.run.num_ranks);
+    if args.nproc.is_none() && raw.run.num_ranks == 0 {
+        situation.world_size = 1;
+        notes.push("assumed: 1 rank, as neither the recipe nor --nproc names a number".into());
+    }
     if raw.run.seed.is_none() {
-        notes.push("the recipe names no seed: each run draws one, and this one is an example".into());
+        notes.push(
+            "the recipe names no seed: each run draws one, and this one is an example".into(),
+        );
     }
     Ok((Recipe::resolve(raw, &situation)?, notes))
 }

@@ -37,7 +37,8 @@ impl Manner {
         if self != Self::Bars {
             return ProgressBar::hidden();
         }
-        let colour = if env::var_os("NO_COLOR").is_some_and(|v| !v.is_empty()) { "" } else { ".cyan" };
+        let colour =
+            if env::var_os("NO_COLOR").is_some_and(|v| !v.is_empty()) { "" } else { ".cyan" };
         let text = match template {
             Template::Epoch => format!("epoch {{prefix}} [{{bar:24{colour}}}] {{msg}}"),
             Template::Count => {
@@ -97,7 +98,12 @@ impl Screen {
                 grouped(*num_params as f64)
             )),
             RankEvent::RunStart {
-                num_train, num_eval, num_epochs, steps_per_epoch, target, ..
+                num_train,
+                num_eval,
+                num_epochs,
+                steps_per_epoch,
+                target,
+                ..
             } => {
                 self.line(&format!(
                     "the clock runs: {} images to train on, {} to judge, at most {num_epochs} \
@@ -132,10 +138,9 @@ impl Screen {
                 self.accuracy = Some(*accuracy);
                 self.close_epoch(Some(*accuracy));
             }
-            RankEvent::BadImage { rank, path, reason } => self.line(&format!(
-                "rank {rank} leaves out {}: {reason}",
-                path.display()
-            )),
+            RankEvent::BadImage { rank, path, reason } => {
+                self.line(&format!("rank {rank} leaves out {}: {reason}", path.display()))
+            }
             RankEvent::RunStop { status, minutes, .. } => {
                 self.close_epoch(None);
                 self.bar.finish_and_clear();
@@ -269,8 +274,7 @@ mod tests {
         let mut screen = Screen::new(Manner::Quiet);
         assert_eq!(screen.bar_text((1, 1), 2.5, 800.0), "800 images/s  loss 2.500");
         screen.accuracy = Some(0.5);
-        screen.course =
-            Some(Course { num_epochs: 1, steps_per_epoch: 1, start: Instant::now() });
+        screen.course = Some(Course { num_epochs: 1, steps_per_epoch: 1, start: Instant::now() });
         assert_eq!(
             screen.bar_text((1, 1), 2.5, 800.0),
             "800 images/s  loss 2.500  accuracy 50.00 %  at most 0 s left"

@@ -117,7 +117,8 @@ mod tests {
         let mut summary = RunSummary::new("demo", 17);
         summary.hear(&run_stop(RunStatus::Success));
         let findings = vec!["a warning".to_owned()];
-        summary.log_check = Some(LogCheck { ruleset: "4.0.0".to_owned(), accepted: true, findings });
+        summary.log_check =
+            Some(LogCheck { ruleset: "4.0.0".to_owned(), accepted: true, findings });
         let text = serde_json::to_string(&summary).unwrap();
         assert_eq!(serde_json::from_str::<RunSummary>(&text).unwrap(), summary);
     }

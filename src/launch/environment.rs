@@ -52,3 +52,54 @@ impl World<'_> {
         variables
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+
+    use super::*;
+
+    const CREW: Crew = Crew { device: Device::Cpu, num_ranks: 2, threads_per_rank: 4 };
+
+    fn variables(crew: &Crew, inherited: &[(&str, &str)]) -> HashMap<&'static str, String> {
+        let libtorch = Libtorch::fake("/opt/torch");
+        let world = World { crew, libtorch: &libtorch, port: 29_500 };
+        let inherited: HashMap<&str, &str> = inherited.iter().copied().collect();
+        let variables = world.variables(1, |name| inherited.get(name).map(Into::into));
+        variables.into_iter().map(|(name, value)| (name, value.into_string().unwrap())).collect()
+    }
+
+    #[test]
+    fn a_rank_gets_the_names_that_torchrun_uses() {
+        let variables = variables(&CREW, &[]);
+        for (name, value) in [
+            ("RANK", "1"),
+            ("LOCAL_RANK", "1"),
+            ("WORLD_SIZE", "2"),
+            ("LOCAL_WORLD_SIZE", "2"),
+            ("MASTER_ADDR", "127.0.0.1"),
+            ("MASTER_PORT", "29500"),
+            ("OMP_NUM_THREADS", "4"),
+            ("MLPERF_RUN_EVENTS", "json"),
+            ("LD_LIBRARY_PATH", "/opt/torch/lib"),
+        ] {
+            assert_eq!(variables[name], value, "{name}");
+        }
+        assert!(variables["GLIBC_TUNABLES"].contains("trim_threshold=4294967296"));
+    }
+
+    #[test]
+    fn libtorch_comes_first_and_what_a_person_set_stays() {
+        let own = [("LD_LIBRARY_PATH", "/cuda"), ("OMP_NUM_THREADS", "1"), ("GLIBC_TUNABLES", "x")];
+        let variables = variables(&CREW, &own);
+        assert_eq!(variables["LD_LIBRARY_PATH"], "/opt/torch/lib:/cuda");
+        assert!(!variables.contains_key("OMP_NUM_THREADS"));
+        assert!(!variables.contains_key("GLIBC_TUNABLES"));
+    }
+
+    #[test]
+    fn ranks_on_gpus_need_no_malloc_setting() {
+        let crew = Crew { device: Device::Cuda, ..CREW };
+        assert!(!variables(&crew, &[]).contains_key("GLIBC_TUNABLES"));
+    }
+}

@@ -2,6 +2,17 @@
 
 use std::{io, path::PathBuf};
 
+/// Why there is nothing to train on.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NoImages {
+    /// The folder is missing.
+    #[error("there are no images at {}", .0.display())]
+    At(PathBuf),
+    /// The recipe has neither `data.path` nor `[data.synth]`.
+    #[error("the recipe names no images")]
+    Unnamed,
+}
+
 /// Why ranks could not be started or watched.
 #[derive(Debug, thiserror::Error)]
 pub enum LaunchError {
@@ -12,19 +23,14 @@ pub enum LaunchError {
     NoGpu,
     /// There is nothing to train on.
     #[error(
-        "there are no images at {}; name the folder that holds train/ and val/ with --data DIR, or take --recipe demo/optimized, which needs none",
-        .0.display()
+        "{0}; name the folder that holds train/ and val/ with --data DIR, or take --recipe demo/optimized, which needs none"
     )]
-    NoData(PathBuf),
+    NoImages(NoImages),
     /// Neither GPUs nor images.
     #[error(
-        "the recipe trains on GPUs and this machine shows none, and there are no images at {}; add --device cpu and --data DIR, or take --recipe demo/optimized, which needs neither",
-        .0.display()
+        "the recipe trains on GPUs and this machine shows none, and {0}; add --device cpu and --data DIR, or take --recipe demo/optimized, which needs neither"
     )]
-    NoGpuNoData(PathBuf),
-    /// The recipe names no images at all.
-    #[error("the recipe names no images: neither data.path nor data.synth is set; add --data DIR")]
-    NothingToTrainOn,
+    NoGpuNoImages(NoImages),
     /// Every rank needs a GPU of its own.
     #[error(
         "{num_ranks} ranks need a GPU each and this machine shows {num_gpus}; add --nproc {num_gpus}"

@@ -55,6 +55,14 @@ impl Libtorch {
     }
 }
 
+#[cfg(test)]
+impl Libtorch {
+    /// One that need not exist.
+    pub(super) fn fake(root: &str) -> Self {
+        Self { root: root.into(), version: NEEDED.to_owned() }
+    }
+}
+
 impl Candidate {
     fn named(root: PathBuf, by: &'static str) -> Self {
         Self { root, named_by: Some(by) }

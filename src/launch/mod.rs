@@ -8,6 +8,7 @@
 mod devices;
 mod environment;
 mod error;
+mod images;
 mod libtorch;
 mod manifest;
 mod port;
@@ -18,12 +19,13 @@ mod signals;
 mod supervise;
 
 pub use devices::{Crew, Device, Machine, host_name};
-pub use error::LaunchError;
+pub use error::{LaunchError, NoImages};
+pub use images::Images;
 pub use libtorch::Libtorch;
 pub use manifest::{DataStamp, Manifest, ProgramStamp, RecipeStamp};
 pub use port::MasterPort;
 pub use process::find_rank_program;
-pub use results::{RunFolder, Shelf};
+pub use results::{Journal, RunFolder, Shelf};
 pub use run::{Launch, run};
 pub use signals::Interrupts;
 pub use supervise::{Ending, RankFailure};

@@ -188,16 +188,16 @@ mod tests {
     /// Far longer than anything here takes; reached only by a bug.
     const LIMIT: Duration = Duration::from_secs(60);
 
-    fn start(
-        folder: &Path,
-        script: &str,
-    ) -> (RankProcess, Receiver<(usize, News)>) {
+    fn start(folder: &Path, script: &str) -> (RankProcess, Receiver<(usize, News)>) {
         let program = folder.join("rank");
         fs::write(&program, format!("#!/bin/sh\n{script}\n")).unwrap();
         fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
         let (send, news) = unbounded();
-        let command =
-            RankCommand { program: &program, run_dir: folder, variables: vec![("RANK", "3".into())] };
+        let command = RankCommand {
+            program: &program,
+            run_dir: folder,
+            variables: vec![("RANK", "3".into())],
+        };
         (RankProcess::start(3, &command, send).unwrap(), news)
     }
 

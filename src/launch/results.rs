@@ -6,11 +6,12 @@
 
 use std::{
     fs::{self, File},
-    io,
+    io::{self, Write},
     path::{Path, PathBuf},
 };
 
 use super::LaunchError;
+use crate::events::RankEvent;
 
 /// The folder of the benchmark, as submissions have it.
 const BENCHMARK: &str = "resnet";
@@ -96,10 +97,11 @@ impl RunFolder {
         fs::write(&path, text).map_err(cannot_write(&path))
     }
 
-    /// Opens a new file in the folder.
-    pub fn create(&self, name: &str) -> Result<File, LaunchError> {
-        let path = self.path.join(name);
-        File::create_new(&path).map_err(cannot_write(&path))
+    /// Opens `events.jsonl`.
+    pub fn journal(&self) -> Result<Journal, LaunchError> {
+        let path = self.path.join("events.jsonl");
+        let file = File::create_new(&path).map_err(cannot_write(&path))?;
+        Ok(Journal { path, file, failure: None })
     }
 
     /// Makes the log a result: `resnet/result_N.txt` is another name of it, or a copy where the
@@ -120,6 +122,29 @@ impl Drop for RunFolder {
     fn drop(&mut self) {
         // Fails, as it should, unless the folder is empty.
         let _ = fs::remove_dir(&self.path);
+    }
+}
+
+/// All events of a run as they come, a line of JSON each.
+#[derive(Debug)]
+pub struct Journal {
+    path: PathBuf,
+    file: File,
+    failure: Option<io::Error>,
+}
+
+impl Journal {
+    /// Adds an event. A disk that fails must not stop a run that is being timed, so the first
+    /// failure is kept for [`Self::close`].
+    pub fn add(&mut self, event: &RankEvent) {
+        if let Err(error) = writeln!(self.file, "{}", event.to_line()) {
+            self.failure.get_or_insert(error);
+        }
+    }
+
+    /// Says whether every event was written.
+    pub fn close(self) -> Result<(), LaunchError> {
+        self.failure.map_or(Ok(()), |error| Err(cannot_write(&self.path)(error)))
     }
 }
 

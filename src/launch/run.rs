@@ -36,14 +36,12 @@ pub fn run(
     if interrupts.pending() {
         return Ok(Ending { interrupted: true, ..Ending::default() });
     }
-    let world =
-        World { crew: launch.crew, libtorch: launch.libtorch, port: launch.port.settle()? };
+    let world = World { crew: launch.crew, libtorch: launch.libtorch, port: launch.port.settle()? };
     let (send, news) = unbounded();
     let mut processes = Vec::with_capacity(launch.crew.num_ranks);
     for rank in 0..launch.crew.num_ranks {
         let variables = world.variables(rank, |name| env::var_os(name));
-        let command =
-            RankCommand { program: launch.program, run_dir: launch.run_dir, variables };
+        let command = RankCommand { program: launch.program, run_dir: launch.run_dir, variables };
         let process = RankProcess::start(rank, &command, send.clone()).map_err(|source| {
             LaunchError::Io { what: format!("start {}", launch.program.display()), source }
         })?;

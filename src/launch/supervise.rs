@@ -200,7 +200,7 @@ impl<P: Process> Supervisor<P> {
         }
         let how = match death {
             Death::Code(code) => format!("ended with code {code} and without a word"),
-            Death::Signal(number) => format!("was killed by signal {number}"),
+            Death::Signal(number) => format!("killed by signal {number}"),
         };
         let message = match self.seats[rank].process.last_words() {
             words if words.is_empty() => how,

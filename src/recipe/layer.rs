@@ -3,7 +3,7 @@
 //! Layers keep the line of every key, so that an error that only shows in the merged recipe can
 //! name the place where it was typed.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, ops::Range};
 
 use toml::{
     Spanned, Table, Value,
@@ -39,18 +39,11 @@ impl Layer {
             Origin::File(path) => path.display().to_string(),
             Origin::BuiltIn => format!("built-in recipe {}", source.name),
         };
-        Self::parse(&source.text)
-            .map(|(table, lines)| Self { label: label.clone(), table, lines })
-            .map_err(|error| RecipeError::Text {
-                place: Place {
-                    label,
-                    line: error.span().map(|at| line_of(&source.text, at.start)),
-                },
-                message: format!(
-                    "{}; see https://toml.io for how values are written",
-                    error.message()
-                ),
-            })
+        Self::parse(label.clone(), &source.text).map_err(|error| {
+            let line = error.span().map(|at| line_of(&source.text, at.start));
+            let message = format!("{}; see https://toml.io for the syntax", error.message());
+            RecipeError::Text { place: Place { label, line }, message }
+        })
     }
 
     /// An override `a.b=c`: c is TOML, or a bare word that stands for a string.
@@ -80,11 +73,11 @@ impl Layer {
         Ok(Self { label, table, lines: BTreeMap::new() })
     }
 
-    /// Takes the name of the recipe that this one extends out of the layer.
-    pub(super) fn take_extends(&mut self) -> Result<Option<String>, RecipeError> {
+    /// Takes the name of the recipe that this one extends out of the layer, with its place.
+    pub(super) fn take_extends(&mut self) -> Result<Option<(String, Place)>, RecipeError> {
         match self.table.remove("extends") {
             None => Ok(None),
-            Some(Value::String(name)) => Ok(Some(name)),
+            Some(Value::String(name)) => Ok(Some((name, self.place("extends")))),
             Some(other) => Err(RecipeError::Text {
                 place: self.place("extends"),
                 message: format!(
@@ -94,13 +87,12 @@ impl Layer {
         }
     }
 
-    fn parse(text: &str) -> Result<(Table, BTreeMap<String, usize>), toml::de::Error> {
-        let table = text.parse::<Table>()?;
+    fn parse(label: String, text: &str) -> Result<Self, toml::de::Error> {
         let mut lines = BTreeMap::new();
         walk(DeTable::parse(text)?.get_ref(), "", &mut |path, key, _| {
             lines.insert(path.to_owned(), line_of(text, key.start));
         });
-        Ok((table, lines))
+        Ok(Self { label, table: text.parse()?, lines })
     }
 
     fn place(&self, path: &str) -> Place {
@@ -153,7 +145,7 @@ impl Merged {
 pub(super) fn walk(
     table: &DeTable<'_>,
     prefix: &str,
-    visit: &mut dyn FnMut(&str, std::ops::Range<usize>, std::ops::Range<usize>),
+    visit: &mut impl FnMut(&str, Range<usize>, Range<usize>),
 ) {
     for (key, value) in table {
         let path = join(prefix, key.get_ref());
@@ -179,9 +171,8 @@ fn override_value(text: &str) -> Option<Value> {
             Some(Value::Datetime(_)) | None => bare(),
             value => value,
         },
-        Ok(_) => bare(),
         Err(_) if text.starts_with(['[', '{', '"', '\'']) => None,
-        Err(_) => bare(),
+        Ok(_) | Err(_) => bare(),
     }
 }
 
@@ -203,5 +194,67 @@ fn merge(base: &mut Table, over: Table) {
                 base.insert(key, value);
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn layer(text: &str) -> Layer {
+        let origin = Origin::File("a.toml".into());
+        Layer::of_source(&Source { name: "a".to_owned(), text: text.to_owned(), origin }).unwrap()
+    }
+
+    fn value_of(text: &str) -> Value {
+        Layer::of_override(&format!("key={text}")).unwrap().table["key"].clone()
+    }
+
+    #[test]
+    fn an_override_is_toml_or_a_bare_word() {
+        assert_eq!(value_of("3"), Value::Integer(3));
+        assert_eq!(value_of("1e-3"), Value::Float(1e-3));
+        assert_eq!(value_of("true"), Value::Boolean(true));
+        assert_eq!(value_of("[1, 2]"), Value::Array(vec![Value::Integer(1), Value::Integer(2)]));
+        for word in ["cpu", "8ep", "", "4.0.0", "demo/optimized", "2020-01-01", "a=b", "a\nb = 1"] {
+            assert_eq!(value_of(word), Value::String(word.to_owned()));
+        }
+        assert_eq!(value_of("\"8ep\""), Value::String("8ep".to_owned()));
+    }
+
+    #[test]
+    fn tables_are_merged_and_other_values_replaced() {
+        let mut merged = Merged::default();
+        merged.lay(layer("[a]\nx = 1\ny = [1, 2]\n[a.b]\nz = 1"));
+        merged.lay(layer("[a]\ny = [3]\n[a.b]\nw = 2"));
+        merged.lay(Layer::of_override("a.b.z=5").unwrap());
+        let expected: Table = "[a]\nx = 1\ny = [3]\n[a.b]\nz = 5\nw = 2".parse().unwrap();
+        assert_eq!(merged.table, expected);
+    }
+
+    #[test]
+    fn a_key_knows_the_layer_and_line_that_gave_its_value() {
+        let mut merged = Merged::default();
+        merged.lay(layer("# first\n[a]\nx = 1\ny = 1\n"));
+        merged.lay(Layer::of_override("a.y=2").unwrap());
+        assert_eq!(merged.place("a.x").unwrap().to_string(), "a.toml:3");
+        assert_eq!(merged.place("a.y").unwrap().to_string(), "--set a.y=2");
+        assert_eq!(merged.place("a.x.deeper").unwrap().to_string(), "a.toml:3");
+        assert_eq!(merged.place("b"), None);
+    }
+
+    #[test]
+    fn a_method_is_switched_by_true_and_false() {
+        let mut merged = Merged::default();
+        merged.lay(layer("[algorithms.blurpool]\nmin_channels = 3\n[algorithms.other]"));
+        merged.lay(Layer::of_override("algorithms.blurpool=true").unwrap());
+        merged.lay(Layer::of_override("algorithms.other=false").unwrap());
+        merged.lay(Layer::of_override("algorithms.new=true").unwrap());
+        merged.lay(Layer::of_override("algorithms.absent=false").unwrap());
+        let expected: Table =
+            "[algorithms]\nabsent = false\n[algorithms.blurpool]\nmin_channels = 3\n[algorithms.new]"
+                .parse()
+                .unwrap();
+        assert_eq!(merged.table, expected);
     }
 }

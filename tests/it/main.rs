@@ -1,7 +1,7 @@
 //! Everything that is tested from outside: one binary.
 
+mod check;
 #[cfg(feature = "torch")]
 mod golden;
-//! One integration binary: the command line, recipes, and runs end to end.
-
+mod oracle;
 mod recipe;
