@@ -81,7 +81,7 @@ impl Batch {
         self.num_rows
     }
 
-    /// Whether no picture is left: all of them were bad.
+    /// Whether there are no pictures; a loader gives no such batch away.
     pub fn is_empty(&self) -> bool {
         self.num_rows == 0
     }

@@ -12,6 +12,9 @@
 //!
 //! Deliberately absent: an I/O stage of its own and pinned memory.
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::HashSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
@@ -148,8 +151,18 @@ impl Loader {
     }
 
     /// The next batch in the order of the plans; `None` after the last. An error names the file
-    /// and costs its batch only: the next call goes on with the next batch.
+    /// and costs its batch only: the next call goes on with the next batch. Evaluation batches of
+    /// which no picture is left are passed over.
     pub fn next_batch(&mut self) -> Result<Option<Batch>, DataError> {
+        loop {
+            match self.next_planned()? {
+                Some(batch) if batch.is_empty() => {}
+                batch => return Ok(batch),
+            }
+        }
+    }
+
+    fn next_planned(&mut self) -> Result<Option<Batch>, DataError> {
         let begin = Instant::now();
         let slot = self.slots.recv();
         let rows = slot.as_ref().map(|slot| slot.wait());
@@ -161,14 +174,7 @@ impl Loader {
             // It fails once the planner is through: no plan is left to permit.
             let _ = permits.try_send(());
         }
-        let mut skipped = std::mem::take(&mut rows.skipped);
-        skipped.sort_unstable();
-        for (sample, reason) in skipped {
-            if self.skipped.insert(sample) {
-                let path = self.shared.folder.path(sample as usize);
-                self.bad.push(BadImage { path, reason });
-            }
-        }
+        self.note_skipped(std::mem::take(&mut rows.skipped));
         let buffers = std::mem::take(&mut rows.buffers);
         let batch = Batch::new(&slot.plan, buffers, self.shared.pool.0.clone());
         match rows.failed.take() {
@@ -190,6 +196,17 @@ impl Loader {
     /// Files left out since the last call, each named once in a loader's life.
     pub fn take_bad(&mut self) -> Vec<BadImage> {
         std::mem::take(&mut self.bad)
+    }
+
+    fn note_skipped(&mut self, mut skipped: Vec<(u32, String)>) {
+        // Threads finish in any order; reports do not.
+        skipped.sort_unstable();
+        for (sample, reason) in skipped {
+            if self.skipped.insert(sample) {
+                let path = self.shared.folder.path(sample as usize);
+                self.bad.push(BadImage { path, reason });
+            }
+        }
     }
 
     fn join_planner(&mut self) -> Result<(), DataError> {

@@ -20,8 +20,6 @@ mod folder;
 #[cfg(test)]
 mod golden_tests;
 mod loader;
-#[cfg(test)]
-mod loader_tests;
 mod plan;
 pub mod random;
 mod resize;
