@@ -84,7 +84,7 @@ impl Artist<'_> {
     /// A colour that leans to `hue`, weakly: the noise is stronger.
     fn chroma(&mut self, hue: [f32; 2]) -> [f32; 2] {
         let noise = 6.0 + 5.0 * self.difficulty;
-        hue.map(|direction| 10.0 * direction + noise * self.rng.normal())
+        hue.map(|direction| 8.5 * direction + noise * self.rng.normal())
     }
 
     fn relief(&mut self, fields: Range<usize>, amplitude: f32) -> Relief {
