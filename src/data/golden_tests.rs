@@ -43,6 +43,9 @@ fn law(scale: [f64; 2], ratio: [f64; 2]) -> TrainTransform {
     TrainTransform { scale, ratio, ..TrainTransform::default() }
 }
 
+/// A column of the reference, and how to compute it from a crop and the picture's area.
+type Column = (&'static str, fn(&Crop, f64) -> f64);
+
 /// Crops of one distribution, and the share that fitted at the first try.
 fn draw(picture: Size, config: &TrainTransform) -> (Vec<Crop>, f64) {
     const NUM_DRAWS: usize = 60_000;
@@ -101,7 +104,7 @@ fn random_crops_follow_the_law_of_torchvision() {
             assert!((share - expected).abs() <= limit, "{name}: {share}, not {expected}");
         }
         let area = (picture.height * picture.width) as f64;
-        let columns: [(&str, fn(&Crop, f64) -> f64); 6] = [
+        let columns: [Column; 6] = [
             ("top", |crop, _| crop.top as f64),
             ("left", |crop, _| crop.left as f64),
             ("crop_h", |crop, _| crop.height as f64),
