@@ -6,6 +6,8 @@ pub mod check;
 pub mod exit;
 mod job;
 pub mod plan;
+#[cfg(feature = "torch")]
+pub mod rank;
 pub mod train;
 
 use exit::Outcome;

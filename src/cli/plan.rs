@@ -1,6 +1,6 @@
 //! `mlperf-run plan`: what a recipe will do, without doing it.
 
-use std::{fmt, path::PathBuf};
+use std::path::PathBuf;
 
 use super::exit::{Exit, OrExit, Outcome};
 use crate::{
@@ -30,20 +30,24 @@ pub struct PlanArgs {
     pub overrides: Vec<String>,
 }
 
-/// Runs the verb. The output is a recipe again: what is not one stands in comments.
+/// Runs the verb.
 pub fn run(args: &PlanArgs) -> Outcome {
-    let (recipe, notes) = planned(args).or_exit(Exit::Invalid)?;
-    let mut text = String::new();
-    for line in notes.iter().flat_map(|note| note.lines()) {
-        text += &format!("# {line}\n");
-    }
-    text += &format!("\n{}\n", recipe.to_toml());
-    for line in Plan::of(&recipe).to_string().lines() {
-        text += format!("# {line}").trim_end();
-        text += "\n";
-    }
-    console::result(text.trim_end());
+    console::result(text(args).or_exit(Exit::Invalid)?);
     Ok(Exit::Ok)
+}
+
+/// What the verb prints. It is a recipe again: what is not part of one stands in comments.
+pub fn text(args: &PlanArgs) -> anyhow::Result<String> {
+    let (recipe, notes) = planned(args)?;
+    let notes = commented(&notes.join("\n"));
+    let plan = commented(&Plan::of(&recipe).to_string());
+    Ok(format!("{notes}\n\n{}\n{plan}", recipe.to_toml()))
+}
+
+fn commented(text: &str) -> String {
+    let lines: Vec<String> =
+        text.lines().map(|line| format!("# {line}").trim_end().to_owned()).collect();
+    lines.join("\n")
 }
 
 /// The recipe, and what had to be assumed.
@@ -64,7 +68,9 @@ fn planned(args: &PlanArgs) -> anyhow::Result<(Recipe, Vec<String>)> {
         (None, ranks) => ranks,
     };
     if raw.run.seed.is_none() {
-        notes.push("the recipe names no seed: each run draws one, and this one is an example".into());
+        notes.push(
+            "the recipe names no seed: each run draws one, and this one is an example".into(),
+        );
     }
     Ok((Recipe::resolve(raw, &situation)?, notes))
 }

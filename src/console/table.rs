@@ -131,7 +131,11 @@ mod tests {
             run("demo/baseline", RunStatus::Success, 2.5),
             run("demo/optimized", RunStatus::Success, 1.25),
         ];
-        insta::assert_snapshot!(table(&runs), @"");
+        insta::assert_snapshot!(table(&runs), @r"
+        recipe          minutes to target  epochs  accuracy  images/s  waiting for data  speed-up  log check         result
+        demo/baseline                2.50      21   76.31 %     1 812             0.3 %     1.00x  accepted (4.0.0)  results/box/resnet/result_0.txt
+        demo/optimized               1.25      21   76.31 %     1 812             0.3 %     2.00x  accepted (4.0.0)  results/box/resnet/result_0.txt
+        ");
     }
 
     #[test]

@@ -205,3 +205,65 @@ fn merge(base: &mut Table, over: Table) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn layer(text: &str) -> Layer {
+        let origin = Origin::File("a.toml".into());
+        Layer::of_source(&Source { name: "a".to_owned(), text: text.to_owned(), origin }).unwrap()
+    }
+
+    fn value_of(text: &str) -> Value {
+        Layer::of_override(&format!("key={text}")).unwrap().table["key"].clone()
+    }
+
+    #[test]
+    fn an_override_is_toml_or_a_bare_word() {
+        assert_eq!(value_of("3"), Value::Integer(3));
+        assert_eq!(value_of("1e-3"), Value::Float(1e-3));
+        assert_eq!(value_of("true"), Value::Boolean(true));
+        assert_eq!(value_of("[1, 2]"), Value::Array(vec![Value::Integer(1), Value::Integer(2)]));
+        for word in ["cpu", "8ep", "", "4.0.0", "demo/optimized", "2020-01-01", "a=b", "a\nb = 1"] {
+            assert_eq!(value_of(word), Value::String(word.to_owned()));
+        }
+        assert_eq!(value_of("\"8ep\""), Value::String("8ep".to_owned()));
+    }
+
+    #[test]
+    fn tables_are_merged_and_other_values_replaced() {
+        let mut merged = Merged::default();
+        merged.lay(layer("[a]\nx = 1\ny = [1, 2]\n[a.b]\nz = 1"));
+        merged.lay(layer("[a]\ny = [3]\n[a.b]\nw = 2"));
+        merged.lay(Layer::of_override("a.b.z=5").unwrap());
+        let expected: Table = "[a]\nx = 1\ny = [3]\n[a.b]\nz = 5\nw = 2".parse().unwrap();
+        assert_eq!(merged.table, expected);
+    }
+
+    #[test]
+    fn a_key_knows_the_layer_and_line_that_gave_its_value() {
+        let mut merged = Merged::default();
+        merged.lay(layer("# first\n[a]\nx = 1\ny = 1\n"));
+        merged.lay(Layer::of_override("a.y=2").unwrap());
+        assert_eq!(merged.place("a.x").unwrap().to_string(), "a.toml:3");
+        assert_eq!(merged.place("a.y").unwrap().to_string(), "--set a.y=2");
+        assert_eq!(merged.place("a.x.deeper").unwrap().to_string(), "a.toml:3");
+        assert_eq!(merged.place("b"), None);
+    }
+
+    #[test]
+    fn a_method_is_switched_by_true_and_false() {
+        let mut merged = Merged::default();
+        merged.lay(layer("[algorithms.blurpool]\nmin_channels = 3\n[algorithms.other]"));
+        merged.lay(Layer::of_override("algorithms.blurpool=true").unwrap());
+        merged.lay(Layer::of_override("algorithms.other=false").unwrap());
+        merged.lay(Layer::of_override("algorithms.new=true").unwrap());
+        merged.lay(Layer::of_override("algorithms.absent=false").unwrap());
+        let expected: Table =
+            "[algorithms]\nabsent = false\n[algorithms.blurpool]\nmin_channels = 3\n[algorithms.new]"
+                .parse()
+                .unwrap();
+        assert_eq!(merged.table, expected);
+    }
+}

@@ -2,6 +2,6 @@
 
 #[cfg(feature = "torch")]
 mod golden;
-//! One integration binary: the command line, recipes, and runs end to end.
-
+mod cli;
+mod launch;
 mod recipe;
