@@ -83,13 +83,13 @@ impl Job {
         }
         let machine = Machine::detect();
         let (crew, images) = settle(&raw, &machine).or_exit(Exit::Invalid)?;
-        if let Some(warning) = crew.warning(&machine) {
-            Screen::new(manner).line(&format!("warning: {warning}"));
-        }
         raw.run.device = crew.device.into();
         name_submitter(&mut raw, args.system.as_deref()).or_exit(Exit::Invalid)?;
         let situation = images.situation(crew.num_ranks).or_exit(Exit::Invalid)?;
         Recipe::resolve(raw.clone(), &situation).or_exit(Exit::Invalid)?;
+        if let Some(warning) = crew.warning(&machine) {
+            Screen::new(manner).line(&format!("warning: {warning}"));
+        }
         let system = args.system.clone().unwrap_or_else(|| {
             format!("{}-{}", launch::host_name(), raw.run.name).replace(|c: char| !is_plain(c), "-")
         });

@@ -1,7 +1,7 @@
 //! Everything that is tested from outside: one binary.
 
+mod cli;
 #[cfg(feature = "torch")]
 mod golden;
-mod cli;
 mod launch;
 mod recipe;
