@@ -59,14 +59,11 @@ fn planned(args: &PlanArgs) -> anyhow::Result<(Recipe, Vec<String>)> {
     }
     let mut notes = vec![format!("recipe {}, resolved", source.name)];
     let mut situation = counts(&raw, &mut notes)?;
-    situation.world_size = match (args.nproc, raw.run.num_ranks) {
-        (Some(ranks), _) => ranks,
-        (None, 0) => {
-            notes.push("assumed: 1 rank, as neither the recipe nor --nproc names a number".into());
-            1
-        }
-        (None, ranks) => ranks,
-    };
+    situation.world_size = args.nproc.unwrap_or(raw.run.num_ranks);
+    if args.nproc.is_none() && raw.run.num_ranks == 0 {
+        situation.world_size = 1;
+        notes.push("assumed: 1 rank, as neither the recipe nor --nproc names a number".into());
+    }
     if raw.run.seed.is_none() {
         notes.push(
             "the recipe names no seed: each run draws one, and this one is an example".into(),

@@ -9,6 +9,7 @@ use super::rules::{Accuracy, Book, Effect, Family, Need, Rule};
 use super::ruleset::{Division, Ruleset};
 use super::state::{State, meets, target_missed};
 use super::value::Value;
+use crate::mllog::Key;
 
 /// What the reference checker would hold against the log: errors and warnings.
 pub(super) fn reference_findings(log: &Log, ruleset: Ruleset) -> Vec<Finding> {
@@ -198,20 +199,21 @@ impl<'a> Reading<'a> {
                 let message = format!("{key} is missing");
                 self.report(Code::MissingKey, rule, None, message);
             }
-            (Need::AtLeastOneOr(other), []) if self.seen(other.as_str()) == 0 => {
-                let message = format!(
-                    "{key} is missing, and so is {}, which may stand for it",
-                    other.as_str()
-                );
+            (Need::AtLeastOneOr(other), []) if self.either_missing(index, other) => {
+                let other = other.as_str();
+                let message = format!("{key} is missing, and so is {other}, which may replace it");
                 self.report(Code::MissingKey, rule, None, message);
             }
             _ => {}
         }
     }
 
-    fn seen(&self, key: &str) -> usize {
-        let index = self.rules.iter().position(|rule| rule.key.as_str() == key);
-        index.map_or(0, |index| self.tallies[index].records.len())
+    /// Whether `other` is missing as well and has not said so for both.
+    fn either_missing(&self, index: usize, other: Key) -> bool {
+        let Some(place) = self.rules.iter().position(|rule| rule.key == other) else { return true };
+        let said =
+            place < index && self.rules[place].need == Need::AtLeastOneOr(self.rules[index].key);
+        self.tallies[place].records.is_empty() && !said
     }
 }
 

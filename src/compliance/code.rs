@@ -85,7 +85,7 @@ codes! {
         "log through mllog or write all four members"
     MissingKey "missing-key" Error
         "A record that every log of this division must hold is not there."
-        "log it in the run; a log is never mended afterwards"
+        "have the run log it"
     RepeatedKey "repeated-key" Error
         "A record that must occur once occurs with different values, so nobody can tell which holds."
         "log it once, from one process"

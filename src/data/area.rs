@@ -5,8 +5,7 @@
 //! Separable, rows first: the vertical pass runs over whole rows of bytes and vectorises. Results
 //! agree with `OpenCV` to +-1, since it rounds its weights to 11 bits when enlarging.
 
-use super::augment::Size;
-use super::resize::View;
+use super::resize::{Target, View};
 
 /// Slivers below this share of a pixel are left out, as `OpenCV` does.
 const SLIVER: f64 = 1e-3;
@@ -21,16 +20,17 @@ pub(super) struct Area {
 }
 
 impl Area {
-    /// Resizes `view` to `size`; `out` is `[height, width, 3]`.
-    pub(super) fn resize(&mut self, view: View<'_>, size: Size, out: &mut [u8]) {
-        let source = view.crop;
+    /// Fills `target` with `view`.
+    pub(super) fn resize(&mut self, view: View<'_>, target: Target<'_>) {
+        let (source, Target { pixels, size }) = (view.crop, target);
         let enlarges = size.height > source.height || size.width > source.width;
         let law = if enlarges { Taps::enlarge } else { Taps::shrink };
         law(&mut self.rows, source.height, size.height);
         law(&mut self.columns, source.width, size.width);
         self.line.clear();
         self.line.resize(source.width * 3 + 1, 0.0);
-        for (row, (first, weights)) in out.chunks_exact_mut(size.width * 3).zip(self.rows.iter()) {
+        for (row, (first, weights)) in pixels.chunks_exact_mut(size.width * 3).zip(self.rows.iter())
+        {
             let line = &mut self.line[..source.width * 3];
             line.fill(0.0);
             for (y, &weight) in (first..).zip(weights) {

@@ -29,6 +29,13 @@ pub struct Size {
     pub width: usize,
 }
 
+impl Size {
+    /// A square.
+    pub fn square(side: usize) -> Self {
+        Self { height: side, width: side }
+    }
+}
+
 /// Random-resized crop with torchvision's law (Szegedy et al. 2014, section 6): up to ten draws
 /// of area and aspect ratio, then the centre at the nearest allowed ratio.
 pub fn random_resized_crop(picture: Size, config: &TrainTransform, rng: &mut Rng) -> Crop {
@@ -69,7 +76,7 @@ pub(super) fn fallback_crop(picture: Size, ratio: [f64; 2]) -> Crop {
 pub fn ffcv_crop(picture: Size, config: &EvalTransform) -> Crop {
     let ratio = config.crop_size as f64 / config.resize_size as f64;
     let side = (ratio * picture.height.min(picture.width) as f64) as usize;
-    centred(picture, Size { height: side.max(1), width: side.max(1) })
+    centred(picture, Size::square(side.max(1)))
 }
 
 /// torchvision's evaluation crop: the whole picture is resized to the returned size, of which the

@@ -1,7 +1,7 @@
 //! The `ImageNet` layout: `train/CLASS/*.JPEG` and `val/CLASS/*.JPEG`.
 //!
 //! Order and labels are torchvision's `ImageFolder`: classes sorted by name, then by folder and
-//! file name. Opening lists names only and reads no picture, so it may happen before an MLPerf
+//! file name. Opening lists names only and reads no picture, so it may happen before the run's
 //! clock starts. Whether a file is what its name says shows when it is decoded.
 
 use std::ffi::OsStr;
@@ -35,7 +35,7 @@ impl Split {
     }
 }
 
-/// Paths and labels of one split. Names are kept in one arena: 1.28 million cost about 50 MB.
+/// Paths and labels of one split. Names are kept in one arena: 1.28 million of them take about 50 MB.
 #[derive(Debug)]
 pub struct Folder {
     path: PathBuf,

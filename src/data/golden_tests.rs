@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use super::augment::{fallback_crop, try_crop};
 use super::decode::Picture;
-use super::resize::{Resizer, View};
+use super::resize::{Resizer, Target, View};
 use super::*;
 
 fn golden(topic: &str) -> Value {
@@ -162,12 +162,12 @@ fn resized_pixels_are_those_of_opencv_and_pil() {
     for case in items(&golden("resize_pixels")["cases"]) {
         let pixels = bytes(&case["input_hwc"]);
         let [height, width] = counts(&case["input_hw"]);
-        let crop = Crop { top: 0, left: 0, height, width };
-        let view = View { picture: Picture { pixels: &pixels, width, height }, crop };
+        let view = View::whole(Picture { pixels: &pixels, width, height });
         let [height, width] = counts(&case["output_hw"]);
         for (filter, name) in filters {
             let mut out = vec![0; height * width * 3];
-            Resizer::default().resize(view, Size { height, width }, filter, &mut out);
+            let target = Target { pixels: &mut out, size: Size { height, width } };
+            Resizer::default().resize(view, filter, target);
             let expected = bytes(&case[name]);
             assert_eq!(out.len(), expected.len());
             let differs = out.iter().zip(&expected).any(|(a, b)| a.abs_diff(*b) > 1);

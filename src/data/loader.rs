@@ -28,7 +28,7 @@ use super::sample::SampleReader;
 use super::{BatchPlan, DataError, Folder, OnBadImage, Transform};
 
 /// Keeps the stream of crops apart from other uses of the same seed.
-const CROP_STREAM: u64 = 0x63_726f_7073;
+const CROP_STREAM: u64 = 0x0063_726f_7073;
 
 /// How a loader works.
 #[derive(Clone, Copy, Debug)]

@@ -77,8 +77,8 @@ pub fn train_plans(
         let transform = Transform::Train { side: sides[epoch], config: transform };
         let key = sampler.seed();
         (0..steps_per_epoch).map(move |step| {
-            let samples = order[step * batch_per_rank..][..batch_per_rank].to_vec();
-            BatchPlan { epoch, step, transform, samples, key }
+            let rows = &order[step * batch_per_rank..][..batch_per_rank];
+            BatchPlan { epoch, step, transform, samples: rows.to_vec(), key }
         })
     })
 }
@@ -94,8 +94,9 @@ pub fn eval_plans(
     let key = sampler.seed();
     (0..order.len().div_ceil(batch_per_rank)).map(move |step| {
         let end = order.len().min((step + 1) * batch_per_rank);
-        let samples = order[step * batch_per_rank..end].to_vec();
-        BatchPlan { epoch: 0, step, transform: Transform::Eval(transform), samples, key }
+        let rows = &order[step * batch_per_rank..end];
+        let transform = Transform::Eval(transform);
+        BatchPlan { epoch: 0, step, transform, samples: rows.to_vec(), key }
     })
 }
 
@@ -120,16 +121,16 @@ mod tests {
         let at: Vec<_> = plans.iter().map(|p| (p.epoch, p.step, p.transform.side())).collect();
         let expected = [(1, 0, 12), (1, 1, 12), (1, 2, 12), (2, 0, 16), (2, 1, 16), (2, 2, 16)];
         assert_eq!(at, expected);
-        let samples: Vec<_> = plans[..3].iter().flat_map(|plan| plan.samples.clone()).collect();
-        assert_eq!(samples, sampler.epoch_order(1)[..9]);
+        let rows: Vec<_> = plans[..3].iter().flat_map(|plan| plan.samples.clone()).collect();
+        assert_eq!(rows, sampler.epoch_order(1)[..9]);
     }
 
     #[test]
     fn the_last_evaluation_batch_may_be_short() {
         let sampler = Sampler::new(23, SHARD, 4);
         let plans: Vec<_> = eval_plans(&sampler, 4, EvalTransform::default()).collect();
-        let samples: Vec<_> = plans.iter().map(|plan| plan.samples.clone()).collect();
-        assert_eq!(samples.iter().map(Vec::len).collect::<Vec<_>>(), [4, 4, 3]);
-        assert_eq!(samples.concat(), sampler.eval_order());
+        let batches: Vec<_> = plans.iter().map(|plan| plan.samples.clone()).collect();
+        assert_eq!(batches.iter().map(Vec::len).collect::<Vec<_>>(), [4, 4, 3]);
+        assert_eq!(batches.concat(), sampler.eval_order());
     }
 }

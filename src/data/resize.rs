@@ -18,11 +18,30 @@ pub(super) struct View<'a> {
 }
 
 impl<'a> View<'a> {
+    /// All of a picture.
+    pub(super) fn whole(picture: Picture<'a>) -> Self {
+        let Picture { height, width, .. } = picture;
+        Self { picture, crop: Crop { top: 0, left: 0, height, width } }
+    }
+
     /// Row `y` of the box, `[width * 3]`.
     pub(super) fn row(&self, y: usize) -> &'a [u8] {
         let start = ((self.crop.top + y) * self.picture.width + self.crop.left) * 3;
         &self.picture.pixels[start..start + self.crop.width * 3]
     }
+
+    /// Copies the box as it is; `out` is `[height, width, 3]`.
+    pub(super) fn copy_to(&self, out: &mut [u8]) {
+        for (y, line) in out.chunks_exact_mut(self.crop.width * 3).enumerate() {
+            line.copy_from_slice(self.row(y));
+        }
+    }
+}
+
+/// Where a resized picture goes: RGB, `[height, width, 3]`.
+pub(super) struct Target<'a> {
+    pub(super) pixels: &'a mut [u8],
+    pub(super) size: Size,
 }
 
 /// One thread's resizer.
@@ -33,16 +52,10 @@ pub(super) struct Resizer {
 }
 
 impl Resizer {
-    /// Resizes `view` to `size`; `out` is `[height, width, 3]`.
-    pub(super) fn resize(
-        &mut self,
-        view: View<'_>,
-        size: Size,
-        filter: Interpolation,
-        out: &mut [u8],
-    ) {
+    /// Fills `target` with `view`.
+    pub(super) fn resize(&mut self, view: View<'_>, filter: Interpolation, target: Target<'_>) {
         let algorithm = match filter {
-            Interpolation::Area => return self.area.resize(view, size, out),
+            Interpolation::Area => return self.area.resize(view, target),
             Interpolation::Bilinear => ResizeAlg::Convolution(FilterType::Bilinear),
             Interpolation::Bicubic => ResizeAlg::Convolution(FilterType::CatmullRom),
             Interpolation::Nearest => ResizeAlg::Nearest,
@@ -62,9 +75,10 @@ impl Resizer {
             crop.height as u32,
         )
         .expect("the box lies in the picture");
+        let Size { height, width } = target.size;
         let mut target =
-            TypedImage::<U8x3>::from_buffer(size.width as u32, size.height as u32, out)
-                .expect("the output has room for the size");
+            TypedImage::<U8x3>::from_buffer(width as u32, height as u32, target.pixels)
+                .expect("the target has room for its size");
         let options = ResizeOptions::new().resize_alg(algorithm);
         self.convolution
             .resize_typed(&source, &mut target, &options)
@@ -86,7 +100,7 @@ mod tests {
 
     fn resize(view: View<'_>, size: Size, filter: Interpolation) -> Vec<u8> {
         let mut out = vec![0; size.height * size.width * 3];
-        Resizer::default().resize(view, size, filter, &mut out);
+        Resizer::default().resize(view, filter, Target { pixels: &mut out, size });
         out
     }
 
@@ -97,11 +111,9 @@ mod tests {
         let crop = Crop { top: 5, left: 9, height: 20, width: 30 };
         let picture = Picture { pixels: &pixels, width: size.width, height: size.height };
         let view = View { picture, crop };
-        let cut: Vec<u8> = (0..crop.height).flat_map(|y| view.row(y)).copied().collect();
-        let alone = View {
-            picture: Picture { pixels: &cut, width: crop.width, height: crop.height },
-            crop: Crop { top: 0, left: 0, ..crop },
-        };
+        let mut cut = vec![0; crop.height * crop.width * 3];
+        view.copy_to(&mut cut);
+        let alone = View::whole(Picture { pixels: &cut, width: crop.width, height: crop.height });
         for filter in FILTERS {
             for (height, width) in [(12, 13), (40, 50), (12, 50), (20, 30)] {
                 let size = Size { height, width };
@@ -115,7 +127,7 @@ mod tests {
         let size = Size { height: 9, width: 14 };
         let pixels = fixture::picture(size, 2);
         let picture = Picture { pixels: &pixels, width: 14, height: 9 };
-        let view = View { picture, crop: Crop { top: 0, left: 0, height: 9, width: 14 } };
+        let view = View::whole(picture);
         for filter in FILTERS {
             assert_eq!(resize(view, size, filter), pixels, "{filter:?}");
         }
@@ -125,7 +137,7 @@ mod tests {
     fn flat_pictures_stay_flat() {
         let pixels = [200, 3, 255].repeat(23 * 17);
         let picture = Picture { pixels: &pixels, width: 23, height: 17 };
-        let view = View { picture, crop: Crop { top: 0, left: 0, height: 17, width: 23 } };
+        let view = View::whole(picture);
         for filter in FILTERS {
             for (height, width) in [(5, 7), (16, 22), (18, 24), (50, 3), (1, 1)] {
                 let out = resize(view, Size { height, width }, filter);
@@ -139,7 +151,7 @@ mod tests {
         let size = Size { height: 6, width: 8 };
         let pixels = fixture::picture(size, 3);
         let picture = Picture { pixels: &pixels, width: 8, height: 6 };
-        let view = View { picture, crop: Crop { top: 0, left: 0, height: 6, width: 8 } };
+        let view = View::whole(picture);
         let out = resize(view, Size { height: 2, width: 4 }, Interpolation::Area);
         for (i, &byte) in out.iter().enumerate() {
             let (y, x, channel) = (i / 12, i / 3 % 4, i % 3);

@@ -3,18 +3,18 @@
 
 use std::path::Path;
 
-use super::augment::{Crop, Size, ffcv_crop, random_resized_crop, torchvision_crop};
+use super::augment::{Size, ffcv_crop, random_resized_crop, torchvision_crop};
 use super::decode::{DecodeError, Decoder, Picture};
 use super::random::Rng;
-use super::resize::{Resizer, View};
-use super::{EvalTransform, Geometry, TrainTransform, Transform};
+use super::resize::{Resizer, Target, View};
+use super::{Geometry, Transform};
 
 /// One thread's reader.
 pub(super) struct SampleReader {
     decoder: Decoder,
     resizer: Resizer,
     /// The whole picture resized, where the crop comes after.
-    resized: Vec<u8>,
+    whole: Vec<u8>,
     row: Vec<u8>,
 }
 
@@ -23,7 +23,7 @@ impl SampleReader {
         Self {
             decoder: Decoder::new(),
             resizer: Resizer::default(),
-            resized: Vec::new(),
+            whole: Vec::new(),
             row: Vec::new(),
         }
     }
@@ -38,59 +38,32 @@ impl SampleReader {
         let picture = self.decoder.read(path)?;
         let side = transform.side();
         self.row.resize(side * side * 3, 0);
+        let target = Target { pixels: &mut self.row, size: Size::square(side) };
         match transform {
             Transform::Train { config, .. } => {
-                train_row(picture, config, rng, (&mut self.resizer, &mut self.row));
+                let crop = random_resized_crop(picture.size(), config, rng);
+                self.resizer.resize(View { picture, crop }, config.interpolation, target);
+                if rng.chance(config.hflip) {
+                    flip(&mut self.row, side);
+                }
             }
-            Transform::Eval(config) => {
-                let scratch = (&mut self.resizer, &mut self.resized);
-                eval_row(picture, config, scratch, &mut self.row);
-            }
+            Transform::Eval(config) => match config.geometry {
+                Geometry::Ffcv => {
+                    let crop = ffcv_crop(picture.size(), config);
+                    self.resizer.resize(View { picture, crop }, config.interpolation, target);
+                }
+                Geometry::Torchvision => {
+                    let (resized, crop) = torchvision_crop(picture.size(), config);
+                    self.whole.resize(resized.height * resized.width * 3, 0);
+                    let whole = Target { pixels: &mut self.whole, size: resized };
+                    self.resizer.resize(View::whole(picture), config.interpolation, whole);
+                    let Size { height, width } = resized;
+                    let picture = Picture { pixels: &self.whole, width, height };
+                    View { picture, crop }.copy_to(&mut self.row);
+                }
+            },
         }
         Ok(&self.row)
-    }
-}
-
-fn train_row(
-    picture: Picture<'_>,
-    config: &TrainTransform,
-    rng: &mut Rng,
-    (resizer, row): (&mut Resizer, &mut [u8]),
-) {
-    let side = (row.len() / 3).isqrt();
-    let crop = random_resized_crop(picture.size(), config, rng);
-    let size = Size { height: side, width: side };
-    resizer.resize(View { picture, crop }, size, config.interpolation, row);
-    if rng.uniform_f64() < config.hflip {
-        flip(row, side);
-    }
-}
-
-fn eval_row(
-    picture: Picture<'_>,
-    config: &EvalTransform,
-    (resizer, resized): (&mut Resizer, &mut Vec<u8>),
-    row: &mut [u8],
-) {
-    let side = config.crop_size;
-    match config.geometry {
-        Geometry::Ffcv => {
-            let crop = ffcv_crop(picture.size(), config);
-            let size = Size { height: side, width: side };
-            resizer.resize(View { picture, crop }, size, config.interpolation, row);
-        }
-        Geometry::Torchvision => {
-            let (size, crop) = torchvision_crop(picture.size(), config);
-            let Size { height, width } = picture.size();
-            let whole = Crop { top: 0, left: 0, height, width };
-            resized.resize(size.height * size.width * 3, 0);
-            resizer.resize(View { picture, crop: whole }, size, config.interpolation, resized);
-            let picture = Picture { pixels: resized, width: size.width, height: size.height };
-            let view = View { picture, crop };
-            for (y, line) in row.chunks_exact_mut(side * 3).enumerate() {
-                line.copy_from_slice(view.row(y));
-            }
-        }
     }
 }
 
@@ -106,7 +79,7 @@ fn flip(row: &mut [u8], side: usize) {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Interpolation, fixture};
+    use super::super::{EvalTransform, Interpolation, TrainTransform, fixture};
     use super::*;
 
     #[test]
@@ -147,23 +120,27 @@ mod tests {
 
     #[test]
     fn torchvision_geometry_resizes_first_and_cuts_then() {
-        let size = Size { height: 30, width: 47 };
-        let pixels = fixture::picture(size, 2);
-        let picture = Picture { pixels: &pixels, width: 47, height: 30 };
+        let folder = tempfile::tempdir().unwrap();
+        let (path, size) = (folder.path().join("a.jpg"), Size { height: 30, width: 47 });
+        fixture::write(&path, &fixture::jpeg(&fixture::picture(size, 1), size));
         let config = EvalTransform {
             resize_size: 16,
             crop_size: 12,
             geometry: Geometry::Torchvision,
             interpolation: Interpolation::Bilinear,
         };
-        let (mut resizer, mut resized) = (Resizer::default(), Vec::new());
-        let mut row = vec![0; 12 * 12 * 3];
-        eval_row(picture, &config, (&mut resizer, &mut resized), &mut row);
-        assert_eq!(resized.len(), 16 * 25 * 3);
+        let mut reader = SampleReader::new();
+        let transform = Transform::Eval(config);
+        let row = reader.read(&path, &transform, &mut Rng::keyed(&[])).unwrap().to_vec();
+
+        let mut whole = vec![0; 16 * 25 * 3];
+        let target = Target { pixels: &mut whole, size: Size { height: 16, width: 25 } };
+        let picture = reader.decoder.read(&path).unwrap();
+        Resizer::default().resize(View::whole(picture), config.interpolation, target);
         for (y, line) in row.chunks(36).enumerate() {
             // 25 - 12 = 13 columns are cut: 6 on the left, half to even.
             let start = ((y + 2) * 25 + 6) * 3;
-            assert_eq!(line, &resized[start..start + 36]);
+            assert_eq!(line, &whole[start..start + 36]);
         }
     }
 }

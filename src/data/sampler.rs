@@ -4,7 +4,7 @@
 use super::random::Rng;
 
 /// Keeps the stream of orders apart from other uses of the same seed.
-const ORDER_STREAM: u64 = 0x6f72_6465_72;
+const ORDER_STREAM: u64 = 0x006f_7264_6572;
 
 /// A rank's place among all ranks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

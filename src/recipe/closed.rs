@@ -9,7 +9,7 @@ use crate::{
     optim::{LossName, OptimizerName, ScheduleName},
 };
 
-/// What in `raw` is allowed in the open division only, as `key = value`.
+/// What in `raw` the open division alone allows.
 pub(super) fn open_only(raw: &RawRecipe) -> Vec<&'static str> {
     let mut found = Vec::new();
     if raw.model.arch != Arch::Resnet50 {
@@ -30,7 +30,7 @@ pub(super) fn open_only(raw: &RawRecipe) -> Vec<&'static str> {
         found.push("algorithms.blurpool");
     }
     let smoothing = raw.algorithms.label_smoothing.as_ref().map_or(0.0, |s| s.smoothing);
-    if smoothing != 0.0 && smoothing != 0.1 {
+    if ![0.0, 0.1].contains(&smoothing) {
         found.push("algorithms.label_smoothing.smoothing other than 0 or 0.1");
     }
     found

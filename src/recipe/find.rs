@@ -47,14 +47,7 @@ pub fn find(name: &str) -> Result<Source, RecipeError> {
     if config.is_file() {
         return read(&config, bare.to_owned());
     }
-    match BUILT_IN.iter().find(|(known, _)| *known == bare) {
-        Some((known, text)) => Ok(Source {
-            name: (*known).to_owned(),
-            text: (*text).to_owned(),
-            origin: Origin::BuiltIn,
-        }),
-        None => Err(unknown(name, bare)),
-    }
+    built_in(bare).ok_or_else(|| unknown(name, bare))
 }
 
 /// Names of the recipes that are compiled in.
@@ -62,16 +55,27 @@ pub fn built_in_names() -> impl Iterator<Item = &'static str> {
     BUILT_IN.iter().map(|(name, _)| *name)
 }
 
-/// The recipe that `source` extends: beside its file, else as [`find`] finds it.
-pub(super) fn find_beside(source: &Source, name: &str) -> Result<Source, RecipeError> {
-    if let Origin::File(file) = &source.origin {
-        let bare = name.strip_suffix(".toml").unwrap_or(name);
-        let beside = file.with_file_name(format!("{bare}.toml"));
-        if beside.is_file() {
-            return read(&beside, name_of(&beside));
+/// The recipe that `source` extends. Of a file: beside it, else below the same `configs` folder,
+/// else as [`find()`] finds it. A built-in recipe extends built-in ones only, whatever lies about.
+pub(super) fn find_extended(source: &Source, name: &str) -> Result<Source, RecipeError> {
+    let bare = name.strip_suffix(".toml").unwrap_or(name);
+    let Origin::File(file) = &source.origin else {
+        return built_in(bare).ok_or_else(|| unknown(name, bare));
+    };
+    let configs = file.ancestors().nth(1 + source.name.matches('/').count());
+    for folder in file.parent().into_iter().chain(configs) {
+        let path = folder.join(format!("{bare}.toml"));
+        if path.is_file() {
+            return read(&path, name_of(&path));
         }
     }
     find(name)
+}
+
+fn built_in(bare: &str) -> Option<Source> {
+    let (name, text) = BUILT_IN.iter().find(|(known, _)| *known == bare)?;
+    let (name, text) = ((*name).to_owned(), (*text).to_owned());
+    Some(Source { name, text, origin: Origin::BuiltIn })
 }
 
 fn name_of(path: &Path) -> String {

@@ -3,7 +3,7 @@
 //! Layers keep the line of every key, so that an error that only shows in the merged recipe can
 //! name the place where it was typed.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, ops::Range};
 
 use toml::{
     Spanned, Table, Value,
@@ -39,18 +39,11 @@ impl Layer {
             Origin::File(path) => path.display().to_string(),
             Origin::BuiltIn => format!("built-in recipe {}", source.name),
         };
-        Self::parse(&source.text)
-            .map(|(table, lines)| Self { label: label.clone(), table, lines })
-            .map_err(|error| RecipeError::Text {
-                place: Place {
-                    label,
-                    line: error.span().map(|at| line_of(&source.text, at.start)),
-                },
-                message: format!(
-                    "{}; see https://toml.io for how values are written",
-                    error.message()
-                ),
-            })
+        Self::parse(label.clone(), &source.text).map_err(|error| {
+            let line = error.span().map(|at| line_of(&source.text, at.start));
+            let message = format!("{}; see https://toml.io for the syntax", error.message());
+            RecipeError::Text { place: Place { label, line }, message }
+        })
     }
 
     /// An override `a.b=c`: c is TOML, or a bare word that stands for a string.
@@ -80,11 +73,11 @@ impl Layer {
         Ok(Self { label, table, lines: BTreeMap::new() })
     }
 
-    /// Takes the name of the recipe that this one extends out of the layer.
-    pub(super) fn take_extends(&mut self) -> Result<Option<String>, RecipeError> {
+    /// Takes the name of the recipe that this one extends out of the layer, with its place.
+    pub(super) fn take_extends(&mut self) -> Result<Option<(String, Place)>, RecipeError> {
         match self.table.remove("extends") {
             None => Ok(None),
-            Some(Value::String(name)) => Ok(Some(name)),
+            Some(Value::String(name)) => Ok(Some((name, self.place("extends")))),
             Some(other) => Err(RecipeError::Text {
                 place: self.place("extends"),
                 message: format!(
@@ -94,13 +87,12 @@ impl Layer {
         }
     }
 
-    fn parse(text: &str) -> Result<(Table, BTreeMap<String, usize>), toml::de::Error> {
-        let table = text.parse::<Table>()?;
+    fn parse(label: String, text: &str) -> Result<Self, toml::de::Error> {
         let mut lines = BTreeMap::new();
         walk(DeTable::parse(text)?.get_ref(), "", &mut |path, key, _| {
             lines.insert(path.to_owned(), line_of(text, key.start));
         });
-        Ok((table, lines))
+        Ok(Self { label, table: text.parse()?, lines })
     }
 
     fn place(&self, path: &str) -> Place {
@@ -153,7 +145,7 @@ impl Merged {
 pub(super) fn walk(
     table: &DeTable<'_>,
     prefix: &str,
-    visit: &mut dyn FnMut(&str, std::ops::Range<usize>, std::ops::Range<usize>),
+    visit: &mut impl FnMut(&str, Range<usize>, Range<usize>),
 ) {
     for (key, value) in table {
         let path = join(prefix, key.get_ref());
@@ -179,9 +171,8 @@ fn override_value(text: &str) -> Option<Value> {
             Some(Value::Datetime(_)) | None => bare(),
             value => value,
         },
-        Ok(_) => bare(),
         Err(_) if text.starts_with(['[', '{', '"', '\'']) => None,
-        Err(_) => bare(),
+        Ok(_) | Err(_) => bare(),
     }
 }
 

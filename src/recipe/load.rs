@@ -3,11 +3,13 @@
 //! Nothing is judged here but form: an unknown key and a value of the wrong type are errors that
 //! name the file, the line and the key. Whether the values make sense together is `resolve`'s.
 
+use std::ops::Range;
+
 use toml::{Table, Value, de::DeTable};
 
 use super::{
     error::{Place, RecipeError},
-    find::{Origin, Source, find_beside},
+    find::{Origin, Source, find_extended},
     layer::{Layer, Merged, walk},
     raw::RawRecipe,
     suggest,
@@ -42,13 +44,21 @@ fn chain(source: &Source) -> Result<Vec<Layer>, RecipeError> {
         }
         let mut layer = Layer::of_source(&source)?;
         next = match layer.take_extends()? {
-            Some(name) => Some(find_beside(&source, &name)?),
+            Some((name, place)) => Some(find_extended(&source, &name).map_err(|e| at(place, e))?),
             None => None,
         };
         layers.push(layer);
         seen.push(source);
     }
     Ok(layers)
+}
+
+/// Adds to an unknown name where it was typed.
+fn at(place: Place, error: RecipeError) -> RecipeError {
+    match error {
+        RecipeError::Unknown { .. } => RecipeError::Text { place, message: error.to_string() },
+        other => other,
+    }
 }
 
 fn same(a: &Source, b: &Source) -> bool {
@@ -97,7 +107,7 @@ fn cut_list(typed: &Table, kept: &Table, prefix: &str) -> Option<(String, usize,
 }
 
 /// The key whose own or whose value's span holds `at` most tightly.
-fn key_at(text: &str, at: &std::ops::Range<usize>) -> Option<String> {
+fn key_at(text: &str, at: &Range<usize>) -> Option<String> {
     let mut best: Option<(usize, String)> = None;
     walk(DeTable::parse(text).ok()?.get_ref(), "", &mut |path, key, value| {
         for span in [key, value] {

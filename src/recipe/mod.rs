@@ -1,6 +1,6 @@
-//! Recipes: [`load`] reads what was typed, [`Recipe::resolve`] turns it into what is true.
+//! Recipes: [`load()`] reads what was typed, [`Recipe::resolve`] turns it into what is true.
 //!
-//! A recipe is a TOML file. Its road: [`find`] (name to text), [`load`] (`extends`, overrides,
+//! A recipe is a TOML file. Its road: [`find()`] (name to text), [`load()`] (`extends`, overrides,
 //! types; the only place that may say that a text is wrong), [`Recipe::resolve`] (the only place
 //! that may say that a recipe is wrong), after which there is nothing left to check. Deliberately
 //! absent: anything that needs a GPU, a data set or libtorch; a [`Situation`] stands for them.

@@ -75,12 +75,14 @@ impl fmt::Display for Plan {
         write!(f, "epoch  side  steps  first LR   last LR    evaluation")?;
         for row in &self.rows {
             let mark = if row.evaluation { "yes" } else { "-" };
-            write!(
-                f,
-                "\n{:>5} {:>5} {:>6}  {:<9.3e}  {:<9.3e}  {mark}",
-                row.epoch, row.side, row.steps, row.lr_first, row.lr_last
-            )?;
+            write!(f, "\n{:>5} {:>5} {:>6}", row.epoch, row.side, row.steps)?;
+            write!(f, "  {:<9}  {:<9}  {mark}", rate(row.lr_first), rate(row.lr_last))?;
         }
         Ok(())
     }
+}
+
+/// A learning rate to four digits or so, as one would write it.
+fn rate(lr: f64) -> String {
+    if lr == 0.0 || lr >= 1e-3 { format!("{lr:.5}") } else { format!("{lr:.3e}") }
 }

@@ -5,6 +5,7 @@
 
 use std::{
     collections::hash_map::RandomState,
+    fmt::Write,
     hash::{BuildHasher, Hasher},
 };
 
@@ -67,9 +68,10 @@ impl Recipe {
         validate::validate(&raw)?;
         fits(&raw, situation)?;
         let raw = filled(raw, situation);
+        validate::writable(&raw)?;
         let horizon = horizon(&raw, situation)?;
         Ok(Self {
-            seed: raw.run.seed.expect("filled"),
+            seed: raw.run.seed.expect("`filled` puts one in"),
             blueprint: blueprint(&raw, situation)?,
             schedule: schedule(&raw, &horizon)?,
             sides: sides(&raw, &horizon),
@@ -85,18 +87,21 @@ impl Recipe {
     /// The recipe as TOML, every default written out: loaded and resolved again in the same
     /// situation, it gives an equal recipe.
     pub fn to_toml(&self) -> String {
-        toml::to_string(&self.raw).expect("resolve has written it once")
+        toml::to_string(&self.raw).expect("`validate::writable` has tried it")
     }
 
     /// Hash of [`Recipe::to_toml`], in hexadecimal digits: names what was run, seed included.
     pub fn sha256(&self) -> String {
-        Sha256::digest(self.to_toml()).iter().map(|byte| format!("{byte:02x}")).collect()
+        Sha256::digest(self.to_toml()).iter().fold(String::new(), |mut hex, byte| {
+            write!(hex, "{byte:02x}").expect("a string takes all that is written to it");
+            hex
+        })
     }
 }
 
 /// Checks `raw` against the ranks and the data set that it is to run with.
 fn fits(raw: &RawRecipe, situation: &Situation) -> Result<(), RecipeError> {
-    let Situation { world_size, num_classes, num_train, num_eval } = *situation;
+    let Situation { world_size, num_classes, .. } = *situation;
     let mut problems = Problems::default();
     if world_size == 0 {
         problems.add("there are no ranks (0); run with 1 or more");
@@ -114,7 +119,7 @@ fn fits(raw: &RawRecipe, situation: &Situation) -> Result<(), RecipeError> {
             raw.model.num_classes
         ));
     }
-    if num_eval == 0 {
+    if situation.num_eval == 0 {
         problems.add("the data set has no validation images (0); add some");
     }
     for (key, batch) in
@@ -130,9 +135,9 @@ fn fits(raw: &RawRecipe, situation: &Situation) -> Result<(), RecipeError> {
     }
     if world_size > 0 && steps_per_epoch(raw, situation) == 0 {
         problems.add(format!(
-            "train.batch_size ({}) exceeds the training images ({num_train}), so that an epoch has \
-             no step; lower train.batch_size or add images",
-            raw.train.batch_size
+            "train.batch_size ({}) exceeds the training images ({}), so that an epoch has no step; \
+             lower train.batch_size or add images",
+            raw.train.batch_size, situation.num_train
         ));
     }
     problems.into_result()

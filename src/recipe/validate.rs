@@ -46,13 +46,13 @@ impl Problems {
         }
     }
 
-    fn from_zero_to_one(&mut self, key: &str, value: f64) {
+    fn zero_to_one(&mut self, key: &str, value: f64) {
         if !(0.0..=1.0).contains(&value) {
             self.add(format!("{key} ({value}) must be from 0 to 1"));
         }
     }
 
-    fn from_zero_below_one(&mut self, key: &str, value: f64) {
+    fn zero_to_below_one(&mut self, key: &str, value: f64) {
         if !(0.0..1.0).contains(&value) {
             self.add(format!("{key} ({value}) must be from 0 to below 1"));
         }
@@ -77,10 +77,18 @@ pub(super) fn validate(raw: &RawRecipe) -> Result<(), RecipeError> {
     optimizer(&raw.optimizer, p);
     scheduler(&raw.scheduler, p);
     if let Some(method) = &raw.algorithms.label_smoothing {
-        p.from_zero_below_one("algorithms.label_smoothing.smoothing", method.smoothing);
+        p.zero_to_below_one("algorithms.label_smoothing.smoothing", method.smoothing);
     }
-    if let Err(error) = toml::to_string(raw) {
-        p.add(format!("a value cannot be written as TOML ({error}); stay below 2^63"));
+    problems.into_result()
+}
+
+/// Refuses what TOML cannot hold: integers from 2^63 and paths that are not UTF-8.
+pub(super) fn writable(raw: &RawRecipe) -> Result<(), RecipeError> {
+    let mut problems = Problems::default();
+    if let Err(error) = toml::Table::try_from(raw) {
+        problems.add(format!(
+            "a value cannot be written as TOML ({error}); keep numbers below 2^63 and paths UTF-8"
+        ));
     }
     problems.into_result()
 }
@@ -188,7 +196,7 @@ fn model(model: &ModelConfig, p: &mut Problems) {
                many as the data set has",
         );
     }
-    p.from_zero_to_one("model.bn_momentum", model.bn_momentum);
+    p.zero_to_one("model.bn_momentum", model.bn_momentum);
     p.above_zero("model.bn_eps", model.bn_eps);
 }
 
@@ -227,7 +235,7 @@ fn data(data: &DataConfig, p: &mut Problems) {
 
 fn train_crops(train: &TrainTransform, p: &mut Problems) {
     p.one_or_more("data.train.crop_size", train.crop_size);
-    p.from_zero_to_one("data.train.hflip", train.hflip);
+    p.zero_to_one("data.train.hflip", train.hflip);
     for (key, [least, most]) in
         [("data.train.scale", train.scale), ("data.train.ratio", train.ratio)]
     {
@@ -267,7 +275,7 @@ fn synthetic(synth: &SynthConfig, p: &mut Problems) {
     if synth.num_classes < 2 {
         p.add(format!("data.synth.num_classes ({}) must be 2 or more", synth.num_classes));
     }
-    p.from_zero_to_one("data.synth.difficulty", synth.difficulty);
+    p.zero_to_one("data.synth.difficulty", synth.difficulty);
 }
 
 fn train(raw: &RawRecipe, p: &mut Problems) {
@@ -293,9 +301,9 @@ fn train(raw: &RawRecipe, p: &mut Problems) {
 
 fn optimizer(optimizer: &OptimizerConfig, p: &mut Problems) {
     p.above_zero("optimizer.lr", optimizer.lr);
-    p.from_zero_below_one("optimizer.momentum", optimizer.momentum);
+    p.zero_to_below_one("optimizer.momentum", optimizer.momentum);
     p.at_least_zero("optimizer.weight_decay", optimizer.weight_decay);
-    p.from_zero_to_one("optimizer.dampening", optimizer.dampening);
+    p.zero_to_one("optimizer.dampening", optimizer.dampening);
     if optimizer.nesterov && (optimizer.momentum == 0.0 || optimizer.dampening != 0.0) {
         p.add(format!(
             "optimizer.nesterov needs momentum ({}) above 0 and dampening ({}) 0; change them or \
@@ -307,5 +315,5 @@ fn optimizer(optimizer: &OptimizerConfig, p: &mut Problems) {
 
 fn scheduler(scheduler: &ScheduleConfig, p: &mut Problems) {
     time("scheduler.t_warmup", scheduler.t_warmup, p);
-    p.from_zero_to_one("scheduler.alpha_f", scheduler.alpha_f);
+    p.zero_to_one("scheduler.alpha_f", scheduler.alpha_f);
 }

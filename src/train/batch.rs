@@ -6,18 +6,18 @@ use super::targets::Targets;
 use crate::data::{Batch, channel_scale};
 
 /// A batch on the device.
-pub struct DeviceBatch {
+pub(super) struct DeviceBatch {
     /// `[N, 3, R, R]`, fp32, normalised.
-    pub images: Tensor,
+    pub(super) images: Tensor,
     /// `[N]`, int64.
-    pub labels: Tensor,
+    pub(super) labels: Tensor,
     /// `[N, K]`, fp32.
-    pub targets: Tensor,
+    pub(super) targets: Tensor,
 }
 
 /// How images lie in memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Layout {
+pub(super) enum Layout {
     /// `[N, C, H, W]`.
     ChannelsFirst,
     /// `[N, H, W, C]`, which is how pictures are decoded.
@@ -25,7 +25,7 @@ pub enum Layout {
 }
 
 /// Moves batches to the device and normalises them there.
-pub struct Uploader {
+pub(super) struct Uploader {
     device: Device,
     layout: Layout,
     scale: Tensor, // [1, 3, 1, 1]
@@ -35,7 +35,7 @@ pub struct Uploader {
 
 impl Uploader {
     /// `mean` and `std` are of pixels 0 to 1.
-    pub fn new(
+    pub(super) fn new(
         device: Device,
         layout: Layout,
         (mean, std): ([f64; 3], [f64; 3]),
@@ -50,12 +50,12 @@ impl Uploader {
     }
 
     /// The batch on the device.
-    pub fn upload(&self, batch: &Batch) -> DeviceBatch {
+    pub(super) fn upload(&self, batch: &Batch) -> DeviceBatch {
         self.upload_parts(batch.images(), batch.labels(), batch.side)
     }
 
     /// A batch of `n` grey images of side `side` with label 0, for warming up without data.
-    pub fn synthetic(&self, n: usize, side: usize) -> DeviceBatch {
+    pub(super) fn synthetic(&self, n: usize, side: usize) -> DeviceBatch {
         self.upload_parts(&vec![128; n * side * side * 3], &vec![0; n], side)
     }
 

@@ -5,20 +5,20 @@ use tch::{Kind, Tensor};
 use crate::algorithms::LabelSmoothing;
 
 /// Makes targets `[N, K]`.
-pub struct Targets {
+pub(super) struct Targets {
     smoothing: LabelSmoothing,
     num_classes: usize,
 }
 
 impl Targets {
     /// Smoothed targets, or one-hot ones.
-    pub fn new(smoothing: Option<&LabelSmoothing>, num_classes: usize) -> Self {
+    pub(super) fn new(smoothing: Option<&LabelSmoothing>, num_classes: usize) -> Self {
         let hard = LabelSmoothing { smoothing: 0.0, ..LabelSmoothing::default() };
         Self { smoothing: smoothing.cloned().unwrap_or(hard), num_classes }
     }
 
     /// `labels` `[N]` (int64) to `[N, K]`, fp32.
-    pub fn of(&self, labels: &Tensor) -> Tensor {
+    pub(super) fn of(&self, labels: &Tensor) -> Tensor {
         self.smoothing.targets(labels, self.num_classes, Kind::Float)
     }
 }

@@ -27,12 +27,12 @@ impl Trainer {
         for side in sides {
             let batch = self.uploader.synthetic(self.recipe.batch_per_rank, side);
             for _ in 0..NUM_STEPS {
-                self.step(&batch)?;
+                drop(self.step(&batch)?);
             }
         }
         let side = self.recipe.raw.data.eval.crop_size;
         let batch = self.uploader.synthetic(self.recipe.eval_batch_per_rank, side);
-        tch::no_grad(|| self.model.forward(&batch.images, Mode::Eval));
+        drop(tch::no_grad(|| self.model.forward(&batch.images, Mode::Eval)));
 
         self.model.weights().restore(&weights);
         self.optimizer.restore(&momenta)?;

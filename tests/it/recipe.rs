@@ -164,6 +164,18 @@ fn a_recipe_extends_another_key_by_key_and_overrides_win() {
 }
 
 #[test]
+fn recipes_below_one_configs_folder_extend_each_other_wherever_it_lies() {
+    let folder = TempDir::new().unwrap();
+    let demo = folder.path().join("configs/demo");
+    fs::create_dir_all(&demo).unwrap();
+    fs::write(demo.join("baseline.toml"), "[run]\nseed = 4711\n").unwrap();
+    fs::write(demo.join("own.toml"), "extends = \"demo/baseline\"\n").unwrap();
+    let own = find(demo.join("own.toml").to_str().unwrap()).unwrap();
+    assert_eq!(own.name, "demo/own");
+    assert_eq!(load(&own, &[]).unwrap().run.seed, Some(4711));
+}
+
+#[test]
 fn recipes_in_a_circle_are_refused() {
     let folder = TempDir::new().unwrap();
     for (name, next) in [("a", "b"), ("b", "c"), ("c", "b")] {
@@ -183,8 +195,8 @@ fn an_unknown_recipe_is_refused_with_the_known_names() {
     }
     let message = find("/no/such/file.toml").unwrap_err().to_string();
     assert!(message.contains("/no/such/file.toml") && message.contains("baseline"), "{message}");
-    let message = loaded("extends = \"nonesuch\"", &[]).unwrap_err().to_string();
-    assert!(message.contains("'nonesuch'"), "{message}");
+    let message = loaded("\nextends = \"nonesuch\"", &[]).unwrap_err().to_string();
+    assert!(message.contains("my.toml:2: no recipe 'nonesuch'"), "{message}");
 }
 
 #[test]
@@ -418,13 +430,18 @@ mod odd_numbers {
     }
 
     proptest! {
-        #![proptest_config(ProptestConfig { cases: 2000, ..ProptestConfig::default() })]
+        #![proptest_config(ProptestConfig {
+            cases: 2000,
+            failure_persistence: None,
+            ..ProptestConfig::default()
+        })]
         #[test]
         fn resolve_never_panics_and_what_it_takes_can_be_planned_and_written(
             changes in prop::collection::vec((0_usize..14, (count(), real(), time())), 0..4),
             (world_size, num_classes, num_train, num_eval) in (count(), count(), count(), count()),
         ) {
             let mut raw = RawRecipe::default();
+            raw.run.name = "odd".to_owned();
             raw.run.seed = Some(1);
             raw.train.batch_size = 64;
             for (which, value) in changes {

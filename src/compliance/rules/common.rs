@@ -46,20 +46,23 @@ pub(super) fn common(ruleset: Ruleset) -> Vec<Rule> {
         Rule::or(Key::EvalStop, Key::BlockStop).check(Check::Has(positions.epoch)),
         Rule::some(Key::EvalAccuracy).check(Check::Has(positions.epoch)),
     ]);
+    if ruleset == Ruleset::V0_7_0 {
+        rules.push(benchmark());
+    }
     rules
 }
 
 /// Rules of every log of one division.
 pub(super) fn division(ruleset: Ruleset, division: Division) -> Vec<Rule> {
-    let mut rules = vec![
-        Rule::once(Key::SubmissionBenchmark)
-            .check(Check::OneOf(&["resnet"]))
-            .then(Effect::EnterBenchmark(division)),
-    ];
+    let mut rules = vec![benchmark().then(Effect::EnterBenchmark(division))];
     if division == Division::Closed && ruleset >= Ruleset::V1_0_0 {
         rules.push(Rule::once(Key::GradientAccumulationSteps).check(Check::Positive));
     }
     rules
+}
+
+fn benchmark() -> Rule {
+    Rule::once(Key::SubmissionBenchmark).check(Check::OneOf(&["resnet"]))
 }
 
 fn init_limit(ruleset: Ruleset) -> InitLimit {
