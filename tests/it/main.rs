@@ -1,4 +1,6 @@
 //! Integration tests: what the rooms do together.
 
+#[cfg(test)]
 mod check;
+#[cfg(test)]
 mod oracle;
