@@ -2,10 +2,15 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+#[cfg(test)]
 mod check;
+#[cfg(test)]
 mod cli;
-#[cfg(feature = "torch")]
+#[cfg(all(test, feature = "torch"))]
 mod golden;
+#[cfg(test)]
 mod launch;
+#[cfg(test)]
 mod oracle;
+#[cfg(test)]
 mod recipe;
