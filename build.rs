@@ -19,6 +19,9 @@ fn main() -> Result<(), Box<dyn Error>> {
         #[cfg(feature = "torch")]
         build_nccl(torch)?;
         println!("cargo:rustc-link-arg=-Wl,-rpath,{lib}");
+        // The library names torch in rooms that `mlperf-run` never enters. The linker drops them,
+        // and with them its need of libtorch, once no shared library can reach into them.
+        println!("cargo:rustc-link-arg-bin=mlperf-run=-Wl,--exclude-libs,ALL");
         println!("cargo:rustc-env=MLPERF_RUN_LIBTORCH_LIB={lib}");
     }
     Ok(())

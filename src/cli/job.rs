@@ -83,13 +83,13 @@ impl Job {
         }
         let machine = Machine::detect();
         let (crew, images) = settle(&raw, &machine).or_exit(Exit::Invalid)?;
-        if let Some(warning) = crew.warning(&machine) {
-            Screen::new(manner).line(&format!("warning: {warning}"));
-        }
         raw.run.device = crew.device.into();
         name_submitter(&mut raw, args.system.as_deref()).or_exit(Exit::Invalid)?;
         let situation = images.situation(crew.num_ranks).or_exit(Exit::Invalid)?;
         Recipe::resolve(raw.clone(), &situation).or_exit(Exit::Invalid)?;
+        if let Some(warning) = crew.warning(&machine) {
+            Screen::new(manner).line(&format!("warning: {warning}"));
+        }
         let system = args.system.clone().unwrap_or_else(|| {
             format!("{}-{}", launch::host_name(), raw.run.name).replace(|c: char| !is_plain(c), "-")
         });
@@ -99,9 +99,9 @@ impl Job {
     /// Takes a place for each run's results, then makes the built-in image set where it is to be
     /// trained on.
     pub(super) fn prepare(self, args: &TrainArgs, manner: Manner) -> Result<ReadyJob, Failure> {
-        let shelf = Shelf::open(&args.results, &self.system).or_exit(Exit::Invalid)?;
+        let place = Shelf::open(&args.results, &self.system).or_exit(Exit::Invalid)?;
         let numbers = (0..self.raw.mlperf.runs).map(|i| args.result.map(|first| first + i));
-        let folders = numbers.map(|number| shelf.reserve(number)).collect::<Result<_, _>>();
+        let folders = numbers.map(|number| place.reserve(number)).collect::<Result<_, _>>();
         let folders = folders.or_exit(Exit::Invalid)?;
         let data = self.images_on_disk(manner).or_exit(Exit::Invalid)?;
         Ok(ReadyJob { job: self, data, folders })
@@ -242,7 +242,7 @@ fn name_submitter(raw: &mut RawRecipe, system: Option<&str>) -> Result<(), Syste
     if let Some(system) = described {
         mlperf.org = system.submitter;
         mlperf.platform = system.system_name;
-        mlperf.status = system.status.log_word().to_owned();
+        system.status.log_word().clone_into(&mut mlperf.status);
         return Ok(());
     }
     let machine = SystemDescription::from_machine();

@@ -65,8 +65,8 @@ fn run(args: RankArgs, world: World, watch: &mut Watch) -> Outcome {
     }
     let job = RankJob { recipe: args.recipe, run_dir: args.run_dir, world, stop };
     match run_rank(&job, watch) {
-        Ok(RunEnd::TargetReached) => Ok(Exit::Ok),
-        Ok(RunEnd::TargetMissed) => Ok(Exit::TargetMissed),
+        // Both are ends in good order; `RunStop` tells which.
+        Ok(RunEnd::TargetReached | RunEnd::TargetMissed) => Ok(Exit::Ok),
         Err(TrainError::Interrupted) => Ok(Exit::Incomplete),
         Err(error) => {
             let exit = match error.kind() {

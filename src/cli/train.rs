@@ -23,7 +23,7 @@ pub struct TrainArgs {
     #[arg(long = "recipe", value_name = "RECIPE", required = true)]
     pub recipes: Vec<String>,
     /// Where to train; else what the recipe says
-    #[arg(long, value_enum)]
+    #[arg(long, value_enum, value_name = "auto|cpu|cuda", hide_possible_values = true)]
     pub device: Option<DeviceChoice>,
     /// Folder with train/CLASS/*.JPEG and val/CLASS/*.JPEG; else what the recipe says
     #[arg(long, value_name = "DIR")]

@@ -94,7 +94,7 @@ impl<'a> Reading<'a> {
             for check in &rule.checks {
                 if let Some((code, complaint)) = self.state.complaint(*check, record) {
                     let message = format!("{} {complaint}", record.key);
-                    self.report(code, rule, Some(record.line), message);
+                    self.findings.push(Finding::of(code, rule.key, Some(record.line), message));
                 }
             }
             if let Some(effect) = rule.effect {
@@ -106,18 +106,13 @@ impl<'a> Reading<'a> {
         }
     }
 
-    fn report(&mut self, code: Code, rule: &Rule, line: Option<usize>, message: String) {
-        self.findings.push(Finding { code, key: Some(rule.key.as_str()), line, message });
-    }
-
     fn weigh(&mut self, wanted: Accuracy, index: usize, record: &Record) {
-        match record.value.as_f64() {
-            Some(accuracy) => self.tallies[index].any_met |= meets(wanted, accuracy),
-            None => {
-                let message = format!("{} is {}; it must be a number", record.key, record.value);
-                let rule = &self.rules[index];
-                self.report(Code::AccuracyNotANumber, rule, Some(record.line), message);
-            }
+        if let Some(accuracy) = record.value.as_f64() {
+            self.tallies[index].any_met |= meets(wanted, accuracy);
+        } else {
+            let message = format!("{} is {}; it must be a number", record.key, record.value);
+            let (code, key) = (Code::AccuracyNotANumber, self.rules[index].key);
+            self.findings.push(Finding::of(code, key, Some(record.line), message));
         }
     }
 
@@ -151,14 +146,14 @@ impl<'a> Reading<'a> {
             if let (Some(wanted), Some(last), false) =
                 (rule.any, tally.records.last(), tally.any_met)
             {
-                let line = last.line;
-                let message = target_missed(wanted, &tally.records);
-                self.report(Code::TargetNotReached, rule, Some(line), message);
+                let (code, message) =
+                    (Code::TargetNotReached, target_missed(wanted, &tally.records));
+                self.findings.push(Finding::of(code, rule.key, Some(last.line), message));
             }
-            if rule.effect == Some(Effect::CollectTensor) {
-                if let Some(message) = self.state.tensors_differ() {
-                    self.report(Code::TensorsDiffer, rule, None, message);
-                }
+            if rule.effect == Some(Effect::CollectTensor)
+                && let Some(message) = self.state.tensors_differ()
+            {
+                self.findings.push(Finding::of(Code::TensorsDiffer, rule.key, None, message));
             }
         }
     }
@@ -169,8 +164,9 @@ impl<'a> Reading<'a> {
         let key = rule.key.as_str();
         let records = &self.tallies[index].records;
         match (rule.need, records.as_slice()) {
-            (Need::ExactlyOne, []) => {
-                self.report(Code::MissingKey, rule, None, format!("{key} is missing"));
+            (Need::ExactlyOne | Need::AtLeastOne, []) => {
+                let message = format!("{key} is missing");
+                self.findings.push(Finding::of(Code::MissingKey, rule.key, None, message));
             }
             (Need::ExactlyOne, [first, rest @ ..]) if !rest.is_empty() => {
                 let differing = rest.iter().find(|other| !other.value.same(&first.value));
@@ -193,16 +189,12 @@ impl<'a> Reading<'a> {
                         ),
                     ),
                 };
-                self.report(code, rule, Some(line), message);
-            }
-            (Need::AtLeastOne, []) => {
-                let message = format!("{key} is missing");
-                self.report(Code::MissingKey, rule, None, message);
+                self.findings.push(Finding::of(code, rule.key, Some(line), message));
             }
             (Need::AtLeastOneOr(other), []) if self.either_missing(index, other) => {
                 let other = other.as_str();
                 let message = format!("{key} is missing, and so is {other}, which may replace it");
-                self.report(Code::MissingKey, rule, None, message);
+                self.findings.push(Finding::of(Code::MissingKey, rule.key, None, message));
             }
             _ => {}
         }
@@ -222,5 +214,133 @@ fn division_named(value: &Value) -> Option<Division> {
         Some("open") => Some(Division::Open),
         Some("closed") => Some(Division::Closed),
         _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const OPEN: &str = include_str!("../../tests/logs/ok_open.txt");
+    const CLOSED: &str = include_str!("../../tests/logs/ok_closed_lars.txt");
+    const TENSORS: &str = include_str!("../../tests/logs/ok_closed_with_tensors.txt");
+
+    /// One line a finding: code, key, line, message.
+    fn findings(log: &str, ruleset: Ruleset) -> Vec<String> {
+        let found = reference_findings(&Log::parse(log.as_bytes()), ruleset);
+        let place = |line: Option<usize>| line.map_or("-".into(), |line| line.to_string());
+        found.iter().map(|it| format!("{} {} {}", it.code, place(it.line), it.message)).collect()
+    }
+
+    fn without(log: &str, key: &str) -> String {
+        let quoted = format!("\"{key}\"");
+        log.lines().filter(|line| !line.contains(&quoted)).collect::<Vec<_>>().join("\n")
+    }
+
+    #[test]
+    fn a_missing_clock_start_is_named_at_each_place_that_needs_it() {
+        insta::assert_snapshot!(
+            findings(&without(OPEN, "run_start"), Ruleset::V2_0_0).join("\n"),
+            @r"
+            wrong-order 14 block_start has no run_start before it
+            wrong-order 27 block_start has no run_start before it
+            wrong-order 40 run_stop has no run_start before it
+            missing-key - run_start is missing
+            "
+        );
+    }
+
+    #[test]
+    fn values_are_judged_with_what_they_are_and_what_they_must_be() {
+        let log = CLOSED
+            .replace("\"value\": 2048", "\"value\": \"2048\"")
+            .replace("\"onprem\"", "\"sold\"")
+            .replace("\"Somebody\"", "\"\"")
+            .replace("8.5", "null")
+            .replace("\"lars\"", "\"adam\"")
+            .replace("0.7612", "\"0.7612\"")
+            .replace("\"epoch_count\": 4", "\"epoch_count\": 0");
+        insta::assert_snapshot!(findings(&log, Ruleset::V4_0_0).join("\n"), @r#"
+        bad-value 2 submission_org is ""; it must be a text
+        bad-value 4 submission_status is "sold"; it must be cloud or onprem or preview or research
+        bad-metadata 24 block_start must have a number above 0 as epoch_count in its metadata
+        bad-metadata 37 block_start must have a number above 0 as epoch_count in its metadata
+        bad-value 9 global_batch_size is "2048"; it must be a number above 0
+        bad-value 13 opt_name is "adam"; it must be sgd or lars
+        accuracy-not-a-number 47 eval_accuracy is "0.7612"; it must be a number
+        target-not-reached 47 no eval_accuracy is at least 0.759 and below 1; the best of 2 is 0.41
+        "#);
+    }
+
+    #[test]
+    fn optimizer_values_are_judged() {
+        let log = CLOSED
+            .replace("\"value\": 0.0002", "\"value\": 0.00003")
+            .replace("\"value\": 0.0001", "\"value\": 0.0002")
+            .replace("\"lars_opt_momentum\"", "\"lars_opt_weight_decay\"");
+        insta::assert_snapshot!(findings(&log, Ruleset::V4_0_0).join("\n"), @r"
+        bad-value 15 lars_opt_end_learning_rate is 0.0002; it must be 0.0001
+        bad-value 20 lars_opt_weight_decay is 0.9; it must be 0.0001 times a power of two
+        bad-value 21 lars_opt_weight_decay is 3e-5; it must be 0.0001 times a power of two
+        missing-key - lars_opt_momentum is missing
+        repeated-key 21 lars_opt_weight_decay occurs 2 times and is 0.9 in line 20 but 3e-5 here
+        ");
+    }
+
+    #[test]
+    fn init_has_a_limit_that_depends_on_rules_and_division() {
+        let slow =
+            |log: &str| log.replace("\"time_ms\": 1700000000010", "\"time_ms\": 1699998500010");
+        assert_eq!(findings(&slow(OPEN), Ruleset::V4_0_0), [""; 0]);
+        assert_eq!(findings(&slow(CLOSED), Ruleset::V4_0_0), [""; 0]);
+        let message = "init_stop comes 26.0 min after init_start; 20 min are allowed";
+        assert_eq!(findings(&slow(OPEN), Ruleset::V0_7_0), [format!("init-too-long 13 {message}")]);
+        let slower = CLOSED.replace("\"time_ms\": 1700000000010", "\"time_ms\": 1699998000010");
+        let message = "init_stop comes 34.3 min after init_start; 30 min are allowed";
+        assert_eq!(findings(&slower, Ruleset::V4_0_0), [format!("init-too-long 22 {message}")]);
+    }
+
+    #[test]
+    fn tensors_are_compared_one_by_one() {
+        assert_eq!(findings(TENSORS, Ruleset::V2_0_0), [""; 0]);
+        let log =
+            TENSORS.replace("\"fc1_bias\"", "\"fc_bias\"").replace("\"bn0_beta\"", "\"bn0_gamma\"");
+        let message = "the tensors of weights_initialization are not the reference's 161: \
+                       2 (bn0_beta first) missing, 1 (fc_bias first) unknown, 1 repeated";
+        assert_eq!(findings(&log, Ruleset::V2_0_0), [format!("tensors-differ - {message}")]);
+    }
+
+    #[test]
+    fn an_empty_log_says_so_first() {
+        let found = findings("no token here\n", Ruleset::V4_0_0);
+        assert_eq!(found[0], "no-records - no line holds the token \":::MLLOG \" with its blank");
+    }
+
+    #[test]
+    fn equal_repeats_are_a_warning_and_different_ones_an_error() {
+        let org = OPEN.lines().find(|line| line.contains("submission_org")).unwrap();
+        let other = org.replace("Somebody", "Nobody");
+        let twice = findings(&format!("{org}\n{OPEN}"), Ruleset::V4_0_0);
+        let both = findings(&format!("{other}\n{OPEN}"), Ruleset::V4_0_0);
+        insta::assert_snapshot!([twice, both].concat().join("\n"), @r#"
+        repeated-equal-key 3 submission_org occurs 2 times, first in line 1, with the same value
+        repeated-key 3 submission_org occurs 2 times and is "Nobody" in line 1 but "Somebody" here
+        "#);
+    }
+
+    proptest! {
+        #[test]
+        fn the_verdict_does_not_depend_on_the_line_end(
+            kept in proptest::collection::vec(any::<bool>(), 60),
+            ruleset in proptest::sample::select(&Ruleset::ALL[..]),
+        ) {
+            let lines: Vec<_> =
+                CLOSED.lines().zip(kept).filter(|(_, kept)| *kept).map(|(line, _)| line).collect();
+            let unix = findings(&lines.join("\n"), ruleset);
+            prop_assert_eq!(&findings(&lines.join("\r\n"), ruleset), &unix);
+            prop_assert_eq!(&findings(&lines.join("\r"), ruleset), &unix);
+        }
     }
 }

@@ -33,7 +33,7 @@ macro_rules! codes {
         /// What is wrong with a log.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
         pub enum Code {
-            $(#[doc = $meaning] $name,)*
+            $(#[doc = concat!("`", $text, "`: see [`Code::meaning`].")] $name,)*
         }
 
         impl Code {
@@ -87,11 +87,11 @@ codes! {
         "A record that every log of this division must hold is not there."
         "have the run log it"
     RepeatedKey "repeated-key" Error
-        "A record that must occur once occurs with different values, so nobody can tell which holds."
+        "A record that must occur once occurs with different values; nobody can tell which holds."
         "log it once, from one process"
     BadValue "bad-value" Error
         "The value is not one that the rules allow."
-        "log a value that the rules allow, as the JSON type that they ask for"
+        "log such a value, as JSON of that type"
     BadMetadata "bad-metadata" Error
         "The metadata lacks a member that the rules ask for, or holds a wrong one."
         "log the member with the record"
@@ -110,10 +110,10 @@ codes! {
     TargetNotReached "target-not-reached" Error
         "No evaluation has the accuracy that the rules ask for: 0.759 or more and below 1 in the \
          closed division and in 0.7.0, else any below 1."
-        "the run has not converged; count it as a failed one"
+        "count the run as one that failed"
     TensorsDiffer "tensors-differ" Error
-        "The closed rules 1.1.0 to 2.1.0 want the initialization of each of ResNet-50's 161 tensors \
-         logged once, by the reference's name."
+        "The closed rules 1.1.0 to 2.1.0 want the initialization of each of ResNet-50's 161 \
+         tensors logged once, by the reference's name."
         "log weights_initialization with metadata.tensor for each tensor"
 
     RepeatedEqualKey "repeated-equal-key" Warning
@@ -139,15 +139,15 @@ codes! {
         "log status success when the target is reached"
 
     Aborted "aborted" Advice
-        "run_stop says that the run was given up. The reference checker does not read the status and \
-         counts an open run that was aborted as a success."
+        "run_stop says that the run was given up. The reference checker does not read the status \
+         and counts an open run that was aborted as a success."
         "leave the run out of an open submission, or say so"
     StatusWord "status-word" Advice
         "run_stop has a status other than success and aborted, the words of the rules."
         "log status success or aborted"
     OpenBelowTarget "open-below-target" Advice
-        "The run claims success, but its last accuracy is below 0.759. The open division allows that \
-         if the submission says so."
+        "The run claims success, but its last accuracy is below 0.759. The open division allows \
+         that if the submission says so."
         "report the final quality"
     EpochsFromZero "epochs-from-zero" Advice
         "The epochs of the log count from 0; the rules count from 1."
@@ -168,7 +168,8 @@ codes! {
         "The closed rules fix the momentum of LARS at 0.9 for batch sizes below 32,768."
         "set momentum 0.9"
     CacheNotCleared "cache-not-cleared" Advice
-        "cache_clear says that the page cache was not cleared. The rules ask for it before each run."
+        "cache_clear says that the page cache was not cleared, which the rules ask for before each \
+         run."
         "clear the cache before the run, or reboot"
 }
 

@@ -62,10 +62,6 @@ impl<'a> Run<'a> {
     }
 }
 
-fn finding(code: Code, key: Key, line: Option<usize>, message: String) -> Finding {
-    Finding { code, key: Some(key.as_str()), line, message }
-}
-
 /// The first record of the timed part that is older than the one before it.
 fn time_backwards(run: &Run) -> Option<Finding> {
     let pair = run.timed.windows(2).find(|pair| pair[1].time_ms < pair[0].time_ms)?;
@@ -80,12 +76,17 @@ fn stops(log: &Log, run: &Run) -> Vec<Finding> {
     let mut findings = Vec::new();
     if let Some(second) = log.all(Key::RunStop.as_str()).nth(1) {
         let message = format!("run_stop has been logged in line {} already", stop.line);
-        findings.push(finding(Code::StoppedTwice, Key::RunStop, Some(second.line), message));
+        findings.push(Finding::of(Code::StoppedTwice, Key::RunStop, Some(second.line), message));
     }
     let mut accuracies = log.all(Key::EvalAccuracy.as_str());
     if let Some(late) = accuracies.find(|record| record.line > stop.line) {
         let message = format!("eval_accuracy comes after run_stop of line {}", stop.line);
-        findings.push(finding(Code::EvalAfterStop, Key::EvalAccuracy, Some(late.line), message));
+        findings.push(Finding::of(
+            Code::EvalAfterStop,
+            Key::EvalAccuracy,
+            Some(late.line),
+            message,
+        ));
     }
     findings
 }
@@ -100,7 +101,7 @@ fn eval_epochs(log: &Log) -> Option<Finding> {
         "eval_accuracy of epoch {} comes after that of epoch {} in line {}",
         pair[1].1, pair[0].1, pair[0].0
     );
-    Some(finding(Code::EvalEpochsFall, Key::EvalAccuracy, Some(pair[1].0), message))
+    Some(Finding::of(Code::EvalEpochsFall, Key::EvalAccuracy, Some(pair[1].0), message))
 }
 
 fn epoch(record: &Record) -> Option<f64> {
@@ -124,7 +125,7 @@ fn status(run: &Run) -> Option<Finding> {
         ("aborted", _) => (Code::Aborted, "status is aborted: the run was given up".into()),
         _ => (Code::StatusWord, format!("status is {word:?}, neither success nor aborted")),
     };
-    Some(finding(code, Key::RunStop, Some(line), message))
+    Some(Finding::of(code, Key::RunStop, Some(line), message))
 }
 
 fn epochs(log: &Log, run: &Run) -> Vec<Finding> {
@@ -146,7 +147,7 @@ fn epochs(log: &Log, run: &Run) -> Vec<Finding> {
     let (starts, stops) = (count(Key::EpochStart), count(Key::EpochStop));
     if run.claims_success() && starts != stops {
         let message = format!("epoch_start occurs {starts} times, epoch_stop {stops} times");
-        findings.push(finding(Code::EpochsUnpaired, Key::EpochStop, None, message));
+        findings.push(Finding::of(Code::EpochsUnpaired, Key::EpochStop, None, message));
     }
     findings
 }
@@ -163,7 +164,7 @@ fn samples(log: &Log) -> Vec<Finding> {
             return None;
         }
         let message = format!("{} is {}, not {wanted}", key.as_str(), record.value);
-        Some(finding(code, key, Some(record.line), message))
+        Some(Finding::of(code, key, Some(record.line), message))
     })
     .collect()
 }
@@ -179,7 +180,7 @@ fn closed_advice(log: &Log, run: &Run) -> Vec<Finding> {
 fn eval_step(curve: &Curve) -> Option<Finding> {
     let epochs: Vec<f64> = curve.points.iter().map(|point| point.epoch).collect();
     let first = *epochs.first()?;
-    let odd_step = epochs.windows(2).find(|pair| pair[1] != pair[0] + 4.0);
+    let odd_step = epochs.windows(2).find(|pair| pair[1].total_cmp(&(pair[0] + 4.0)).is_ne());
     let message = match odd_step {
         _ if !(1.0..=4.0).contains(&first) => {
             format!("the first evaluation is that of epoch {first}")
@@ -187,7 +188,7 @@ fn eval_step(curve: &Curve) -> Option<Finding> {
         Some(pair) => format!("after epoch {} the next evaluation is that of {}", pair[0], pair[1]),
         None => return None,
     };
-    Some(finding(Code::EvalStep, Key::EvalAccuracy, None, message))
+    Some(Finding::of(Code::EvalStep, Key::EvalAccuracy, None, message))
 }
 
 fn momentum(log: &Log) -> Option<Finding> {
@@ -197,7 +198,7 @@ fn momentum(log: &Log) -> Option<Finding> {
         return None;
     }
     let message = format!("lars_opt_momentum is {} at batch size {batch}, not 0.9", record.value);
-    Some(finding(Code::Momentum, Key::LarsOptMomentum, Some(record.line), message))
+    Some(Finding::of(Code::Momentum, Key::LarsOptMomentum, Some(record.line), message))
 }
 
 fn cache(log: &Log) -> Option<Finding> {
@@ -207,5 +208,144 @@ fn cache(log: &Log) -> Option<Finding> {
         Some(reason) => format!("cache_clear is false: {reason}"),
         None => "cache_clear is false".into(),
     };
-    Some(finding(Code::CacheNotCleared, Key::CacheClear, Some(record.line), message))
+    Some(Finding::of(Code::CacheNotCleared, Key::CacheClear, Some(record.line), message))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const OPEN: &str = include_str!("../../tests/logs/ok_open.txt");
+    const CLOSED: &str = include_str!("../../tests/logs/ok_closed_lars.txt");
+
+    fn findings(log: &str) -> Vec<(&'static str, Option<usize>, String)> {
+        let found = own_findings(&Log::parse(log.as_bytes()));
+        found.into_iter().map(|it| (it.code.as_str(), it.line, it.message)).collect()
+    }
+
+    fn codes(log: &str) -> Vec<&'static str> {
+        findings(log).into_iter().map(|(code, ..)| code).collect()
+    }
+
+    /// `log` with its one line of `key` (or the last of several) changed.
+    fn with(log: &str, key: &str, change: impl Fn(&str) -> String) -> String {
+        let mut lines: Vec<_> = log.lines().map(ToString::to_string).collect();
+        let at = lines.iter().rposition(|line| line.contains(&format!("\"{key}\""))).unwrap();
+        lines[at] = change(&lines[at]);
+        lines.join("\n")
+    }
+
+    fn replaced(log: &str, key: &str, [from, to]: [&str; 2]) -> String {
+        let changed = with(log, key, |line| line.replace(from, to));
+        assert_ne!(changed, log.trim_end(), "{key} has no {from}");
+        changed
+    }
+
+    #[test]
+    fn sound_logs_have_no_findings() {
+        assert_eq!(findings(OPEN), []);
+        assert_eq!(findings(CLOSED), []);
+    }
+
+    #[test]
+    fn time_may_go_backwards_before_the_run_but_not_within() {
+        let early = replaced(CLOSED, "init_start", ["time_ms\": 17", "time_ms\": 18"]);
+        assert_eq!(codes(&early), [""; 0]);
+        let stop = CLOSED.lines().count();
+        let negative = replaced(CLOSED, "run_stop", ["time_ms\": 17", "time_ms\": 16"]);
+        let [(code, line, message)] = &findings(&negative)[..] else { panic!("one finding") };
+        assert_eq!((*code, *line), ("time-backwards", Some(stop)));
+        assert!(message.ends_with(&format!("older than line {}", stop - 1)), "{message}");
+    }
+
+    #[test]
+    fn nothing_is_evaluated_and_nothing_stops_after_the_stop() {
+        let stop = OPEN.lines().last().unwrap();
+        let evaluation = OPEN.lines().rfind(|line| line.contains("eval_accuracy")).unwrap();
+        let late = format!("{OPEN}{evaluation}\n{stop}\n");
+        let line = OPEN.lines().count();
+        assert_eq!(
+            findings(&late),
+            [
+                (
+                    "stopped-twice",
+                    Some(line + 2),
+                    format!("run_stop has been logged in line {line} already")
+                ),
+                (
+                    "eval-after-stop",
+                    Some(line + 1),
+                    format!("eval_accuracy comes after run_stop of line {line}")
+                ),
+            ]
+        );
+    }
+
+    #[test]
+    fn evaluations_come_in_the_order_of_epochs() {
+        let shuffled = replaced(OPEN, "eval_accuracy", ["epoch_num\": 8", "epoch_num\": 2"]);
+        assert_eq!(codes(&shuffled), ["eval-epochs-fall"]);
+    }
+
+    #[test]
+    fn a_status_is_weighed_against_the_division_and_the_last_accuracy() {
+        let aborted = ["\"success\"", "\"aborted\""];
+        assert_eq!(codes(&replaced(CLOSED, "run_stop", aborted)), ["status-contradicts"]);
+        assert_eq!(codes(&replaced(OPEN, "run_stop", aborted)), ["aborted"]);
+        let odd = replaced(OPEN, "run_stop", ["\"success\"", "\"fail\""]);
+        assert_eq!(codes(&odd), ["status-word"]);
+        let short = ["0.7612", "0.7589"];
+        assert_eq!(codes(&replaced(OPEN, "eval_accuracy", short)), ["open-below-target"]);
+        let missed = replaced(&replaced(CLOSED, "eval_accuracy", short), "run_stop", aborted);
+        assert_eq!(codes(&missed), ["aborted"]);
+    }
+
+    #[test]
+    fn epochs_count_from_1_and_have_two_ends() {
+        let zero = OPEN.replace("epoch_num\": 1}", "epoch_num\": 0}");
+        assert_eq!(codes(&zero), ["epochs-from-zero"]);
+        let open_ended = with(OPEN, "epoch_stop", |_| String::new());
+        assert_eq!(codes(&open_ended), ["epochs-unpaired"]);
+        let aborted = replaced(&open_ended, "run_stop", ["\"success\"", "\"aborted\""]);
+        assert_eq!(codes(&aborted), ["aborted"], "an epoch that was cut short has no end");
+    }
+
+    #[test]
+    fn what_is_not_imagenet_is_pointed_out() {
+        let log = replaced(OPEN, "train_samples", ["1281167", "1281168"]);
+        let log = replaced(&log, "eval_samples", ["50000", "6400"]);
+        let messages: Vec<_> = findings(&log).into_iter().map(|(.., message)| message).collect();
+        assert_eq!(
+            messages,
+            ["train_samples is 1281168, not 1281167", "eval_samples is 6400, not 50000"]
+        );
+    }
+
+    #[test]
+    fn closed_runs_evaluate_every_4_epochs_at_the_momentum_of_the_rules() {
+        let every = |epoch| ["epoch_num\": 8", epoch];
+        assert_eq!(
+            codes(&replaced(CLOSED, "eval_accuracy", every("epoch_num\": 9"))),
+            ["eval-step"]
+        );
+        let late = CLOSED
+            .replace("epoch_num\": 4}", "epoch_num\": 5}")
+            .replace("epoch_num\": 8}", "epoch_num\": 9}");
+        assert_eq!(codes(&late), ["eval-step"]);
+        assert_eq!(codes(&replaced(OPEN, "eval_accuracy", every("epoch_num\": 9"))), [""; 0]);
+        let slow = replaced(CLOSED, "lars_opt_momentum", ["0.9", "0.5"]);
+        assert_eq!(codes(&slow), ["momentum"]);
+        assert_eq!(codes(&replaced(&slow, "global_batch_size", ["2048", "32768"])), [""; 0]);
+    }
+
+    #[test]
+    fn caches_that_were_not_cleared_are_pointed_out_with_the_reason() {
+        let log = replaced(OPEN, "cache_clear", ["true", "false"]);
+        let log = replaced(&log, "cache_clear", ["\"file\"", "\"reason\": \"no sudo\", \"file\""]);
+        let line = OPEN.lines().position(|line| line.contains("cache_clear")).map(|at| at + 1);
+        assert_eq!(
+            findings(&log),
+            [("cache-not-cleared", line, "cache_clear is false: no sudo".into())]
+        );
+    }
 }

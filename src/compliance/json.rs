@@ -171,12 +171,22 @@ impl Reader<'_> {
                 }
                 Some(b'\\') => text.push(self.escape()?),
                 Some(0..=0x1f) => return Err(self.error("a control character in a string")),
+                Some(byte) if byte.is_ascii() => text.push_str(self.plain()),
                 Some(byte) => {
                     text.push(char::from(byte));
                     self.at += 1;
                 }
             }
         }
+    }
+
+    /// What can be taken as it stands.
+    fn plain(&mut self) -> &str {
+        let rest = &self.text[self.at..];
+        let special = |byte: &u8| matches!(byte, b'"' | b'\\' | 0..=0x1f | 0x80..);
+        let length = rest.iter().position(special).unwrap_or(rest.len());
+        self.at += length;
+        std::str::from_utf8(&rest[..length]).expect("ASCII is UTF-8")
     }
 
     fn escape(&mut self) -> Result<char, JsonError> {

@@ -1,11 +1,11 @@
-//! Judges a log by MLPerf Training's rules for `ResNet`, rulesets 0.7.0 to 4.0.0.
+//! Judges a log by MLPerf Training's rules for ResNet, rulesets 0.7.0 to 4.0.0.
 //!
-//! Two verdicts are kept apart. *What the reference accepts* agrees with MLCommons' compliance
-//! checker in pass and fail, oddities included; where that one ends in a traceback, the log is
-//! rejected with a reason. *What we find fault with* is stricter and our own. Both are findings with
-//! a code, a severity, and the line of the file.
+//! Two verdicts are kept apart. *What the reference accepts* agrees with the checker of
+//! `mlperf_logging` in pass and fail, oddities included; where that one ends in a traceback, the
+//! log is rejected with a reason. *What we find fault with* is stricter and our own. Both are
+//! findings with a code, a severity, and the line of the file.
 //!
-//! Known to differ: logs of other benchmarks are rejected, because only `ResNet`'s rules are here.
+//! Known to differ: logs of other benchmarks are rejected, because only ResNet's rules are here.
 //!
 //! Absent on purpose: folders, scores and system descriptions (`submission`), and other rulesets.
 

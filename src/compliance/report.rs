@@ -9,6 +9,7 @@ use super::faults::own_findings;
 use super::parse::Log;
 use super::ruleset::Ruleset;
 use super::timing::{Curve, RunTiming};
+use crate::mllog::Key;
 
 /// One thing that is wrong with a log.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,6 +25,10 @@ pub struct Finding {
 }
 
 impl Finding {
+    pub(super) fn of(code: Code, key: Key, line: Option<usize>, message: String) -> Self {
+        Self { code, key: Some(key.as_str()), line, message }
+    }
+
     /// How much it weighs.
     pub fn severity(&self) -> Severity {
         self.code.severity()

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-/// A version of MLPerf Training's rules that has the `ResNet` benchmark.
+/// A version of MLPerf Training's rules that has the ResNet benchmark.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Ruleset {
     /// Round v0.7.
@@ -20,7 +20,7 @@ pub enum Ruleset {
     V3_0_0,
     /// Round v3.1.
     V3_1_0,
-    /// Round v4.0, the last one with `ResNet`.
+    /// Round v4.0, the last one with ResNet.
     V4_0_0,
 }
 

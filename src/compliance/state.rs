@@ -127,8 +127,8 @@ impl<'a> State<'a> {
             [first, ..] => format!("{} ({first} first)", names.len()),
         };
         Some(format!(
-            "the tensors of weights_initialization are not the reference's {}: {} missing, {} unknown, \
-             {repeated} repeated",
+            "the tensors of weights_initialization are not the reference's {}: {} missing, {} \
+             unknown, {repeated} repeated",
             wanted.len(),
             listed(&missing),
             listed(&unknown),
@@ -155,5 +155,5 @@ pub(super) fn target_missed(wanted: Accuracy, records: &[&Record]) -> String {
         Accuracy::Any => "below 1".into(),
         Accuracy::Target => format!("at least {TARGET} and below 1"),
     };
-    format!("no eval_accuracy is {range}; the highest of {} is {best}", records.len())
+    format!("no eval_accuracy is {range}; the best of {} is {best}", records.len())
 }

@@ -20,9 +20,9 @@ pub enum Value {
     /// A string. A lone surrogate U+D8xx stands as U+10D8xx (private use), which no log contains.
     Text(String),
     /// `[..]`
-    List(Vec<Value>),
+    List(Vec<Self>),
     /// `{..}`; of members of one name the last one.
-    Map(BTreeMap<String, Value>),
+    Map(BTreeMap<String, Self>),
 }
 
 impl Value {
@@ -64,6 +64,7 @@ impl Value {
     }
 
     /// Python's `==`, with the identity of its one NaN.
+    #[expect(clippy::float_cmp, reason = "Python compares exactly")]
     pub(super) fn same(&self, other: &Self) -> bool {
         match (self, other) {
             (Self::Null, Self::Null) => true,

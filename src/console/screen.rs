@@ -139,7 +139,7 @@ impl Screen {
                 self.close_epoch(Some(*accuracy));
             }
             RankEvent::BadImage { rank, path, reason } => {
-                self.line(&format!("rank {rank} leaves out {}: {reason}", path.display()))
+                self.line(&format!("rank {rank} leaves out {}: {reason}", path.display()));
             }
             RankEvent::RunStop { status, minutes, .. } => {
                 self.close_epoch(None);
@@ -173,15 +173,15 @@ impl Screen {
     }
 
     fn bar_text(&self, (epoch, step): (usize, usize), loss: f64, images_per_s: f64) -> String {
-        let mut text = format!("{} images/s  loss {loss:.3}", grouped(images_per_s));
-        if let Some(accuracy) = self.accuracy {
-            text += &format!("  accuracy {}", percent(accuracy, 2));
-        }
-        let course = self.course.as_ref();
-        if let Some(left) = course.and_then(|c| c.time_left(epoch, step, c.start.elapsed())) {
-            text += &format!("  at most {} left", duration(left));
-        }
-        text
+        let accuracy = self.accuracy.map(|accuracy| format!("accuracy {}", percent(accuracy, 2)));
+        let left = self.course.and_then(|c| c.time_left(epoch, step, c.start.elapsed()));
+        let figures = [
+            Some(format!("{} images/s", grouped(images_per_s))),
+            Some(format!("loss {loss:.3}")),
+            accuracy,
+            left.map(|left| format!("at most {} left", duration(left))),
+        ];
+        figures.into_iter().flatten().collect::<Vec<_>>().join("  ")
     }
 }
 

@@ -131,7 +131,49 @@ mod tests {
             run("demo/baseline", RunStatus::Success, 2.5),
             run("demo/optimized", RunStatus::Success, 1.25),
         ];
-        insta::assert_snapshot!(table(&runs), @"");
+        let table = table(&runs);
+        let cells = |line: &str| -> Vec<String> {
+            let cells = line.split("  ").map(str::trim).filter(|cell| !cell.is_empty());
+            cells.map(str::to_owned).collect()
+        };
+        let lines: Vec<Vec<String>> = table.lines().map(cells).collect();
+        let titles = [
+            "recipe",
+            "minutes to target",
+            "epochs",
+            "accuracy",
+            "images/s",
+            "waiting for data",
+            "speed-up",
+            "log check",
+            "result",
+        ];
+        let first = [
+            "demo/baseline",
+            "2.50",
+            "21",
+            "76.31 %",
+            "1 812",
+            "0.3 %",
+            "1.00x",
+            "accepted (4.0.0)",
+            "results/box/resnet/result_0.txt",
+        ];
+        assert_eq!(lines[0], titles);
+        assert_eq!(lines[1], first);
+        assert_eq!((lines[2][1].as_str(), lines[2][6].as_str()), ("1.25", "2.00x"));
+    }
+
+    #[test]
+    fn words_stand_left_and_numbers_right() {
+        let runs = [run("a", RunStatus::Success, 2.0), run("longer", RunStatus::Success, 10.0)];
+        let table = table(&runs);
+        let start = |line: usize, text: &str| table.lines().nth(line).unwrap().find(text).unwrap();
+        let end = |line: usize, text: &str| start(line, text) + text.len();
+        assert_eq!(start(1, "a "), start(2, "longer"));
+        assert_eq!(start(0, "log check"), start(1, "accepted"));
+        assert_eq!(end(0, "minutes to target"), end(1, "2.00"));
+        assert_eq!(end(1, "2.00"), end(2, "10.00"));
     }
 
     #[test]

@@ -227,7 +227,7 @@ mod tests {
     #[test]
     fn a_killed_rank_takes_what_it_started_with_it() {
         let folder = tempfile::tempdir().unwrap();
-        let (mut process, news) = start(folder.path(), "sleep 600 & echo $! > child; wait");
+        let (mut process, news) = start(folder.path(), "sleep 600 & echo $! > $4/child; wait");
         let child = loop {
             match fs::read_to_string(folder.path().join("child")) {
                 Ok(text) if text.ends_with('\n') => break text.trim().to_owned(),

@@ -50,6 +50,12 @@ pub(super) enum News {
     Gone(Death),
 }
 
+/// Codes with which a rank ends in good order: target reached, target missed, asked to stop.
+/// They are those of the command line.
+const REACHED: i32 = 0;
+const MISSED: i32 = 5;
+const ASKED_TO_STOP: i32 = 7;
+
 /// How a process ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Death {
@@ -189,14 +195,18 @@ impl<P: Process> Supervisor<P> {
         }
     }
 
-    /// A rank that goes before it was asked to needs a reason: it reported one, or the run is
-    /// over, which rank 0 says before it goes. An orderly end of another rank waits for rank 0's.
+    /// A rank that goes before it was asked to needs a reason: it reported one, somebody else asked
+    /// it, or the run is over, which rank 0 says before it goes and the others need not.
     fn judge_death(&mut self, rank: usize, death: Death, now: Instant) {
         let asked = matches!(self.phase, Phase::Stopping { .. } | Phase::Killing);
         let reported = self.failures.iter().any(|failure| failure.rank == rank);
-        let in_order = death == Death::Code(0) && (rank != 0 || self.ending.status.is_some());
-        if asked || reported || in_order {
+        if asked || reported {
             return;
+        }
+        match death {
+            Death::Code(REACHED | MISSED) if rank != 0 || self.ending.status.is_some() => return,
+            Death::Code(ASKED_TO_STOP) => return self.interrupt(now),
+            _ => {}
         }
         let how = match death {
             Death::Code(code) => format!("ended with code {code} and without a word"),

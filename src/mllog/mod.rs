@@ -5,7 +5,7 @@
 //! `write` of one whole line, flushed, so a killed run leaves whole lines; times never go backwards
 //! within a session; epochs count from 1; `metadata` names the line of code that logged.
 //!
-//! Absent on purpose: reading logs and judging them (`compliance`), and any knowledge of who trains.
+//! Absent on purpose: reading and judging logs (`compliance`), and any knowledge of who trains.
 
 mod cache_clear;
 mod event;

@@ -1,10 +1,6 @@
 //! What a machine says of itself. What it does not say stays empty, for a person to fill in.
 
-use std::{
-    collections::BTreeSet,
-    fs,
-    path::{Path, PathBuf},
-};
+use std::{collections::BTreeSet, fs, path::Path};
 
 use super::system::{Availability, SystemDescription};
 use crate::recipe::Division;
@@ -122,7 +118,7 @@ fn gpu_models(root: &Path) -> Vec<String> {
     folders.map(|folder| gpu_model(&folder)).collect()
 }
 
-fn gpu_model(folder: &PathBuf) -> String {
+fn gpu_model(folder: &Path) -> String {
     let text = fs::read_to_string(folder.join("information")).unwrap_or_default();
     text.lines().find_map(|line| value_of(line, "Model")).unwrap_or("unknown GPU").to_owned()
 }

@@ -1,7 +1,16 @@
 //! Everything that is tested from outside: one binary.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+#[cfg(test)]
 mod check;
-#[cfg(feature = "torch")]
+#[cfg(test)]
+mod cli;
+#[cfg(all(test, feature = "torch"))]
 mod golden;
+#[cfg(test)]
+mod launch;
+#[cfg(test)]
 mod oracle;
+#[cfg(test)]
 mod recipe;

@@ -1,4 +1,4 @@
-//! Our verdicts against those of MLCommons' checker itself, which `scripts/oracle` installs.
+//! Our verdicts against those of `mlperf_logging`'s checker, which `scripts/oracle` installs.
 
 use std::collections::BTreeMap;
 use std::io::{self, Write};
@@ -154,9 +154,8 @@ fn session_log(division: &str, opt_name: &str, accuracies: &[f64], status: Statu
             session.block_stop().unwrap();
         }
     }
-    session.run_stop(status).unwrap();
-    let log = buffer.0.lock().unwrap().clone();
-    log
+    drop(session.run_stop(status).unwrap());
+    Arc::try_unwrap(buffer.0).unwrap().into_inner().unwrap()
 }
 
 #[test]
@@ -190,7 +189,7 @@ fn a_log_that_lacks_any_one_key_is_judged_alike() {
         keys.dedup();
         let without = |dropped: &&str| {
             let kept = log.lines().filter(|line| key(line) != *dropped);
-            kept.map(|line| format!("{line}\n")).collect::<String>().into_bytes()
+            kept.collect::<Vec<_>>().join("\n").into_bytes()
         };
         let verdicts = judged_alike(ruleset, &keys.iter().map(without).collect::<Vec<_>>());
         let num_needed = verdicts.iter().filter(|accepted| !**accepted).count();

@@ -19,9 +19,9 @@ pub(super) enum Book {
     Common,
     /// Every log of a division.
     Division(Division),
-    /// Every `ResNet` log of a division.
+    /// Every ResNet log of a division.
     Resnet(Division),
-    /// `ResNet`, closed, this optimizer.
+    /// ResNet, closed, this optimizer.
     Optimizer(Family),
 }
 

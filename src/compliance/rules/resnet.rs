@@ -1,4 +1,4 @@
-//! Rules of the `ResNet` benchmark.
+//! Rules of the ResNet benchmark.
 
 use crate::mllog::Key;
 

@@ -1,7 +1,7 @@
 //! The tensors whose initialization the closed division had logged from 1.1.0 to 2.1.0, under the
-//! names that the rules took from MXNet's model.
+//! names that the rules took from `MXNet`'s model.
 
-/// Bottleneck units in each stage of `ResNet`-50.
+/// Bottleneck units in each stage of ResNet-50.
 const UNITS: [usize; 4] = [3, 4, 6, 3];
 
 /// All 161 names, sorted.

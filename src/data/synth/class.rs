@@ -44,7 +44,7 @@ fn prototype(seed: u64, class: usize, num_classes: usize) -> Prototype {
     };
     Prototype {
         lobes: 3 + class % 4 + 4 * (block % 2),
-        depth: [0.30, 0.16, 0.42, 0.23][(block / 16) % 4],
+        depth: [0.36, 0.18, 0.50, 0.26][(block / 16) % 4],
         texture: TEXTURES[(class + class / 4) % 4 + 4 * ((block / 2) % 2)],
         period,
         hue,

@@ -83,8 +83,8 @@ impl Artist<'_> {
 
     /// A colour that leans to `hue`, weakly: the noise is stronger.
     fn chroma(&mut self, hue: [f32; 2]) -> [f32; 2] {
-        let noise = 7.0 + 6.0 * self.difficulty;
-        hue.map(|direction| 6.0 * direction + noise * self.rng.normal())
+        let noise = 6.0 + 5.0 * self.difficulty;
+        hue.map(|direction| 8.5 * direction + noise * self.rng.normal())
     }
 
     fn relief(&mut self, fields: Range<usize>, amplitude: f32) -> Relief {
@@ -141,14 +141,14 @@ impl Artist<'_> {
 
     /// Half axes of about `radius`.
     fn squash(&mut self, radius: f32) -> [f32; 2] {
-        let ratio = self.rng.range(0.78, 1.0);
+        let ratio = self.rng.range(0.82, 1.0);
         [radius, radius * ratio]
     }
 
     /// A surface that is lighter or darker than the ground, with a texture whose period is a part
     /// of the side; 2 units of (u, v).
     fn paint(&mut self, ground: &Ground, period: f32) -> Paint {
-        let step = self.rng.range(28.0, 55.0);
+        let step = self.rng.range(36.0, 60.0);
         let darker = self.rng.chance(f64::from(ground.luma - 75.0) / 100.0);
         let sign = if self.rng.chance(0.5) { 1.0 } else { -1.0 };
         Paint {
@@ -157,7 +157,7 @@ impl Artist<'_> {
             texture: Texture::Plain,
             frequency: 0.5 / period,
             phase: [self.rng.range(-0.5, 0.5), self.rng.range(-0.5, 0.5)],
-            contrast: sign * self.rng.range(26.0, 46.0),
+            contrast: sign * self.rng.range(34.0, 52.0),
             grain: self.relief(0..NUM_FIELDS, 5.0 + 5.0 * self.difficulty),
             shade: [self.rng.range(-14.0, 14.0), self.rng.range(-14.0, 14.0)],
         }
@@ -166,10 +166,10 @@ impl Artist<'_> {
     fn object(&mut self, class: &Prototype, ground: &Ground) -> Sprite {
         let jitter = 0.2 * self.difficulty;
         let period = class.period * self.rng.range(1.0 - jitter, 1.0 + jitter);
-        let radius = self.rng.range(0.34, 0.46) * self.short;
+        let radius = self.rng.range(0.38, 0.48) * self.short;
         let center = self.frame.map(|side| {
             let slack = (0.5 * side - 0.9 * radius).max(0.0);
-            0.5 * side + self.rng.range(-1.0, 1.0) * slack.min(0.2 * side)
+            0.5 * side + self.rng.range(-1.0, 1.0) * slack.min(0.12 * side)
         });
         let mut paint = self.paint(ground, period);
         paint.texture = class.texture;
@@ -179,7 +179,7 @@ impl Artist<'_> {
             axes: self.squash(radius),
             turn: unit_vector(self.rng),
             lobes: class.lobes,
-            depth: class.depth * self.rng.range(0.85, 1.15),
+            depth: class.depth * self.rng.range(0.9, 1.1),
             softness: self.rng.range(1.0, 2.0),
             paint,
         }
@@ -205,7 +205,7 @@ impl Artist<'_> {
         let jitter = 0.1 + 0.2 * self.difficulty;
         Film {
             gain: self.rng.range(1.0 - jitter, 1.0 + jitter),
-            noise: self.rng.range(2.0, 4.0) + self.rng.range(0.0, 4.0) * self.difficulty,
+            noise: self.rng.range(3.5, 6.0) + self.rng.range(0.0, 3.0) * self.difficulty,
         }
     }
 }

@@ -26,9 +26,7 @@ int guarded(F&& body) {
   try {
     body();
     return 0;
-  } catch (const c10::Error& e) {
-    set_error(e.what_without_backtrace());
-  } catch (const std::exception& e) {
+  } catch (const std::exception& e) {  // c10::Error's backtrace begins on its second line
     set_error(e.what());
   } catch (...) {
     set_error("an exception of unknown type");

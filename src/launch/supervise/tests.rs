@@ -210,6 +210,26 @@ fn ranks_that_obey_a_signal_end_an_interrupted_run_without_a_failure() {
 }
 
 #[test]
+fn ranks_that_miss_the_target_say_so_in_their_codes_and_have_not_failed() {
+    let mut stage = Stage::with_ranks(2);
+    stage.hears(0, 1, gone(5));
+    stage.hears(1, 0, run_stop(RunStatus::Aborted));
+    stage.hears(2, 0, gone(5));
+    let status = Some(RunStatus::Aborted);
+    assert_eq!(stage.ending(), Ending { status, failure: None, interrupted: false });
+}
+
+#[test]
+fn a_rank_that_somebody_else_asked_to_stop_interrupts_the_run() {
+    let mut stage = Stage::with_ranks(2);
+    stage.hears(0, 1, gone(7));
+    assert_eq!(stage.sent(), [Sent::Term(0)]);
+    stage.hears(1, 0, run_stop(RunStatus::Aborted));
+    stage.hears(2, 0, gone(7));
+    assert!(stage.ending().interrupted);
+}
+
+#[test]
 fn a_signal_cuts_the_gathering_short_and_the_failure_stays() {
     let mut stage = Stage::with_ranks(2);
     stage.hears(0, 1, failed(FailureKind::Input, "bad picture"));
