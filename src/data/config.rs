@@ -39,7 +39,7 @@ pub struct DataConfig {
 pub enum OnBadImage {
     /// The run ends with an error that names the file.
     Error,
-    /// The next sample of the rank's order takes its place in training; evaluation leaves it out.
+    /// The next sample of its batch takes its place in training; evaluation leaves it out.
     Skip,
 }
 
