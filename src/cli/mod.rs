@@ -1,3 +1,4 @@
 //! The command line: clap types, one file per verb, exit codes.
 
+pub mod data;
 pub mod exit;
