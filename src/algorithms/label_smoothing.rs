@@ -31,3 +31,26 @@ impl Default for LabelSmoothing {
         Self { smoothing: 0.1, spread: Spread::All }
     }
 }
+
+impl LabelSmoothing {
+    /// Targets `[N, K]` of kind `kind` for `labels` `[N]` (int64).
+    #[cfg(feature = "torch")]
+    pub fn targets(
+        &self,
+        labels: &tch::Tensor,
+        num_classes: usize,
+        kind: tch::Kind,
+    ) -> tch::Tensor {
+        let (s, k) = (self.smoothing, num_classes as f64);
+        let (on, off) = match self.spread {
+            Spread::All => (1.0 - s + s / k, s / k),
+            Spread::Others => (1.0 - s, s / (k - 1.0)),
+        };
+        let size = [labels.size()[0], num_classes as i64];
+        tch::Tensor::full(size, off, (kind, labels.device())).scatter_value_(
+            1,
+            &labels.unsqueeze(1),
+            on,
+        )
+    }
+}

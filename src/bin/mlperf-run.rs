@@ -1,2 +1,22 @@
-//! x
-fn main() {}
+//! Everything a user types: parse, call, print the error, exit.
+
+use std::{panic::catch_unwind, process::ExitCode};
+
+use clap::Parser;
+use mlperf_run::{
+    cli::{Cli, exit::Exit},
+    console,
+};
+
+fn main() -> ExitCode {
+    let outcome = catch_unwind(|| Cli::parse().run());
+    match outcome {
+        Ok(Ok(exit)) => exit.into(),
+        Ok(Err(failure)) => {
+            console::note(format!("error: {failure}"));
+            failure.exit.into()
+        }
+        // The panic has spoken for itself.
+        Err(_) => Exit::Bug.into(),
+    }
+}

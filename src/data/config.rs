@@ -44,7 +44,7 @@ pub enum OnBadImage {
 }
 
 /// `[data.train]`: random-resized crop and flip (Szegedy et al. 2014, section 6).
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct TrainTransform {
     /// Side of the crop after resizing, px.
@@ -60,7 +60,7 @@ pub struct TrainTransform {
 }
 
 /// `[data.eval]`: the centre crop.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct EvalTransform {
     /// Length of the short side that the crop is cut from, px.

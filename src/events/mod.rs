@@ -1,6 +1,9 @@
 //! What a rank tells the one who watches it: one [`RankEvent`] per line of JSON on the rank's
-//! standard output. The launcher records the lines and draws them; nothing here prints.
+//! standard output. The launcher records the lines and draws them; [`RunSummary`] is what is left
+//! of them in the end. Nothing here prints.
 
 mod event;
+mod summary;
 
 pub use event::{FailureKind, RankEvent, RunStatus};
+pub use summary::{LogCheck, RunSummary};

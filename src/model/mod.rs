@@ -1,6 +1,21 @@
-//! The networks: ResNets (He et al. 2015) in the form called v1.5, with torchvision's names.
+//! The networks: `ResNets` (He et al. 2015) in the form called v1.5, with torchvision's names.
 //! This room knows no rank, no recipe and no log.
 
 mod config;
+#[cfg(feature = "torch")]
+mod init;
+#[cfg(feature = "torch")]
+mod layers;
+#[cfg(feature = "torch")]
+mod resnet;
+#[cfg(feature = "torch")]
+mod weights;
 
+#[cfg(feature = "torch")]
+pub use self::{
+    init::init,
+    layers::{Mode, Place, blur, blurred_conv, max_pool},
+    resnet::ResNet,
+    weights::{Named, Weights},
+};
 pub use config::{Arch, Block, Blueprint, Blur, BlurOrder, CustomConfig, Initializer, ModelConfig};

@@ -114,6 +114,28 @@ mod tests {
     }
 
     #[test]
+    fn parts_of_a_step_are_cut_off() {
+        let horizon = Horizon { steps_per_epoch: 5, num_epochs: 3, batch_size: 16 };
+        for (text, steps) in [("0.5ep", 2), ("31sp", 1), ("15sp", 0), ("0.99dur", 14), ("0ba", 0)] {
+            assert_eq!(text.parse::<Time>().unwrap().to_steps(&horizon), steps, "{text}");
+        }
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn a_time_survives_its_text(epochs in 0.0..1e12, share in 0.0..=1.0, count in 0_u64..) {
+            for time in [
+                Time::Epochs(epochs),
+                Time::Fraction(share),
+                Time::Steps(count),
+                Time::Samples(count),
+            ] {
+                proptest::prop_assert_eq!(time.to_string().parse::<Time>().unwrap(), time);
+            }
+        }
+    }
+
+    #[test]
     fn what_is_no_time_is_refused_with_the_cure() {
         for text in ["", "8", "ep", "8 ep", "-1ep", "1.5ba", "1.1dur", "8min", "infep"] {
             let error = text.parse::<Time>().unwrap_err().to_string();

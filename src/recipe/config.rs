@@ -100,6 +100,10 @@ pub struct EvalConfig {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct MlperfConfig {
+    /// Who submits, `submission_org` of the log; empty: filled in by the launcher.
+    pub org: String,
+    /// The system, `submission_platform` of the log; empty: filled in by the launcher.
+    pub platform: String,
     /// Division of the submission.
     pub division: Division,
     /// Ruleset that the log is meant for, `"2.0.0"` or `"4.0.0"`.
@@ -172,6 +176,8 @@ impl Default for EvalConfig {
 impl Default for MlperfConfig {
     fn default() -> Self {
         Self {
+            org: String::new(),
+            platform: String::new(),
             division: Division::Open,
             ruleset: "4.0.0".to_owned(),
             status: "research".to_owned(),

@@ -1,5 +1,7 @@
 //! What was typed: the recipe file, section by section, with every default written out.
 
+use std::path::Path;
+
 use serde::{Deserialize, Serialize};
 
 use super::config::{EvalConfig, MlperfConfig, RunConfig, TrainConfig};
@@ -34,4 +36,12 @@ pub struct RawRecipe {
     pub eval: EvalConfig,
     /// `[algorithms]`
     pub algorithms: AlgorithmsConfig,
+}
+
+impl RawRecipe {
+    /// Trains on the folder `data` instead of what the recipe names.
+    pub fn train_on(&mut self, data: &Path) {
+        self.data.path = Some(data.to_owned());
+        self.data.synth = None;
+    }
 }

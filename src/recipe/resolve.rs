@@ -1,10 +1,28 @@
 //! What is true: a recipe checked across its fields, for a known data set and world.
+//!
+//! [`Recipe::resolve`] is the only place that may say that a recipe is wrong. What comes out has
+//! no options left for what a run must have, and is written in full by [`Recipe::to_toml`].
 
-use super::raw::RawRecipe;
+use std::{
+    collections::hash_map::RandomState,
+    fmt::Write,
+    hash::{BuildHasher, Hasher},
+};
+
+use sha2::{Digest, Sha256};
+
+use super::{
+    error::RecipeError,
+    raw::RawRecipe,
+    validate::{self, Problems},
+};
 use crate::{
     model::Blueprint,
-    optim::{Horizon, Schedule},
+    optim::{Horizon, Schedule, ScheduleConfig, Time},
 };
+
+/// Epochs that a run may have: far above any real run, and small enough for tables by epoch.
+const MAX_EPOCHS: usize = 100_000;
 
 /// What a recipe is resolved for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -42,4 +60,308 @@ pub struct Recipe {
     pub batch_per_rank: usize,
     /// Evaluation images of a rank in a step.
     pub eval_batch_per_rank: usize,
+}
+
+impl Recipe {
+    /// Checks `raw` and works out everything that follows from it in `situation`.
+    pub fn resolve(raw: RawRecipe, situation: &Situation) -> Result<Self, RecipeError> {
+        validate::validate(&raw)?;
+        fits(&raw, situation)?;
+        let raw = filled(raw, situation);
+        validate::writable(&raw)?;
+        let horizon = horizon(&raw, situation)?;
+        Ok(Self {
+            seed: raw.run.seed.expect("`filled` puts one in"),
+            blueprint: blueprint(&raw, situation)?,
+            schedule: schedule(&raw, &horizon)?,
+            sides: sides(&raw, &horizon),
+            eval_epochs: eval_epochs(&raw, &horizon),
+            batch_per_rank: raw.train.batch_size / situation.world_size,
+            eval_batch_per_rank: raw.eval.batch_size / situation.world_size,
+            horizon,
+            situation: situation.clone(),
+            raw,
+        })
+    }
+
+    /// The recipe as TOML, every default written out: loaded and resolved again in the same
+    /// situation, it gives an equal recipe.
+    pub fn to_toml(&self) -> String {
+        toml::to_string(&self.raw).expect("`validate::writable` has tried it")
+    }
+
+    /// Hash of [`Recipe::to_toml`], in hexadecimal digits: names what was run, seed included.
+    pub fn sha256(&self) -> String {
+        Sha256::digest(self.to_toml()).iter().fold(String::new(), |mut hex, byte| {
+            write!(hex, "{byte:02x}").expect("a string takes all that is written to it");
+            hex
+        })
+    }
+}
+
+/// Checks `raw` against the ranks and the data set that it is to run with.
+fn fits(raw: &RawRecipe, situation: &Situation) -> Result<(), RecipeError> {
+    let Situation { world_size, num_classes, .. } = *situation;
+    let mut problems = Problems::default();
+    if world_size == 0 {
+        problems.add("there are no ranks (0); run with 1 or more");
+    }
+    if num_classes < 2 {
+        problems.add(format!(
+            "the data set has {num_classes} class, which leaves nothing to tell apart; give one \
+             folder for each of 2 or more classes"
+        ));
+    }
+    if ![0, num_classes].contains(&raw.model.num_classes) {
+        problems.add(format!(
+            "model.num_classes ({}) differs from the data set's ({num_classes}); set it to \
+             {num_classes} or remove it",
+            raw.model.num_classes
+        ));
+    }
+    if situation.num_eval == 0 {
+        problems.add("the data set has no validation images (0); add some");
+    }
+    for (key, batch) in
+        [("train.batch_size", raw.train.batch_size), ("eval.batch_size", raw.eval.batch_size)]
+    {
+        if world_size > 0 && batch % world_size != 0 {
+            problems.add(format!(
+                "{key} ({batch}) cannot be shared out evenly to {world_size} ranks; set it to {} \
+                 or change the number of ranks",
+                batch.div_ceil(world_size).saturating_mul(world_size)
+            ));
+        }
+    }
+    if world_size > 0 && steps_per_epoch(raw, situation) == 0 {
+        problems.add(format!(
+            "train.batch_size ({}) exceeds the training images ({}), so that an epoch has no step; \
+             lower train.batch_size or add images",
+            raw.train.batch_size, situation.num_train
+        ));
+    }
+    problems.into_result()
+}
+
+/// `raw` with every value written out that it left to the situation.
+fn filled(mut raw: RawRecipe, situation: &Situation) -> RawRecipe {
+    let seed = *raw.run.seed.get_or_insert_with(random_seed);
+    raw.data.order_seed.get_or_insert(seed);
+    raw.run.num_ranks = situation.world_size;
+    raw.model.num_classes = situation.num_classes;
+    if raw.eval.batch_size == 0 {
+        raw.eval.batch_size = raw.train.batch_size;
+    }
+    raw
+}
+
+/// A seed from the system's randomness, short enough to be read out.
+fn random_seed() -> u64 {
+    // std seeds every hasher from the operating system.
+    u64::from(RandomState::new().build_hasher().finish() as u32)
+}
+
+/// Full steps in each rank's shard: what does not divide by the ranks, and then by the batch, sits
+/// an epoch out, so that no image is seen twice in one.
+fn steps_per_epoch(raw: &RawRecipe, situation: &Situation) -> usize {
+    let shard = situation.num_train / situation.world_size;
+    shard.checked_div(raw.train.batch_size / situation.world_size).unwrap_or(0)
+}
+
+fn horizon(raw: &RawRecipe, situation: &Situation) -> Result<Horizon, RecipeError> {
+    let steps_per_epoch = steps_per_epoch(raw, situation);
+    let batch_size = raw.train.batch_size;
+    let num_epochs = num_epochs(raw, steps_per_epoch);
+    let mut problems = Problems::default();
+    if num_epochs == 0 {
+        problems.add(format!(
+            "run.max_duration ({}) times scale_schedule_ratio ({}) is less than one epoch; raise \
+             one of them",
+            raw.run.max_duration, raw.run.scale_schedule_ratio
+        ));
+    }
+    let countable =
+        steps_per_epoch.checked_mul(num_epochs).and_then(|steps| steps.checked_mul(batch_size));
+    if num_epochs > MAX_EPOCHS || countable.is_none() {
+        problems.add(format!(
+            "run.max_duration ({}) makes {num_epochs} epochs; stay within {MAX_EPOCHS}",
+            raw.run.max_duration
+        ));
+    }
+    problems.into_result()?;
+    Ok(Horizon { steps_per_epoch, num_epochs, batch_size })
+}
+
+/// Whole epochs of the run: Composer cuts the scaled length off to a whole number of its own unit;
+/// steps and samples are then rounded up to whole epochs.
+fn num_epochs(raw: &RawRecipe, steps_per_epoch: usize) -> usize {
+    let scaled = |length: f64| (length * raw.run.scale_schedule_ratio) as usize;
+    match raw.run.max_duration {
+        Time::Epochs(n) => scaled(n),
+        Time::Steps(n) => scaled(n as f64).div_ceil(steps_per_epoch),
+        Time::Samples(n) => {
+            scaled(n as f64).div_ceil(raw.train.batch_size).div_ceil(steps_per_epoch)
+        }
+        Time::Fraction(_) => 0,
+    }
+}
+
+/// The network with every change that methods make to it.
+fn blueprint(raw: &RawRecipe, situation: &Situation) -> Result<Blueprint, RecipeError> {
+    let mut blueprint = raw.model.blueprint(situation.num_classes);
+    if let Some(blurpool) = &raw.algorithms.blurpool {
+        blurpool.apply(&mut blueprint);
+    }
+    if let Some(blur) = &blueprint.blur {
+        validate::blur(&blueprint, blur)?;
+    }
+    Ok(blueprint)
+}
+
+fn schedule(raw: &RawRecipe, horizon: &Horizon) -> Result<Schedule, RecipeError> {
+    let mut config = raw.scheduler.clone();
+    if raw.run.scale_warmup {
+        config.t_warmup = scaled_warmup(&config, raw.run.scale_schedule_ratio, horizon);
+    }
+    let mut problems = Problems::default();
+    if config.t_warmup.to_steps(horizon) > horizon.total_steps() {
+        problems.add(format!(
+            "scheduler.t_warmup ({}) exceeds the run ({} epochs of {} steps); lower \
+             scheduler.t_warmup or raise run.max_duration",
+            raw.scheduler.t_warmup, horizon.num_epochs, horizon.steps_per_epoch
+        ));
+    }
+    problems.into_result()?;
+    Ok(Schedule::new(&config, raw.optimizer.lr, horizon))
+}
+
+/// The warm-up times `ratio`, in whole steps; a share of the run has been scaled with the run.
+fn scaled_warmup(config: &ScheduleConfig, ratio: f64, horizon: &Horizon) -> Time {
+    match config.t_warmup {
+        Time::Fraction(_) => config.t_warmup,
+        length => Time::Steps((length.to_steps(horizon) as f64 * ratio) as u64),
+    }
+}
+
+/// Side of the training images by epoch, px. A method that changes the size by epoch does it here.
+fn sides(raw: &RawRecipe, horizon: &Horizon) -> Vec<usize> {
+    vec![raw.data.train.crop_size; horizon.num_epochs]
+}
+
+/// Multiples of the interval from the start on, and the last epoch always.
+fn eval_epochs(raw: &RawRecipe, horizon: &Horizon) -> Vec<usize> {
+    let interval = whole_epochs(raw.eval.interval, horizon).max(1);
+    let start = whole_epochs(raw.eval.start, horizon);
+    let last = horizon.num_epochs;
+    (1..=last).filter(|e| (e % interval == 0 && *e >= start) || *e == last).collect()
+}
+
+/// `length` in epochs, rounded up: there is no evaluation within an epoch.
+fn whole_epochs(length: Time, horizon: &Horizon) -> usize {
+    match length {
+        Time::Epochs(n) => n.ceil() as usize,
+        Time::Fraction(f) => (f * horizon.num_epochs as f64).ceil() as usize,
+        Time::Steps(n) => (n as usize).div_ceil(horizon.steps_per_epoch),
+        Time::Samples(n) => {
+            (n as usize).div_ceil(horizon.batch_size).div_ceil(horizon.steps_per_epoch)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::algorithms::BlurPool;
+
+    fn situation() -> Situation {
+        Situation { world_size: 8, num_classes: 1000, num_train: 1_281_167, num_eval: 50_000 }
+    }
+
+    fn resolved(change: impl FnOnce(&mut RawRecipe)) -> Recipe {
+        let mut raw = RawRecipe::default();
+        change(&mut raw);
+        Recipe::resolve(raw, &situation()).unwrap()
+    }
+
+    #[test]
+    fn imagenet_on_eight_ranks_has_625_steps_an_epoch() {
+        let recipe = resolved(|_| ());
+        assert_eq!(recipe.horizon.steps_per_epoch, 625);
+        assert_eq!((recipe.batch_per_rank, recipe.eval_batch_per_rank), (256, 256));
+    }
+
+    #[test]
+    fn lengths_turn_into_whole_epochs() {
+        for (length, ratio, epochs) in [
+            (Time::Epochs(90.0), 0.32, 28),
+            (Time::Epochs(1.9), 5.0, 9),
+            (Time::Steps(626), 1.0, 2),
+            (Time::Steps(1250), 0.5, 1),
+            (Time::Samples(625 * 2048), 1.0, 1),
+            (Time::Samples(625 * 2048 + 1), 1.0, 2),
+        ] {
+            let recipe = resolved(|raw| {
+                raw.run.max_duration = length;
+                raw.run.scale_schedule_ratio = ratio;
+                raw.scheduler.t_warmup = Time::Fraction(0.1);
+            });
+            assert_eq!(recipe.horizon.num_epochs, epochs, "{length} x {ratio}");
+            assert_eq!(recipe.sides.len(), epochs);
+        }
+    }
+
+    #[test]
+    fn the_warmup_is_scaled_only_when_asked_and_never_twice() {
+        for (warmup, asked, steps) in [
+            (Time::Epochs(8.0), false, 5000),
+            (Time::Epochs(8.0), true, 2500),
+            (Time::Steps(101), true, 50),
+            (Time::Fraction(0.1), true, 2812),
+        ] {
+            let recipe = resolved(|raw| {
+                raw.run.scale_schedule_ratio = 0.5;
+                raw.run.scale_warmup = asked;
+                raw.scheduler.t_warmup = warmup;
+            });
+            assert_eq!(recipe.schedule.warmup_steps(), steps, "{warmup} {asked}");
+        }
+    }
+
+    #[test]
+    fn evaluations_are_multiples_from_the_start_on_and_the_last_epoch() {
+        for (interval, start, epochs) in [
+            (Time::Epochs(4.0), Time::Epochs(0.0), vec![4, 8, 10]),
+            (Time::Epochs(4.0), Time::Epochs(5.0), vec![8, 10]),
+            (Time::Epochs(99.0), Time::Epochs(0.0), vec![10]),
+            (Time::Epochs(5.0), Time::Epochs(99.0), vec![10]),
+            (Time::Fraction(0.25), Time::Epochs(0.0), vec![3, 6, 9, 10]),
+            (Time::Steps(626), Time::Fraction(0.7), vec![8, 10]),
+            (Time::Epochs(0.5), Time::Epochs(9.0), vec![9, 10]),
+        ] {
+            let recipe = resolved(|raw| {
+                raw.run.max_duration = Time::Epochs(10.0);
+                raw.eval.interval = interval;
+                raw.eval.start = start;
+            });
+            assert_eq!(recipe.eval_epochs, epochs, "{interval} {start}");
+        }
+    }
+
+    #[test]
+    fn what_the_recipe_leaves_open_is_filled_in() {
+        let raw = resolved(|_| ()).raw;
+        assert_eq!((raw.run.num_ranks, raw.model.num_classes), (8, 1000));
+        assert_eq!(raw.eval.batch_size, raw.train.batch_size);
+        assert!(raw.run.seed.is_some());
+        assert_eq!(raw.data.order_seed, raw.run.seed);
+        let seeds: Vec<u64> = (0..4).map(|_| resolved(|_| ()).seed).collect();
+        assert!(seeds.iter().any(|seed| *seed != seeds[0]), "{seeds:?}");
+    }
+
+    #[test]
+    fn methods_change_the_network() {
+        assert_eq!(resolved(|_| ()).blueprint.blur, None);
+        let blurred = resolved(|raw| raw.algorithms.blurpool = Some(BlurPool::default()));
+        assert!(blurred.blueprint.blur.is_some());
+    }
 }

@@ -1,1 +1,22 @@
-//! train
+//! Training: the loop, its step, warm-up, evaluation, and the log and events of a run.
+
+mod batch;
+mod checkpoint;
+mod error;
+mod evaluate;
+mod log;
+mod meter;
+mod rank;
+mod step;
+mod targets;
+mod trainer;
+mod warmup;
+mod watch;
+
+pub use checkpoint::save_weights;
+pub use error::TrainError;
+pub use log::{InitLog, ReadyLog, RunLog};
+pub use meter::Meter;
+pub use rank::{RankJob, run_rank};
+pub use trainer::{RunEnd, Trainer};
+pub use watch::Watch;

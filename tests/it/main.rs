@@ -1,1 +1,16 @@
-//! x
+//! Everything that is tested from outside: one binary.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+#[cfg(test)]
+mod check;
+#[cfg(test)]
+mod cli;
+#[cfg(all(test, feature = "torch"))]
+mod golden;
+#[cfg(test)]
+mod launch;
+#[cfg(test)]
+mod oracle;
+#[cfg(test)]
+mod recipe;

@@ -1,0 +1,53 @@
+//! Pictures a second on one decoding thread, from file to row, on photo-like 4:2:0 JPEGs with a
+//! long side of about 500 px: `cargo bench --no-default-features --bench loader`.
+
+use std::sync::Arc;
+
+use divan::{Bencher, counter::ItemsCount};
+use mlperf_run::data::{
+    Folder, Interpolation, Loader, LoaderConfig, OnBadImage, Sampler, Shard, Split, SynthConfig,
+    TrainSchedule, TrainTransform, synth, train_plans,
+};
+use tempfile::TempDir;
+
+const NUM_PICTURES: usize = 96;
+
+fn main() {
+    divan::main();
+}
+
+fn data_set() -> (TempDir, Arc<Folder>) {
+    let root = tempfile::tempdir().expect("a folder for the pictures");
+    let config =
+        SynthConfig { num_train: NUM_PICTURES, num_eval: 16, size: 500, ..SynthConfig::default() };
+    synth::write(&config, root.path(), None).expect("pictures");
+    let folder = Folder::open(root.path(), Split::Train).expect("a data set");
+    (root, Arc::new(folder))
+}
+
+#[divan::bench(
+    consts = [88, 176, 224],
+    args = [Interpolation::Area, Interpolation::Bilinear],
+    sample_count = 10,
+    sample_size = 1
+)]
+fn train_epoch<const SIDE: usize>(bencher: Bencher<'_, '_>, interpolation: Interpolation) {
+    let (_root, folder) = data_set();
+    let loader_config =
+        LoaderConfig { num_threads: 1, batches_ahead: 2, on_bad_image: OnBadImage::Error };
+    bencher.counter(ItemsCount::new(NUM_PICTURES)).bench(|| {
+        let shard = Shard { rank: 0, world_size: 1 };
+        let schedule = TrainSchedule {
+            batch_per_rank: 16,
+            steps_per_epoch: NUM_PICTURES / 16,
+            epochs: 0..1,
+            sides: vec![SIDE],
+            transform: TrainTransform { interpolation, ..TrainTransform::default() },
+        };
+        let plans = train_plans(Sampler::new(folder.len(), shard, 0), schedule);
+        let mut loader = Loader::start(Arc::clone(&folder), plans, loader_config);
+        while let Some(batch) = loader.next_batch().expect("good pictures") {
+            divan::black_box(batch.images());
+        }
+    });
+}

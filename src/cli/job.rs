@@ -1,0 +1,293 @@
+//! One recipe of a series: from its name to the verdict on each of its runs.
+
+use std::path::Path;
+
+use anyhow::{Context, anyhow};
+use chrono::Local;
+
+use super::{
+    exit::{Exit, Failure, OrExit, Outcome},
+    train::TrainArgs,
+};
+use crate::{
+    compliance,
+    console::{Counter, Manner, Screen},
+    data::{Dataset, synth},
+    events::{FailureKind, LogCheck, RunStatus, RunSummary},
+    launch::{
+        self, Crew, DataStamp, Device, Ending, Images, Interrupts, Launch, LaunchError, Libtorch,
+        Machine, Manifest, MasterPort, ProgramStamp, RankFailure, RecipeStamp, RunFolder, Shelf,
+    },
+    recipe::{self, RawRecipe, Recipe, Situation},
+    submission::{SystemDescription, SystemError},
+};
+
+/// What the machine needs to run any recipe.
+pub(super) struct Tools {
+    program: ProgramStamp,
+    libtorch: Libtorch,
+    port: MasterPort,
+}
+
+/// What all runs of a series share.
+pub(super) struct Stage {
+    pub(super) tools: Tools,
+    pub(super) interrupts: Interrupts,
+    pub(super) manner: Manner,
+}
+
+/// A recipe that is known to make a run on this machine.
+pub(super) struct Job {
+    name: String,
+    /// Flags laid on, device and ranks settled, submitter named.
+    raw: RawRecipe,
+    crew: Crew,
+    images: Images,
+    system: String,
+}
+
+/// A job whose images are there and whose results have their places.
+pub(super) struct ReadyJob {
+    job: Job,
+    data: DataStamp,
+    folders: Vec<RunFolder>,
+}
+
+/// What became of a run.
+pub(super) struct Done {
+    /// Its figures, when the clock has stood.
+    pub(super) summary: Option<RunSummary>,
+    pub(super) outcome: Outcome,
+}
+
+impl Tools {
+    pub(super) fn find(libtorch: Option<&Path>) -> Result<Self, LaunchError> {
+        let libtorch = Libtorch::find(libtorch)?;
+        let program = ProgramStamp::of(&launch::find_rank_program()?)?;
+        let port = MasterPort::from_env()?;
+        port.settle()?;
+        Ok(Self { program, libtorch, port })
+    }
+}
+
+impl Job {
+    /// Finds, loads and resolves a recipe for this machine. Nothing is written.
+    pub(super) fn resolve(name: &str, args: &TrainArgs, manner: Manner) -> Result<Self, Failure> {
+        let source = recipe::find(name).or_exit(Exit::Invalid)?;
+        let mut raw = recipe::load(&source, &args.all_overrides()).or_exit(Exit::Invalid)?;
+        if let Some(data) = &args.data {
+            raw.train_on(data);
+        }
+        if raw.run.name.is_empty() {
+            raw.run.name = source.name.replace('/', "-");
+        }
+        let machine = Machine::detect();
+        let (crew, images) = settle(&raw, &machine).or_exit(Exit::Invalid)?;
+        raw.run.device = crew.device.into();
+        name_submitter(&mut raw, args.system.as_deref()).or_exit(Exit::Invalid)?;
+        let situation = images.situation(crew.num_ranks).or_exit(Exit::Invalid)?;
+        Recipe::resolve(raw.clone(), &situation).or_exit(Exit::Invalid)?;
+        if let Some(warning) = crew.warning(&machine) {
+            Screen::new(manner).line(&format!("warning: {warning}"));
+        }
+        let system = args.system.clone().unwrap_or_else(|| {
+            format!("{}-{}", launch::host_name(), raw.run.name).replace(|c: char| !is_plain(c), "-")
+        });
+        Ok(Self { name: source.name, raw, crew, images, system })
+    }
+
+    /// Takes a place for each run's results, then makes the built-in image set where it is to be
+    /// trained on.
+    pub(super) fn prepare(self, args: &TrainArgs, manner: Manner) -> Result<ReadyJob, Failure> {
+        let place = Shelf::open(&args.results, &self.system).or_exit(Exit::Invalid)?;
+        let numbers = (0..self.raw.mlperf.runs).map(|i| args.result.map(|first| first + i));
+        let folders = numbers.map(|number| place.reserve(number)).collect::<Result<_, _>>();
+        let folders = folders.or_exit(Exit::Invalid)?;
+        let data = self.images_on_disk(manner).or_exit(Exit::Invalid)?;
+        Ok(ReadyJob { job: self, data, folders })
+    }
+
+    fn images_on_disk(&self, manner: Manner) -> anyhow::Result<DataStamp> {
+        let (path, synth) = match &self.images {
+            Images::Folder(path) => (path.clone(), None),
+            Images::Synth(config) => {
+                let root = synth::default_root();
+                let total = config.num_train + config.num_eval;
+                let what = format!("making {total} images in {}", root.display());
+                let counter = Counter::new(manner, &what, total);
+                let path = synth::ensure(config, &root, Some(&|count| counter.set(count)))?;
+                (path.canonicalize()?, Some(config.clone()))
+            }
+        };
+        Ok(DataStamp::of(&path, &Dataset::open(&path)?, synth))
+    }
+
+    /// The recipe of run `index`, for the ranks: everything settled, the images at a path.
+    fn recipe_of(&self, index: usize, data: &DataStamp) -> anyhow::Result<Recipe> {
+        let mut raw = self.raw.clone();
+        raw.train_on(&data.path);
+        raw.run.seed = raw.run.seed.map(|first| first.wrapping_add(index as u64));
+        let situation = Situation {
+            world_size: self.crew.num_ranks,
+            num_classes: data.num_classes,
+            num_train: data.num_train,
+            num_eval: data.num_eval,
+        };
+        Ok(Recipe::resolve(raw, &situation)?)
+    }
+}
+
+impl ReadyJob {
+    /// The places of its runs, in order; the next call has none left.
+    pub(super) fn take_folders(&mut self) -> Vec<RunFolder> {
+        std::mem::take(&mut self.folders)
+    }
+
+    /// Runs once. What goes wrong before the ranks speak is an error; the rest is in [`Done`].
+    pub(super) fn launch(
+        &self,
+        index: usize,
+        folder: &RunFolder,
+        stage: &Stage,
+    ) -> Result<Done, Failure> {
+        let recipe = self.job.recipe_of(index, &self.data).or_exit(Exit::Invalid)?;
+        self.write_down(&recipe, folder, &stage.tools).or_exit(Exit::Invalid)?;
+        let mut screen = Screen::new(stage.manner);
+        screen.line(&self.headline(&recipe, folder));
+        let mut summary = RunSummary::new(&self.job.name, recipe.seed);
+        let mut journal = folder.journal().or_exit(Exit::Invalid)?;
+        let launch = Launch {
+            program: &stage.tools.program.path,
+            libtorch: &stage.tools.libtorch,
+            crew: &self.job.crew,
+            port: stage.tools.port,
+            run_dir: folder.path(),
+        };
+        let ending = launch::run(&launch, &stage.interrupts, &mut |event| {
+            journal.add(event);
+            summary.hear(event);
+            screen.show(event);
+        });
+        screen.clear();
+        let ending = ending.or_exit(Exit::Invalid)?;
+        journal.close().or_exit(Exit::Invalid)?;
+        if ending.status.is_some() {
+            summary.result = Some(folder.publish().or_exit(Exit::Invalid)?);
+            summary.log_check = Some(check(&folder.log(), &recipe).or_exit(Exit::Invalid)?);
+        }
+        let json = serde_json::to_string_pretty(&summary).expect("figures are JSON");
+        folder.write("summary.json", &json).or_exit(Exit::Invalid)?;
+        let summary = ending.status.is_some().then_some(summary);
+        Ok(Done { summary, outcome: judge(ending, folder) })
+    }
+
+    fn headline(&self, recipe: &Recipe, folder: &RunFolder) -> String {
+        let Crew { device, num_ranks, threads_per_rank } = self.job.crew;
+        let on = match device {
+            Device::Cpu => format!("the processor, {threads_per_rank} threads each"),
+            Device::Cuda => "a GPU each".to_owned(),
+        };
+        format!(
+            "{}: {num_ranks} ranks on {on}, seed {}, in {}",
+            self.job.name,
+            recipe.seed,
+            folder.path().display()
+        )
+    }
+
+    /// Leaves in the run's folder what the ranks read and what the run was made from.
+    fn write_down(
+        &self,
+        recipe: &Recipe,
+        folder: &RunFolder,
+        tools: &Tools,
+    ) -> Result<(), LaunchError> {
+        let manifest = Manifest {
+            ruleset: recipe.raw.mlperf.ruleset.clone(),
+            division: recipe.raw.mlperf.division,
+            recipe: RecipeStamp::of(&self.job.name, recipe),
+            seed: recipe.seed,
+            world_size: self.job.crew.num_ranks,
+            device: recipe.raw.run.device,
+            data_set: self.data.clone(),
+            libtorch: tools.libtorch.version().to_owned(),
+            commit: option_env!("MLPERF_RUN_COMMIT"),
+            program: tools.program.clone(),
+            host: launch::host_name(),
+            argv: std::env::args_os().map(|arg| arg.to_string_lossy().into_owned()).collect(),
+            started: Local::now().to_rfc3339(),
+        };
+        folder.write("recipe.toml", &recipe.to_toml())?;
+        let json = serde_json::to_string_pretty(&manifest).expect("text and counts are JSON");
+        folder.write("manifest.json", &json)
+    }
+}
+
+/// Ranks and images; where both are missing, one sentence says so.
+fn settle(raw: &RawRecipe, machine: &Machine) -> Result<(Crew, Images), LaunchError> {
+    let crew = Crew::muster(raw.run.device, raw.run.num_ranks, machine);
+    match (crew, Images::of(&raw.data)) {
+        (Ok(crew), Ok(images)) => Ok((crew, images)),
+        (Err(LaunchError::NoGpu), Err(missing)) => Err(LaunchError::NoGpuNoImages(missing)),
+        (Err(error), _) => Err(error),
+        (Ok(_), Err(missing)) => Err(LaunchError::NoImages(missing)),
+    }
+}
+
+/// Says in the log who runs on what: as the named system's description does, else as the recipe
+/// does, else as the machine does.
+fn name_submitter(raw: &mut RawRecipe, system: Option<&str>) -> Result<(), SystemError> {
+    let described = system.map(SystemDescription::find).transpose()?.flatten();
+    let mlperf = &mut raw.mlperf;
+    if let Some(system) = described {
+        mlperf.org = system.submitter;
+        mlperf.platform = system.system_name;
+        system.status.log_word().clone_into(&mut mlperf.status);
+        return Ok(());
+    }
+    let machine = SystemDescription::from_machine();
+    for (field, value) in
+        [(&mut mlperf.org, machine.submitter), (&mut mlperf.platform, machine.system_name)]
+    {
+        if field.is_empty() {
+            *field = value;
+        }
+    }
+    Ok(())
+}
+
+/// Judges the log by the recipe's ruleset, as the reference does.
+fn check(log: &Path, recipe: &Recipe) -> anyhow::Result<LogCheck> {
+    let ruleset = recipe.raw.mlperf.ruleset.parse()?;
+    let report = compliance::check_file(log, ruleset)
+        .with_context(|| format!("cannot read the log {}", log.display()))?;
+    Ok(LogCheck {
+        ruleset: ruleset.to_string(),
+        accepted: report.reference_accepts(),
+        findings: report.findings.iter().map(|f| format!("{}: {f}", f.code)).collect(),
+    })
+}
+
+fn judge(ending: Ending, folder: &RunFolder) -> Outcome {
+    if let Some(RankFailure { rank, kind, message }) = ending.failure {
+        let exit = match kind {
+            FailureKind::Input => Exit::Invalid,
+            FailureKind::Internal | FailureKind::Peer => Exit::RankFailed,
+            FailureKind::Interrupted => Exit::Incomplete,
+        };
+        let error = anyhow!("rank {rank}: {message}").context(folder.path().display().to_string());
+        return Err(Failure { exit, error });
+    }
+    if ending.interrupted {
+        return Ok(Exit::Incomplete);
+    }
+    Ok(match ending.status.expect("a run without run_stop has failed or was interrupted") {
+        RunStatus::Success => Exit::Ok,
+        RunStatus::Aborted => Exit::TargetMissed,
+    })
+}
+
+/// What may stand in the name of a results folder.
+fn is_plain(c: char) -> bool {
+    c.is_ascii_alphanumeric() || "-_.+".contains(c)
+}

@@ -1,0 +1,91 @@
+//! `mlperf-rank`: one training process, from its command line to its exit code.
+
+use std::{
+    path::PathBuf,
+    sync::{Arc, atomic::AtomicBool},
+};
+
+use clap::Parser;
+use rustix::process::{Signal, set_parent_process_death_signal};
+use signal_hook::{consts::TERM_SIGNALS, flag};
+
+use super::exit::{Exit, Failure, OrExit, Outcome};
+use crate::{
+    console,
+    dist::World,
+    events::{FailureKind, RankEvent},
+    train::{RankJob, RunEnd, TrainError, Watch, run_rank},
+};
+
+/// Trains as one rank of a world that the environment names (RANK, WORLD_SIZE, LOCAL_RANK,
+/// MASTER_ADDR, MASTER_PORT).
+#[derive(Parser)]
+#[command(name = "mlperf-rank", version)]
+struct RankArgs {
+    /// The resolved recipe.
+    #[arg(long, value_name = "FILE")]
+    recipe: PathBuf,
+    /// Folder for the files of this run.
+    #[arg(long, value_name = "DIR")]
+    run_dir: PathBuf,
+}
+
+/// Runs the rank; what it has to tell goes to standard output as events where the launcher asks
+/// for them, else to standard error as text.
+pub fn main() -> Exit {
+    let args = RankArgs::parse();
+    let world = match World::from_env(|name| std::env::var(name).ok()) {
+        Ok(world) => world,
+        Err(error) => {
+            console::note(format_args!("error: {error}"));
+            return Exit::Invalid;
+        }
+    };
+    let rank = world.rank;
+    let mut watch = Watch::new(&world, Box::new(tell));
+    match run(args, world, &mut watch) {
+        Ok(exit) => exit,
+        Err(Failure { exit, error }) => {
+            let kind = error.downcast_ref().map_or(FailureKind::Internal, TrainError::kind);
+            let message = format!("{error:#}");
+            watch.tell_own(&RankEvent::Failed { rank, kind, message });
+            exit
+        }
+    }
+}
+
+fn run(args: RankArgs, world: World, watch: &mut Watch) -> Outcome {
+    // Whatever ends the launcher, even SIGKILL, ends its ranks.
+    if launched() {
+        set_parent_process_death_signal(Some(Signal::KILL)).or_exit(Exit::RankFailed)?;
+    }
+    let stop = Arc::new(AtomicBool::new(false));
+    for &signal in TERM_SIGNALS {
+        flag::register(signal, Arc::clone(&stop)).or_exit(Exit::RankFailed)?;
+    }
+    let job = RankJob { recipe: args.recipe, run_dir: args.run_dir, world, stop };
+    match run_rank(&job, watch) {
+        // Both are ends in good order; `RunStop` tells which.
+        Ok(RunEnd::TargetReached | RunEnd::TargetMissed) => Ok(Exit::Ok),
+        Err(TrainError::Interrupted) => Ok(Exit::Incomplete),
+        Err(error) => {
+            let exit = match error.kind() {
+                FailureKind::Input => Exit::Invalid,
+                _ => Exit::RankFailed,
+            };
+            Err(error).or_exit(exit)
+        }
+    }
+}
+
+fn launched() -> bool {
+    std::env::var("MLPERF_RUN_EVENTS").is_ok_and(|form| form == "json")
+}
+
+fn tell(event: &RankEvent) {
+    if launched() {
+        console::result(event.to_line());
+    } else {
+        console::note(event.to_line());
+    }
+}

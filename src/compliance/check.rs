@@ -1,0 +1,346 @@
+//! The engine: takes a log through the books of rules as the reference does.
+
+use std::collections::VecDeque;
+
+use super::code::Code;
+use super::parse::{FlawKind, Log, Record};
+use super::report::Finding;
+use super::rules::{Accuracy, Book, Effect, Family, Need, Rule};
+use super::ruleset::{Division, Ruleset};
+use super::state::{State, meets, target_missed};
+use super::value::Value;
+use crate::mllog::Key;
+
+/// What the reference checker would hold against the log: errors and warnings.
+pub(super) fn reference_findings(log: &Log, ruleset: Ruleset) -> Vec<Finding> {
+    let mut findings = flaws(log);
+    let mut queue = VecDeque::from([Book::Common]);
+    let mut opened = Vec::new();
+    while let Some(book) = queue.pop_front() {
+        if opened.contains(&book) {
+            continue;
+        }
+        opened.push(book);
+        let rules = book.rules(ruleset);
+        // A book that speaks of a key again replaces what an earlier one found about it.
+        findings.retain(|old| !rules.iter().any(|rule| Some(rule.key.as_str()) == old.key));
+        let mut reading = Reading::new(&rules);
+        for record in &log.records {
+            reading.read(record);
+        }
+        reading.finish();
+        findings.extend(reading.findings);
+        queue.extend(reading.next);
+    }
+    findings
+}
+
+fn flaws(log: &Log) -> Vec<Finding> {
+    if log.records.is_empty() && log.flaws.is_empty() {
+        let message = "no line holds the token \":::MLLOG \" with its blank".into();
+        return vec![Finding { code: Code::NoRecords, key: None, line: None, message }];
+    }
+    log.flaws
+        .iter()
+        .map(|flaw| Finding {
+            code: match flaw.kind {
+                FlawKind::Json => Code::BadJson,
+                FlawKind::Record => Code::BadRecord,
+            },
+            key: None,
+            line: Some(flaw.line),
+            message: flaw.reason.clone(),
+        })
+        .collect()
+}
+
+/// One book on its way through a log.
+struct Reading<'a> {
+    rules: &'a [Rule],
+    tallies: Vec<Tally<'a>>,
+    state: State<'a>,
+    findings: Vec<Finding>,
+    next: Vec<Book>,
+}
+
+/// What has been seen of one key.
+#[derive(Default)]
+struct Tally<'a> {
+    records: Vec<&'a Record>,
+    /// A record had what one of them must have.
+    any_met: bool,
+}
+
+impl<'a> Reading<'a> {
+    fn new(rules: &'a [Rule]) -> Self {
+        Self {
+            rules,
+            tallies: rules.iter().map(|_| Tally::default()).collect(),
+            state: State::new(),
+            findings: Vec::new(),
+            next: Vec::new(),
+        }
+    }
+
+    fn read(&mut self, record: &'a Record) {
+        let Some(index) = self.rules.iter().position(|rule| rule.key.as_str() == record.key) else {
+            return;
+        };
+        let rule = &self.rules[index];
+        let repeated = !self.tallies[index].records.is_empty();
+        self.tallies[index].records.push(record);
+        // Of the submission_* keys only the first record is judged and has an effect.
+        if !(repeated && record.key.contains("submission_")) {
+            for check in &rule.checks {
+                if let Some((code, complaint)) = self.state.complaint(*check, record) {
+                    let message = format!("{} {complaint}", record.key);
+                    self.findings.push(Finding::of(code, rule.key, Some(record.line), message));
+                }
+            }
+            if let Some(effect) = rule.effect {
+                self.apply(effect, record);
+            }
+        }
+        if let Some(accuracy) = rule.any {
+            self.weigh(accuracy, index, record);
+        }
+    }
+
+    fn weigh(&mut self, wanted: Accuracy, index: usize, record: &Record) {
+        if let Some(accuracy) = record.value.as_f64() {
+            self.tallies[index].any_met |= meets(wanted, accuracy);
+        } else {
+            let message = format!("{} is {}; it must be a number", record.key, record.value);
+            let (code, key) = (Code::AccuracyNotANumber, self.rules[index].key);
+            self.findings.push(Finding::of(code, key, Some(record.line), message));
+        }
+    }
+
+    fn apply(&mut self, effect: Effect, record: &'a Record) {
+        match effect {
+            Effect::EnterDivision => {
+                let division = division_named(&record.value);
+                self.next.extend(division.map(Book::Division));
+                let open = division == Some(Division::Open);
+                self.state.limit_init(if open { 240.0 } else { 30.0 });
+            }
+            Effect::EnterBenchmark(division) => {
+                let known = record.value.as_str() == Some("resnet");
+                self.next.extend(known.then_some(Book::Resnet(division)));
+            }
+            Effect::EnterOptimizer => self.next.extend(match record.value.as_str() {
+                Some("sgd") => Some(Book::Optimizer(Family::Sgd)),
+                Some("lars") => Some(Book::Optimizer(Family::Lars)),
+                _ => None,
+            }),
+            Effect::Reach(mark) => self.state.reach(mark, record),
+            Effect::CollectTensor => self.state.collect_tensor(record),
+        }
+    }
+
+    fn finish(&mut self) {
+        for index in 0..self.rules.len() {
+            self.count(index);
+            let rule = &self.rules[index];
+            let tally = &self.tallies[index];
+            if let (Some(wanted), Some(last), false) =
+                (rule.any, tally.records.last(), tally.any_met)
+            {
+                let (code, message) =
+                    (Code::TargetNotReached, target_missed(wanted, &tally.records));
+                self.findings.push(Finding::of(code, rule.key, Some(last.line), message));
+            }
+            if rule.effect == Some(Effect::CollectTensor)
+                && let Some(message) = self.state.tensors_differ()
+            {
+                self.findings.push(Finding::of(Code::TensorsDiffer, rule.key, None, message));
+            }
+        }
+    }
+
+    /// Judges how often the rule's key occurred.
+    fn count(&mut self, index: usize) {
+        let rule = &self.rules[index];
+        let key = rule.key.as_str();
+        let records = &self.tallies[index].records;
+        match (rule.need, records.as_slice()) {
+            (Need::ExactlyOne | Need::AtLeastOne, []) => {
+                let message = format!("{key} is missing");
+                self.findings.push(Finding::of(Code::MissingKey, rule.key, None, message));
+            }
+            (Need::ExactlyOne, [first, rest @ ..]) if !rest.is_empty() => {
+                let differing = rest.iter().find(|other| !other.value.same(&first.value));
+                let times = records.len();
+                let (code, line, message) = match differing {
+                    Some(other) => (
+                        Code::RepeatedKey,
+                        other.line,
+                        format!(
+                            "{key} occurs {times} times and is {} in line {} but {} here",
+                            first.value, first.line, other.value
+                        ),
+                    ),
+                    None => (
+                        Code::RepeatedEqualKey,
+                        rest[0].line,
+                        format!(
+                            "{key} occurs {times} times, first in line {}, with the same value",
+                            first.line
+                        ),
+                    ),
+                };
+                self.findings.push(Finding::of(code, rule.key, Some(line), message));
+            }
+            (Need::AtLeastOneOr(other), []) if self.either_missing(index, other) => {
+                let other = other.as_str();
+                let message = format!("{key} is missing, and so is {other}, which may replace it");
+                self.findings.push(Finding::of(Code::MissingKey, rule.key, None, message));
+            }
+            _ => {}
+        }
+    }
+
+    /// Whether `other` is missing as well and has not said so for both.
+    fn either_missing(&self, index: usize, other: Key) -> bool {
+        let Some(place) = self.rules.iter().position(|rule| rule.key == other) else { return true };
+        let said =
+            place < index && self.rules[place].need == Need::AtLeastOneOr(self.rules[index].key);
+        self.tallies[place].records.is_empty() && !said
+    }
+}
+
+fn division_named(value: &Value) -> Option<Division> {
+    match value.as_str() {
+        Some("open") => Some(Division::Open),
+        Some("closed") => Some(Division::Closed),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const OPEN: &str = include_str!("../../tests/logs/ok_open.txt");
+    const CLOSED: &str = include_str!("../../tests/logs/ok_closed_lars.txt");
+    const TENSORS: &str = include_str!("../../tests/logs/ok_closed_with_tensors.txt");
+
+    /// One line a finding: code, key, line, message.
+    fn findings(log: &str, ruleset: Ruleset) -> Vec<String> {
+        let found = reference_findings(&Log::parse(log.as_bytes()), ruleset);
+        let place = |line: Option<usize>| line.map_or("-".into(), |line| line.to_string());
+        found.iter().map(|it| format!("{} {} {}", it.code, place(it.line), it.message)).collect()
+    }
+
+    fn without(log: &str, key: &str) -> String {
+        let quoted = format!("\"{key}\"");
+        log.lines().filter(|line| !line.contains(&quoted)).collect::<Vec<_>>().join("\n")
+    }
+
+    #[test]
+    fn a_missing_clock_start_is_named_at_each_place_that_needs_it() {
+        insta::assert_snapshot!(
+            findings(&without(OPEN, "run_start"), Ruleset::V2_0_0).join("\n"),
+            @r"
+            wrong-order 14 block_start has no run_start before it
+            wrong-order 27 block_start has no run_start before it
+            wrong-order 40 run_stop has no run_start before it
+            missing-key - run_start is missing
+            "
+        );
+    }
+
+    #[test]
+    fn values_are_judged_with_what_they_are_and_what_they_must_be() {
+        let log = CLOSED
+            .replace("\"value\": 2048", "\"value\": \"2048\"")
+            .replace("\"onprem\"", "\"sold\"")
+            .replace("\"Somebody\"", "\"\"")
+            .replace("8.5", "null")
+            .replace("\"lars\"", "\"adam\"")
+            .replace("0.7612", "\"0.7612\"")
+            .replace("\"epoch_count\": 4", "\"epoch_count\": 0");
+        insta::assert_snapshot!(findings(&log, Ruleset::V4_0_0).join("\n"), @r#"
+        bad-value 2 submission_org is ""; it must be a text
+        bad-value 4 submission_status is "sold"; it must be cloud or onprem or preview or research
+        bad-metadata 24 block_start must have a number above 0 as epoch_count in its metadata
+        bad-metadata 37 block_start must have a number above 0 as epoch_count in its metadata
+        bad-value 9 global_batch_size is "2048"; it must be a number above 0
+        bad-value 13 opt_name is "adam"; it must be sgd or lars
+        accuracy-not-a-number 47 eval_accuracy is "0.7612"; it must be a number
+        target-not-reached 47 no eval_accuracy is at least 0.759 and below 1; the best of 2 is 0.41
+        "#);
+    }
+
+    #[test]
+    fn optimizer_values_are_judged() {
+        let log = CLOSED
+            .replace("\"value\": 0.0002", "\"value\": 0.00003")
+            .replace("\"value\": 0.0001", "\"value\": 0.0002")
+            .replace("\"lars_opt_momentum\"", "\"lars_opt_weight_decay\"");
+        insta::assert_snapshot!(findings(&log, Ruleset::V4_0_0).join("\n"), @r"
+        bad-value 15 lars_opt_end_learning_rate is 0.0002; it must be 0.0001
+        bad-value 20 lars_opt_weight_decay is 0.9; it must be 0.0001 times a power of two
+        bad-value 21 lars_opt_weight_decay is 3e-5; it must be 0.0001 times a power of two
+        missing-key - lars_opt_momentum is missing
+        repeated-key 21 lars_opt_weight_decay occurs 2 times and is 0.9 in line 20 but 3e-5 here
+        ");
+    }
+
+    #[test]
+    fn init_has_a_limit_that_depends_on_rules_and_division() {
+        let slow =
+            |log: &str| log.replace("\"time_ms\": 1700000000010", "\"time_ms\": 1699998500010");
+        assert_eq!(findings(&slow(OPEN), Ruleset::V4_0_0), [""; 0]);
+        assert_eq!(findings(&slow(CLOSED), Ruleset::V4_0_0), [""; 0]);
+        let message = "init_stop comes 26.0 min after init_start; 20 min are allowed";
+        assert_eq!(findings(&slow(OPEN), Ruleset::V0_7_0), [format!("init-too-long 13 {message}")]);
+        let slower = CLOSED.replace("\"time_ms\": 1700000000010", "\"time_ms\": 1699998000010");
+        let message = "init_stop comes 34.3 min after init_start; 30 min are allowed";
+        assert_eq!(findings(&slower, Ruleset::V4_0_0), [format!("init-too-long 22 {message}")]);
+    }
+
+    #[test]
+    fn tensors_are_compared_one_by_one() {
+        assert_eq!(findings(TENSORS, Ruleset::V2_0_0), [""; 0]);
+        let log =
+            TENSORS.replace("\"fc1_bias\"", "\"fc_bias\"").replace("\"bn0_beta\"", "\"bn0_gamma\"");
+        let message = "the tensors of weights_initialization are not the reference's 161: \
+                       2 (bn0_beta first) missing, 1 (fc_bias first) unknown, 1 repeated";
+        assert_eq!(findings(&log, Ruleset::V2_0_0), [format!("tensors-differ - {message}")]);
+    }
+
+    #[test]
+    fn an_empty_log_says_so_first() {
+        let found = findings("no token here\n", Ruleset::V4_0_0);
+        assert_eq!(found[0], "no-records - no line holds the token \":::MLLOG \" with its blank");
+    }
+
+    #[test]
+    fn equal_repeats_are_a_warning_and_different_ones_an_error() {
+        let org = OPEN.lines().find(|line| line.contains("submission_org")).unwrap();
+        let other = org.replace("Somebody", "Nobody");
+        let twice = findings(&format!("{org}\n{OPEN}"), Ruleset::V4_0_0);
+        let both = findings(&format!("{other}\n{OPEN}"), Ruleset::V4_0_0);
+        insta::assert_snapshot!([twice, both].concat().join("\n"), @r#"
+        repeated-equal-key 3 submission_org occurs 2 times, first in line 1, with the same value
+        repeated-key 3 submission_org occurs 2 times and is "Nobody" in line 1 but "Somebody" here
+        "#);
+    }
+
+    proptest! {
+        #[test]
+        fn the_verdict_does_not_depend_on_the_line_end(
+            kept in proptest::collection::vec(any::<bool>(), 60),
+            ruleset in proptest::sample::select(&Ruleset::ALL[..]),
+        ) {
+            let lines: Vec<_> =
+                CLOSED.lines().zip(kept).filter(|(_, kept)| *kept).map(|(line, _)| line).collect();
+            let unix = findings(&lines.join("\n"), ruleset);
+            prop_assert_eq!(&findings(&lines.join("\r\n"), ruleset), &unix);
+            prop_assert_eq!(&findings(&lines.join("\r"), ruleset), &unix);
+        }
+    }
+}

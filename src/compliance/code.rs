@@ -1,0 +1,198 @@
+//! The codes of findings: names that stay, each with its severity, its meaning and its cure.
+
+use std::fmt;
+
+/// How much a finding weighs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Severity {
+    /// The reference checker rejects the log for it.
+    Error,
+    /// The reference checker rejects the log for it with `--werror`.
+    Warning,
+    /// The reference checker overlooks it; rejects with `--strict`. No honest log has one.
+    Fault,
+    /// Worth a look; never rejects.
+    Advice,
+}
+
+impl Severity {
+    /// The word in outputs.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Error => "error",
+            Self::Warning => "warning",
+            Self::Fault => "fault",
+            Self::Advice => "advice",
+        }
+    }
+}
+
+/// Makes [`Code`], its names and its explanations from one table.
+macro_rules! codes {
+    ($($name:ident $text:literal $severity:ident $meaning:literal $cure:literal)*) => {
+        /// What is wrong with a log.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        pub enum Code {
+            $(#[doc = concat!("`", $text, "`: see [`Code::meaning`].")] $name,)*
+        }
+
+        impl Code {
+            /// Every code, by severity.
+            pub const ALL: &[Self] = &[$(Self::$name,)*];
+
+            /// The name in outputs, which stays.
+            pub const fn as_str(self) -> &'static str {
+                match self {
+                    $(Self::$name => $text,)*
+                }
+            }
+
+            /// How much it weighs.
+            pub const fn severity(self) -> Severity {
+                match self {
+                    $(Self::$name => Severity::$severity,)*
+                }
+            }
+
+            /// What it means, in whole sentences.
+            pub const fn meaning(self) -> &'static str {
+                match self {
+                    $(Self::$name => $meaning,)*
+                }
+            }
+
+            /// What to do about it.
+            pub const fn cure(self) -> &'static str {
+                match self {
+                    $(Self::$name => $cure,)*
+                }
+            }
+        }
+    };
+}
+
+codes! {
+    NoRecords "no-records" Error
+        "The file holds no line with the token `:::MLLOG ` (with its blank)."
+        "check that this is the run's MLPerf log and that the run logged at all"
+    BadJson "bad-json" Error
+        "What follows the token is not JSON as Python reads it. The line was cut, or two processes \
+         wrote into each other."
+        "let one process write the log, one whole line a write"
+    BadRecord "bad-record" Error
+        "The line is JSON, but not an object with time_ms, key, value and metadata; the reference \
+         checker ends in a traceback here."
+        "log through mllog or write all four members"
+    MissingKey "missing-key" Error
+        "A record that every log of this division must hold is not there."
+        "have the run log it"
+    RepeatedKey "repeated-key" Error
+        "A record that must occur once occurs with different values; nobody can tell which holds."
+        "log it once, from one process"
+    BadValue "bad-value" Error
+        "The value is not one that the rules allow."
+        "log such a value, as JSON of that type"
+    BadMetadata "bad-metadata" Error
+        "The metadata lacks a member that the rules ask for, or holds a wrong one."
+        "log the member with the record"
+    WrongOrder "wrong-order" Error
+        "The record stands at a place where the rules do not allow it. The order is init_start, \
+         init_stop, run_start, then blocks, epochs and evaluations, then run_stop."
+        "log in that order"
+    InitTooLong "init-too-long" Error
+        "Setting up, from the earliest init_start to init_stop, took longer than the rules allow: \
+         20 min in 0.7.0, 30 min in 1.0.0 and 1.1.0, since then 30 min closed and 240 min open, \
+         where submission_division has to be logged before init_stop."
+        "set up faster, or start the clock when the limit is reached"
+    AccuracyNotANumber "accuracy-not-a-number" Error
+        "An eval_accuracy is no number; the reference checker ends in a traceback here."
+        "log the accuracy as a JSON number from 0 to 1"
+    TargetNotReached "target-not-reached" Error
+        "No evaluation has the accuracy that the rules ask for: 0.759 or more and below 1 in the \
+         closed division and in 0.7.0, else any below 1."
+        "count the run as one that failed"
+    TensorsDiffer "tensors-differ" Error
+        "The closed rules 1.1.0 to 2.1.0 want the initialization of each of ResNet-50's 161 \
+         tensors logged once, by the reference's name."
+        "log weights_initialization with metadata.tensor for each tensor"
+
+    RepeatedEqualKey "repeated-equal-key" Warning
+        "A record that must occur once occurs more often, each time with the same value."
+        "log it once, from one process"
+
+    TimeBackwards "time-backwards" Fault
+        "Within the timed part of the run a record is older than the one before it, so the time of \
+         the run cannot be trusted."
+        "log from one process with a clock that does not step back"
+    EvalAfterStop "eval-after-stop" Fault
+        "An evaluation is logged after run_stop: its time is not counted."
+        "stop the clock after the last evaluation"
+    StoppedTwice "stopped-twice" Fault
+        "run_stop is logged more than once; the summarizer takes the first, a reader may take \
+         another."
+        "log run_stop once"
+    EvalEpochsFall "eval-epochs-fall" Fault
+        "The epochs of the evaluations do not rise, so the log is not one training in its order."
+        "log evaluations in the order in which they happen"
+    StatusContradicts "status-contradicts" Fault
+        "The last evaluation of a closed run reached the target, but run_stop does not say success."
+        "log status success when the target is reached"
+
+    Aborted "aborted" Advice
+        "run_stop says that the run was given up. The reference checker does not read the status \
+         and counts an open run that was aborted as a success."
+        "leave the run out of an open submission, or say so"
+    StatusWord "status-word" Advice
+        "run_stop has a status other than success and aborted, the words of the rules."
+        "log status success or aborted"
+    OpenBelowTarget "open-below-target" Advice
+        "The run claims success, but its last accuracy is below 0.759. The open division allows \
+         that if the submission says so."
+        "report the final quality"
+    EpochsFromZero "epochs-from-zero" Advice
+        "The epochs of the log count from 0; the rules count from 1."
+        "count epochs from 1"
+    EpochsUnpaired "epochs-unpaired" Advice
+        "The log claims success, but epoch_start and epoch_stop do not occur equally often."
+        "log both ends of each epoch"
+    TrainSamples "train-samples" Advice
+        "train_samples is not ImageNet's 1,281,167."
+        "train on the whole data set, or say so"
+    EvalSamples "eval-samples" Advice
+        "eval_samples is not ImageNet's 50,000: the accuracy is not that of the benchmark."
+        "evaluate the whole validation set"
+    EvalStep "eval-step" Advice
+        "The closed rules ask for an evaluation every 4 epochs, the first one after epoch 1 to 4."
+        "evaluate every 4 epochs"
+    Momentum "momentum" Advice
+        "The closed rules fix the momentum of LARS at 0.9 for batch sizes below 32,768."
+        "set momentum 0.9"
+    CacheNotCleared "cache-not-cleared" Advice
+        "cache_clear says that the page cache was not cleared, which the rules ask for before each \
+         run."
+        "clear the cache before the run, or reboot"
+}
+
+impl fmt::Display for Code {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str(self.as_str())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_unique_and_every_text_follows_the_house_style() {
+        let mut names: Vec<_> = Code::ALL.iter().map(|code| code.as_str()).collect();
+        names.sort_unstable();
+        names.dedup();
+        assert_eq!(names.len(), Code::ALL.len());
+        for code in Code::ALL {
+            assert!(code.meaning().ends_with('.'), "{code}");
+            assert!(!code.cure().ends_with('.'), "{code}");
+        }
+        assert!(Code::ALL.is_sorted_by_key(|code| code.severity()));
+    }
+}

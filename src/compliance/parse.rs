@@ -1,0 +1,252 @@
+//! Reads a log as the reference reads it, keeping the file's own line numbers.
+//!
+//! The text is latin-1; LF, CRLF and a lone CR end a line. A line counts if it holds the token with
+//! its blank; everything before the *last* token is dropped. What the reference cannot read is kept
+//! as a [`Flaw`]: each of them makes it reject the file.
+
+use std::io;
+use std::path::Path;
+
+use super::json;
+use super::value::Value;
+use crate::mllog::TOKEN;
+
+/// One log, read.
+#[derive(Clone, Debug, Default)]
+pub struct Log {
+    /// What could be read, in the order of the file.
+    pub records: Vec<Record>,
+    /// What could not.
+    pub flaws: Vec<Flaw>,
+}
+
+/// One record.
+#[derive(Clone, Debug)]
+pub struct Record {
+    /// Line of the file, from 1.
+    pub line: usize,
+    /// Milliseconds since the Unix epoch.
+    pub time_ms: f64,
+    /// The key; a key that is no string is empty here, for no rule knows it.
+    pub key: String,
+    /// The value.
+    pub value: Value,
+    /// The metadata; mostly an object.
+    pub metadata: Value,
+}
+
+/// A line with a token that holds no record.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Flaw {
+    /// Line of the file, from 1.
+    pub line: usize,
+    /// Why it is none.
+    pub kind: FlawKind,
+    /// In words.
+    pub reason: String,
+}
+
+/// How a line fails to be a record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FlawKind {
+    /// It is not JSON.
+    Json,
+    /// It is JSON but no record.
+    Record,
+}
+
+impl Log {
+    /// Reads the log at `path`.
+    pub fn read(path: &Path) -> io::Result<Self> {
+        Ok(Self::parse(&std::fs::read(path)?))
+    }
+
+    /// Reads a log of any bytes.
+    pub fn parse(bytes: &[u8]) -> Self {
+        let mut log = Self::default();
+        for (index, line) in lines(bytes).enumerate() {
+            let Some(text) = after_last_token(line) else { continue };
+            match record(index + 1, text) {
+                Ok(record) => log.records.push(record),
+                Err((kind, reason)) => log.flaws.push(Flaw { line: index + 1, kind, reason }),
+            }
+        }
+        log
+    }
+
+    /// The records of `key`, in the order of the file.
+    pub fn all<'a>(&'a self, key: &'a str) -> impl Iterator<Item = &'a Record> {
+        self.records.iter().filter(move |record| record.key == key)
+    }
+
+    /// The first record of `key`.
+    pub fn first(&self, key: &str) -> Option<&Record> {
+        self.records.iter().find(|record| record.key == key)
+    }
+}
+
+/// Lines without their ends.
+fn lines(bytes: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let mut rest = bytes;
+    std::iter::from_fn(move || {
+        if rest.is_empty() {
+            return None;
+        }
+        let end = rest.iter().position(|byte| matches!(byte, b'\n' | b'\r')).unwrap_or(rest.len());
+        let line = &rest[..end];
+        let ending = if rest[end..].starts_with(b"\r\n") { 2 } else { 1 };
+        rest = rest.get(end + ending..).unwrap_or_default();
+        Some(line)
+    })
+}
+
+/// What follows the last token, without the blanks at the end.
+fn after_last_token(line: &[u8]) -> Option<&[u8]> {
+    let token = TOKEN.as_bytes();
+    let start = line.windows(token.len()).rposition(|window| window == token)?;
+    let text = &line[start + token.len()..];
+    let end = text.iter().rposition(|byte| !is_python_blank(*byte)).map_or(0, |last| last + 1);
+    Some(&text[..end])
+}
+
+/// What Python's `str.strip` takes off, among latin-1 characters.
+fn is_python_blank(byte: u8) -> bool {
+    matches!(byte, 0x09..=0x0d | 0x1c..=0x20 | 0x85 | 0xa0)
+}
+
+fn record(line: usize, text: &[u8]) -> Result<Record, (FlawKind, String)> {
+    if text.is_empty() {
+        return Err((FlawKind::Json, "nothing follows the token".into()));
+    }
+    let object = json::parse(text)
+        .map_err(|error| (FlawKind::Json, format!("{} at byte {}", error.reason, error.at + 1)))?;
+    let Value::Map(mut members) = object else {
+        return Err((FlawKind::Record, format!("a JSON object is expected, not {object}")));
+    };
+    let mut member = |name: &str| {
+        members.remove(name).ok_or_else(|| (FlawKind::Record, format!("{name} is missing")))
+    };
+    let time = member("time_ms")?;
+    let time_ms = python_float(&time).ok_or_else(|| {
+        (FlawKind::Record, format!("time_ms is {time}, not a number of milliseconds"))
+    })?;
+    let key = match member("key")? {
+        Value::Text(key) => key,
+        _ => String::new(),
+    };
+    Ok(Record { line, time_ms, key, value: member("value")?, metadata: member("metadata")? })
+}
+
+/// Python's `float(value)`: also of strings such as `" 1_000.5 "`.
+fn python_float(value: &Value) -> Option<f64> {
+    match value {
+        Value::Text(text) => {
+            let text = text.trim();
+            let bytes = text.as_bytes();
+            let well_placed = |at: usize| {
+                at > 0
+                    && bytes[at - 1].is_ascii_digit()
+                    && bytes.get(at + 1).is_some_and(u8::is_ascii_digit)
+            };
+            let underscores = bytes.iter().enumerate().filter(|(_, byte)| **byte == b'_');
+            if !underscores.map(|(at, _)| at).all(well_placed) {
+                return None;
+            }
+            text.replace('_', "").parse().ok()
+        }
+        Value::Huge(_) => value.as_f64().filter(|float| float.is_finite()),
+        _ => value.as_f64(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const GOOD: &str = r#"{"time_ms": 5, "key": "seed", "value": 1, "metadata": {}}"#;
+
+    fn one(line: &str) -> Result<Record, Flaw> {
+        let mut log = Log::parse(line.as_bytes());
+        assert_eq!(log.records.len() + log.flaws.len(), 1, "{line}");
+        log.records.pop().ok_or_else(|| log.flaws.remove(0))
+    }
+
+    fn reason(members: &str) -> String {
+        one(&format!(":::MLLOG {members}")).unwrap_err().reason
+    }
+
+    #[test]
+    fn every_line_end_counts_and_the_numbers_are_the_files_own() {
+        let text = format!("noise\r\n:::MLLOG {GOOD}\r:::MLLOG {GOOD}\n\n:::MLLOG {GOOD}");
+        let lines: Vec<_> = Log::parse(text.as_bytes()).records.iter().map(|r| r.line).collect();
+        assert_eq!(lines, [2, 3, 5]);
+    }
+
+    #[test]
+    fn only_the_token_with_its_blank_counts() {
+        let text = format!(":::MLLOG{GOOD}\n:::mllog {GOOD}\n:::MLLOG\t{GOOD}\n");
+        let log = Log::parse(text.as_bytes());
+        assert!(log.records.is_empty() && log.flaws.is_empty());
+    }
+
+    #[test]
+    fn everything_before_the_last_token_and_after_the_blanks_is_dropped() {
+        assert!(one(&format!("[1,0]<stdout>: \0:::MLLOG {{\"a :::MLLOG {GOOD} \x0b\x1c ")).is_ok());
+        let within = reason(r#"{"time_ms": 5, "key": "x", "value": ":::MLLOG ", "metadata": {}}"#);
+        assert_eq!(within, "text after the object at byte 5");
+    }
+
+    #[test]
+    fn times_are_read_as_python_reads_floats() {
+        let time = |json: &str| {
+            one(&format!(":::MLLOG {}", GOOD.replace('5', json))).map(|record| record.time_ms)
+        };
+        assert!((time("1.5e3").unwrap() - 1500.0).abs() < 1e-9);
+        assert!((time("\" 1_000.5 \"").unwrap() - 1000.5).abs() < 1e-9);
+        assert!((time("true").unwrap() - 1.0).abs() < 1e-9);
+        assert!(time("\"inf\"").unwrap().is_infinite());
+        for bad in ["\"soon\"", "\"1__0\"", "\"_1\"", "null", "[]", &"9".repeat(400)] {
+            assert!(time(bad).unwrap_err().reason.starts_with("time_ms is "), "{bad}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_record_is_kept_with_its_reason() {
+        assert_eq!(reason("[1]"), "a JSON object is expected, not a list of 1");
+        assert_eq!(reason(r#"{"key": "x", "value": 1, "metadata": {}}"#), "time_ms is missing");
+        assert_eq!(reason(r#"{"time_ms": 1, "key": "x", "value": 1}"#), "metadata is missing");
+        assert_eq!(reason(""), "nothing follows the token");
+    }
+
+    #[test]
+    fn a_key_that_is_no_string_is_a_record_that_no_rule_knows() {
+        let record = one(&format!(":::MLLOG {}", GOOD.replace("\"seed\"", "7"))).unwrap();
+        assert_eq!(record.key, "");
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_can_be_read(bytes in proptest::collection::vec(any::<u8>(), 0..400)) {
+            Log::parse(&bytes);
+        }
+
+        #[test]
+        fn any_bytes_after_a_token_are_one_record_or_one_flaw(
+            bytes in proptest::collection::vec(any::<u8>(), 0..200)
+        ) {
+            let mut line = TOKEN.as_bytes().to_vec();
+            line.extend(bytes.iter().filter(|byte| !matches!(byte, b'\n' | b'\r')));
+            let log = Log::parse(&line);
+            prop_assert_eq!(log.records.len() + log.flaws.len(), 1);
+        }
+
+        #[test]
+        fn almost_json_can_be_read(
+            text in r#"[\[\]{}:,"\\u0-9eE.+\-a-f dtrulsNIinfy]{0,80}"#
+        ) {
+            let _ = json::parse(text.as_bytes());
+        }
+    }
+}

@@ -1,0 +1,211 @@
+//! The closing table: one line a run.
+
+use super::numbers::{grouped, percent};
+use crate::events::RunSummary;
+
+/// What stands in a cell that has nothing to say.
+const NONE: &str = "-";
+
+/// The runs as aligned plain text, each compared with the first recipe's mean.
+pub fn table(runs: &[RunSummary]) -> String {
+    let columns = columns(runs);
+    let lines = (0..=runs.len()).map(|line| {
+        let cells = columns.iter().map(|column| column.cell(line));
+        cells.collect::<Vec<_>>().join("  ").trim_end().to_owned()
+    });
+    lines.collect::<Vec<_>>().join("\n")
+}
+
+struct Column {
+    title: &'static str,
+    cells: Vec<String>,
+    align: Align,
+}
+
+enum Align {
+    Left,
+    Right,
+}
+
+impl Column {
+    fn left(title: &'static str, cells: impl Iterator<Item = String>) -> Self {
+        Self { title, cells: cells.collect(), align: Align::Left }
+    }
+
+    fn right(title: &'static str, cells: impl Iterator<Item = String>) -> Self {
+        Self { align: Align::Right, ..Self::left(title, cells) }
+    }
+
+    /// Line 0 is the title.
+    fn cell(&self, line: usize) -> String {
+        let width = self.cells.iter().map(|cell| cell.chars().count()).max().unwrap_or(0);
+        let width = width.max(self.title.len());
+        let text = if line == 0 { self.title } else { &self.cells[line - 1] };
+        match self.align {
+            Align::Left => format!("{text:<width$}"),
+            Align::Right => format!("{text:>width$}"),
+        }
+    }
+}
+
+fn columns(runs: &[RunSummary]) -> Vec<Column> {
+    let several_recipes = runs.iter().any(|run| run.recipe != runs[0].recipe);
+    let any_skipped = runs.iter().any(|run| run.num_skipped > 0);
+    let first = first_recipes_minutes(runs);
+    let optional = |value: Option<String>| value.unwrap_or_else(|| NONE.to_owned());
+    let minutes = |run: &RunSummary| match (run.minutes_to_target(), run.minutes) {
+        (Some(minutes), _) => format!("{minutes:.2}"),
+        (None, Some(_)) => "not reached".to_owned(),
+        (None, None) => NONE.to_owned(),
+    };
+    let speed_up = |run: &RunSummary| Some(format!("{:.2}x", first? / run.minutes_to_target()?));
+    let result = |run: &RunSummary| run.result.as_ref().map(|path| path.display().to_string());
+    let mut columns = vec![
+        Column::left("recipe", runs.iter().map(|run| run.recipe.clone())),
+        Column::right("minutes to target", runs.iter().map(minutes)),
+        Column::right("epochs", runs.iter().map(|run| run.num_epochs.to_string())),
+        Column::right(
+            "accuracy",
+            runs.iter().map(|run| optional(run.accuracy.map(|a| percent(a, 2)))),
+        ),
+        Column::right("images/s", runs.iter().map(|run| optional(run.images_per_s.map(grouped)))),
+        Column::right(
+            "waiting for data",
+            runs.iter().map(|run| optional(run.data_wait.map(|share| percent(share, 1)))),
+        ),
+    ];
+    if any_skipped {
+        let skipped = runs.iter().map(|run| run.num_skipped.to_string());
+        columns.push(Column::right("skipped", skipped));
+    }
+    if several_recipes {
+        let speed_ups = runs.iter().map(|run| optional(speed_up(run)));
+        columns.push(Column::right("speed-up", speed_ups));
+    }
+    columns.push(Column::left("log check", runs.iter().map(verdict)));
+    columns.push(Column::left("result", runs.iter().map(|run| optional(result(run)))));
+    columns
+}
+
+/// Mean minutes to target of the first recipe's runs that reached it.
+fn first_recipes_minutes(runs: &[RunSummary]) -> Option<f64> {
+    let of_first = runs.iter().filter(|run| run.recipe == runs[0].recipe);
+    let minutes: Vec<f64> = of_first.filter_map(RunSummary::minutes_to_target).collect();
+    (!minutes.is_empty()).then(|| minutes.iter().sum::<f64>() / minutes.len() as f64)
+}
+
+fn verdict(run: &RunSummary) -> String {
+    match &run.log_check {
+        None => NONE.to_owned(),
+        Some(check) if check.accepted => format!("accepted ({})", check.ruleset),
+        Some(check) => format!("rejected ({})", check.ruleset),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::events::{LogCheck, RunStatus};
+
+    fn run(recipe: &str, status: RunStatus, minutes: f64) -> RunSummary {
+        RunSummary {
+            status: Some(status),
+            minutes: Some(minutes),
+            num_epochs: 21,
+            accuracy: Some(0.7631),
+            images_per_s: Some(1812.3),
+            data_wait: Some(0.003),
+            log_check: Some(LogCheck {
+                ruleset: "4.0.0".to_owned(),
+                accepted: true,
+                findings: Vec::new(),
+            }),
+            result: Some("results/box/resnet/result_0.txt".into()),
+            ..RunSummary::new(recipe, 17)
+        }
+    }
+
+    #[test]
+    fn recipes_are_compared_with_the_first() {
+        let runs = [
+            run("demo/baseline", RunStatus::Success, 2.5),
+            run("demo/optimized", RunStatus::Success, 1.25),
+        ];
+        let table = table(&runs);
+        let cells = |line: &str| -> Vec<String> {
+            let cells = line.split("  ").map(str::trim).filter(|cell| !cell.is_empty());
+            cells.map(str::to_owned).collect()
+        };
+        let lines: Vec<Vec<String>> = table.lines().map(cells).collect();
+        let titles = [
+            "recipe",
+            "minutes to target",
+            "epochs",
+            "accuracy",
+            "images/s",
+            "waiting for data",
+            "speed-up",
+            "log check",
+            "result",
+        ];
+        let first = [
+            "demo/baseline",
+            "2.50",
+            "21",
+            "76.31 %",
+            "1 812",
+            "0.3 %",
+            "1.00x",
+            "accepted (4.0.0)",
+            "results/box/resnet/result_0.txt",
+        ];
+        assert_eq!(lines[0], titles);
+        assert_eq!(lines[1], first);
+        assert_eq!((lines[2][1].as_str(), lines[2][6].as_str()), ("1.25", "2.00x"));
+    }
+
+    #[test]
+    fn words_stand_left_and_numbers_right() {
+        let runs = [run("a", RunStatus::Success, 2.0), run("longer", RunStatus::Success, 10.0)];
+        let table = table(&runs);
+        let start = |line: usize, text: &str| table.lines().nth(line).unwrap().find(text).unwrap();
+        let end = |line: usize, text: &str| start(line, text) + text.len();
+        assert_eq!(start(1, "a "), start(2, "longer"));
+        assert_eq!(start(0, "log check"), start(1, "accepted"));
+        assert_eq!(end(0, "minutes to target"), end(1, "2.00"));
+        assert_eq!(end(1, "2.00"), end(2, "10.00"));
+    }
+
+    #[test]
+    fn one_recipe_needs_no_speed_up() {
+        assert!(!table(&[run("demo", RunStatus::Success, 1.0)]).contains("speed-up"));
+    }
+
+    #[test]
+    fn several_runs_are_compared_with_the_first_recipes_mean() {
+        let runs = [
+            run("a", RunStatus::Success, 2.0),
+            run("a", RunStatus::Success, 4.0),
+            run("a", RunStatus::Aborted, 9.0),
+            run("b", RunStatus::Success, 1.5),
+        ];
+        let table = table(&runs);
+        let last: Vec<&str> = table.lines().map(str::trim_end).collect();
+        assert!(last[4].contains("2.00x") && last[2].contains("0.75x"), "{table}");
+        assert!(last[3].contains("not reached"), "{table}");
+    }
+
+    #[test]
+    fn skipped_pictures_show_when_there_are_any() {
+        let mut skipping = run("demo", RunStatus::Success, 1.0);
+        assert!(!table(std::slice::from_ref(&skipping)).contains("skipped"));
+        skipping.num_skipped = 3;
+        assert!(table(&[skipping]).contains("skipped"));
+    }
+
+    #[test]
+    fn a_run_without_figures_has_dashes() {
+        let table = table(&[RunSummary::new("demo", 17)]);
+        assert_eq!(table.lines().nth(1).unwrap().matches(" -").count(), 6, "{table}");
+    }
+}

@@ -1,0 +1,75 @@
+//! What can go wrong between a folder of pictures and a batch.
+
+use std::io;
+use std::path::PathBuf;
+
+use thiserror::Error;
+
+/// Why a data set cannot be opened or a batch cannot be made.
+#[derive(Debug, Error)]
+pub enum DataError {
+    /// The root folder does not exist.
+    #[error("no data set at {}; name one with --data DIR, or take a demo recipe", .0.display())]
+    NoDataSet(PathBuf),
+    /// The root lacks `train` or `val`.
+    #[error("no folder {}; a data set has train/CLASS/*.JPEG and val/CLASS/*.JPEG", .0.display())]
+    NoSplit(PathBuf),
+    /// A folder cannot be listed.
+    #[error("cannot list {}: {source}; check its permissions", .path.display())]
+    List {
+        /// The folder.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// A split has no class folders.
+    #[error("no class folders in {}; put the pictures of each class in a folder of its own", .0.display())]
+    NoClasses(PathBuf),
+    /// One class alone: nothing can be learnt.
+    #[error("one class only in {} ({class}); a classifier needs two or more", .path.display())]
+    OneClass {
+        /// The split's folder.
+        path: PathBuf,
+        /// The class.
+        class: String,
+    },
+    /// A class has no pictures.
+    #[error("no pictures in {}; remove the folder or fill it", .0.display())]
+    EmptyClass(PathBuf),
+    /// A class folder's name is not text.
+    #[error("the name of class folder {} is not UTF-8; rename it", .0.display())]
+    ClassName(PathBuf),
+    /// Both splits must have the same classes, or labels would not mean the same.
+    #[error("class {class} is in {} but not in {}; both need the same class folders", .present.display(), .absent.display())]
+    ClassMismatch {
+        /// The class.
+        class: String,
+        /// The split's folder that has it.
+        present: PathBuf,
+        /// The split's folder that lacks it.
+        absent: PathBuf,
+    },
+    /// A picture cannot be read or decoded.
+    #[error("bad picture {}: {reason}; repair or remove it, or set data.on_bad_image = \"skip\"", .path.display())]
+    BadPicture {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// No picture of a training batch can be decoded.
+    #[error("no readable picture in the batch of epoch {epoch}, step {step}; the last one tried is {}: {reason}", .path.display())]
+    BadBatch {
+        /// Epoch, from 0.
+        epoch: usize,
+        /// Step of the epoch, from 0.
+        step: usize,
+        /// The last file tried.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A thread of the loader panicked: a bug of ours.
+    #[error("the loader panicked: {0}; this is a bug")]
+    Panicked(String),
+}

@@ -1,0 +1,63 @@
+//! Small data sets for the tests of this room.
+
+use std::fs;
+use std::path::Path;
+
+use tempfile::TempDir;
+use turbojpeg::{Compressor, Image, PixelFormat, Subsamp};
+
+use super::augment::Size;
+use super::random::Rng;
+
+/// A smooth coloured picture with some noise, RGB `[height, width, 3]`; `seed` sets its colours.
+pub(super) fn picture(size: Size, seed: u64) -> Vec<u8> {
+    let mut rng = Rng::keyed(&[seed]);
+    let base: [f64; 3] = std::array::from_fn(|_| rng.range_f64(40.0, 200.0));
+    let mut pixels = Vec::with_capacity(size.height * size.width * 3);
+    for y in 0..size.height {
+        for x in 0..size.width {
+            for base in base {
+                pixels.push((base + ((x + 2 * y) % 40) as f64 + rng.range_f64(0.0, 4.0)) as u8);
+            }
+        }
+    }
+    pixels
+}
+
+/// Compresses RGB pixels at quality 95 without chroma subsampling.
+pub(super) fn jpeg(pixels: &[u8], size: Size) -> Vec<u8> {
+    encode(pixels, size, PixelFormat::RGB, Subsamp::None)
+}
+
+/// Compresses pixels of any format at quality 95.
+pub(super) fn encode(pixels: &[u8], size: Size, format: PixelFormat, subsamp: Subsamp) -> Vec<u8> {
+    let Size { height, width } = size;
+    let image = Image { pixels, width, pitch: width * format.size(), height, format };
+    let mut compressor = Compressor::new().unwrap();
+    compressor.set_quality(95).unwrap();
+    compressor.set_subsamp(subsamp).unwrap();
+    compressor.compress_to_vec(image).unwrap()
+}
+
+/// A data set of classes `a`, `b` and `c` with `num_train` and `num_eval` pictures each, of
+/// different sizes.
+pub(super) fn data_set(num_train: usize, num_eval: usize) -> TempDir {
+    let root = tempfile::tempdir().unwrap();
+    for (split, num_pictures) in [("train", num_train), ("val", num_eval)] {
+        for (label, class) in ["a", "b", "c"].into_iter().enumerate() {
+            for i in 0..num_pictures {
+                let size = Size { height: 24 + 3 * i, width: 40 - i };
+                let pixels = picture(size, (label * 100 + i) as u64);
+                let path = root.path().join(split).join(class).join(format!("{i:03}.JPEG"));
+                write(&path, &jpeg(&pixels, size));
+            }
+        }
+    }
+    root
+}
+
+/// Writes a file and the folders above it.
+pub(super) fn write(path: &Path, content: &[u8]) {
+    fs::create_dir_all(path.parent().unwrap()).unwrap();
+    fs::write(path, content).unwrap();
+}

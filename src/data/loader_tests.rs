@@ -1,0 +1,287 @@
+//! What the loader promises, on real threads and files.
+
+use std::collections::HashSet;
+use std::fs;
+use std::path::Path;
+use std::sync::Arc;
+
+use super::fixture::{data_set, write};
+use super::*;
+
+const SHARD: Shard = Shard { rank: 0, world_size: 1 };
+const TRANSFORM: TrainTransform = TrainTransform {
+    crop_size: 16,
+    scale: [0.3, 1.0],
+    ratio: [0.75, 1.3],
+    interpolation: Interpolation::Area,
+    hflip: 0.5,
+};
+const EVAL: EvalTransform = EvalTransform {
+    resize_size: 18,
+    crop_size: 16,
+    geometry: Geometry::Ffcv,
+    interpolation: Interpolation::Area,
+};
+
+/// A batch as plain values.
+#[derive(Debug, PartialEq)]
+struct Seen {
+    epoch: usize,
+    step: usize,
+    side: usize,
+    images: Vec<u8>,
+    labels: Vec<i64>,
+}
+
+impl Seen {
+    fn of(batch: &Batch) -> Self {
+        let (images, labels) = (batch.images().to_vec(), batch.labels().to_vec());
+        Self { epoch: batch.epoch, step: batch.step, side: batch.side, images, labels }
+    }
+}
+
+fn config(num_threads: usize, on_bad_image: OnBadImage) -> LoaderConfig {
+    LoaderConfig { num_threads, batches_ahead: 2, on_bad_image }
+}
+
+fn open(root: &Path, split: Split) -> Arc<Folder> {
+    Arc::new(Folder::open(root, split).unwrap())
+}
+
+/// Three epochs of batches of four, with sides 16, 24 and 16.
+fn train_loader(folder: &Arc<Folder>, config: LoaderConfig) -> Loader {
+    let sampler = Sampler::new(folder.len(), SHARD, 7);
+    let schedule = TrainSchedule {
+        batch_per_rank: 4,
+        steps_per_epoch: folder.len() / 4,
+        epochs: 0..3,
+        sides: vec![16, 24, 16],
+        transform: TRANSFORM,
+    };
+    Loader::start(Arc::clone(folder), train_plans(sampler, schedule), config)
+}
+
+fn eval_loader(folder: &Arc<Folder>, shard: Shard, config: LoaderConfig) -> Loader {
+    let sampler = Sampler::new(folder.len(), shard, 7);
+    Loader::start(Arc::clone(folder), eval_plans(&sampler, 4, EVAL), config)
+}
+
+fn drain(loader: &mut Loader) -> Vec<Seen> {
+    std::iter::from_fn(|| loader.next_batch().unwrap().map(|batch| Seen::of(&batch))).collect()
+}
+
+/// Damages sample `i`'s file; returns its path.
+fn damage(folder: &Folder, i: usize) -> std::path::PathBuf {
+    let path = folder.path(i);
+    fs::write(&path, b"\x89PNG\r\n\x1a\n").unwrap();
+    path
+}
+
+#[test]
+fn batches_do_not_depend_on_the_number_of_threads() {
+    let root = data_set(6, 1);
+    let folder = open(root.path(), Split::Train);
+    let one = drain(&mut train_loader(&folder, config(1, OnBadImage::Error)));
+    let four = drain(&mut train_loader(&folder, config(4, OnBadImage::Error)));
+    assert_eq!(one, four);
+    assert_eq!(one.len(), 12);
+    assert!(one.iter().all(|batch| batch.images.len() == 4 * batch.side * batch.side * 3));
+    assert_eq!(one.iter().map(|batch| batch.side).collect::<HashSet<_>>().len(), 2);
+}
+
+#[test]
+fn crops_differ_between_epochs() {
+    let root = data_set(1, 1);
+    let folder = open(root.path(), Split::Train);
+    let plan = |epoch| BatchPlan {
+        epoch,
+        step: 0,
+        transform: Transform::Train { side: 16, config: TRANSFORM },
+        samples: vec![0],
+        key: 7,
+    };
+    let plans = [plan(0), plan(1)].into_iter();
+    let seen = drain(&mut Loader::start(folder, plans, config(1, OnBadImage::Error)));
+    assert_ne!(seen[0].images, seen[1].images);
+}
+
+#[test]
+fn two_ranks_evaluate_each_sample_once() {
+    let root = data_set(1, 5);
+    let folder = open(root.path(), Split::Eval);
+    let mut shares = Vec::new();
+    for rank in 0..2 {
+        let shard = Shard { rank, world_size: 2 };
+        let mut loader = eval_loader(&folder, shard, config(2, OnBadImage::Error));
+        shares.push(drain(&mut loader));
+    }
+    let lens: Vec<_> = shares.iter().flatten().map(|batch| batch.labels.len()).collect();
+    assert_eq!(lens, [4, 4, 4, 3]);
+    let mut rows: Vec<_> = shares.iter().flatten().flat_map(|b| b.images.chunks(768)).collect();
+    let whole = drain(&mut eval_loader(&folder, SHARD, config(1, OnBadImage::Error)));
+    let mut expected: Vec<_> = whole.iter().flat_map(|batch| batch.images.chunks(768)).collect();
+    rows.sort_unstable();
+    expected.sort_unstable();
+    assert_eq!(rows, expected);
+}
+
+#[test]
+fn the_next_epoch_is_made_before_this_one_is_asked_for() {
+    let root = data_set(4, 1);
+    let folder = open(root.path(), Split::Train);
+    let sampler = Sampler::new(folder.len(), SHARD, 7);
+    let schedule = TrainSchedule {
+        batch_per_rank: 12,
+        steps_per_epoch: 1,
+        epochs: 0..2,
+        sides: vec![16, 16],
+        transform: TRANSFORM,
+    };
+    let (send, planned) = std::sync::mpsc::channel();
+    let plans = train_plans(sampler, schedule).inspect(move |plan| {
+        let _ = send.send(plan.epoch);
+    });
+    let mut loader = Loader::start(folder, plans, config(1, OnBadImage::Error));
+    // Both epochs are planned although nobody has asked for a batch yet.
+    assert_eq!((planned.recv(), planned.recv()), (Ok(0), Ok(1)));
+    let epochs: Vec<_> = drain(&mut loader).iter().map(|batch| batch.epoch).collect();
+    assert_eq!(epochs, [0, 1]);
+}
+
+#[test]
+fn no_more_batches_are_made_than_asked_for_ahead() {
+    let root = data_set(4, 1);
+    let folder = open(root.path(), Split::Train);
+    let mut loader = train_loader(&folder, config(2, OnBadImage::Error));
+    let mut buffers = HashSet::new();
+    while let Some(batch) = loader.next_batch().unwrap() {
+        if batch.epoch > 0 {
+            buffers.insert(batch.images().as_ptr());
+        }
+    }
+    // Two ahead and one in hand; each may move once when epoch 1 asks for larger rows.
+    assert!(buffers.len() <= 6, "{} buffers", buffers.len());
+}
+
+#[test]
+fn batches_can_be_kept_while_others_are_made() {
+    let root = data_set(8, 1);
+    let folder = open(root.path(), Split::Train);
+    let mut loader = train_loader(&folder, config(1, OnBadImage::Error));
+    let kept: Vec<_> = std::iter::from_fn(|| loader.next_batch().unwrap()).collect();
+    drop(loader);
+    let again = drain(&mut train_loader(&folder, config(1, OnBadImage::Error)));
+    assert_eq!(kept.iter().map(Seen::of).collect::<Vec<_>>(), again);
+}
+
+#[test]
+fn a_loader_dropped_midway_stops_its_threads() {
+    let root = data_set(8, 1);
+    let folder = open(root.path(), Split::Train);
+    let mut loader = train_loader(&folder, config(3, OnBadImage::Error));
+    let batch = loader.next_batch().unwrap();
+    drop(loader);
+    assert!(batch.is_some());
+    // Each thread held the folder.
+    assert_eq!(Arc::strong_count(&folder), 1);
+}
+
+#[test]
+fn a_bad_picture_is_named() {
+    let root = data_set(4, 1);
+    let folder = open(root.path(), Split::Train);
+    let path = damage(&folder, 5);
+    let mut loader = train_loader(&folder, config(2, OnBadImage::Error));
+    let error = std::iter::from_fn(|| match loader.next_batch() {
+        Ok(batch) => batch.map(|_| None),
+        Err(error) => Some(Some(error.to_string())),
+    });
+    let error = error.flatten().next().unwrap();
+    assert!(error.contains(path.to_str().unwrap()), "{error}");
+    assert!(error.contains("not a JPEG but a PNG"), "{error}");
+}
+
+#[test]
+fn training_replaces_a_bad_picture_and_reports_it_once() {
+    let root = data_set(4, 1);
+    let folder = open(root.path(), Split::Train);
+    let path = damage(&folder, 5);
+    let mut loader = train_loader(&folder, config(4, OnBadImage::Skip));
+    let seen = drain(&mut loader);
+    assert!(seen.iter().all(|batch| batch.labels.len() == 4));
+    let bad = loader.take_bad();
+    assert_eq!(bad.len(), 1);
+    assert_eq!(bad[0].path, path);
+    assert_eq!(loader.num_skipped(), 1);
+    assert_eq!(loader.take_bad(), []);
+    assert_eq!(seen, drain(&mut train_loader(&folder, config(1, OnBadImage::Skip))));
+}
+
+#[test]
+fn a_training_batch_of_bad_pictures_is_an_error() {
+    let root = data_set(2, 1);
+    let folder = open(root.path(), Split::Train);
+    for i in 0..folder.len() {
+        damage(&folder, i);
+    }
+    let mut loader = train_loader(&folder, config(2, OnBadImage::Skip));
+    let error = loader.next_batch().err().unwrap();
+    assert!(matches!(error, DataError::BadBatch { epoch: 0, step: 0, .. }), "{error}");
+}
+
+#[test]
+fn evaluation_leaves_a_bad_picture_out() {
+    let root = data_set(1, 4);
+    let folder = open(root.path(), Split::Eval);
+    let whole = drain(&mut eval_loader(&folder, SHARD, config(1, OnBadImage::Error)));
+    damage(&folder, 5);
+    let mut loader = eval_loader(&folder, SHARD, config(2, OnBadImage::Skip));
+    let seen = drain(&mut loader);
+    assert_eq!((&seen[0], &seen[2]), (&whole[0], &whole[2]));
+    assert_eq!(seen[1].labels, [1, 1, 1]);
+    let (row, rest) = whole[1].images.split_at(768);
+    assert_eq!(seen[1].images, [row, &rest[768..]].concat());
+    assert_eq!(loader.num_skipped(), 1);
+}
+
+#[test]
+fn a_panic_is_an_error_and_not_a_hang() {
+    let root = data_set(2, 1);
+    let folder = open(root.path(), Split::Train);
+    let plan = |samples| BatchPlan {
+        epoch: 0,
+        step: 0,
+        transform: Transform::Eval(EVAL),
+        samples,
+        key: 7,
+    };
+    let plans = [plan(vec![0, 99]), plan(vec![1])].into_iter().chain(std::iter::once_with(|| {
+        panic!("no third plan");
+    }));
+    let mut loader = Loader::start(folder, plans, config(1, OnBadImage::Error));
+    assert!(matches!(loader.next_batch(), Err(DataError::Panicked(_))));
+    assert_eq!(loader.next_batch().unwrap().unwrap().len(), 1);
+    let error = loader.next_batch().err().unwrap().to_string();
+    assert!(error.contains("no third plan"), "{error}");
+    assert!(loader.next_batch().unwrap().is_none());
+}
+
+#[test]
+fn files_that_are_no_pictures_are_told_apart() {
+    let root = data_set(3, 1);
+    let folder = open(root.path(), Split::Eval);
+    let cases: [(&[u8], &str); 3] = [
+        (b"", "the file is empty"),
+        (b"RIFF\0\0\0\0WEBPVP8 ", "a WebP"),
+        (b"\xff\xd8\xff\xe0 no header", "a JPEG header without a picture"),
+    ];
+    for (content, reason) in cases {
+        write(&folder.path(0), content);
+        let mut loader = eval_loader(&folder, SHARD, config(1, OnBadImage::Error));
+        let error = loader.next_batch().err().unwrap().to_string();
+        assert!(error.contains(reason), "{error}");
+    }
+    fs::remove_file(folder.path(0)).unwrap();
+    let mut loader = eval_loader(&folder, SHARD, config(1, OnBadImage::Error));
+    assert!(loader.next_batch().err().unwrap().to_string().contains("No such file"));
+}

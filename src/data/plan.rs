@@ -1,0 +1,136 @@
+//! What a loader is asked for: a lazy sequence of batches, each with its samples and transform.
+
+use std::ops::Range;
+
+use super::{EvalTransform, Sampler, TrainTransform};
+
+/// One batch to make.
+#[derive(Clone, Debug)]
+pub struct BatchPlan {
+    /// Epoch, from 0.
+    pub epoch: usize,
+    /// Step of the epoch, from 0.
+    pub step: usize,
+    /// From picture to row.
+    pub transform: Transform,
+    /// Samples; row `i` shows sample `i`.
+    pub samples: Vec<u32>,
+    /// Seed of crops and flips.
+    pub key: u64,
+}
+
+/// From picture to row.
+#[derive(Clone, Copy, Debug)]
+pub enum Transform {
+    /// Random-resized crop and flip.
+    Train {
+        /// Side of the crop in this epoch, px; leads over `config.crop_size`.
+        side: usize,
+        /// Law of crop and flip.
+        config: TrainTransform,
+    },
+    /// Centre crop.
+    Eval(EvalTransform),
+}
+
+impl Transform {
+    /// Side of the rows, px.
+    pub fn side(&self) -> usize {
+        match self {
+            Self::Train { side, .. } => *side,
+            Self::Eval(config) => config.crop_size,
+        }
+    }
+}
+
+/// Batches of several epochs.
+#[derive(Clone, Debug)]
+pub struct TrainSchedule {
+    /// Samples of a batch on each rank.
+    pub batch_per_rank: usize,
+    /// Batches of an epoch; what is left of the order is dropped.
+    pub steps_per_epoch: usize,
+    /// Epochs to plan, from 0.
+    pub epochs: Range<usize>,
+    /// Side of the crops of each epoch, px; element `e` belongs to epoch `e`.
+    pub sides: Vec<usize>,
+    /// Law of crop and flip.
+    pub transform: TrainTransform,
+}
+
+/// Training batches, epoch after epoch. An epoch's order is drawn when its first batch is asked
+/// for.
+pub fn train_plans(
+    sampler: Sampler,
+    schedule: TrainSchedule,
+) -> impl Iterator<Item = BatchPlan> + Send + 'static {
+    let TrainSchedule { batch_per_rank, steps_per_epoch, epochs, sides, transform } = schedule;
+    let wanted = batch_per_rank * steps_per_epoch;
+    assert!(
+        wanted <= sampler.train_len(),
+        "{wanted} samples an epoch of {} on each rank",
+        sampler.train_len()
+    );
+    assert!(epochs.end <= sides.len(), "{} epochs, {} sides", epochs.end, sides.len());
+    epochs.flat_map(move |epoch| {
+        let order = sampler.epoch_order(epoch);
+        let transform = Transform::Train { side: sides[epoch], config: transform };
+        let key = sampler.seed();
+        (0..steps_per_epoch).map(move |step| {
+            let rows = &order[step * batch_per_rank..][..batch_per_rank];
+            BatchPlan { epoch, step, transform, samples: rows.to_vec(), key }
+        })
+    })
+}
+
+/// Evaluation batches of this rank, each sample once; the last may be short.
+pub fn eval_plans(
+    sampler: &Sampler,
+    batch_per_rank: usize,
+    transform: EvalTransform,
+) -> impl Iterator<Item = BatchPlan> + Send + 'static {
+    assert!(batch_per_rank > 0, "a batch of nothing");
+    let order = sampler.eval_order();
+    let key = sampler.seed();
+    (0..order.len().div_ceil(batch_per_rank)).map(move |step| {
+        let end = order.len().min((step + 1) * batch_per_rank);
+        let rows = &order[step * batch_per_rank..end];
+        let transform = Transform::Eval(transform);
+        BatchPlan { epoch: 0, step, transform, samples: rows.to_vec(), key }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Shard;
+    use super::*;
+
+    const SHARD: Shard = Shard { rank: 1, world_size: 2 };
+
+    #[test]
+    fn training_batches_follow_the_order_and_drop_its_end() {
+        let sampler = Sampler::new(23, SHARD, 4);
+        let schedule = TrainSchedule {
+            batch_per_rank: 3,
+            steps_per_epoch: 3,
+            epochs: 1..3,
+            sides: vec![8, 12, 16],
+            transform: TrainTransform::default(),
+        };
+        let plans: Vec<_> = train_plans(sampler.clone(), schedule).collect();
+        let at: Vec<_> = plans.iter().map(|p| (p.epoch, p.step, p.transform.side())).collect();
+        let expected = [(1, 0, 12), (1, 1, 12), (1, 2, 12), (2, 0, 16), (2, 1, 16), (2, 2, 16)];
+        assert_eq!(at, expected);
+        let rows: Vec<_> = plans[..3].iter().flat_map(|plan| plan.samples.clone()).collect();
+        assert_eq!(rows, sampler.epoch_order(1)[..9]);
+    }
+
+    #[test]
+    fn the_last_evaluation_batch_may_be_short() {
+        let sampler = Sampler::new(23, SHARD, 4);
+        let plans: Vec<_> = eval_plans(&sampler, 4, EvalTransform::default()).collect();
+        let batches: Vec<_> = plans.iter().map(|plan| plan.samples.clone()).collect();
+        assert_eq!(batches.iter().map(Vec::len).collect::<Vec<_>>(), [4, 4, 3]);
+        assert_eq!(batches.concat(), sampler.eval_order());
+    }
+}

@@ -1,0 +1,122 @@
+//! Which rank sees which sample when. An order depends on seed, epoch and world alone: never on
+//! threads, machines or what was drawn before, so a run can resume at any epoch.
+
+use super::random::Rng;
+
+/// Keeps the stream of orders apart from other uses of the same seed.
+const ORDER_STREAM: u64 = 0x006f_7264_6572;
+
+/// A rank's place among all ranks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Shard {
+    /// This rank, from 0.
+    pub rank: usize,
+    /// Ranks.
+    pub world_size: usize,
+}
+
+/// Orders of one split for one rank.
+#[derive(Clone, Debug)]
+pub struct Sampler {
+    num_samples: usize,
+    shard: Shard,
+    seed: u64,
+}
+
+impl Sampler {
+    /// Samples 0 to `num_samples`, shared out over `shard.world_size` ranks.
+    pub fn new(num_samples: usize, shard: Shard, seed: u64) -> Self {
+        assert!(shard.rank < shard.world_size, "rank {} of {}", shard.rank, shard.world_size);
+        assert!(u32::try_from(num_samples).is_ok(), "{num_samples} samples exceed 32 bits");
+        Self { num_samples, shard, seed }
+    }
+
+    /// Seed of orders and crops.
+    pub fn seed(&self) -> u64 {
+        self.seed
+    }
+
+    /// Training samples that this rank can see in an epoch; the same on all ranks.
+    pub fn train_len(&self) -> usize {
+        self.num_samples / self.shard.world_size
+    }
+
+    /// The rank's training samples of an epoch: every `world_size`-th element of one permutation,
+    /// `train_len()` of them. What does not divide by the world sits this epoch out.
+    pub fn epoch_order(&self, epoch: usize) -> Vec<u32> {
+        let mut order: Vec<u32> = (0..self.num_samples as u32).collect();
+        Rng::keyed(&[ORDER_STREAM, self.seed, epoch as u64]).shuffle(&mut order);
+        self.strided(order).take(self.train_len()).collect()
+    }
+
+    /// The rank's evaluation samples. Over all ranks each sample occurs once; shares differ by
+    /// one at most.
+    pub fn eval_order(&self) -> Vec<u32> {
+        self.strided(0..self.num_samples as u32).collect()
+    }
+
+    fn strided(&self, order: impl IntoIterator<Item = u32>) -> impl Iterator<Item = u32> {
+        order.into_iter().skip(self.shard.rank).step_by(self.shard.world_size)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn orders(
+        num_samples: usize,
+        world_size: usize,
+        order: fn(&Sampler) -> Vec<u32>,
+    ) -> Vec<Vec<u32>> {
+        (0..world_size)
+            .map(|rank| order(&Sampler::new(num_samples, Shard { rank, world_size }, 3)))
+            .collect()
+    }
+
+    fn sorted(orders: &[Vec<u32>]) -> Vec<u32> {
+        let mut all = orders.concat();
+        all.sort_unstable();
+        all
+    }
+
+    proptest! {
+        #[test]
+        fn evaluation_shares_partition_the_samples(num_samples in 0..300usize, world in 1..9usize) {
+            let shares = orders(num_samples, world, Sampler::eval_order);
+            prop_assert_eq!(sorted(&shares), (0..num_samples as u32).collect::<Vec<_>>());
+            let lens = shares.iter().map(Vec::len);
+            prop_assert!(lens.clone().max().unwrap() - lens.min().unwrap() <= 1);
+        }
+
+        #[test]
+        fn training_shares_are_equal_and_apart(num_samples in 0..300usize, world in 1..9usize) {
+            let shares = orders(num_samples, world, |sampler| sampler.epoch_order(5));
+            prop_assert!(shares.iter().all(|share| share.len() == num_samples / world));
+            let mut all = sorted(&shares);
+            prop_assert!(all.iter().all(|&sample| (sample as usize) < num_samples));
+            all.dedup();
+            prop_assert_eq!(all.len(), num_samples / world * world);
+        }
+    }
+
+    #[test]
+    fn ranks_interleave_one_permutation() {
+        let whole = orders(12, 1, |sampler| sampler.epoch_order(2)).concat();
+        let shares = orders(12, 3, |sampler| sampler.epoch_order(2));
+        let woven: Vec<_> = (0..12).map(|i| shares[i % 3][i / 3]).collect();
+        assert_eq!(woven, whole);
+    }
+
+    #[test]
+    fn orders_depend_on_epoch_and_seed() {
+        let shard = Shard { rank: 0, world_size: 1 };
+        let order = |seed, epoch| Sampler::new(50, shard, seed).epoch_order(epoch);
+        assert_eq!(order(1, 0), order(1, 0));
+        assert_ne!(order(1, 0), order(1, 1));
+        assert_ne!(order(1, 0), order(2, 0));
+        assert_ne!(order(1, 0), (0..50).collect::<Vec<_>>());
+    }
+}

@@ -1,0 +1,110 @@
+// The C face of libtorch's C++: what tch does not reach and training needs.
+//
+// Every function returns 0, or 1 after it has left a message for ml_last_error(). Tensors cross as
+// `at::Tensor*`, borrowed for the call. Handles are made and freed here.
+#pragma once
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+#include <ATen/core/Tensor.h>
+#include <torch/csrc/distributed/c10d/PrefixStore.hpp>
+#include <torch/csrc/distributed/c10d/ProcessGroup.hpp>
+#include <torch/csrc/distributed/c10d/TCPStore.hpp>
+
+// Shared with cuda.cc, which adds the NCCL backend to the same group.
+struct MlGroup {
+  c10::intrusive_ptr<c10d::Store> store;
+  c10::intrusive_ptr<c10d::ProcessGroup> group;
+};
+typedef at::Tensor MlTensor;
+
+namespace ml {
+void set_error(const char* message);
+template <class F>
+int guarded(F&& body) {
+  try {
+    body();
+    return 0;
+  } catch (const std::exception& e) {  // c10::Error's backtrace begins on its second line
+    set_error(e.what());
+  } catch (...) {
+    set_error("an exception of unknown type");
+  }
+  return 1;
+}
+inline std::vector<at::Tensor> list(MlTensor* const* tensors, size_t n) {
+  std::vector<at::Tensor> out;
+  out.reserve(n);
+  for (size_t i = 0; i < n; ++i) out.push_back(*tensors[i]);
+  return out;
+}
+}  // namespace ml
+extern "C" {
+#else
+typedef struct MlGroup MlGroup;
+typedef struct MlTensor MlTensor;
+#endif
+typedef struct MlReducer MlReducer;
+typedef struct MlParams MlParams;
+typedef struct MlAutocast MlAutocast;
+
+typedef struct {
+  const char* host;
+  uint16_t port;
+  int rank;
+  int world_size;
+  uint64_t timeout_ms;
+} MlWorld;
+
+typedef struct {
+  double lr;
+  double momentum;
+  double weight_decay;
+  double dampening;
+  double shrink;  // weights are multiplied by it first: decoupled decay
+  uint8_t nesterov;
+} MlSgd;
+
+const char* ml_last_error(void);
+const char* ml_torch_version(void);
+
+// Process groups (c10d): one TCPStore, Gloo for CPU tensors.
+int ml_group_new(const MlWorld* world, MlGroup** out);
+void ml_group_free(MlGroup* group);
+int ml_group_sum(MlGroup* group, MlTensor* tensor);
+int ml_group_broadcast(MlGroup* group, MlTensor* const* tensors, size_t n);
+int ml_group_barrier(MlGroup* group);
+
+// c10d::Reducer: gradients become means over ranks while backward runs.
+int ml_reducer_new(MlGroup* group, MlTensor* const* params, size_t n, size_t bucket_bytes,
+                   MlReducer** out);
+void ml_reducer_free(MlReducer* reducer);
+int ml_reducer_before_forward(MlReducer* reducer);
+int ml_reducer_before_backward(MlReducer* reducer);
+
+// Parameters of one optimizer group, with their momenta.
+int ml_params_new(MlTensor* const* params, size_t n, MlParams** out);
+void ml_params_free(MlParams* params);
+// found_inf may be null; where it holds 1, nothing changes.
+int ml_params_sgd(MlParams* params, const MlSgd* sgd, MlTensor* found_inf);
+int ml_params_drop_grads(MlParams* params);
+int ml_params_momentum(MlParams* params, size_t i, MlTensor** out);
+int ml_params_set_momentum(MlParams* params, MlTensor* const* momenta, size_t n);
+int ml_params_unscale_grads(MlParams* params, MlTensor* inv_scale, MlTensor* found_inf);
+
+// Memory format, autocast, random state.
+int ml_set_channels_last(MlTensor* tensor);
+int ml_is_channels_last(MlTensor* tensor, uint8_t* out);
+int ml_autocast_enter(uint8_t cuda, uint8_t bf16, MlAutocast** out);
+void ml_autocast_exit(MlAutocast* guard);
+int ml_rng_state(MlTensor* device_of, MlTensor** out);
+int ml_set_rng_state(MlTensor* device_of, MlTensor* state);
+
+// libtorch_cuda, where it is there. `cuda.cc` is a library of its own, loaded after it.
+int ml_load_library(const char* path);
+int ml_load_nccl(const uint8_t* library, size_t n);
+int ml_group_attach_nccl(MlGroup* group, int rank, int world_size, int device);
+#ifdef __cplusplus
+}
+#endif

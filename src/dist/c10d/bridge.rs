@@ -1,0 +1,381 @@
+//! Safe faces of the functions in `bridge.h`.
+//!
+//! The rules that each `unsafe` here stands on:
+//!
+//! 1. A `Tensor` of tch is one `at::Tensor` on the heap; `as_ptr` lends it, `from_ptr` takes it.
+//!    Both lie behind the same pointer type in C++, so a cast between them changes nothing.
+//! 2. Handles (`MlGroup`, `MlReducer`, `MlParams`, `MlAutocast`) come from their `_new` or
+//!    `_enter`, live in exactly one Rust value and are freed in its `Drop`, once.
+//! 3. No C++ exception and no Rust panic crosses: each function catches and returns a code.
+//! 4. Pointers to slices are read during the call only; C++ keeps copies of the tensors, never of
+//!    the pointers.
+//! 5. Handles hold thread-local or single-threaded state and so are neither `Send` nor `Sync`
+//!    (raw pointers already see to that).
+#![expect(unsafe_code, reason = "this file is the bridge to C++; see its rules")]
+
+use std::{
+    ffi::{CStr, CString, c_char, c_int},
+    ptr,
+};
+
+use tch::Tensor;
+use torch_sys::C_tensor;
+
+/// What libtorch said when a call failed.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct BridgeError(String);
+
+#[repr(C)]
+struct RawWorld {
+    host: *const c_char,
+    port: u16,
+    rank: c_int,
+    world_size: c_int,
+    timeout_ms: u64,
+}
+
+/// One SGD step; see `ml_params_sgd`.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct SgdStep {
+    /// Learning rate.
+    pub lr: f64,
+    /// Momentum.
+    pub momentum: f64,
+    /// Decay that is added to the gradient.
+    pub weight_decay: f64,
+    /// Share of the gradient that the momentum leaves out.
+    pub dampening: f64,
+    /// Weights are multiplied by it before the update; 1 leaves them.
+    pub shrink: f64,
+    /// 1 for Nesterov's look-ahead.
+    pub nesterov: u8,
+}
+
+#[repr(C)]
+struct MlGroup([u8; 0]);
+#[repr(C)]
+struct MlReducer([u8; 0]);
+#[repr(C)]
+struct MlParams([u8; 0]);
+#[repr(C)]
+struct MlAutocast([u8; 0]);
+
+unsafe extern "C" {
+    fn ml_last_error() -> *const c_char;
+    fn ml_torch_version() -> *const c_char;
+    fn ml_group_new(world: *const RawWorld, out: *mut *mut MlGroup) -> c_int;
+    fn ml_group_free(group: *mut MlGroup);
+    fn ml_group_sum(group: *mut MlGroup, tensor: *const C_tensor) -> c_int;
+    fn ml_group_broadcast(group: *mut MlGroup, tensors: *const *const C_tensor, n: usize) -> c_int;
+    fn ml_group_barrier(group: *mut MlGroup) -> c_int;
+    fn ml_group_attach_nccl(group: *mut MlGroup, rank: c_int, size: c_int, device: c_int) -> c_int;
+    fn ml_reducer_new(
+        group: *mut MlGroup,
+        params: *const *const C_tensor,
+        n: usize,
+        bucket_bytes: usize,
+        out: *mut *mut MlReducer,
+    ) -> c_int;
+    fn ml_reducer_free(reducer: *mut MlReducer);
+    fn ml_reducer_before_forward(reducer: *mut MlReducer) -> c_int;
+    fn ml_reducer_before_backward(reducer: *mut MlReducer) -> c_int;
+    fn ml_params_new(params: *const *const C_tensor, n: usize, out: *mut *mut MlParams) -> c_int;
+    fn ml_params_free(params: *mut MlParams);
+    fn ml_params_sgd(
+        params: *mut MlParams,
+        step: *const SgdStep,
+        found_inf: *const C_tensor,
+    ) -> c_int;
+    fn ml_params_drop_grads(params: *mut MlParams) -> c_int;
+    fn ml_params_momentum(params: *mut MlParams, i: usize, out: *mut *mut C_tensor) -> c_int;
+    fn ml_params_set_momentum(
+        params: *mut MlParams,
+        momenta: *const *const C_tensor,
+        n: usize,
+    ) -> c_int;
+    fn ml_params_unscale_grads(
+        params: *mut MlParams,
+        inv_scale: *const C_tensor,
+        found_inf: *const C_tensor,
+    ) -> c_int;
+    fn ml_set_channels_last(tensor: *const C_tensor) -> c_int;
+    fn ml_is_channels_last(tensor: *const C_tensor, out: *mut u8) -> c_int;
+    fn ml_autocast_enter(cuda: u8, bf16: u8, out: *mut *mut MlAutocast) -> c_int;
+    fn ml_autocast_exit(guard: *mut MlAutocast);
+    fn ml_rng_state(device_of: *const C_tensor, out: *mut *mut C_tensor) -> c_int;
+    fn ml_set_rng_state(device_of: *const C_tensor, state: *const C_tensor) -> c_int;
+    fn ml_load_library(path: *const c_char) -> c_int;
+    fn ml_load_nccl(library: *const u8, n: usize) -> c_int;
+}
+
+/// Turns a code into a result with libtorch's first line.
+fn check(code: c_int) -> Result<(), BridgeError> {
+    if code == 0 {
+        return Ok(());
+    }
+    // SAFETY: the text is thread-local, ends with NUL and lives until this thread's next failure.
+    let text = unsafe { CStr::from_ptr(ml_last_error()) }.to_string_lossy();
+    Err(BridgeError(text.lines().next().unwrap_or("no reason given").to_owned()))
+}
+
+/// Lends tensors to one call (rules 1 and 4).
+fn lend<'a>(tensors: impl IntoIterator<Item = &'a Tensor>) -> Vec<*const C_tensor> {
+    tensors.into_iter().map(Tensor::as_ptr).collect()
+}
+
+/// Version of the libtorch headers that this program was built with.
+pub fn torch_version() -> &'static str {
+    // SAFETY: a string constant of the library.
+    unsafe { CStr::from_ptr(ml_torch_version()) }.to_str().expect("a version is ASCII")
+}
+
+/// Loads a shared library for the whole process; must come before any other call to libtorch
+/// when it is `libtorch_cuda.so`.
+pub fn load_library(path: &str) -> Result<(), BridgeError> {
+    let path = CString::new(path).map_err(|e| BridgeError(e.to_string()))?;
+    // SAFETY: a NUL-terminated string, read during the call.
+    check(unsafe { ml_load_library(path.as_ptr()) })
+}
+
+/// Loads the NCCL bridge, which is carried as bytes.
+pub fn load_nccl(library: &[u8]) -> Result<(), BridgeError> {
+    // SAFETY: rule 4.
+    check(unsafe { ml_load_nccl(library.as_ptr(), library.len()) })
+}
+
+/// Where ranks meet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rendezvous {
+    /// Host of rank 0.
+    pub host: String,
+    /// Port that rank 0 listens on.
+    pub port: u16,
+    /// This rank.
+    pub rank: usize,
+    /// Ranks.
+    pub world_size: usize,
+    /// After so long a collective has failed.
+    pub timeout_s: u64,
+}
+
+/// A c10d process group.
+pub struct Group(*mut MlGroup);
+
+impl Group {
+    /// Joins the others; blocks until all are there. Collectives on CPU tensors go by Gloo.
+    pub fn join(meeting: &Rendezvous) -> Result<Self, BridgeError> {
+        let host = CString::new(meeting.host.as_str()).map_err(|e| BridgeError(e.to_string()))?;
+        let world = RawWorld {
+            host: host.as_ptr(),
+            port: meeting.port,
+            rank: meeting.rank as c_int,
+            world_size: meeting.world_size as c_int,
+            timeout_ms: meeting.timeout_s * 1000,
+        };
+        let mut out = ptr::null_mut();
+        // SAFETY: `world` and `host` outlive the call; rule 2.
+        check(unsafe { ml_group_new(&raw const world, &raw mut out) })?;
+        Ok(Self(out))
+    }
+
+    /// Adds NCCL for tensors on GPU `device`.
+    pub fn attach_nccl(&self, meeting: &Rendezvous, device: usize) -> Result<(), BridgeError> {
+        let (rank, size) = (meeting.rank as c_int, meeting.world_size as c_int);
+        // SAFETY: rule 2.
+        check(unsafe { ml_group_attach_nccl(self.0, rank, size, device as c_int) })
+    }
+
+    /// Sums a tensor over all ranks, in place.
+    pub fn sum(&self, tensor: &Tensor) -> Result<(), BridgeError> {
+        // SAFETY: rules 1 and 2.
+        check(unsafe { ml_group_sum(self.0, tensor.as_ptr()) })
+    }
+
+    /// Overwrites the tensors with rank 0's.
+    pub fn broadcast<'a>(
+        &self,
+        tensors: impl IntoIterator<Item = &'a Tensor>,
+    ) -> Result<(), BridgeError> {
+        let lent = lend(tensors);
+        // SAFETY: rules 1, 2 and 4.
+        check(unsafe { ml_group_broadcast(self.0, lent.as_ptr(), lent.len()) })
+    }
+
+    /// Waits until all ranks are here.
+    pub fn barrier(&self) -> Result<(), BridgeError> {
+        // SAFETY: rule 2.
+        check(unsafe { ml_group_barrier(self.0) })
+    }
+}
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        // SAFETY: rule 2.
+        unsafe { ml_group_free(self.0) }
+    }
+}
+
+/// `c10d::Reducer`: gradients are means over ranks when backward returns.
+pub struct Reducer(*mut MlReducer);
+
+impl Reducer {
+    /// A reducer for `params`, in the order of the forward pass on all ranks alike.
+    pub fn new<'a>(
+        group: &Group,
+        params: impl IntoIterator<Item = &'a Tensor>,
+        bucket_bytes: usize,
+    ) -> Result<Self, BridgeError> {
+        let (lent, mut out) = (lend(params), ptr::null_mut());
+        // SAFETY: rules 1, 2 and 4; C++ shares ownership of the group.
+        check(unsafe {
+            ml_reducer_new(group.0, lent.as_ptr(), lent.len(), bucket_bytes, &raw mut out)
+        })?;
+        Ok(Self(out))
+    }
+
+    /// To be called before each forward in training.
+    pub fn before_forward(&self) -> Result<(), BridgeError> {
+        // SAFETY: rule 2.
+        check(unsafe { ml_reducer_before_forward(self.0) })
+    }
+
+    /// To be called between forward and backward.
+    pub fn before_backward(&self) -> Result<(), BridgeError> {
+        // SAFETY: rule 2.
+        check(unsafe { ml_reducer_before_backward(self.0) })
+    }
+}
+
+impl Drop for Reducer {
+    fn drop(&mut self) {
+        // SAFETY: rule 2.
+        unsafe { ml_reducer_free(self.0) }
+    }
+}
+
+/// Parameters that share an update rule, and their momenta.
+pub struct Params(*mut MlParams, usize);
+
+impl Params {
+    /// A group of parameters with momenta of zero.
+    pub fn new<'a>(params: impl IntoIterator<Item = &'a Tensor>) -> Result<Self, BridgeError> {
+        let (lent, mut out) = (lend(params), ptr::null_mut());
+        // SAFETY: rules 1, 2 and 4.
+        check(unsafe { ml_params_new(lent.as_ptr(), lent.len(), &raw mut out) })?;
+        Ok(Self(out, lent.len()))
+    }
+
+    /// One step of SGD for all of them in one fused call; none where `found_inf` (`[1]`) is 1.
+    pub fn sgd(&mut self, step: &SgdStep, found_inf: Option<&Tensor>) -> Result<(), BridgeError> {
+        let found_inf = found_inf.map_or(ptr::null(), Tensor::as_ptr);
+        // SAFETY: rules 1, 2 and 4; null stands for "not given".
+        check(unsafe { ml_params_sgd(self.0, ptr::from_ref(step), found_inf) })
+    }
+
+    /// Forgets the gradients, so that backward hands over new ones instead of adding.
+    pub fn drop_grads(&mut self) -> Result<(), BridgeError> {
+        // SAFETY: rule 2.
+        check(unsafe { ml_params_drop_grads(self.0) })
+    }
+
+    /// Divides gradients by the loss scale and notes infinities in `found_inf` (`[1]`, fp32).
+    pub fn unscale_grads(
+        &mut self,
+        inv_scale: &Tensor,
+        found_inf: &Tensor,
+    ) -> Result<(), BridgeError> {
+        // SAFETY: rules 1 and 2.
+        check(unsafe { ml_params_unscale_grads(self.0, inv_scale.as_ptr(), found_inf.as_ptr()) })
+    }
+
+    /// The momenta (shared, not copied); empty before the first step.
+    pub fn momenta(&self) -> Result<Vec<Tensor>, BridgeError> {
+        let mut all = Vec::with_capacity(self.1);
+        for i in 0..self.1 {
+            let mut out = ptr::null_mut();
+            // SAFETY: rule 2; a non-null `out` is ours (rule 1).
+            check(unsafe { ml_params_momentum(self.0, i, &raw mut out) })?;
+            if out.is_null() {
+                break;
+            }
+            // SAFETY: rule 1.
+            all.push(unsafe { Tensor::from_ptr(out) });
+        }
+        Ok(all)
+    }
+
+    /// Copies momenta back in; none at all returns to the state before the first step.
+    pub fn set_momenta(&mut self, momenta: &[Tensor]) -> Result<(), BridgeError> {
+        let lent = lend(momenta);
+        // SAFETY: rules 1, 2 and 4.
+        check(unsafe { ml_params_set_momentum(self.0, lent.as_ptr(), lent.len()) })
+    }
+}
+
+impl Drop for Params {
+    fn drop(&mut self) {
+        // SAFETY: rule 2.
+        unsafe { ml_params_free(self.0) }
+    }
+}
+
+/// Number format of an autocast region.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HalfKind {
+    /// 8 bits of exponent.
+    Bf16,
+    /// 5 bits of exponent.
+    Fp16,
+}
+
+/// Autocast is on for this thread and device type while this lives.
+pub struct Autocast(*mut MlAutocast);
+
+impl Autocast {
+    /// Switches it on for tensors on `device`.
+    pub fn enter(device: tch::Device, kind: HalfKind) -> Result<Self, BridgeError> {
+        let mut out = ptr::null_mut();
+        let (cuda, bf16) = (u8::from(device.is_cuda()), u8::from(kind == HalfKind::Bf16));
+        // SAFETY: rule 2.
+        check(unsafe { ml_autocast_enter(cuda, bf16, &raw mut out) })?;
+        Ok(Self(out))
+    }
+}
+
+impl Drop for Autocast {
+    fn drop(&mut self) {
+        // SAFETY: rule 2.
+        unsafe { ml_autocast_exit(self.0) }
+    }
+}
+
+/// Lays the tensor's numbers out as `[N, H, W, C]` in memory, in place, 1x1 weights too.
+pub fn set_channels_last(tensor: &Tensor) -> Result<(), BridgeError> {
+    // SAFETY: rule 1.
+    check(unsafe { ml_set_channels_last(tensor.as_ptr()) })
+}
+
+/// Whether the tensor lies so.
+pub fn is_channels_last(tensor: &Tensor) -> Result<bool, BridgeError> {
+    let mut out = 0;
+    // SAFETY: rule 1.
+    check(unsafe { ml_is_channels_last(tensor.as_ptr(), &raw mut out) })?;
+    Ok(out != 0)
+}
+
+/// State of torch's random numbers on the device of `tensor`.
+pub fn rng_state(tensor: &Tensor) -> Result<Tensor, BridgeError> {
+    let mut out = ptr::null_mut();
+    // SAFETY: rule 1, for the lent tensor and for the new one.
+    check(unsafe { ml_rng_state(tensor.as_ptr(), &raw mut out) })?;
+    // SAFETY: rule 1.
+    Ok(unsafe { Tensor::from_ptr(out) })
+}
+
+/// Puts back a state of [`rng_state`].
+pub fn set_rng_state(tensor: &Tensor, state: &Tensor) -> Result<(), BridgeError> {
+    // SAFETY: rule 1.
+    check(unsafe { ml_set_rng_state(tensor.as_ptr(), state.as_ptr()) })
+}

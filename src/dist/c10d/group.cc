@@ -1,0 +1,148 @@
+// Process groups and the gradient Reducer.
+#include "bridge.h"
+
+#include <dlfcn.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include <torch/csrc/distributed/c10d/ProcessGroupGloo.hpp>
+#include <torch/csrc/distributed/c10d/comm.hpp>
+#include <torch/csrc/distributed/c10d/logger.hpp>
+#include <torch/csrc/distributed/c10d/reducer.hpp>
+#include <torch/version.h>
+
+#include <string>
+
+namespace {
+thread_local std::string last_error;
+using AttachNccl = int (*)(MlGroup*, int, int, int);
+AttachNccl attach_nccl = nullptr;
+// DDP's own first cap: a small first bucket starts the all-reduce early.
+constexpr size_t kFirstBucketBytes = 1 << 20;
+// Statistics of batch norm go out in one piece.
+constexpr size_t kBroadcastBytes = 250 << 20;
+}  // namespace
+
+void ml::set_error(const char* message) { last_error = message; }
+
+struct MlReducer {
+  std::shared_ptr<c10d::Reducer> reducer;
+  std::shared_ptr<c10d::Logger> logger;
+};
+
+const char* ml_last_error() { return last_error.c_str(); }
+const char* ml_torch_version() { return TORCH_VERSION; }
+
+int ml_group_new(const MlWorld* w, MlGroup** out) {
+  return ml::guarded([&] {
+    auto timeout = std::chrono::milliseconds(w->timeout_ms);
+    c10d::TCPStoreOptions options;
+    options.port = w->port;
+    options.isServer = w->rank == 0;
+    options.numWorkers = w->world_size;
+    options.timeout = timeout;
+    auto store = c10::make_intrusive<c10d::TCPStore>(w->host, options);
+    auto gloo_options = c10d::ProcessGroupGloo::Options::create_default(timeout);
+    if (gloo_options->devices.empty())
+      gloo_options->devices.push_back(c10d::ProcessGroupGloo::createDefaultDevice());
+    auto gloo = c10::make_intrusive<c10d::ProcessGroupGloo>(
+        c10::make_intrusive<c10d::PrefixStore>("gloo", store), w->rank, w->world_size,
+        gloo_options);
+    auto group = c10::make_intrusive<c10d::ProcessGroup>(
+        c10::make_intrusive<c10d::PrefixStore>("group", store), w->rank, w->world_size);
+    group->setBackend(c10::DeviceType::CPU, c10d::ProcessGroup::BackendType::GLOO, gloo);
+    group->setDefaultBackend(c10d::ProcessGroup::BackendType::GLOO);
+    group->setGroupName("world");
+    *out = new MlGroup{store, group};
+  });
+}
+
+void ml_group_free(MlGroup* group) {
+  ml::guarded([&] { delete group; });
+}
+
+int ml_group_sum(MlGroup* group, MlTensor* tensor) {
+  return ml::guarded([&] {
+    std::vector<at::Tensor> tensors{tensor->detach()};
+    group->group->allreduce(tensors)->wait();
+  });
+}
+
+int ml_group_broadcast(MlGroup* group, MlTensor* const* tensors, size_t n) {
+  return ml::guarded([&] {
+    auto all = ml::list(tensors, n);
+    for (auto& t : all) t = t.detach();
+    c10d::broadcast_coalesced(group->group, all, kBroadcastBytes, 0);
+  });
+}
+
+int ml_group_barrier(MlGroup* group) {
+  return ml::guarded([&] { group->group->barrier()->wait(); });
+}
+
+int ml_reducer_new(MlGroup* group, MlTensor* const* params, size_t n, size_t bucket_bytes,
+                   MlReducer** out) {
+  return ml::guarded([&] {
+    auto all = ml::list(params, n);
+    std::vector<bool> dense(n, false);
+    auto buckets = std::get<0>(c10d::compute_bucket_assignment_by_size(
+        all, {std::min(kFirstBucketBytes, bucket_bytes), bucket_bytes}, dense));
+    // Gradients appear from the last layer to the first.
+    std::reverse(buckets.begin(), buckets.end());
+    auto reducer = std::make_shared<c10d::Reducer>(
+        all, buckets, group->group, dense, static_cast<int64_t>(bucket_bytes),
+        /*find_unused_parameters=*/false, /*gradient_as_bucket_view=*/true,
+        std::unordered_map<size_t, std::string>{}, static_cast<int64_t>(kFirstBucketBytes),
+        /*skip_all_reduce_unused_params=*/false, /*use_python_reducer=*/false,
+        std::vector<int64_t>{});
+    auto logger = std::make_shared<c10d::Logger>(reducer);
+    reducer->set_logger(logger);
+    *out = new MlReducer{reducer, logger};
+  });
+}
+
+void ml_reducer_free(MlReducer* reducer) {
+  ml::guarded([&] { delete reducer; });
+}
+
+int ml_reducer_before_forward(MlReducer* r) {
+  return ml::guarded([&] {
+    r->reducer->rebuild_buckets();
+    r->reducer->prepare_for_forward();
+  });
+}
+
+int ml_reducer_before_backward(MlReducer* r) {
+  return ml::guarded([&] { r->reducer->prepare_for_backward({}); });
+}
+
+int ml_load_library(const char* path) {
+  return ml::guarded([&] {
+    if (!dlopen(path, RTLD_NOW | RTLD_GLOBAL)) throw std::runtime_error(dlerror());
+  });
+}
+
+int ml_load_nccl(const uint8_t* library, size_t n) {
+  return ml::guarded([&] {
+    int fd = memfd_create("mlperf-run-nccl", MFD_CLOEXEC);
+    if (fd < 0) throw std::runtime_error("memfd_create failed");
+    for (size_t done = 0; done < n;) {
+      ssize_t wrote = write(fd, library + done, n - done);
+      if (wrote <= 0) throw std::runtime_error("writing the NCCL bridge to memory failed");
+      done += static_cast<size_t>(wrote);
+    }
+    void* handle = dlopen(("/proc/self/fd/" + std::to_string(fd)).c_str(), RTLD_NOW);
+    close(fd);
+    if (!handle) throw std::runtime_error(dlerror());
+    attach_nccl = reinterpret_cast<AttachNccl>(dlsym(handle, "ml_cuda_attach_nccl"));
+    if (!attach_nccl) throw std::runtime_error("the NCCL bridge lacks ml_cuda_attach_nccl");
+  });
+}
+
+int ml_group_attach_nccl(MlGroup* group, int rank, int world_size, int device) {
+  if (!attach_nccl) {
+    ml::set_error("this build has no NCCL bridge; build it where scripts/setup has put CUDA's headers");
+    return 1;
+  }
+  return attach_nccl(group, rank, world_size, device);
+}

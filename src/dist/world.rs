@@ -1,0 +1,123 @@
+//! Who is in the world: torchrun's names in the environment, read once.
+
+use super::c10d::Rendezvous;
+
+/// After so long without an answer a collective has failed. Long, because rank 0 may be evaluating
+/// its share of a large set while others wait; the launcher notices dead ranks much earlier.
+const TIMEOUT_S: u64 = 600;
+
+/// This process's place among all.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct World {
+    /// This process, from 0.
+    pub rank: usize,
+    /// This process on its machine, from 0: the GPU it takes.
+    pub local_rank: usize,
+    /// Processes.
+    pub world_size: usize,
+    /// Host of rank 0.
+    pub master_addr: String,
+    /// Port that rank 0 listens on.
+    pub master_port: u16,
+}
+
+/// What the environment says that cannot be.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "environment variable {name} is '{value}', not {wanted}; start ranks by mlperf-run or torchrun"
+)]
+pub struct WorldError {
+    name: &'static str,
+    value: String,
+    wanted: &'static str,
+}
+
+impl World {
+    /// The world that `lookup` (of environment variables) tells; one process if it tells nothing.
+    pub fn from_env(lookup: impl Fn(&str) -> Option<String>) -> Result<Self, WorldError> {
+        let number = |name: &'static str, default: usize| match lookup(name) {
+            None => Ok(default),
+            Some(value) => {
+                value.parse().map_err(|_| WorldError { name, value, wanted: "a whole number" })
+            }
+        };
+        let (rank, world_size) = (number("RANK", 0)?, number("WORLD_SIZE", 1)?);
+        if rank >= world_size {
+            let value = rank.to_string();
+            return Err(WorldError { name: "RANK", value, wanted: "below WORLD_SIZE" });
+        }
+        let port = number("MASTER_PORT", 29500)?;
+        let master_port = u16::try_from(port).map_err(|_| WorldError {
+            name: "MASTER_PORT",
+            value: port.to_string(),
+            wanted: "a port below 65536",
+        })?;
+        Ok(Self {
+            rank,
+            local_rank: number("LOCAL_RANK", rank)?,
+            world_size,
+            master_addr: lookup("MASTER_ADDR").unwrap_or_else(|| "127.0.0.1".to_owned()),
+            master_port,
+        })
+    }
+
+    /// The one rank that speaks for all: writes the log, reports progress.
+    pub fn is_main(&self) -> bool {
+        self.rank == 0
+    }
+
+    /// Where the ranks meet.
+    pub fn rendezvous(&self) -> Rendezvous {
+        Rendezvous {
+            host: self.master_addr.clone(),
+            port: self.master_port,
+            rank: self.rank,
+            world_size: self.world_size,
+            timeout_s: TIMEOUT_S,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn world(pairs: &[(&str, &str)]) -> Result<World, WorldError> {
+        let find = |name: &str| pairs.iter().find(|(n, _)| *n == name).map(|(_, v)| v.to_string());
+        World::from_env(find)
+    }
+
+    #[test]
+    fn torchruns_names_are_read() {
+        let world = world(&[
+            ("RANK", "9"),
+            ("LOCAL_RANK", "1"),
+            ("WORLD_SIZE", "16"),
+            ("MASTER_ADDR", "node0"),
+            ("MASTER_PORT", "1234"),
+        ]);
+        let world = world.unwrap();
+        assert_eq!((world.rank, world.local_rank, world.world_size), (9, 1, 16));
+        assert_eq!((world.master_addr.as_str(), world.master_port), ("node0", 1234));
+        assert!(!world.is_main());
+    }
+
+    #[test]
+    fn no_names_are_a_world_of_one() {
+        let alone = world(&[]).unwrap();
+        assert_eq!((alone.rank, alone.world_size), (0, 1));
+        assert!(alone.is_main());
+    }
+
+    #[test]
+    fn nonsense_is_named() {
+        for (pairs, named) in [
+            (vec![("RANK", "one")], "RANK is 'one'"),
+            (vec![("RANK", "2"), ("WORLD_SIZE", "2")], "RANK is '2'"),
+            (vec![("MASTER_PORT", "70000")], "MASTER_PORT is '70000'"),
+        ] {
+            let error = world(&pairs).unwrap_err().to_string();
+            assert!(error.contains(named), "{error}");
+        }
+    }
+}

@@ -1,0 +1,172 @@
+//! What the machine has, and how many ranks that makes. No torch: GPUs are counted in `/proc`.
+
+use std::{fs, path::Path, thread};
+
+use super::LaunchError;
+use crate::recipe::DeviceChoice;
+
+/// Ranks on CPU when nobody says how many: enough to train data-parallel, few enough for a laptop.
+const CPU_RANKS: usize = 2;
+
+/// What a machine can train on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Machine {
+    /// Processor cores that this process may use.
+    pub num_cores: usize,
+    /// GPUs that this process may use.
+    pub num_gpus: usize,
+}
+
+/// The ranks of a run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Crew {
+    /// All train on GPUs, or all on the processor.
+    pub device: Device,
+    /// Processes.
+    pub num_ranks: usize,
+    /// Compute threads of each on the processor.
+    pub threads_per_rank: usize,
+}
+
+/// Where ranks compute.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Device {
+    /// Processor cores.
+    Cpu,
+    /// A GPU each.
+    Cuda,
+}
+
+impl Machine {
+    /// This machine.
+    pub fn detect() -> Self {
+        let num_present = fs::read_dir("/proc/driver/nvidia/gpus").map_or(0, Iterator::count);
+        let visible = std::env::var("CUDA_VISIBLE_DEVICES").ok();
+        Self {
+            num_cores: thread::available_parallelism().map_or(1, usize::from),
+            num_gpus: count_visible(num_present, visible.as_deref()),
+        }
+    }
+}
+
+impl Crew {
+    /// Settles device and number of ranks; `num_ranks` 0 takes what fits the machine.
+    pub fn muster(
+        choice: DeviceChoice,
+        num_ranks: usize,
+        machine: &Machine,
+    ) -> Result<Self, LaunchError> {
+        let Machine { num_cores, num_gpus } = *machine;
+        let device = match choice {
+            DeviceChoice::Cpu => Device::Cpu,
+            DeviceChoice::Auto if num_gpus == 0 => Device::Cpu,
+            DeviceChoice::Cuda if num_gpus == 0 => return Err(LaunchError::NoGpu),
+            DeviceChoice::Auto | DeviceChoice::Cuda => Device::Cuda,
+        };
+        let num_ranks = match (num_ranks, device) {
+            (0, Device::Cpu) => num_cores.min(CPU_RANKS),
+            (0, Device::Cuda) => num_gpus,
+            (n, Device::Cuda) if n > num_gpus => {
+                return Err(LaunchError::TooFewGpus { num_ranks: n, num_gpus });
+            }
+            (n, _) => n,
+        };
+        Ok(Self { device, num_ranks, threads_per_rank: (num_cores / num_ranks).max(1) })
+    }
+
+    /// What to tell a person before such a crew starts work on `machine`.
+    pub fn warning(&self, machine: &Machine) -> Option<String> {
+        let (num_ranks, num_cores) = (self.num_ranks, machine.num_cores);
+        (self.device == Device::Cpu && num_ranks > num_cores).then(|| {
+            format!(
+                "{num_ranks} ranks share {num_cores} processor cores and will be slow; \
+                 --nproc {num_cores} gives each one of its own"
+            )
+        })
+    }
+}
+
+impl From<Device> for DeviceChoice {
+    fn from(device: Device) -> Self {
+        match device {
+            Device::Cpu => Self::Cpu,
+            Device::Cuda => Self::Cuda,
+        }
+    }
+}
+
+/// GPUs that `CUDA_VISIBLE_DEVICES` leaves, as CUDA reads it: the list ends at the first entry
+/// that is no device; an entry is an index, or a UUID that begins with `GPU-` or `MIG-`.
+fn count_visible(num_present: usize, visible: Option<&str>) -> usize {
+    let Some(list) = visible else { return num_present };
+    let names_a_gpu = |entry: &str| match entry.parse::<usize>() {
+        Ok(index) => index < num_present,
+        Err(_) => num_present > 0 && (entry.starts_with("GPU-") || entry.starts_with("MIG-")),
+    };
+    list.split(',').map(str::trim).take_while(|entry| names_a_gpu(entry)).count()
+}
+
+/// Reads the host's name; results are filed under it.
+pub fn host_name() -> String {
+    fs::read_to_string(Path::new("/proc/sys/kernel/hostname"))
+        .map(|name| name.trim().to_owned())
+        .ok()
+        .filter(|name| !name.is_empty())
+        .unwrap_or_else(|| "localhost".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LAPTOP: Machine = Machine { num_cores: 8, num_gpus: 0 };
+    const SERVER: Machine = Machine { num_cores: 64, num_gpus: 8 };
+
+    fn muster(choice: DeviceChoice, num_ranks: usize, machine: Machine) -> Crew {
+        Crew::muster(choice, num_ranks, &machine).unwrap()
+    }
+
+    #[test]
+    fn auto_takes_every_gpu_or_two_ranks_on_the_processor() {
+        let crew = muster(DeviceChoice::Auto, 0, SERVER);
+        assert_eq!(crew, Crew { device: Device::Cuda, num_ranks: 8, threads_per_rank: 8 });
+        let crew = muster(DeviceChoice::Auto, 0, LAPTOP);
+        assert_eq!(crew, Crew { device: Device::Cpu, num_ranks: 2, threads_per_rank: 4 });
+        let one_core = Machine { num_cores: 1, num_gpus: 0 };
+        assert_eq!(muster(DeviceChoice::Auto, 0, one_core).num_ranks, 1);
+    }
+
+    #[test]
+    fn more_ranks_than_cores_are_allowed_with_a_warning() {
+        let two_cores = Machine { num_cores: 2, num_gpus: 0 };
+        let crew = muster(DeviceChoice::Cpu, 8, two_cores);
+        assert_eq!((crew.num_ranks, crew.threads_per_rank), (8, 1));
+        assert!(crew.warning(&two_cores).unwrap().contains("--nproc 2"));
+        assert_eq!(muster(DeviceChoice::Cpu, 2, two_cores).warning(&two_cores), None);
+    }
+
+    #[test]
+    fn gpus_that_are_not_there_are_refused_with_the_cure() {
+        let error = Crew::muster(DeviceChoice::Cuda, 0, &LAPTOP).unwrap_err().to_string();
+        assert!(error.contains("--device cpu"), "{error}");
+        let error = Crew::muster(DeviceChoice::Cuda, 9, &SERVER).unwrap_err().to_string();
+        assert!(error.contains("--nproc 8"), "{error}");
+    }
+
+    #[test]
+    fn cuda_visible_devices_is_read_as_cuda_reads_it() {
+        for (visible, expected) in [
+            (None, 4),
+            (Some(""), 0),
+            (Some("-1"), 0),
+            (Some("0"), 1),
+            (Some("3, 1"), 2),
+            (Some("0,4,1"), 1),
+            (Some("GPU-8f2c,GPU-11aa"), 2),
+            (Some("NoDevFiles"), 0),
+        ] {
+            assert_eq!(count_visible(4, visible), expected, "{visible:?}");
+        }
+        assert_eq!(count_visible(0, Some("GPU-8f2c")), 0);
+    }
+}

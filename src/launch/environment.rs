@@ -1,0 +1,105 @@
+//! The environment of a rank: torchrun's names, its share of the cores, the way to libtorch.
+
+use std::ffi::OsString;
+
+use super::{Crew, Libtorch, devices::Device};
+
+/// Keeps glibc from giving big blocks back to the kernel after every step, which costs a tenth of
+/// the speed of training on the processor.
+const MALLOC: &str = "glibc.malloc.mmap_threshold=1073741824:\
+                      glibc.malloc.trim_threshold=4294967296:\
+                      glibc.malloc.top_pad=67108864";
+
+/// What all ranks of a run share.
+#[derive(Clone, Debug)]
+pub(super) struct World<'a> {
+    pub(super) crew: &'a Crew,
+    pub(super) libtorch: &'a Libtorch,
+    /// Where rank 0 waits for the others.
+    pub(super) port: u16,
+}
+
+impl World<'_> {
+    /// The variables of `rank` that differ from the launcher's own. `inherited` is the launcher's
+    /// environment: `OMP_NUM_THREADS` and `GLIBC_TUNABLES` that a person set are left alone.
+    pub(super) fn variables(
+        &self,
+        rank: usize,
+        inherited: impl Fn(&str) -> Option<OsString>,
+    ) -> Vec<(&'static str, OsString)> {
+        let num_ranks = self.crew.num_ranks.to_string();
+        let mut library_path = self.libtorch.lib_dir().into_os_string();
+        if let Some(path) = inherited("LD_LIBRARY_PATH").filter(|path| !path.is_empty()) {
+            library_path.push(":");
+            library_path.push(path);
+        }
+        let mut variables: Vec<(&str, OsString)> = vec![
+            ("RANK", rank.to_string().into()),
+            ("LOCAL_RANK", rank.to_string().into()),
+            ("WORLD_SIZE", num_ranks.clone().into()),
+            ("LOCAL_WORLD_SIZE", num_ranks.into()),
+            ("MASTER_ADDR", "127.0.0.1".into()),
+            ("MASTER_PORT", self.port.to_string().into()),
+            ("LD_LIBRARY_PATH", library_path),
+            ("MLPERF_RUN_EVENTS", "json".into()),
+        ];
+        if inherited("OMP_NUM_THREADS").is_none() {
+            variables.push(("OMP_NUM_THREADS", self.crew.threads_per_rank.to_string().into()));
+        }
+        if self.crew.device == Device::Cpu && inherited("GLIBC_TUNABLES").is_none() {
+            variables.push(("GLIBC_TUNABLES", MALLOC.into()));
+        }
+        variables
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+
+    use super::*;
+
+    const CREW: Crew = Crew { device: Device::Cpu, num_ranks: 2, threads_per_rank: 4 };
+
+    fn variables(crew: &Crew, inherited: &[(&str, &str)]) -> HashMap<&'static str, String> {
+        let libtorch = Libtorch::fake("/opt/torch");
+        let world = World { crew, libtorch: &libtorch, port: 29_500 };
+        let inherited: HashMap<&str, &str> = inherited.iter().copied().collect();
+        let variables = world.variables(1, |name| inherited.get(name).map(Into::into));
+        variables.into_iter().map(|(name, value)| (name, value.into_string().unwrap())).collect()
+    }
+
+    #[test]
+    fn a_rank_gets_the_names_that_torchrun_uses() {
+        let variables = variables(&CREW, &[]);
+        for (name, value) in [
+            ("RANK", "1"),
+            ("LOCAL_RANK", "1"),
+            ("WORLD_SIZE", "2"),
+            ("LOCAL_WORLD_SIZE", "2"),
+            ("MASTER_ADDR", "127.0.0.1"),
+            ("MASTER_PORT", "29500"),
+            ("OMP_NUM_THREADS", "4"),
+            ("MLPERF_RUN_EVENTS", "json"),
+            ("LD_LIBRARY_PATH", "/opt/torch/lib"),
+        ] {
+            assert_eq!(variables[name], value, "{name}");
+        }
+        assert!(variables["GLIBC_TUNABLES"].contains("trim_threshold=4294967296"));
+    }
+
+    #[test]
+    fn libtorch_comes_first_and_what_a_person_set_stays() {
+        let own = [("LD_LIBRARY_PATH", "/cuda"), ("OMP_NUM_THREADS", "1"), ("GLIBC_TUNABLES", "x")];
+        let variables = variables(&CREW, &own);
+        assert_eq!(variables["LD_LIBRARY_PATH"], "/opt/torch/lib:/cuda");
+        assert!(!variables.contains_key("OMP_NUM_THREADS"));
+        assert!(!variables.contains_key("GLIBC_TUNABLES"));
+    }
+
+    #[test]
+    fn ranks_on_gpus_need_no_malloc_setting() {
+        let crew = Crew { device: Device::Cuda, ..CREW };
+        assert!(!variables(&crew, &[]).contains_key("GLIBC_TUNABLES"));
+    }
+}

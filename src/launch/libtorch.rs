@@ -1,0 +1,168 @@
+//! Finds the libtorch that the ranks load. The launcher itself loads none.
+
+use std::{
+    env, fs,
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+};
+
+use super::LaunchError;
+
+/// The only version whose C++ interface the ranks know.
+const NEEDED: &str = "2.11.0";
+
+/// Asks Python where its torch lies, without importing it.
+const PROBE: &str = "import importlib.util as u; s = u.find_spec('torch'); \
+                     print(s.submodule_search_locations[0] if s else '')";
+
+/// A libtorch of the right version.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Libtorch {
+    root: PathBuf,
+    version: String,
+}
+
+/// A folder that may hold libtorch.
+struct Candidate {
+    root: PathBuf,
+    /// Who names it, where somebody does on purpose: then it has to be right.
+    named_by: Option<&'static str>,
+}
+
+impl Libtorch {
+    /// Looks at `--libtorch`, `MLPERF_LIBTORCH`, `LIBTORCH`, the folder of the build and Python's
+    /// torch, in this order. The first that exists is the one; another version is an error.
+    pub fn find(flag: Option<&Path>) -> Result<Self, LaunchError> {
+        let baked_in = option_env!("MLPERF_RUN_LIBTORCH_LIB");
+        let flag = flag.map(|root| Candidate::named(root.to_owned(), "--libtorch"));
+        let ours = env::var_os("MLPERF_LIBTORCH")
+            .map(|root| Candidate::named(root.into(), "MLPERF_LIBTORCH"));
+        let others = env::var_os("LIBTORCH").map(|root| Candidate::stray(root.into()));
+        let built = baked_in.and_then(|lib| Path::new(lib).parent().map(Path::to_owned));
+        let candidates = flag.into_iter().chain(ours).chain(others);
+        let lazily = std::iter::once_with(python_torch).flatten().map(Candidate::stray);
+        choose(candidates.chain(built.map(Candidate::stray)).chain(lazily))
+    }
+
+    /// The folder with the shared libraries.
+    pub fn lib_dir(&self) -> PathBuf {
+        self.root.join("lib")
+    }
+
+    /// As its `version.py` says, `2.11.0+cu130`.
+    pub fn version(&self) -> &str {
+        &self.version
+    }
+}
+
+#[cfg(test)]
+impl Libtorch {
+    /// One that need not exist.
+    pub(super) fn fake(root: &str) -> Self {
+        Self { root: root.into(), version: NEEDED.to_owned() }
+    }
+}
+
+impl Candidate {
+    fn named(root: PathBuf, by: &'static str) -> Self {
+        Self { root, named_by: Some(by) }
+    }
+
+    fn stray(root: PathBuf) -> Self {
+        Self { root, named_by: None }
+    }
+}
+
+fn choose(candidates: impl Iterator<Item = Candidate>) -> Result<Libtorch, LaunchError> {
+    for Candidate { root, named_by } in candidates {
+        match (root.join("lib/libtorch_cpu.so").is_file(), named_by) {
+            (true, _) => return at(root),
+            (false, Some(origin)) => return Err(LaunchError::NotLibtorch { root, origin }),
+            (false, None) => {}
+        }
+    }
+    Err(LaunchError::NoLibtorch { needed: NEEDED })
+}
+
+/// The libtorch in `root`. The path becomes absolute: the loader must find it from any folder.
+fn at(root: PathBuf) -> Result<Libtorch, LaunchError> {
+    let root = root.canonicalize().unwrap_or(root);
+    let version = fs::read_to_string(root.join("version.py"))
+        .ok()
+        .and_then(|text| parse_version(&text))
+        .unwrap_or_else(|| "unknown".to_owned());
+    if version.split('+').next() == Some(NEEDED) {
+        return Ok(Libtorch { root, version });
+    }
+    Err(LaunchError::LibtorchVersion { root, found: version, needed: NEEDED })
+}
+
+/// The version in a `version.py`: `__version__ = '2.11.0+cu130'`.
+fn parse_version(text: &str) -> Option<String> {
+    let line = text.lines().find(|line| line.starts_with("__version__"))?;
+    let (_, value) = line.split_once('=')?;
+    Some(value.trim().trim_matches(['\'', '"']).to_owned())
+}
+
+fn python_torch() -> Option<PathBuf> {
+    let mut python = Command::new("python3");
+    python.args(["-c", PROBE]).stdin(Stdio::null()).stderr(Stdio::null());
+    let output = python.output().ok()?;
+    let root = String::from_utf8(output.stdout).ok()?;
+    (!root.trim().is_empty()).then(|| root.trim().into())
+}
+
+#[cfg(test)]
+mod tests {
+    use tempfile::TempDir;
+
+    use super::*;
+
+    fn fake(version_line: &str) -> TempDir {
+        let root = tempfile::tempdir().unwrap();
+        fs::create_dir(root.path().join("lib")).unwrap();
+        fs::write(root.path().join("lib/libtorch_cpu.so"), "").unwrap();
+        let text = format!("from typing import Optional\n\n{version_line}\ndebug = False\n");
+        fs::write(root.path().join("version.py"), text).unwrap();
+        root
+    }
+
+    fn stray(root: &TempDir) -> Candidate {
+        Candidate::stray(root.path().to_owned())
+    }
+
+    #[test]
+    fn the_first_folder_that_exists_is_taken() {
+        let (empty, right) = (tempfile::tempdir().unwrap(), fake("__version__ = '2.11.0+cu130'"));
+        let found = choose([stray(&empty), stray(&right)].into_iter()).unwrap();
+        assert_eq!(found.version(), "2.11.0+cu130");
+        assert_eq!(found.lib_dir(), right.path().canonicalize().unwrap().join("lib"));
+    }
+
+    #[test]
+    fn another_version_is_refused_and_both_versions_are_named() {
+        for (line, found) in [
+            ("__version__ = '2.9.1'", "2.9.1"),
+            ("__version__ = '2.11.01'", "2.11.01"),
+            ("nothing = 0", "unknown"),
+        ] {
+            let error = choose([stray(&fake(line))].into_iter()).unwrap_err().to_string();
+            let says = format!("is version {found}, this program needs 2.11.0; run scripts/setup");
+            assert!(error.contains(&says), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_named_folder_without_libtorch_is_no_silent_skip() {
+        let (empty, right) = (tempfile::tempdir().unwrap(), fake("__version__ = '2.11.0'"));
+        let named = Candidate::named(empty.path().to_owned(), "--libtorch");
+        let error = choose([named, stray(&right)].into_iter()).unwrap_err().to_string();
+        assert!(error.contains("which --libtorch names"), "{error}");
+    }
+
+    #[test]
+    fn no_folder_at_all_names_the_cure() {
+        let error = choose(std::iter::empty()).unwrap_err().to_string();
+        assert!(error.contains("scripts/setup") && error.contains("--libtorch"), "{error}");
+    }
+}

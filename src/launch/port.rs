@@ -1,0 +1,72 @@
+//! The port on which rank 0 waits for the others.
+
+use std::{env, net::TcpListener};
+
+use super::LaunchError;
+
+/// Where the ranks' port comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MasterPort {
+    /// `MASTER_PORT` of the environment.
+    Named(u16),
+    /// A free one.
+    Free,
+}
+
+impl MasterPort {
+    /// What the environment says.
+    pub fn from_env() -> Result<Self, LaunchError> {
+        match env::var("MASTER_PORT") {
+            Ok(text) => Self::parse(&text),
+            Err(_) => Ok(Self::Free),
+        }
+    }
+
+    fn parse(text: &str) -> Result<Self, LaunchError> {
+        let number = text.parse().ok().filter(|port| *port != 0).ok_or_else(|| {
+            let reason = "it is no number from 1 to 65535".to_owned();
+            LaunchError::Port { port: text.to_owned(), reason }
+        })?;
+        Ok(Self::Named(number))
+    }
+
+    /// A port that nobody listens on at this moment.
+    pub fn settle(self) -> Result<u16, LaunchError> {
+        let wanted = match self {
+            Self::Named(port) => port,
+            Self::Free => 0,
+        };
+        let free = TcpListener::bind(("0.0.0.0", wanted)).and_then(|socket| socket.local_addr());
+        free.map(|address| address.port()).map_err(|error| LaunchError::Port {
+            port: wanted.to_string(),
+            reason: error.to_string(),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_named_port_is_taken_when_free_and_refused_when_in_use() {
+        let holder = TcpListener::bind(("0.0.0.0", 0)).unwrap();
+        let port = holder.local_addr().unwrap().port();
+        let error = MasterPort::Named(port).settle().unwrap_err().to_string();
+        assert!(error.contains(&port.to_string()) && error.contains("unset it"), "{error}");
+        drop(holder);
+        assert_eq!(MasterPort::Named(port).settle().unwrap(), port);
+    }
+
+    #[test]
+    fn a_free_port_is_found() {
+        assert_ne!(MasterPort::Free.settle().unwrap(), 0);
+    }
+
+    #[test]
+    fn what_is_no_port_is_refused() {
+        for text in ["", "0", "70000", "http"] {
+            assert!(MasterPort::parse(text).is_err(), "{text}");
+        }
+    }
+}

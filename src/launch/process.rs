@@ -1,0 +1,259 @@
+//! Real ranks: a process each, its standard output read line by line, the rest in its log.
+//!
+//! A process stays a zombie until its [`RankProcess`] is dropped, so that its number cannot have
+//! passed to a stranger while signals are sent. Each rank leads a process group of its own: a
+//! terminal's Ctrl-C reaches the launcher alone, and what a rank started goes with it.
+
+use std::{
+    env,
+    ffi::OsString,
+    fs::{self, File},
+    io::{self, BufRead, BufReader, Write},
+    os::unix::process::CommandExt,
+    path::{Path, PathBuf},
+    process::{Child, ChildStdout, Command, Stdio},
+    thread,
+};
+
+use crossbeam_channel::Sender;
+use rustix::process::{
+    Pid, Signal, WaitId, WaitIdOptions, WaitIdStatus, kill_process_group, waitid,
+};
+
+use super::{
+    LaunchError,
+    supervise::{Death, News, Process},
+};
+use crate::events::RankEvent;
+
+/// The program of a rank.
+const RANK_PROGRAM: &str = "mlperf-rank";
+/// How much of a log is shown when a rank dies silently.
+const LAST_LINES: usize = 10;
+
+/// The program that ranks run: beside this one, else in `PATH`. `MLPERF_RUN_RANK_BIN` names
+/// another.
+pub fn find_rank_program() -> Result<PathBuf, LaunchError> {
+    if let Some(named) = env::var_os("MLPERF_RUN_RANK_BIN") {
+        return Ok(named.into());
+    }
+    let own_folder = env::current_exe()
+        .ok()
+        .and_then(|exe| exe.parent().map(Path::to_owned))
+        .unwrap_or_default();
+    let search_path = env::var_os("PATH").unwrap_or_default();
+    std::iter::once(own_folder.clone())
+        .chain(env::split_paths(&search_path))
+        .map(|folder| folder.join(RANK_PROGRAM))
+        .find(|program| program.is_file())
+        .ok_or(LaunchError::NoRankProgram(own_folder))
+}
+
+/// How to start a rank.
+pub(super) struct RankCommand<'a> {
+    pub(super) program: &'a Path,
+    pub(super) run_dir: &'a Path,
+    pub(super) variables: Vec<(&'static str, OsString)>,
+}
+
+/// A rank that was started. Dropped, it is dead and reaped.
+pub(super) struct RankProcess {
+    child: Child,
+    group: Pid,
+    log: PathBuf,
+}
+
+impl RankProcess {
+    /// Starts `rank`; what becomes of it is sent as news. The calling thread has to outlive the
+    /// rank: ranks ask the kernel to end them with the thread that started them.
+    pub(super) fn start(
+        rank: usize,
+        command: &RankCommand<'_>,
+        news: Sender<(usize, News)>,
+    ) -> io::Result<Self> {
+        let path = command.run_dir.join(format!("rank-{rank}.log"));
+        let log = File::options().create(true).append(true).open(&path)?;
+        let mut child = Command::new(command.program)
+            .arg("--recipe")
+            .arg(command.run_dir.join("recipe.toml"))
+            .arg("--run-dir")
+            .arg(command.run_dir)
+            .envs(command.variables.iter().map(|(name, value)| (name, value)))
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(log.try_clone()?)
+            .process_group(0)
+            .spawn()?;
+        let stdout = child.stdout.take().expect("it was asked for");
+        let group = Pid::from_child(&child);
+        thread::spawn(move || watch(rank, group, Pipe { stdout, log }, &news));
+        Ok(Self { child, group, log: path })
+    }
+
+    fn send(&self, signal: Signal) {
+        // The group may have gone by itself, which is what a signal is meant to bring about.
+        let _ = kill_process_group(self.group, signal);
+    }
+}
+
+impl Process for RankProcess {
+    fn terminate(&mut self) {
+        self.send(Signal::TERM);
+    }
+
+    fn kill(&mut self) {
+        self.send(Signal::KILL);
+    }
+
+    fn last_words(&self) -> String {
+        let bytes = fs::read(&self.log).unwrap_or_default();
+        let text = String::from_utf8_lossy(&bytes);
+        let lines: Vec<&str> = text.lines().filter(|line| !line.trim().is_empty()).collect();
+        let last = &lines[lines.len().saturating_sub(LAST_LINES)..];
+        last.iter().map(|line| format!("  {line}")).collect::<Vec<_>>().join("\n")
+    }
+}
+
+impl Drop for RankProcess {
+    fn drop(&mut self) {
+        self.send(Signal::KILL);
+        // Waiting can only fail where somebody else has reaped the rank already.
+        let _ = self.child.wait();
+    }
+}
+
+/// A rank's standard output and where lines that are no events go.
+struct Pipe {
+    stdout: ChildStdout,
+    log: File,
+}
+
+/// Sends all that a rank says, then how it ended.
+fn watch(rank: usize, group: Pid, pipe: Pipe, news: &Sender<(usize, News)>) {
+    let heard = news.clone();
+    let ears = thread::spawn(move || listen(rank, pipe, &heard));
+    let Some(death) = wait_for_death(group) else { return };
+    // A process that the rank left behind would hold the pipe open.
+    let _ = kill_process_group(group, Signal::KILL);
+    let _ = ears.join();
+    // Nobody listens any more when the launcher gave up on the run.
+    let _ = news.send((rank, News::Gone(death)));
+}
+
+/// Waits until the process ends and leaves it a zombie; `None` when it was reaped meanwhile.
+fn wait_for_death(process: Pid) -> Option<Death> {
+    let options = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
+    let status = loop {
+        match waitid(WaitId::Pid(process), options) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            result => break result.ok().flatten()?,
+        }
+    };
+    Some(death(&status))
+}
+
+fn death(status: &WaitIdStatus) -> Death {
+    match (status.exit_status(), status.terminating_signal()) {
+        (Some(code), _) => Death::Code(code),
+        (None, signal) => Death::Signal(signal.expect("it exited or was killed")),
+    }
+}
+
+/// Events become news; whatever else a library prints goes to the log, in the order of its lines.
+fn listen(rank: usize, pipe: Pipe, news: &Sender<(usize, News)>) {
+    let Pipe { stdout, mut log } = pipe;
+    let mut reader = BufReader::new(stdout);
+    let mut line = Vec::new();
+    while matches!(reader.read_until(b'\n', &mut line), Ok(1..)) {
+        match RankEvent::from_line(&String::from_utf8_lossy(&line)) {
+            Some(event) => {
+                let _ = news.send((rank, News::Event(event)));
+            }
+            // A full disk must not stop the listening: the rank would block on its pipe.
+            None => drop(log.write_all(&line)),
+        }
+        line.clear();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{os::unix::fs::PermissionsExt, time::Duration};
+
+    use crossbeam_channel::{Receiver, unbounded};
+
+    use super::*;
+    use crate::events::FailureKind;
+
+    /// Far longer than anything here takes; reached only by a bug.
+    const LIMIT: Duration = Duration::from_secs(60);
+
+    fn start(folder: &Path, script: &str) -> (RankProcess, Receiver<(usize, News)>) {
+        let program = folder.join("rank");
+        fs::write(&program, format!("#!/bin/sh\n{script}\n")).unwrap();
+        fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
+        let (send, news) = unbounded();
+        let command = RankCommand {
+            program: &program,
+            run_dir: folder,
+            variables: vec![("RANK", "3".into())],
+        };
+        (RankProcess::start(3, &command, send).unwrap(), news)
+    }
+
+    fn next(news: &Receiver<(usize, News)>) -> News {
+        let (rank, news) = news.recv_timeout(LIMIT).unwrap();
+        assert_eq!(rank, 3);
+        news
+    }
+
+    #[test]
+    fn events_come_as_news_and_all_else_goes_to_the_log() {
+        let folder = tempfile::tempdir().unwrap();
+        let script = r#"
+            echo "a library speaks"
+            echo '{"event":"failed","rank":3,"kind":"input","message":"no"}'
+            echo "on stderr" >&2
+            exit 4"#;
+        let (process, news) = start(folder.path(), script);
+        let News::Event(event) = next(&news) else { panic!("gone before it spoke") };
+        let kind = FailureKind::Input;
+        assert_eq!(event, RankEvent::Failed { rank: 3, kind, message: "no".to_owned() });
+        assert!(matches!(next(&news), News::Gone(Death::Code(4))));
+        let words = process.last_words();
+        assert!(words.contains("a library speaks") && words.contains("on stderr"), "{words}");
+    }
+
+    #[test]
+    fn a_killed_rank_takes_what_it_started_with_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let (mut process, news) = start(folder.path(), "sleep 600 & echo $! > $4/child; wait");
+        let child = loop {
+            match fs::read_to_string(folder.path().join("child")) {
+                Ok(text) if text.ends_with('\n') => break text.trim().to_owned(),
+                _ => thread::sleep(Duration::from_millis(5)),
+            }
+        };
+        process.kill();
+        assert!(matches!(next(&news), News::Gone(Death::Signal(9))));
+        let state = fs::read_to_string(format!("/proc/{child}/stat")).unwrap_or_default();
+        assert!(state.is_empty() || state.contains(") Z "), "{state}");
+    }
+
+    #[test]
+    fn a_grandchild_that_holds_the_pipe_does_not_hide_a_death() {
+        let folder = tempfile::tempdir().unwrap();
+        let (_process, news) = start(folder.path(), "sleep 600 & exit 5");
+        assert!(matches!(next(&news), News::Gone(Death::Code(5))));
+    }
+
+    #[test]
+    fn a_dropped_rank_is_dead_and_reaped() {
+        let folder = tempfile::tempdir().unwrap();
+        let (process, _news) = start(folder.path(), "exec sleep 600");
+        let stat = format!("/proc/{}/stat", process.child.id());
+        assert!(Path::new(&stat).exists());
+        drop(process);
+        assert!(!Path::new(&stat).exists());
+    }
+}

@@ -1,0 +1,52 @@
+//! One run, from the first process to the last.
+
+use std::{env, path::Path};
+
+use crossbeam_channel::unbounded;
+
+use super::{
+    Crew, Ending, Interrupts, LaunchError, Libtorch, MasterPort,
+    environment::World,
+    process::{RankCommand, RankProcess},
+    supervise::{Patience, Supervisor, supervise},
+};
+use crate::events::RankEvent;
+
+/// What a run is started with. `run_dir` holds its `recipe.toml`.
+#[derive(Clone, Copy, Debug)]
+pub struct Launch<'a> {
+    /// The program of the ranks.
+    pub program: &'a Path,
+    /// The libtorch that they load.
+    pub libtorch: &'a Libtorch,
+    /// How many there are, and on what.
+    pub crew: &'a Crew,
+    /// Where rank 0 waits for the others.
+    pub port: MasterPort,
+    /// Where logs go.
+    pub run_dir: &'a Path,
+}
+
+/// Starts all ranks and returns when the last one is gone; the observer sees every event.
+pub fn run(
+    launch: &Launch<'_>,
+    interrupts: &Interrupts,
+    observer: &mut dyn FnMut(&RankEvent),
+) -> Result<Ending, LaunchError> {
+    if interrupts.pending() {
+        return Ok(Ending { interrupted: true, ..Ending::default() });
+    }
+    let world = World { crew: launch.crew, libtorch: launch.libtorch, port: launch.port.settle()? };
+    let (send, news) = unbounded();
+    let mut processes = Vec::with_capacity(launch.crew.num_ranks);
+    for rank in 0..launch.crew.num_ranks {
+        let variables = world.variables(rank, |name| env::var_os(name));
+        let command = RankCommand { program: launch.program, run_dir: launch.run_dir, variables };
+        let process = RankProcess::start(rank, &command, send.clone()).map_err(|source| {
+            LaunchError::Io { what: format!("start {}", launch.program.display()), source }
+        })?;
+        processes.push(process);
+    }
+    let supervisor = Supervisor::new(processes, Patience::default());
+    Ok(supervise(supervisor, &news, interrupts.channel(), observer))
+}

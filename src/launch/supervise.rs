@@ -1,0 +1,262 @@
+//! The supervisor: what is done when a rank speaks, ends or stays silent.
+//!
+//! A state machine without a clock of its own, so that tests can say what happens at which time:
+//! `Running` -> `Gathering` (a rank failed; others may know better why) -> `Stopping` (SIGTERM is
+//! out) -> `Killing` (SIGKILL is out). It is done when every rank has ended.
+
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::{Receiver, at, never, select};
+
+use crate::events::{FailureKind, RankEvent, RunStatus};
+
+/// How long each kind of waiting lasts.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Patience {
+    /// From the first failure to SIGTERM: time for other ranks to name the cause.
+    pub(super) gather: Duration,
+    /// From SIGTERM to SIGKILL after a failure.
+    pub(super) grace: Duration,
+    /// From SIGTERM to SIGKILL when a person stopped the run: time to end the step and the log.
+    pub(super) farewell: Duration,
+}
+
+impl Default for Patience {
+    fn default() -> Self {
+        Self {
+            gather: Duration::from_millis(300),
+            grace: Duration::from_secs(3),
+            farewell: Duration::from_secs(30),
+        }
+    }
+}
+
+/// A rank's process as the supervisor sees it.
+pub(super) trait Process {
+    /// Asks it to stop (SIGTERM).
+    fn terminate(&mut self);
+    /// Ends it (SIGKILL).
+    fn kill(&mut self);
+    /// The last lines it wrote to its log.
+    fn last_words(&self) -> String;
+}
+
+/// What the supervisor learns of a rank.
+#[derive(Clone, Debug)]
+pub(super) enum News {
+    /// It said something.
+    Event(RankEvent),
+    /// It is gone; everything it said has arrived before.
+    Gone(Death),
+}
+
+/// Codes with which a rank ends in good order: target reached, target missed, asked to stop.
+/// They are those of the command line.
+const REACHED: i32 = 0;
+const MISSED: i32 = 5;
+const ASKED_TO_STOP: i32 = 7;
+
+/// How a process ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Death {
+    /// With an exit code.
+    Code(i32),
+    /// By a signal.
+    Signal(i32),
+}
+
+/// How a run ended, as far as its processes tell.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Ending {
+    /// What `run_stop` says; `None` when the run never got there.
+    pub status: Option<RunStatus>,
+    /// The failure to show.
+    pub failure: Option<RankFailure>,
+    /// A person or a scheduler asked for the end.
+    pub interrupted: bool,
+}
+
+/// Why a rank could not go on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RankFailure {
+    /// The rank.
+    pub rank: usize,
+    /// Whose fault it is.
+    pub kind: FailureKind,
+    /// One sentence, or the last lines of the rank's log where it left none.
+    pub message: String,
+}
+
+/// The ranks and what is known of them.
+pub(super) struct Supervisor<P> {
+    seats: Vec<Seat<P>>,
+    patience: Patience,
+    phase: Phase,
+    failures: Vec<RankFailure>,
+    ending: Ending,
+}
+
+struct Seat<P> {
+    process: P,
+    alive: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    Running,
+    Gathering { until: Instant },
+    Stopping { until: Instant },
+    Killing,
+}
+
+/// Stands over the ranks until the last has ended; the observer sees every event.
+pub(super) fn supervise<P: Process>(
+    mut supervisor: Supervisor<P>,
+    news: &Receiver<(usize, News)>,
+    signals: &Receiver<()>,
+    observer: &mut dyn FnMut(&RankEvent),
+) -> Ending {
+    while !supervisor.done() {
+        let deadline = supervisor.deadline().map_or_else(never, at);
+        select! {
+            recv(news) -> message => {
+                let (rank, news) = message.expect("each rank's thread sends until the rank is gone");
+                if let News::Event(event) = &news {
+                    observer(event);
+                }
+                supervisor.hear(rank, news, Instant::now());
+            }
+            recv(signals) -> message => {
+                message.expect("the listener outlives the run");
+                supervisor.interrupt(Instant::now());
+            }
+            recv(deadline) -> _ => supervisor.time_passed(Instant::now()),
+        }
+    }
+    supervisor.into_ending()
+}
+
+impl<P: Process> Supervisor<P> {
+    /// A supervisor over processes that have just been started, rank 0 first.
+    pub(super) fn new(processes: Vec<P>, patience: Patience) -> Self {
+        Self {
+            seats: processes.into_iter().map(|process| Seat { process, alive: true }).collect(),
+            patience,
+            phase: Phase::Running,
+            failures: Vec::new(),
+            ending: Ending::default(),
+        }
+    }
+
+    /// All ranks have ended.
+    fn done(&self) -> bool {
+        self.seats.iter().all(|seat| !seat.alive)
+    }
+
+    /// When [`Self::time_passed`] wants to be called.
+    fn deadline(&self) -> Option<Instant> {
+        match self.phase {
+            Phase::Gathering { until } | Phase::Stopping { until } => Some(until),
+            Phase::Running | Phase::Killing => None,
+        }
+    }
+
+    fn hear(&mut self, rank: usize, news: News, now: Instant) {
+        match news {
+            News::Event(RankEvent::RunStop { status, .. }) => self.ending.status = Some(status),
+            News::Event(RankEvent::Failed { kind, message, .. }) => {
+                self.fail(RankFailure { rank, kind, message }, now);
+            }
+            News::Event(_) => {}
+            News::Gone(death) => {
+                self.seats[rank].alive = false;
+                self.judge_death(rank, death, now);
+            }
+        }
+    }
+
+    fn time_passed(&mut self, now: Instant) {
+        match self.phase {
+            Phase::Gathering { until } if now >= until => self.stop(now, self.patience.grace),
+            Phase::Stopping { until } if now >= until => self.kill(),
+            _ => {}
+        }
+    }
+
+    /// A signal to the launcher: the first is passed on, the next ends all at once.
+    fn interrupt(&mut self, now: Instant) {
+        match self.phase {
+            Phase::Running => {
+                self.ending.interrupted = true;
+                self.stop(now, self.patience.farewell);
+            }
+            Phase::Gathering { .. } => self.stop(now, self.patience.grace),
+            Phase::Stopping { .. } | Phase::Killing => self.kill(),
+        }
+    }
+
+    /// A rank that goes before it was asked to needs a reason: it reported one, somebody else asked
+    /// it, or the run is over, which rank 0 says before it goes and the others need not.
+    fn judge_death(&mut self, rank: usize, death: Death, now: Instant) {
+        let asked = matches!(self.phase, Phase::Stopping { .. } | Phase::Killing);
+        let reported = self.failures.iter().any(|failure| failure.rank == rank);
+        if asked || reported {
+            return;
+        }
+        match death {
+            Death::Code(REACHED | MISSED) if rank != 0 || self.ending.status.is_some() => return,
+            Death::Code(ASKED_TO_STOP) => return self.interrupt(now),
+            _ => {}
+        }
+        let how = match death {
+            Death::Code(code) => format!("ended with code {code} and without a word"),
+            Death::Signal(number) => format!("killed by signal {number}"),
+        };
+        let message = match self.seats[rank].process.last_words() {
+            words if words.is_empty() => how,
+            words => format!("{how}; the last lines of its log are:\n{words}"),
+        };
+        self.fail(RankFailure { rank, kind: FailureKind::Internal, message }, now);
+    }
+
+    fn fail(&mut self, failure: RankFailure, now: Instant) {
+        self.failures.push(failure);
+        if self.phase == Phase::Running {
+            self.phase = Phase::Gathering { until: now + self.patience.gather };
+        }
+    }
+
+    /// Sends SIGTERM. A cause that is known by now is the one to show: what ranks say from here
+    /// on may be due to the signal. When only victims have spoken, later words still count.
+    fn stop(&mut self, now: Instant, patience: Duration) {
+        self.ending.failure = self.gravest().filter(|failure| failure.kind < FailureKind::Peer);
+        self.each_living(Process::terminate);
+        self.phase = Phase::Stopping { until: now + patience };
+    }
+
+    fn kill(&mut self) {
+        self.each_living(Process::kill);
+        self.phase = Phase::Killing;
+    }
+
+    fn each_living(&mut self, act: impl Fn(&mut P)) {
+        self.seats.iter_mut().filter(|seat| seat.alive).for_each(|seat| act(&mut seat.process));
+    }
+
+    /// The first of the gravest failures so far.
+    fn gravest(&self) -> Option<RankFailure> {
+        self.failures.iter().min_by_key(|failure| failure.kind).cloned()
+    }
+
+    fn into_ending(self) -> Ending {
+        let failure = match &self.ending {
+            Ending { failure: Some(failure), .. } => Some(failure.clone()),
+            Ending { interrupted: true, .. } => None,
+            _ => self.gravest(),
+        };
+        Ending { failure, ..self.ending }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,160 @@
+//! What a session is told about the run, and the records that become of it.
+
+use serde_json::{Number, Value};
+
+use super::{Key, MllogError};
+
+/// Who hands the run in: the `submission_*` records.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Submission {
+    /// Who submits.
+    pub org: String,
+    /// The system.
+    pub platform: String,
+    /// `open` or `closed`.
+    pub division: String,
+    /// `cloud`, `onprem`, `preview` or `research`.
+    pub status: String,
+    /// `resnet`.
+    pub benchmark: String,
+    /// Whom to ask, where that is to be public.
+    pub poc_name: Option<String>,
+}
+
+/// What the run trains with.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Hyperparameters {
+    /// Seed of the run; another one in every run of a submission.
+    pub seed: u64,
+    /// Images in one optimizer update, over all ranks.
+    pub global_batch_size: usize,
+    /// Training images in an epoch.
+    pub train_samples: usize,
+    /// Images that an evaluation judges.
+    pub eval_samples: usize,
+    /// Microbatches in one optimizer update.
+    pub gradient_accumulation_steps: usize,
+    /// Images over which a batch norm takes its statistics.
+    pub bn_span: usize,
+    /// `sgd` or `lars` in the closed division, any name in the open one.
+    pub opt_name: String,
+    /// The optimizer's own numbers.
+    pub optimizer: Optimizer,
+}
+
+/// The family of keys in which the optimizer's numbers are logged.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Optimizer {
+    /// `sgd_opt_*`
+    Sgd(SgdOptions),
+    /// `lars_opt_*`
+    Lars(LarsOptions),
+}
+
+/// Numbers of SGD with momentum. What a schedule does not have is not logged.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SgdOptions {
+    /// Highest learning rate.
+    pub base_learning_rate: f64,
+    /// Learning rate at the end of the decay.
+    pub end_learning_rate: Option<f64>,
+    /// Power of a polynomial decay.
+    pub decay_poly_power: Option<f64>,
+    /// Steps of the decay.
+    pub decay_steps: Option<usize>,
+    /// Momentum.
+    pub momentum: f64,
+    /// Weight decay.
+    pub weight_decay: f64,
+    /// Epochs of linear warm-up.
+    pub warmup_epochs: f64,
+}
+
+/// Numbers of LARS.
+#[derive(Clone, Debug, PartialEq)]
+pub struct LarsOptions {
+    /// Highest learning rate.
+    pub base_learning_rate: f64,
+    /// Learning rate at the end of the decay.
+    pub end_learning_rate: f64,
+    /// Power of the polynomial decay.
+    pub decay_poly_power: f64,
+    /// Steps of the decay.
+    pub decay_steps: usize,
+    /// Guards the trust ratio's division.
+    pub epsilon: f64,
+    /// Momentum.
+    pub momentum: f64,
+    /// Weight decay.
+    pub weight_decay: f64,
+    /// Epochs of linear warm-up.
+    pub warmup_epochs: f64,
+}
+
+impl Submission {
+    pub(super) fn records(&self) -> impl Iterator<Item = (Key, &str)> {
+        [
+            (Key::SubmissionBenchmark, Some(&self.benchmark)),
+            (Key::SubmissionOrg, Some(&self.org)),
+            (Key::SubmissionDivision, Some(&self.division)),
+            (Key::SubmissionStatus, Some(&self.status)),
+            (Key::SubmissionPlatform, Some(&self.platform)),
+            (Key::SubmissionPocName, self.poc_name.as_ref()),
+        ]
+        .into_iter()
+        .filter_map(|(key, text)| Some((key, text?.as_str())))
+    }
+}
+
+impl Hyperparameters {
+    pub(super) fn records(&self) -> Result<Vec<(Key, Value)>, MllogError> {
+        let mut records: Vec<(Key, Value)> = vec![
+            (Key::Seed, self.seed.into()),
+            (Key::GlobalBatchSize, self.global_batch_size.into()),
+            (Key::GradientAccumulationSteps, self.gradient_accumulation_steps.into()),
+            (Key::TrainSamples, self.train_samples.into()),
+            (Key::EvalSamples, self.eval_samples.into()),
+            (Key::ModelBnSpan, self.bn_span.into()),
+            (Key::OptName, self.opt_name.as_str().into()),
+        ];
+        let numbers = match &self.optimizer {
+            Optimizer::Sgd(sgd) => vec![
+                (Key::SgdOptBaseLearningRate, Some(sgd.base_learning_rate)),
+                (Key::SgdOptEndLearningRate, sgd.end_learning_rate),
+                (Key::SgdOptLearningRateDecayPolyPower, sgd.decay_poly_power),
+                (Key::SgdOptMomentum, Some(sgd.momentum)),
+                (Key::SgdOptWeightDecay, Some(sgd.weight_decay)),
+                (Key::OptLearningRateWarmupEpochs, Some(sgd.warmup_epochs)),
+            ],
+            Optimizer::Lars(lars) => vec![
+                (Key::LarsOptBaseLearningRate, Some(lars.base_learning_rate)),
+                (Key::LarsOptEndLearningRate, Some(lars.end_learning_rate)),
+                (Key::LarsOptLearningRateDecayPolyPower, Some(lars.decay_poly_power)),
+                (Key::LarsEpsilon, Some(lars.epsilon)),
+                (Key::LarsOptMomentum, Some(lars.momentum)),
+                (Key::LarsOptWeightDecay, Some(lars.weight_decay)),
+                (Key::LarsOptLearningRateWarmupEpochs, Some(lars.warmup_epochs)),
+            ],
+        };
+        for (key, value) in numbers {
+            if let Some(value) = value {
+                records.push((key, number(key, value)?));
+            }
+        }
+        match &self.optimizer {
+            Optimizer::Sgd(sgd) => {
+                let steps = sgd.decay_steps.map(Value::from);
+                records.extend(steps.map(|steps| (Key::SgdOptLearningRateDecaySteps, steps)));
+            }
+            Optimizer::Lars(lars) => {
+                records.push((Key::LarsOptLearningRateDecaySteps, lars.decay_steps.into()));
+            }
+        }
+        Ok(records)
+    }
+}
+
+/// `value` as JSON; a number that JSON lacks would silently become null.
+pub(super) fn number(key: Key, value: f64) -> Result<Value, MllogError> {
+    Number::from_f64(value).map(Value::Number).ok_or(MllogError::NotFinite { key, value })
+}

@@ -1,0 +1,147 @@
+//! The layers of a `ResNet`, with the blur built in where the blueprint asks for it.
+//!
+//! Shapes: N samples of this rank, C channels, H and W height and width.
+
+use tch::{Device, Kind, Tensor};
+
+use super::{config::BlurOrder, weights::Weights};
+
+/// Whether batch norm uses the batch's statistics (and updates the running ones) or the running ones.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// Batch statistics.
+    Train,
+    /// Running statistics.
+    Eval,
+}
+
+/// Kind and place of the numbers of a network.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// Number format.
+    pub kind: Kind,
+    /// Device.
+    pub device: Device,
+}
+
+/// Size of a convolution.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct ConvShape {
+    pub inputs: i64,
+    pub outputs: i64,
+    pub kernel: i64,
+    pub stride: i64,
+}
+
+/// A convolution without bias, "same" padding, perhaps blurred.
+#[derive(Debug)]
+pub(super) struct Conv {
+    name: String,
+    weight: Tensor, // [C', C, k, k]
+    stride: i64,
+    blur: Option<BlurOrder>,
+}
+
+impl Conv {
+    pub(super) fn new(
+        weights: &mut Weights,
+        name: &str,
+        shape: ConvShape,
+        blur: Option<BlurOrder>,
+    ) -> Self {
+        let size = [shape.outputs, shape.inputs, shape.kernel, shape.kernel];
+        let weight = weights.parameter(&format!("{name}.weight"), &size);
+        Self { name: name.to_owned(), weight, stride: shape.stride, blur }
+    }
+
+    /// Its name, where it is blurred.
+    pub(super) fn blurred_name(&self) -> Option<&str> {
+        self.blur.map(|_| self.name.as_str())
+    }
+
+    /// `[N, inputs, H, W]` to `[N, outputs, H / stride, W / stride]`, rounded up.
+    pub(super) fn forward(&self, x: &Tensor) -> Tensor {
+        match self.blur {
+            None => convolve(x, &self.weight, self.stride),
+            Some(order) => blurred_conv(x, &self.weight, self.stride, order),
+        }
+    }
+}
+
+/// Convolution with "same" padding.
+fn convolve(x: &Tensor, weight: &Tensor, stride: i64) -> Tensor {
+    let padding = weight.size()[2] / 2;
+    x.conv2d(weight, None::<&Tensor>, [stride; 2], [padding; 2], [1, 1], 1)
+}
+
+/// A strided convolution that is low-pass filtered where it subsamples.
+///
+/// `x` `[N, C, H, W]`, `weight` `[C', C, k, k]` to `[N, C', H / stride, W / stride]`, rounded up.
+pub fn blurred_conv(x: &Tensor, weight: &Tensor, stride: i64, order: BlurOrder) -> Tensor {
+    match order {
+        // Subsampling commutes with a 1x1 convolution: a quarter of the work, the same numbers.
+        BlurOrder::BlurFirst if weight.size()[2] == 1 => convolve(&blur(x, stride), weight, 1),
+        BlurOrder::BlurFirst => convolve(&blur(x, 1), weight, stride),
+        BlurOrder::ConvFirst => blur(&convolve(x, weight, 1), stride),
+    }
+}
+
+/// Depthwise `[1 2 1] x [1 2 1] / 16` with zero padding 1 (Zhang 2019): two 2x2 means are that
+/// kernel, and need neither weights nor a depthwise convolution.
+///
+/// `[N, C, H, W]` to `[N, C, H / stride, W / stride]`, rounded up.
+pub fn blur(x: &Tensor, stride: i64) -> Tensor {
+    let mean = |x: &Tensor, stride, padding| {
+        x.avg_pool2d([2, 2], [stride; 2], [padding; 2], false, true, None)
+    };
+    mean(&mean(x, 1, 1), stride, 0)
+}
+
+/// Batch norm over N, H and W (Ioffe and Szegedy 2015, algorithm 1).
+#[derive(Debug)]
+pub(super) struct BatchNorm {
+    weight: Tensor,       // [C]
+    bias: Tensor,         // [C]
+    running_mean: Tensor, // [C]
+    running_var: Tensor,  // [C]
+    momentum: f64,
+    eps: f64,
+}
+
+impl BatchNorm {
+    pub(super) fn new(weights: &mut Weights, name: &str, channels: i64) -> Self {
+        let weight = weights.parameter(&format!("{name}.weight"), &[channels]);
+        let bias = weights.parameter(&format!("{name}.bias"), &[channels]);
+        Self {
+            weight,
+            bias,
+            running_mean: weights.buffer(&format!("{name}.running_mean"), channels, 0.0),
+            running_var: weights.buffer(&format!("{name}.running_var"), channels, 1.0),
+            momentum: weights.bn_momentum,
+            eps: weights.bn_eps,
+        }
+    }
+
+    /// `[N, C, H, W]` to the same shape.
+    pub(super) fn forward(&self, x: &Tensor, mode: Mode) -> Tensor {
+        x.batch_norm(
+            Some(&self.weight),
+            Some(&self.bias),
+            Some(&self.running_mean),
+            Some(&self.running_var),
+            mode == Mode::Train,
+            self.momentum,
+            self.eps,
+            true,
+        )
+    }
+}
+
+/// 3x3 max-pool with stride 2; blurred, the maximum is taken at stride 1.
+pub fn max_pool(x: &Tensor, blurred: Option<BlurOrder>) -> Tensor {
+    let pool = |stride| x.max_pool2d([3, 3], [stride; 2], [1, 1], [1, 1], false);
+    match blurred {
+        None => pool(2),
+        Some(_) => blur(&pool(1), 2),
+    }
+}

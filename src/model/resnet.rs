@@ -1,0 +1,145 @@
+//! `ResNets` (He et al. 2015) with the stride in the 3x3 convolution of the bottleneck ("v1.5"), any
+//! depth and width, built from a [`Blueprint`].
+//!
+//! Shapes: N samples of this rank, R side of the images, K classes, F features of the last stage.
+
+use tch::Tensor;
+
+use super::{
+    config::{Block, Blueprint, BlurOrder},
+    layers::{BatchNorm, Conv, ConvShape, Mode, Place, max_pool},
+    weights::Weights,
+};
+
+/// A network and its weights.
+#[derive(Debug)]
+pub struct ResNet {
+    stem: Conv,
+    stem_bn: BatchNorm,
+    pool_blur: Option<BlurOrder>,
+    blocks: Vec<Residual>,
+    fc_weight: Tensor, // [K, F]
+    fc_bias: Tensor,   // [K]
+    weights: Weights,
+}
+
+/// A residual block: `relu(branch(x) + shortcut(x))`.
+#[derive(Debug)]
+struct Residual {
+    branch: Vec<(Conv, BatchNorm)>,
+    shortcut: Option<(Conv, BatchNorm)>,
+}
+
+impl ResNet {
+    /// The network of a blueprint with all weights zero; [`super::init`] fills them.
+    pub fn new(blueprint: &Blueprint, place: Place) -> Self {
+        let mut weights = Weights::new(place, blueprint.bn_momentum, blueprint.bn_eps);
+        let width = blueprint.width as i64;
+        let mut builder = Builder { blueprint, weights: &mut weights };
+        let stem = ConvShape { inputs: 3, outputs: width, kernel: 7, stride: 2 };
+        let (stem, stem_bn) = builder.conv_bn("conv1", "bn1", stem);
+        let (blocks, features) = builder.stages(width);
+        let classes = blueprint.num_classes as i64;
+        Self {
+            stem,
+            stem_bn,
+            pool_blur: blueprint.blur.as_ref().filter(|b| b.maxpools).map(|b| b.order),
+            blocks,
+            fc_weight: weights.parameter("fc.weight", &[classes, features]),
+            fc_bias: weights.parameter("fc.bias", &[classes]),
+            weights,
+        }
+    }
+
+    /// Images `[N, 3, R, R]` to logits `[N, K]`.
+    pub fn forward(&self, images: &Tensor, mode: Mode) -> Tensor {
+        let x = self.stem_bn.forward(&self.stem.forward(images), mode).relu_();
+        let x = max_pool(&x, self.pool_blur);
+        let x = self.blocks.iter().fold(x, |x, block| block.forward(x, mode));
+        x.adaptive_avg_pool2d([1, 1]).flatten(1, -1).linear(&self.fc_weight, Some(&self.fc_bias))
+    }
+
+    /// Names of the layers that a blur was built into.
+    pub fn blurred_layers(&self) -> Vec<&str> {
+        let branches = self.blocks.iter().flat_map(|b| b.branch.iter().chain(&b.shortcut));
+        let convs = std::iter::once(&self.stem).chain(branches.map(|(conv, _)| conv));
+        let pool = self.pool_blur.map(|_| "maxpool");
+        convs.filter_map(Conv::blurred_name).chain(pool).collect()
+    }
+
+    /// Parameters and buffers.
+    pub fn weights(&self) -> &Weights {
+        &self.weights
+    }
+}
+
+impl Residual {
+    /// `[N, C, H, W]` to `[N, C', H / stride, W / stride]`.
+    #[expect(clippy::needless_pass_by_value, reason = "x is freed as early as autograd lets it")]
+    fn forward(&self, x: Tensor, mode: Mode) -> Tensor {
+        let (last, inner) = self.branch.split_last().expect("a block has convolutions");
+        let mut y = x.shallow_clone();
+        for (conv, bn) in inner {
+            y = bn.forward(&conv.forward(&y), mode).relu_();
+        }
+        y = last.1.forward(&last.0.forward(&y), mode);
+        y += match &self.shortcut {
+            Some((conv, bn)) => bn.forward(&conv.forward(&x), mode),
+            None => x,
+        };
+        y.relu_()
+    }
+}
+
+struct Builder<'a> {
+    blueprint: &'a Blueprint,
+    weights: &'a mut Weights,
+}
+
+impl Builder<'_> {
+    /// All residual blocks, and the channels that the last one gives.
+    fn stages(&mut self, stem_width: i64) -> (Vec<Residual>, i64) {
+        let mut blocks = Vec::new();
+        let mut channels = stem_width;
+        for (stage, &depth) in self.blueprint.depths.iter().enumerate() {
+            let width = stem_width << stage;
+            for block in 0..depth {
+                let stride = if stage > 0 && block == 0 { 2 } else { 1 };
+                let name = format!("layer{}.{block}", stage + 1);
+                let (residual, outputs) = self.block(&name, [channels, width, stride]);
+                blocks.push(residual);
+                channels = outputs;
+            }
+        }
+        (blocks, channels)
+    }
+
+    fn block(&mut self, name: &str, [inputs, width, stride]: [i64; 3]) -> (Residual, i64) {
+        let shapes = match self.blueprint.block {
+            Block::Basic => vec![[inputs, width, 3, stride], [width, width, 3, 1]],
+            Block::Bottleneck => {
+                vec![[inputs, width, 1, 1], [width, width, 3, stride], [width, 4 * width, 1, 1]]
+            }
+        };
+        let outputs = shapes[shapes.len() - 1][1];
+        let mut conv_bn = |conv: &str, bn: &str, [inputs, outputs, kernel, stride]: [i64; 4]| {
+            let shape = ConvShape { inputs, outputs, kernel, stride };
+            self.conv_bn(&format!("{name}.{conv}"), &format!("{name}.{bn}"), shape)
+        };
+        let branch = (1..)
+            .zip(shapes)
+            .map(|(i, shape)| conv_bn(&format!("conv{i}"), &format!("bn{i}"), shape))
+            .collect();
+        let shortcut = (stride != 1 || inputs != outputs)
+            .then(|| conv_bn("downsample.0", "downsample.1", [inputs, outputs, 1, stride]));
+        (Residual { branch, shortcut }, outputs)
+    }
+
+    fn conv_bn(&mut self, conv: &str, bn: &str, shape: ConvShape) -> (Conv, BatchNorm) {
+        let blur = self.blueprint.blur.as_ref().filter(|blur| {
+            blur.convs && shape.stride > 1 && shape.inputs >= blur.min_channels as i64
+        });
+        let conv = Conv::new(self.weights, conv, shape, blur.map(|b| b.order));
+        (conv, BatchNorm::new(self.weights, bn, shape.outputs))
+    }
+}

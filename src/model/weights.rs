@@ -1,0 +1,80 @@
+//! The numbers of a network, by torchvision's names, in torchvision's order.
+
+use tch::{Tensor, no_grad};
+
+use super::layers::Place;
+
+/// A tensor and its name.
+pub type Named = (String, Tensor);
+
+/// Parameters and buffers in the order in which torchvision lists them. The order is the same in
+/// every process, which collectives rely on.
+///
+/// `num_batches_tracked` is deliberately absent: nothing reads it, and counting it would cost a
+/// kernel for every batch norm of every step. Checkpoints write it from the step count.
+#[derive(Debug)]
+pub struct Weights {
+    parameters: Vec<Named>,
+    buffers: Vec<Named>,
+    place: Place,
+    pub(super) bn_momentum: f64,
+    pub(super) bn_eps: f64,
+}
+
+impl Weights {
+    pub(super) fn new(place: Place, bn_momentum: f64, bn_eps: f64) -> Self {
+        Self { parameters: Vec::new(), buffers: Vec::new(), place, bn_momentum, bn_eps }
+    }
+
+    pub(super) fn parameter(&mut self, name: &str, size: &[i64]) -> Tensor {
+        let tensor = Tensor::zeros(size, (self.place.kind, self.place.device));
+        let tensor = tensor.set_requires_grad(true);
+        self.parameters.push((name.to_owned(), tensor.shallow_clone()));
+        tensor
+    }
+
+    pub(super) fn buffer(&mut self, name: &str, channels: i64, value: f64) -> Tensor {
+        let tensor = Tensor::full([channels], value, (self.place.kind, self.place.device));
+        self.buffers.push((name.to_owned(), tensor.shallow_clone()));
+        tensor
+    }
+
+    /// What is trained.
+    pub fn parameters(&self) -> &[Named] {
+        &self.parameters
+    }
+
+    /// Running statistics of batch norm.
+    pub fn buffers(&self) -> &[Named] {
+        &self.buffers
+    }
+
+    /// Parameters, then buffers.
+    pub fn all(&self) -> impl Iterator<Item = &Named> {
+        self.parameters.iter().chain(&self.buffers)
+    }
+
+    /// The tensor of that name.
+    pub fn get(&self, name: &str) -> Option<&Tensor> {
+        self.all().find(|(n, _)| n == name).map(|(_, tensor)| tensor)
+    }
+
+    /// Numbers that are trained.
+    pub fn num_parameters(&self) -> usize {
+        self.parameters.iter().map(|(_, tensor)| tensor.numel()).sum()
+    }
+
+    /// Copies of all tensors, in the order of [`Weights::all`].
+    pub fn snapshot(&self) -> Vec<Tensor> {
+        no_grad(|| self.all().map(|(_, tensor)| tensor.detach().copy()).collect())
+    }
+
+    /// Copies the numbers of a [`Weights::snapshot`] back in.
+    pub fn restore(&self, snapshot: &[Tensor]) {
+        no_grad(|| {
+            for ((_, tensor), saved) in self.all().zip(snapshot) {
+                tensor.shallow_clone().copy_(saved);
+            }
+        });
+    }
+}

@@ -1,0 +1,82 @@
+//! Loss scaling, so that small gradients survive fp16 (Micikevicius et al. 2017, section 3.2).
+
+use tch::{Device, Kind, Tensor};
+
+use super::sgd::Optimizer;
+use crate::dist::c10d::BridgeError;
+
+/// Doubles after so many good steps, halves after a bad one: torch's factors.
+const GROWTH: f64 = 2.0;
+const BACKOFF: f64 = 0.5;
+
+/// Scales losses and takes the scale out of gradients again; a step with infinities is left out.
+/// The host never waits for the device: whether a step was good stays there.
+pub enum LossScaler {
+    /// fp32 and bf16 need none.
+    Off,
+    /// For fp16.
+    On {
+        /// `[1]`, fp32.
+        scale: Tensor,
+        /// Good steps since the last change, `[1]`, int32.
+        growth_tracker: Tensor,
+        /// Good steps before the scale doubles.
+        growth_interval: usize,
+    },
+}
+
+impl LossScaler {
+    /// A scaler that starts at `init_scale`.
+    pub fn on(init_scale: f64, growth_interval: usize, device: Device) -> Self {
+        Self::On {
+            scale: Tensor::full([1], init_scale, (Kind::Float, device)),
+            growth_tracker: Tensor::zeros([1], (Kind::Int, device)),
+            growth_interval,
+        }
+    }
+
+    /// `loss` times the scale, `[]`.
+    pub fn scale(&self, loss: &Tensor) -> Tensor {
+        match self {
+            Self::Off => loss.shallow_clone(),
+            Self::On { scale, .. } => loss * scale.squeeze(),
+        }
+    }
+
+    /// One update with learning rate `lr` by gradients of a scaled loss.
+    pub fn step(&mut self, optimizer: &mut Optimizer, lr: f64) -> Result<(), BridgeError> {
+        match self {
+            Self::Off => optimizer.step(lr),
+            Self::On { scale, growth_tracker, growth_interval } => {
+                let found_inf = Tensor::zeros([1], (Kind::Float, scale.device()));
+                optimizer.unscale(&scale.reciprocal(), &found_inf)?;
+                optimizer.step_unless(lr, &found_inf)?;
+                let interval = *growth_interval as i64;
+                let _ = scale.internal_amp_update_scale_(
+                    growth_tracker,
+                    &found_inf,
+                    GROWTH,
+                    BACKOFF,
+                    interval,
+                );
+                Ok(())
+            }
+        }
+    }
+
+    /// Copies of the scale and its tracker; nothing where it is off.
+    pub fn snapshot(&self) -> Option<(Tensor, Tensor)> {
+        match self {
+            Self::Off => None,
+            Self::On { scale, growth_tracker, .. } => Some((scale.copy(), growth_tracker.copy())),
+        }
+    }
+
+    /// Puts a snapshot back.
+    pub fn restore(&mut self, snapshot: &Option<(Tensor, Tensor)>) {
+        if let (Self::On { scale, growth_tracker, .. }, Some((s, t))) = (self, snapshot) {
+            scale.copy_(s);
+            growth_tracker.copy_(t);
+        }
+    }
+}

@@ -1,0 +1,102 @@
+//! From the name of a recipe to its text: a path, else a file in `./configs`, else one compiled in.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+use super::{error::RecipeError, suggest};
+
+/// The text of a recipe and where it comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Source {
+    /// `optimized`, `demo/baseline`; of a path, what follows `configs/`, else the name of the file,
+    /// without `.toml`.
+    pub name: String,
+    /// The TOML.
+    pub text: String,
+    /// Where it was found.
+    pub origin: Origin,
+}
+
+/// Where a recipe was found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// A file.
+    File(PathBuf),
+    /// Compiled into the program.
+    BuiltIn,
+}
+
+/// Recipes that are compiled in: name and text.
+const BUILT_IN: [(&str, &str); 4] = [
+    ("baseline", include_str!("../../configs/baseline.toml")),
+    ("optimized", include_str!("../../configs/optimized.toml")),
+    ("demo/baseline", include_str!("../../configs/demo/baseline.toml")),
+    ("demo/optimized", include_str!("../../configs/demo/optimized.toml")),
+];
+
+/// The recipe called `name`: a path, else `./configs/NAME[.toml]`, else compiled in.
+pub fn find(name: &str) -> Result<Source, RecipeError> {
+    let path = Path::new(name);
+    if path.is_file() {
+        return read(path, name_of(path));
+    }
+    let bare = name.strip_suffix(".toml").unwrap_or(name);
+    let config = Path::new("configs").join(format!("{bare}.toml"));
+    if config.is_file() {
+        return read(&config, bare.to_owned());
+    }
+    built_in(bare).ok_or_else(|| unknown(name, bare))
+}
+
+/// Names of the recipes that are compiled in.
+pub fn built_in_names() -> impl Iterator<Item = &'static str> {
+    BUILT_IN.iter().map(|(name, _)| *name)
+}
+
+/// The recipe that `source` extends. Of a file: beside it, else below the same `configs` folder,
+/// else as [`find()`] finds it. A built-in recipe extends built-in ones only, whatever lies about.
+pub(super) fn find_extended(source: &Source, name: &str) -> Result<Source, RecipeError> {
+    let bare = name.strip_suffix(".toml").unwrap_or(name);
+    let Origin::File(file) = &source.origin else {
+        return built_in(bare).ok_or_else(|| unknown(name, bare));
+    };
+    let configs = file.ancestors().nth(1 + source.name.matches('/').count());
+    for folder in file.parent().into_iter().chain(configs) {
+        let path = folder.join(format!("{bare}.toml"));
+        if path.is_file() {
+            return read(&path, name_of(&path));
+        }
+    }
+    find(name)
+}
+
+fn built_in(bare: &str) -> Option<Source> {
+    let (name, text) = BUILT_IN.iter().find(|(known, _)| *known == bare)?;
+    let (name, text) = ((*name).to_owned(), (*text).to_owned());
+    Some(Source { name, text, origin: Origin::BuiltIn })
+}
+
+fn name_of(path: &Path) -> String {
+    let parts: Vec<_> = path.iter().map(|part| part.to_string_lossy()).collect();
+    let folder = parts[..parts.len() - 1].iter().rposition(|part| part == "configs");
+    let name = parts[folder.map_or(parts.len() - 1, |at| at + 1)..].join("/");
+    name.strip_suffix(".toml").map_or(name.clone(), str::to_owned)
+}
+
+fn read(path: &Path, name: String) -> Result<Source, RecipeError> {
+    match fs::read_to_string(path) {
+        Ok(text) => Ok(Source { name, text, origin: Origin::File(path.to_owned()) }),
+        Err(source) => Err(RecipeError::Read { path: path.to_owned(), source }),
+    }
+}
+
+fn unknown(name: &str, bare: &str) -> RecipeError {
+    let known = built_in_names().collect::<Vec<_>>().join(", ");
+    let cure = match suggest::closest(bare, built_in_names()) {
+        Some(close) => format!("did you mean '{close}'? built in are {known}"),
+        None => format!("built in are {known}"),
+    };
+    RecipeError::Unknown { name: name.to_owned(), cure }
+}

@@ -1,0 +1,88 @@
+//! What a recipe will do, epoch by epoch, worked out without doing it.
+
+use std::fmt;
+
+use super::resolve::Recipe;
+
+/// A run seen from above.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Plan {
+    /// One row per epoch.
+    pub rows: Vec<PlanRow>,
+    /// Ranks.
+    pub world_size: usize,
+    /// Training images of a rank in a step.
+    pub batch_per_rank: usize,
+    /// Optimizer steps of the whole run.
+    pub total_steps: usize,
+    /// Training images of the whole run, over all ranks.
+    pub total_images: usize,
+    /// Steps in which the learning rate rises.
+    pub warmup_steps: usize,
+}
+
+/// One epoch.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PlanRow {
+    /// Epoch, from 1.
+    pub epoch: usize,
+    /// Side of the training images, px.
+    pub side: usize,
+    /// Optimizer steps.
+    pub steps: usize,
+    /// Learning rate of the first step.
+    pub lr_first: f64,
+    /// Learning rate of the last step.
+    pub lr_last: f64,
+    /// Whether an evaluation follows.
+    pub evaluation: bool,
+}
+
+impl Plan {
+    /// What `recipe` will do.
+    pub fn of(recipe: &Recipe) -> Self {
+        let horizon = &recipe.horizon;
+        let steps = horizon.steps_per_epoch;
+        let row = |(index, side): (usize, &usize)| PlanRow {
+            epoch: index + 1,
+            side: *side,
+            steps,
+            lr_first: recipe.schedule.lr(index * steps),
+            lr_last: recipe.schedule.lr((index + 1) * steps - 1),
+            evaluation: recipe.eval_epochs.binary_search(&(index + 1)).is_ok(),
+        };
+        Self {
+            rows: recipe.sides.iter().enumerate().map(row).collect(),
+            world_size: recipe.situation.world_size,
+            batch_per_rank: recipe.batch_per_rank,
+            total_steps: horizon.total_steps(),
+            total_images: horizon.total_steps() * horizon.batch_size,
+            warmup_steps: recipe.schedule.warmup_steps(),
+        }
+    }
+}
+
+impl fmt::Display for Plan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "epochs         {:>11}", self.rows.len())?;
+        writeln!(f, "steps          {:>11}", self.total_steps)?;
+        writeln!(f, "warm-up steps  {:>11}", self.warmup_steps)?;
+        writeln!(f, "images         {:>11}", self.total_images)?;
+        writeln!(f, "ranks          {:>11}", self.world_size)?;
+        writeln!(f, "batch per rank {:>11}", self.batch_per_rank)?;
+        writeln!(f, "evaluations    {:>11}", self.rows.iter().filter(|r| r.evaluation).count())?;
+        writeln!(f)?;
+        write!(f, "epoch  side  steps  first LR   last LR    evaluation")?;
+        for row in &self.rows {
+            let mark = if row.evaluation { "yes" } else { "-" };
+            write!(f, "\n{:>5} {:>5} {:>6}", row.epoch, row.side, row.steps)?;
+            write!(f, "  {:<9}  {:<9}  {mark}", rate(row.lr_first), rate(row.lr_last))?;
+        }
+        Ok(())
+    }
+}
+
+/// A learning rate to four digits or so, as one would write it.
+fn rate(lr: f64) -> String {
+    if lr == 0.0 || lr >= 1e-3 { format!("{lr:.5}") } else { format!("{lr:.3e}") }
+}

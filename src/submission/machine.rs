@@ -1,0 +1,184 @@
+//! What a machine says of itself. What it does not say stays empty, for a person to fill in.
+
+use std::{collections::BTreeSet, fs, path::Path};
+
+use super::system::{Availability, SystemDescription};
+use crate::recipe::Division;
+
+/// `submission_org` of a run that is nobody's submission.
+const UNOFFICIAL: &str = "unofficial, not a submission";
+
+impl SystemDescription {
+    /// This machine.
+    pub fn from_machine() -> Self {
+        Self::below(Path::new("/"))
+    }
+
+    /// The machine whose files lie below `root`.
+    fn below(root: &Path) -> Self {
+        let processor = Processor::read(root);
+        let gpus = gpu_models(root);
+        let memory = fs::read_to_string(root.join("proc/meminfo")).unwrap_or_default();
+        let models: BTreeSet<&str> = gpus.iter().map(String::as_str).collect();
+        let models = models.into_iter().collect::<Vec<_>>().join(", ");
+        Self {
+            submitter: UNOFFICIAL.to_owned(),
+            division: Division::Open,
+            status: Availability::Research,
+            system_name: name(&processor, gpus.len(), &models),
+            number_of_nodes: "1".to_owned(),
+            host_processors_per_node: processor.num_sockets.to_string(),
+            host_processor_core_count: processor.num_cores.to_string(),
+            host_processor_vcpu_count: (processor.num_threads / processor.num_sockets).to_string(),
+            host_processor_frequency: processor.frequency,
+            host_processor_caches: processor.caches,
+            host_processor_model_name: processor.model,
+            host_memory_capacity: memory_capacity(&memory).unwrap_or_default(),
+            accelerators_per_node: gpus.len().to_string(),
+            accelerator_model_name: if models.is_empty() { "N/A".to_owned() } else { models },
+            framework: format!("mlperf-run {}", env!("CARGO_PKG_VERSION")),
+            operating_system: operating_system(root),
+            host_processor_interconnect: String::new(),
+            host_storage_type: String::new(),
+            host_storage_capacity: String::new(),
+            host_networking: String::new(),
+            host_networking_topology: String::new(),
+            host_memory_configuration: String::new(),
+            accelerator_host_interconnect: String::new(),
+            accelerator_frequency: String::new(),
+            accelerator_on_chip_memories: String::new(),
+            accelerator_memory_configuration: String::new(),
+            accelerator_memory_capacity: String::new(),
+            accelerator_interconnect: String::new(),
+            accelerator_interconnect_topology: String::new(),
+            cooling: String::new(),
+            hw_notes: String::new(),
+            other_software_stack: String::new(),
+            sw_notes: String::new(),
+        }
+    }
+}
+
+/// What `/proc/cpuinfo` tells.
+struct Processor {
+    model: String,
+    /// Of the machine.
+    num_sockets: usize,
+    /// Of a processor.
+    num_cores: usize,
+    /// Of the machine.
+    num_threads: usize,
+    frequency: String,
+    caches: String,
+}
+
+impl Processor {
+    fn read(root: &Path) -> Self {
+        let text = fs::read_to_string(root.join("proc/cpuinfo")).unwrap_or_default();
+        let all = |key| text.lines().filter_map(move |line| value_of(line, key));
+        let first = |key| all(key).next();
+        let num_threads = all("processor").count().max(1);
+        let num_sockets = all("physical id").collect::<BTreeSet<_>>().len().max(1);
+        Self {
+            model: first("model name").unwrap_or("unknown processor").to_owned(),
+            num_sockets,
+            num_cores: first("cpu cores")
+                .and_then(|cores| cores.parse().ok())
+                .unwrap_or(num_threads / num_sockets),
+            num_threads,
+            frequency: first("cpu MHz").map(|mhz| format!("{mhz} MHz")).unwrap_or_default(),
+            caches: first("cache size").unwrap_or_default().to_owned(),
+        }
+    }
+}
+
+/// `key : value`, as the files of `/proc` have it.
+fn value_of<'a>(line: &'a str, key: &str) -> Option<&'a str> {
+    let (name, value) = line.split_once(':')?;
+    (name.trim() == key).then(|| value.trim())
+}
+
+fn name(processor: &Processor, num_gpus: usize, models: &str) -> String {
+    let host = format!("{}x {}", processor.num_sockets, processor.model);
+    match num_gpus {
+        0 => format!("{host}, {} threads", processor.num_threads),
+        _ => format!("{num_gpus}x {models}, {host}"),
+    }
+}
+
+fn memory_capacity(meminfo: &str) -> Option<String> {
+    let total = meminfo.lines().find_map(|line| value_of(line, "MemTotal"))?;
+    let kib: f64 = total.strip_suffix("kB")?.trim().parse().ok()?;
+    Some(format!("{:.0} GiB", kib / 1024.0 / 1024.0))
+}
+
+fn gpu_models(root: &Path) -> Vec<String> {
+    let entries = fs::read_dir(root.join("proc/driver/nvidia/gpus")).into_iter().flatten();
+    let folders = entries.flatten().map(|entry| entry.path());
+    folders.map(|folder| gpu_model(&folder)).collect()
+}
+
+fn gpu_model(folder: &Path) -> String {
+    let text = fs::read_to_string(folder.join("information")).unwrap_or_default();
+    text.lines().find_map(|line| value_of(line, "Model")).unwrap_or("unknown GPU").to_owned()
+}
+
+/// Distribution and kernel.
+fn operating_system(root: &Path) -> String {
+    let release = fs::read_to_string(root.join("etc/os-release")).unwrap_or_default();
+    let kernel = fs::read_to_string(root.join("proc/sys/kernel/osrelease")).unwrap_or_default();
+    let distribution = release.lines().find_map(|line| line.strip_prefix("PRETTY_NAME="));
+    let distribution = distribution.unwrap_or("Linux").trim_matches('"');
+    format!("{distribution}, kernel {}", kernel.trim())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn put(root: &Path, name: &str, text: &str) {
+        let path = root.join(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, text).unwrap();
+    }
+
+    #[test]
+    fn a_server_is_described_from_its_files() {
+        let root = tempfile::tempdir().unwrap();
+        let thread = |n: usize| {
+            format!(
+                "processor\t: {n}\nmodel name\t: AMD EPYC 7513\ncpu MHz\t\t: 2600.000\n\
+                 cache size\t: 512 KB\nphysical id\t: {}\ncpu cores\t: 32\n\n",
+                n / 2
+            )
+        };
+        put(root.path(), "proc/cpuinfo", &(0..4).map(thread).collect::<String>());
+        put(root.path(), "proc/meminfo", "MemTotal:       1056768000 kB\nMemFree: 1 kB\n");
+        put(root.path(), "etc/os-release", "NAME=\"Debian\"\nPRETTY_NAME=\"Debian 12\"\n");
+        put(root.path(), "proc/sys/kernel/osrelease", "6.1.0\n");
+        for gpu in ["0000:01:00.0", "0000:41:00.0"] {
+            let name = format!("proc/driver/nvidia/gpus/{gpu}/information");
+            put(root.path(), &name, "Model: \t\t NVIDIA H200\nIRQ:   \t\t 17\n");
+        }
+        let system = SystemDescription::below(root.path());
+        assert_eq!(system.system_name, "2x NVIDIA H200, 2x AMD EPYC 7513");
+        assert_eq!(system.host_processors_per_node, "2");
+        assert_eq!(system.host_processor_core_count, "32");
+        assert_eq!(system.host_processor_vcpu_count, "2");
+        assert_eq!(system.host_memory_capacity, "1008 GiB");
+        assert_eq!(system.accelerators_per_node, "2");
+        assert_eq!(system.accelerator_model_name, "NVIDIA H200");
+        assert_eq!(system.operating_system, "Debian 12, kernel 6.1.0");
+        assert_eq!(system.cooling, "");
+    }
+
+    #[test]
+    fn a_machine_that_says_nothing_is_described_without_inventions() {
+        let root = tempfile::tempdir().unwrap();
+        let system = SystemDescription::below(root.path());
+        assert_eq!(system.system_name, "1x unknown processor, 1 threads");
+        assert_eq!(system.accelerator_model_name, "N/A");
+        assert_eq!(system.host_memory_capacity, "");
+        assert_eq!(system.submitter, UNOFFICIAL);
+    }
+}

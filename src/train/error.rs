@@ -1,0 +1,79 @@
+//! Why a rank cannot go on.
+
+use std::path::PathBuf;
+
+use crate::{
+    data::DataError,
+    dist::{DistError, WorldError, c10d::BridgeError},
+    events::FailureKind,
+    mllog::MllogError,
+    recipe::RecipeError,
+};
+
+/// Everything that ends a rank before its run is over.
+#[derive(Debug, thiserror::Error)]
+pub enum TrainError {
+    /// The recipe.
+    #[error(transparent)]
+    Recipe(#[from] RecipeError),
+    /// The data set.
+    #[error(transparent)]
+    Data(#[from] DataError),
+    /// The environment.
+    #[error(transparent)]
+    World(#[from] WorldError),
+    /// The other ranks.
+    #[error(transparent)]
+    Dist(#[from] DistError),
+    /// The MLPerf log.
+    #[error(transparent)]
+    Mllog(#[from] MllogError),
+    /// libtorch.
+    #[error("libtorch: {0}")]
+    Torch(#[from] BridgeError),
+    /// What the machine lacks.
+    #[error("{0}")]
+    Device(String),
+    /// A file of the run folder.
+    #[error("{}: {source}; free the disk or choose another --results folder", path.display())]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The weights cannot be written.
+    #[error("{}: {reason}", path.display())]
+    Checkpoint {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        reason: String,
+    },
+    /// The loss left the numbers.
+    #[error("the loss is {loss} in epoch {epoch}; lower optimizer.lr or lengthen scheduler.t_warmup")]
+    Diverged {
+        /// Epoch, from 1.
+        epoch: usize,
+        /// The loss.
+        loss: f64,
+    },
+    /// A signal.
+    #[error("interrupted by a signal")]
+    Interrupted,
+}
+
+impl TrainError {
+    /// Whose fault it is.
+    pub fn kind(&self) -> FailureKind {
+        match self {
+            Self::Recipe(_) | Self::Data(_) | Self::World(_) | Self::Device(_) => {
+                FailureKind::Input
+            }
+            // A collective fails when a peer goes away; the peer knows the reason.
+            Self::Dist(_) => FailureKind::Peer,
+            Self::Interrupted => FailureKind::Interrupted,
+            _ => FailureKind::Internal,
+        }
+    }
+}

@@ -1,0 +1,134 @@
+//! The MLPerf log of a run. Rank 0 writes it; for every other rank the same calls do nothing,
+//! and this is the one place where that is decided.
+
+use std::{fs::File, path::Path};
+
+use super::error::TrainError;
+use crate::{
+    dist::World,
+    mllog::{
+        Hyperparameters, Init, Optimizer, Ready, Running, Session, SgdOptions, Status, Stopped,
+        Submission, SystemClock, clear_page_cache,
+    },
+    recipe::{Division, Recipe},
+};
+
+/// The log before the clock runs.
+pub struct InitLog(Option<Session<Init>>);
+
+/// The log when everything is built.
+pub struct ReadyLog(Option<Session<Ready>>);
+
+/// The log while the clock runs, and after it.
+pub enum RunLog {
+    /// Not rank 0.
+    Silent,
+    /// The clock runs.
+    Running(Session<Running>),
+    /// The clock stands.
+    Stopped(Session<Stopped>),
+}
+
+impl InitLog {
+    /// Opens `path`, empties the page cache and logs `init_start`.
+    pub fn open(path: &Path, world: &World, recipe: &Recipe) -> Result<Self, TrainError> {
+        if !world.is_main() {
+            return Ok(Self(None));
+        }
+        let file = File::create_new(path)
+            .map_err(|source| TrainError::File { path: path.to_owned(), source })?;
+        let mlperf = &recipe.raw.mlperf;
+        let submission = Submission {
+            org: mlperf.org.clone(),
+            platform: mlperf.platform.clone(),
+            division: match mlperf.division {
+                Division::Open => "open".to_owned(),
+                Division::Closed => "closed".to_owned(),
+            },
+            status: mlperf.status.clone(),
+            benchmark: "resnet".to_owned(),
+            poc_name: None,
+        };
+        let session = Session::<Init>::open(Box::new(file), Box::new(SystemClock))
+            .submission(&submission)?
+            .cache_clear(&clear_page_cache(&mlperf.cache_clear))?
+            .init_start()?;
+        Ok(Self(Some(session)))
+    }
+
+    /// Logs the hyperparameters and `init_stop`.
+    pub fn init_stop(self, recipe: &Recipe) -> Result<ReadyLog, TrainError> {
+        let Some(session) = self.0 else { return Ok(ReadyLog(None)) };
+        Ok(ReadyLog(Some(session.hyperparameters(&hyperparameters(recipe))?.init_stop()?)))
+    }
+}
+
+fn hyperparameters(recipe: &Recipe) -> Hyperparameters {
+    let optimizer = &recipe.raw.optimizer;
+    let warmup_steps = recipe.schedule.warmup_steps() as f64;
+    Hyperparameters {
+        seed: recipe.seed,
+        global_batch_size: recipe.horizon.batch_size,
+        train_samples: recipe.situation.num_train,
+        eval_samples: recipe.situation.num_eval,
+        gradient_accumulation_steps: 1,
+        bn_span: recipe.batch_per_rank,
+        opt_name: "sgd".to_owned(),
+        optimizer: Optimizer::Sgd(SgdOptions {
+            base_learning_rate: optimizer.lr,
+            end_learning_rate: Some(optimizer.lr * recipe.raw.scheduler.alpha_f),
+            decay_poly_power: None,
+            decay_steps: Some(recipe.horizon.total_steps()),
+            momentum: optimizer.momentum,
+            weight_decay: optimizer.weight_decay,
+            warmup_epochs: warmup_steps / recipe.horizon.steps_per_epoch as f64,
+        }),
+    }
+}
+
+impl ReadyLog {
+    /// Starts the clock.
+    pub fn run_start(self) -> Result<RunLog, TrainError> {
+        let Some(session) = self.0 else { return Ok(RunLog::Silent) };
+        Ok(RunLog::Running(session.run_start()?))
+    }
+}
+
+impl RunLog {
+    /// Writes by `record`, if the clock runs.
+    pub fn write(
+        &mut self,
+        record: impl FnOnce(&mut Session<Running>) -> Result<(), crate::mllog::MllogError>,
+    ) -> Result<(), TrainError> {
+        match self {
+            Self::Running(session) => Ok(record(session)?),
+            Self::Silent | Self::Stopped(_) => Ok(()),
+        }
+    }
+
+    /// When the clock was started, ms since the Unix epoch; 0 on other ranks than 0.
+    pub fn start_ms(&self) -> u64 {
+        match self {
+            Self::Running(session) => session.start_ms(),
+            Self::Silent | Self::Stopped(_) => 0,
+        }
+    }
+
+    /// Stops the clock, if it runs.
+    pub fn stop(self, status: Status) -> Result<Self, TrainError> {
+        match self {
+            Self::Running(session) => Ok(Self::Stopped(session.run_stop(status)?)),
+            other => Ok(other),
+        }
+    }
+
+    /// How and after how many minutes the clock was stopped.
+    pub fn outcome(&self) -> Option<(Status, f64)> {
+        match self {
+            Self::Stopped(session) => {
+                Some((session.status(), session.elapsed_ms() as f64 / 60_000.0))
+            }
+            Self::Silent | Self::Running(_) => None,
+        }
+    }
+}

@@ -1,0 +1,118 @@
+//! Counts what a run does: images a second, mean losses, the share of time that waits for data.
+
+use std::time::Instant;
+
+use super::error::TrainError;
+use crate::{
+    dist::World,
+    events::{RankEvent, RunStatus},
+    recipe::Recipe,
+};
+
+/// Times within an epoch that progress is told.
+const TELLS_PER_EPOCH: usize = 20;
+
+/// What has been counted. Epochs from 1.
+pub struct Meter {
+    batch_size: usize,
+    steps_per_epoch: usize,
+    is_main: bool,
+    sides: Vec<usize>,
+    epoch: usize,
+    epoch_start: Instant,
+    wait_before_s: f64,
+    last_tell: (Instant, usize),
+    epoch_loss: f64,
+    train_s: f64,
+    /// Of all epochs but the first, whose data may come cold.
+    later: (f64, f64),
+    accuracy: Option<f64>,
+}
+
+impl Meter {
+    /// Nothing counted yet.
+    pub fn new(world: &World, recipe: &Recipe) -> Self {
+        let now = Instant::now();
+        Self {
+            batch_size: recipe.horizon.batch_size,
+            steps_per_epoch: recipe.horizon.steps_per_epoch,
+            is_main: world.is_main(),
+            sides: recipe.sides.clone(),
+            epoch: 0,
+            epoch_start: now,
+            wait_before_s: 0.0,
+            last_tell: (now, 0),
+            epoch_loss: 0.0,
+            train_s: 0.0,
+            later: (0.0, 0.0),
+            accuracy: None,
+        }
+    }
+
+    /// An epoch begins; `wait_s` is what the loader has waited so far.
+    pub fn epoch_start(&mut self, epoch: usize, wait_s: f64) {
+        self.epoch = epoch;
+        self.epoch_start = Instant::now();
+        self.wait_before_s = wait_s;
+        self.last_tell = (self.epoch_start, 0);
+        self.epoch_loss = 0.0;
+    }
+
+    /// Whether progress is to be told after `step`. Only rank 0's is, and only then does the host
+    /// look at the loss; the last step of an epoch is always due, so that its mean is whole.
+    pub fn is_due(&self, step: usize) -> bool {
+        let every = self.steps_per_epoch.div_ceil(TELLS_PER_EPOCH);
+        self.is_main && (step.is_multiple_of(every) || step == self.steps_per_epoch)
+    }
+
+    /// Progress; `loss_sum` is over the steps since the last one.
+    pub fn steps(&mut self, step: usize, loss_sum: f64) -> Result<RankEvent, TrainError> {
+        let num_steps = step - self.last_tell.1;
+        let loss = loss_sum / num_steps as f64;
+        if !loss.is_finite() {
+            return Err(TrainError::Diverged { epoch: self.epoch, loss });
+        }
+        let seconds = self.last_tell.0.elapsed().as_secs_f64();
+        let images_per_s = (num_steps * self.batch_size) as f64 / seconds;
+        self.last_tell = (Instant::now(), step);
+        self.epoch_loss += loss_sum;
+        Ok(RankEvent::Steps { epoch: self.epoch, step, loss, images_per_s })
+    }
+
+    /// The epoch is done.
+    pub fn epoch_stop(&mut self, wait_s: f64) -> RankEvent {
+        let train_s = self.epoch_start.elapsed().as_secs_f64();
+        let wait_s = wait_s - self.wait_before_s;
+        self.train_s += train_s;
+        if self.epoch > 1 {
+            self.later = (self.later.0 + wait_s, self.later.1 + train_s);
+        }
+        RankEvent::EpochStop {
+            epoch: self.epoch,
+            loss: self.epoch_loss / self.steps_per_epoch as f64,
+            train_s,
+            images_per_s: (self.steps_per_epoch * self.batch_size) as f64 / train_s,
+            data_wait: wait_s / train_s,
+            side: self.sides[self.epoch - 1],
+        }
+    }
+
+    /// An accuracy is known.
+    pub fn evaluated(&mut self, accuracy: f64) {
+        self.accuracy = Some(accuracy);
+    }
+
+    /// The clock stands, after `minutes`.
+    pub fn run_stop(&self, status: RunStatus, minutes: f64) -> RankEvent {
+        let (wait_s, later_s) = self.later;
+        let images = self.epoch * self.steps_per_epoch * self.batch_size;
+        RankEvent::RunStop {
+            status,
+            epoch: self.epoch,
+            accuracy: self.accuracy,
+            minutes,
+            images_per_s: if self.train_s > 0.0 { images as f64 / self.train_s } else { 0.0 },
+            data_wait: if later_s > 0.0 { wait_s / later_s } else { 0.0 },
+        }
+    }
+}

@@ -1,0 +1,99 @@
+//! The life of one rank, from its recipe to `run_stop`.
+
+use std::{
+    fs,
+    path::PathBuf,
+    sync::{Arc, atomic::AtomicBool},
+};
+
+use tch::Device;
+
+use super::{
+    checkpoint::save_weights,
+    error::TrainError,
+    log::InitLog,
+    trainer::{RunEnd, Trainer},
+    watch::Watch,
+};
+use crate::{
+    data::Dataset,
+    dist::World,
+    events::RankEvent,
+    recipe::{self, DeviceChoice, Origin, Recipe, Situation, Source},
+};
+
+/// What a rank is started with.
+pub struct RankJob {
+    /// The resolved recipe.
+    pub recipe: PathBuf,
+    /// Folder of this run's files.
+    pub run_dir: PathBuf,
+    /// Who this rank is.
+    pub world: World,
+    /// Set by a signal.
+    pub stop: Arc<AtomicBool>,
+}
+
+/// Trains as `job` says and tells `watch` about it.
+pub fn run_rank(job: &RankJob, watch: &mut Watch) -> Result<RunEnd, TrainError> {
+    let (recipe, data) = read_recipe(job)?;
+    let device = device(&recipe, &job.world)?;
+    let log = InitLog::open(&job.run_dir.join("mllog.txt"), &job.world, &recipe)?;
+    let mut trainer = Trainer::build(&recipe, &job.world, device, Arc::clone(&job.stop))?;
+    trainer.warm_up()?;
+    watch.tell_own(&RankEvent::Ready {
+        rank: job.world.rank,
+        device: match device {
+            Device::Cuda(index) => format!("cuda:{index}"),
+            _ => "cpu".to_owned(),
+        },
+        num_threads: tch::get_num_threads() as usize,
+        num_params: trainer.model.weights().num_parameters(),
+    });
+    let log = log.init_stop(&recipe)?.run_start()?;
+    watch.tell(&RankEvent::RunStart {
+        time_ms: log.start_ms(),
+        num_train: recipe.situation.num_train,
+        num_eval: recipe.situation.num_eval,
+        num_epochs: recipe.horizon.num_epochs,
+        steps_per_epoch: recipe.horizon.steps_per_epoch,
+        batch_size: recipe.horizon.batch_size,
+        target: recipe.raw.mlperf.target,
+    });
+    let end = trainer.run(&data, log, watch)?;
+    if job.world.is_main() {
+        let path = job.run_dir.join("weights.safetensors");
+        save_weights(trainer.model.weights(), trainer.num_steps, &path)?;
+    }
+    Ok(end)
+}
+
+fn read_recipe(job: &RankJob) -> Result<(Recipe, Dataset), TrainError> {
+    let text = fs::read_to_string(&job.recipe)
+        .map_err(|source| TrainError::File { path: job.recipe.clone(), source })?;
+    let name = job.recipe.display().to_string();
+    let source = Source { name, text, origin: Origin::File(job.recipe.clone()) };
+    let raw = recipe::load(&source, &[])?;
+    // Names and labels only: no picture is opened before run_start.
+    let path = raw.data.path.clone().unwrap_or_default();
+    let data = Dataset::open(&path)?;
+    let situation = Situation {
+        world_size: job.world.world_size,
+        num_classes: data.num_classes(),
+        num_train: data.train.len(),
+        num_eval: data.eval.len(),
+    };
+    Ok((Recipe::resolve(raw, &situation)?, data))
+}
+
+fn device(recipe: &Recipe, world: &World) -> Result<Device, TrainError> {
+    let has_cuda = tch::Cuda::is_available();
+    match recipe.raw.run.device {
+        DeviceChoice::Cpu => Ok(Device::Cpu),
+        DeviceChoice::Auto if !has_cuda => Ok(Device::Cpu),
+        DeviceChoice::Auto | DeviceChoice::Cuda if has_cuda => Ok(Device::Cuda(world.local_rank)),
+        DeviceChoice::Auto | DeviceChoice::Cuda => Err(TrainError::Device(
+            "the recipe wants a GPU and libtorch finds none; run with --device cpu".to_owned(),
+        )),
+    }
+}

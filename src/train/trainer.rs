@@ -1,0 +1,281 @@
+//! The loop:
+//!
+//! ```text
+//! build; warm up on synthetic pictures        nothing of the data set has been read so far
+//! run_start
+//! for epoch in 1..=num_epochs:
+//!     for batch in epoch:                     decoded ahead by the loader's threads
+//!         step                                src/train/step.rs
+//!     evaluate, where the recipe says so      over exactly all validation pictures
+//!     run_stop(success), once accuracy > target
+//! run_stop(aborted), if it never was
+//! ```
+//!
+//! Absent on purpose: who logs (`log`), who watches (`events`), how pictures are read (`data`).
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Instant,
+};
+
+use tch::{Device, Kind, Tensor};
+
+use super::{
+    batch::{DeviceBatch, Layout, Uploader},
+    error::TrainError,
+    log::RunLog,
+    meter::Meter,
+    targets::Targets,
+    watch::Watch,
+};
+use crate::{
+    data::{Dataset, EvalTransform, Loader, LoaderConfig, Sampler, Shard, TrainSchedule},
+    data::{eval_plans, train_plans},
+    dist::{BufferSync, Ddp, Shared, World, c10d},
+    events::{RankEvent, RunStatus},
+    mllog::Status,
+    model::{Named, Place, ResNet, init},
+    optim::{LossScaler, Optimizer},
+    recipe::{DdpConfig, Precision, Recipe},
+};
+
+/// Everything that a rank trains with.
+pub struct Trainer {
+    pub(super) recipe: Recipe,
+    pub(super) world: World,
+    pub(super) device: Device,
+    pub(super) model: ResNet,
+    pub(super) ddp: Ddp,
+    pub(super) optimizer: Optimizer,
+    pub(super) scaler: LossScaler,
+    pub(super) uploader: Uploader,
+    /// Updates made so far.
+    pub(super) num_steps: usize,
+    stop: Arc<AtomicBool>,
+}
+
+/// How a run ended that did not fail.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RunEnd {
+    /// The target was exceeded.
+    TargetReached,
+    /// All epochs are done and it was not.
+    TargetMissed,
+}
+
+impl Trainer {
+    /// Builds model, optimizer and the bond to the other ranks. `stop` is set by a signal.
+    pub fn build(
+        recipe: &Recipe,
+        world: &World,
+        device: Device,
+        stop: Arc<AtomicBool>,
+    ) -> Result<Self, TrainError> {
+        tch::manual_seed(recipe.seed as i64);
+        let model = ResNet::new(&recipe.blueprint, Place { kind: Kind::Float, device });
+        init(model.weights(), &recipe.raw.model.initializers);
+        let layout = match recipe.raw.algorithms.channels_last {
+            Some(_) => Layout::ChannelsLast,
+            None => Layout::ChannelsFirst,
+        };
+        if layout == Layout::ChannelsLast {
+            let parameters = model.weights().parameters().iter().map(|(_, tensor)| tensor);
+            parameters.filter(|t| t.dim() == 4).try_for_each(c10d::set_channels_last)?;
+        }
+        let mut ddp = Ddp::join(world, device)?;
+        ddp.attach(&shared(&model, &recipe.raw.train.ddp))?;
+        let optimizer = Optimizer::new(&recipe.raw.optimizer, model.weights().parameters())?;
+        let scaling = &recipe.raw.train.grad_scaler;
+        let scaler = match recipe.raw.train.precision {
+            Precision::AmpFp16 => {
+                LossScaler::on(scaling.init_scale, scaling.growth_interval, device)
+            }
+            Precision::Fp32 | Precision::AmpBf16 => LossScaler::Off,
+        };
+        let smoothing = recipe.raw.algorithms.label_smoothing.as_ref();
+        let targets = Targets::new(smoothing, recipe.situation.num_classes);
+        let data = &recipe.raw.data;
+        Ok(Self {
+            uploader: Uploader::new(device, layout, (data.mean, data.std), targets),
+            recipe: recipe.clone(),
+            world: world.clone(),
+            device,
+            model,
+            ddp,
+            optimizer,
+            scaler,
+            num_steps: 0,
+            stop,
+        })
+    }
+
+    /// Trains to the target or to the last epoch. Whatever happens, the log ends in `run_stop`.
+    pub fn run(
+        &mut self,
+        data: &Dataset,
+        mut log: RunLog,
+        watch: &mut Watch,
+    ) -> Result<RunEnd, TrainError> {
+        let mut meter = Meter::new(&self.world, &self.recipe);
+        let trained = self.train(data, &mut log, &mut (watch, &mut meter));
+        // A signal may surface as a collective that fails because a peer has stopped already.
+        let trained = match trained {
+            Err(_) if self.stop.load(Ordering::Relaxed) => Err(TrainError::Interrupted),
+            other => other,
+        };
+        let log = log.stop(Status::Aborted)?;
+        if matches!(trained, Ok(_) | Err(TrainError::Interrupted))
+            && let Some((status, minutes)) = log.outcome()
+        {
+            watch.tell(&meter.run_stop(run_status(status), minutes));
+        }
+        trained
+    }
+
+    fn train(
+        &mut self,
+        data: &Dataset,
+        log: &mut RunLog,
+        (watch, meter): &mut (&mut Watch, &mut Meter),
+    ) -> Result<RunEnd, TrainError> {
+        let mut loader = self.train_loader(data);
+        let mut end = RunEnd::TargetMissed;
+        for epoch in 1..=self.recipe.horizon.num_epochs {
+            log.write(|session| session.epoch_start(epoch))?;
+            self.train_epoch(epoch, &mut loader, &mut (watch, meter))?;
+            log.write(|session| session.epoch_stop(epoch))?;
+            if !self.recipe.eval_epochs.contains(&epoch) {
+                continue;
+            }
+            log.write(|session| session.eval_start(epoch))?;
+            let accuracy = self.evaluate(epoch, data, &mut (watch, meter))?;
+            log.write(|session| session.eval_accuracy(epoch, accuracy))?;
+            log.write(|session| session.eval_stop(epoch))?;
+            if accuracy > self.recipe.raw.mlperf.target {
+                end = RunEnd::TargetReached;
+                *log = std::mem::replace(log, RunLog::Silent).stop(Status::Success)?;
+                if self.recipe.raw.mlperf.stop_on_target {
+                    break;
+                }
+            }
+        }
+        Ok(end)
+    }
+
+    fn train_epoch(
+        &mut self,
+        epoch: usize,
+        loader: &mut Loader,
+        (watch, meter): &mut (&mut Watch, &mut Meter),
+    ) -> Result<(), TrainError> {
+        let mut loss_sum = Tensor::zeros([], (Kind::Float, self.device));
+        meter.epoch_start(epoch, loader.wait_s());
+        for step in 1..=self.recipe.horizon.steps_per_epoch {
+            if self.stop.load(Ordering::Relaxed) {
+                return Err(TrainError::Interrupted);
+            }
+            let batch = loader.next_batch()?.expect("there is a plan for every step");
+            let batch: DeviceBatch = self.uploader.upload(&batch);
+            loss_sum += self.step(&batch)?;
+            if meter.is_due(step) {
+                // The only place where the host waits for the device.
+                let loss = f64::try_from(&loss_sum).expect("one number");
+                let _ = loss_sum.zero_();
+                watch.tell(&meter.steps(step, loss)?);
+            }
+        }
+        watch.tell(&meter.epoch_stop(loader.wait_s()));
+        watch.tell_bad(self.world.rank, loader.take_bad());
+        Ok(())
+    }
+
+    /// Top-1 accuracy over all validation pictures, each judged once, by exactly one rank.
+    fn evaluate(
+        &mut self,
+        epoch: usize,
+        data: &Dataset,
+        (watch, meter): &mut (&mut Watch, &mut Meter),
+    ) -> Result<f64, TrainError> {
+        let start = Instant::now();
+        let mut loader = self.eval_loader(data);
+        let right = Tensor::zeros([], (Kind::Int64, self.device));
+        let mut num_images = 0;
+        while let Some(batch) = loader.next_batch()? {
+            if self.stop.load(Ordering::Relaxed) {
+                return Err(TrainError::Interrupted);
+            }
+            if !batch.is_empty() {
+                num_images += batch.len() as i64;
+                self.judge(&self.uploader.upload(&batch), &right);
+            }
+        }
+        // [right, judged], over all ranks.
+        let right = i64::try_from(&right).expect("one number");
+        let counts = Tensor::from_slice(&[right, num_images]);
+        self.ddp.sum(&counts)?;
+        let counts = Vec::<i64>::try_from(&counts).expect("two numbers");
+        let (num_right, num_images) = (counts[0] as u64, counts[1] as u64);
+        let eval_s = start.elapsed().as_secs_f64();
+        let accuracy = num_right as f64 / num_images.max(1) as f64;
+        meter.evaluated(accuracy);
+        watch.tell(&RankEvent::Evaluated { epoch, accuracy, num_right, num_images, eval_s });
+        watch.tell_bad(self.world.rank, loader.take_bad());
+        Ok(accuracy)
+    }
+
+    fn loader_config(&self) -> LoaderConfig {
+        let data = &self.recipe.raw.data;
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        let num_threads = match data.num_workers {
+            0 => (cores / self.world.world_size).max(1),
+            n => n,
+        };
+        let (batches_ahead, on_bad_image) = (data.batches_ahead, data.on_bad_image);
+        LoaderConfig { num_threads, batches_ahead, on_bad_image }
+    }
+
+    fn sampler(&self, num_samples: usize) -> Sampler {
+        let World { rank, world_size, .. } = self.world;
+        let seed = self.recipe.raw.data.order_seed.unwrap_or(self.recipe.seed);
+        Sampler::new(num_samples, Shard { rank, world_size }, seed)
+    }
+
+    fn train_loader(&self, data: &Dataset) -> Loader {
+        let schedule = TrainSchedule {
+            batch_per_rank: self.recipe.batch_per_rank,
+            steps_per_epoch: self.recipe.horizon.steps_per_epoch,
+            epochs: 0..self.recipe.horizon.num_epochs,
+            sides: self.recipe.sides.clone(),
+            transform: self.recipe.raw.data.train,
+        };
+        let plans = train_plans(self.sampler(data.train.len()), schedule);
+        Loader::start(Arc::clone(&data.train), plans, self.loader_config())
+    }
+
+    fn eval_loader(&self, data: &Dataset) -> Loader {
+        let transform: EvalTransform = self.recipe.raw.data.eval;
+        let sampler = self.sampler(data.eval.len());
+        let plans = eval_plans(&sampler, self.recipe.eval_batch_per_rank, transform);
+        Loader::start(Arc::clone(&data.eval), plans, self.loader_config())
+    }
+}
+
+fn shared<'a>(model: &'a ResNet, config: &DdpConfig) -> Shared<'a> {
+    let tensors = |named: &'a [Named]| named.iter().map(|(_, tensor)| tensor).collect();
+    Shared {
+        parameters: tensors(model.weights().parameters()),
+        buffers: tensors(model.weights().buffers()),
+        sync: if config.broadcast_buffers { BufferSync::EachForward } else { BufferSync::Start },
+        bucket_mb: config.bucket_mb,
+    }
+}
+
+fn run_status(status: Status) -> RunStatus {
+    match status {
+        Status::Success => RunStatus::Success,
+        Status::Aborted => RunStatus::Aborted,
+    }
+}

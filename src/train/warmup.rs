@@ -1,0 +1,45 @@
+//! What can be done before the clock runs: kernels chosen, memory taken, buckets of gradients
+//! settled. All on synthetic pictures, and afterwards every weight, buffer, momentum and random
+//! state is what it was, bit for bit.
+
+use tch::Tensor;
+
+use super::{error::TrainError, trainer::Trainer};
+use crate::{dist::c10d, model::Mode};
+
+/// The reducer settles its buckets before the second step.
+const NUM_STEPS: usize = 3;
+
+impl Trainer {
+    /// Trains on synthetic pictures of every size of the run, evaluates some, and takes it back.
+    pub fn warm_up(&mut self) -> Result<(), TrainError> {
+        let on_device = self.model.weights().parameters()[0].1.shallow_clone();
+        let on_host = Tensor::from(0.0);
+        let weights = self.model.weights().snapshot();
+        let momenta = self.optimizer.snapshot()?;
+        let scale = self.scaler.snapshot();
+        let random = c10d::rng_state(&on_device)?;
+        let host_random = c10d::rng_state(&on_host)?;
+
+        let mut sides = self.recipe.sides.clone();
+        sides.sort_unstable();
+        sides.dedup();
+        for side in sides {
+            let batch = self.uploader.synthetic(self.recipe.batch_per_rank, side);
+            for _ in 0..NUM_STEPS {
+                drop(self.step(&batch)?);
+            }
+        }
+        let side = self.recipe.raw.data.eval.crop_size;
+        let batch = self.uploader.synthetic(self.recipe.eval_batch_per_rank, side);
+        drop(tch::no_grad(|| self.model.forward(&batch.images, Mode::Eval)));
+
+        self.model.weights().restore(&weights);
+        self.optimizer.restore(&momenta)?;
+        self.scaler.restore(&scale);
+        c10d::set_rng_state(&on_device, &random)?;
+        c10d::set_rng_state(&on_host, &host_random)?;
+        self.num_steps = 0;
+        Ok(self.ddp.barrier()?)
+    }
+}

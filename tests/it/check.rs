@@ -1,0 +1,273 @@
+//! The checker on whole logs: agreement with the reference's recorded verdicts, and the command.
+//!
+//! `MLPERF_RUN_LOGS` may name a corpus of logs with the reference's verdicts in `verdicts.json`
+//! (`files[PATH].checks[RULESET].pass`); without it the logs in `tests/logs` are judged.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use clap::Parser;
+use mlperf_run::cli::check::{CheckArgs, answer};
+use mlperf_run::cli::exit::{Exit, Failure};
+use mlperf_run::compliance::{Ruleset, Severity, Strictness, check_file};
+use serde_json::{Value, json};
+
+pub(crate) fn own_logs() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/logs")
+}
+
+#[expect(clippy::print_stderr, reason = "a run without the corpus has to say so")]
+fn say(what: &str) {
+    eprintln!("{what}");
+}
+
+/// The folder of logs and its `verdicts.json`.
+fn corpus() -> (PathBuf, Value) {
+    let folder = std::env::var_os("MLPERF_RUN_LOGS").map(PathBuf::from);
+    match &folder {
+        Some(folder) => say(&format!("judging the corpus {}", folder.display())),
+        None => say("MLPERF_RUN_LOGS is not set: judging the few logs of tests/logs alone"),
+    }
+    let folder = folder.unwrap_or_else(own_logs);
+    let verdicts = std::fs::read_to_string(folder.join("verdicts.json")).unwrap();
+    (folder, serde_json::from_str(&verdicts).unwrap())
+}
+
+/// Keys that the reference blames; `None` where it says nothing that could be compared.
+fn blamed(check: &Value) -> Option<BTreeSet<&str>> {
+    if !check["crash"].is_null() {
+        return None;
+    }
+    let errors = check["messages"].as_array()?.iter().filter(|it| it["level"] == "error");
+    Some(errors.filter_map(|message| message["key"].as_str()).collect())
+}
+
+#[test]
+fn the_checker_agrees_with_the_reference_on_every_log_under_every_ruleset() {
+    let (folder, verdicts) = corpus();
+    let files = verdicts["files"].as_object().unwrap();
+    let mut num_compared = 0;
+    let mut disagreements = Vec::new();
+    for (name, file) in files {
+        for ruleset in Ruleset::ALL {
+            let check = &file["checks"][ruleset.as_str()];
+            let Some(pass) = check["pass"].as_bool() else { continue };
+            let report = check_file(&folder.join(name), ruleset).unwrap();
+            num_compared += 1;
+            let errors = || report.findings.iter().filter(|it| it.severity() == Severity::Error);
+            let ours: BTreeSet<_> = errors().filter_map(|finding| finding.key).collect();
+            let blame_agrees = blamed(check).is_none_or(|theirs| theirs.is_subset(&ours));
+            if report.reference_accepts() != pass || !blame_agrees {
+                let findings: Vec<_> = errors().map(ToString::to_string).collect();
+                disagreements.push(format!("{name} {ruleset}: {pass} there, here {findings:#?}"));
+            }
+        }
+        let own: Option<Ruleset> = file["ruleset"].as_str().and_then(|name| name.parse().ok());
+        if let (Some(ruleset), Some(exit)) = (own, file["werror_exit"].as_i64()) {
+            let report = check_file(&folder.join(name), ruleset).unwrap();
+            let werror = Strictness { warnings_reject: true, faults_reject: false };
+            if report.accepted(werror) != (exit == 0) {
+                disagreements.push(format!("{name} {ruleset} --werror: exit code {exit} there"));
+            }
+        }
+    }
+    say(&format!("{num_compared} verdicts on {} logs compared", files.len()));
+    assert!(num_compared >= 8 * files.len() && files.len() >= 15);
+    assert!(disagreements.is_empty(), "{}", disagreements.join("\n"));
+}
+
+/// Logs in `submissions` were published; those in `tests/logs/ok_*` are sound.
+#[test]
+fn no_honest_log_has_a_fault() {
+    let (folder, verdicts) = corpus();
+    let names = verdicts["files"].as_object().unwrap().keys();
+    let honest: Vec<_> =
+        names.filter(|name| name.starts_with("submissions/") || name.starts_with("ok_")).collect();
+    assert!(honest.len() >= 4, "{honest:?}");
+    for name in honest {
+        let report = check_file(&folder.join(name), Ruleset::LATEST).unwrap();
+        let faults: Vec<_> =
+            report.findings.iter().filter(|it| it.severity() == Severity::Fault).collect();
+        assert!(faults.is_empty(), "{name}: {faults:?}");
+    }
+}
+
+#[derive(Parser)]
+struct Command {
+    #[command(flatten)]
+    args: CheckArgs,
+}
+
+fn check(arguments: &[&str]) -> Result<(String, Exit), Failure> {
+    answer(&Command::try_parse_from([&["check"], arguments].concat()).unwrap().args)
+}
+
+fn log(name: &str) -> String {
+    own_logs().join(name).to_str().unwrap().into()
+}
+
+/// The text without the folder of the logs.
+fn text(arguments: &[&str]) -> String {
+    check(arguments).unwrap().0.replace(&format!("{}/", own_logs().display()), "")
+}
+
+fn failure(arguments: &[&str]) -> String {
+    let failure = check(arguments).unwrap_err();
+    assert_eq!(failure.exit, Exit::Invalid);
+    format!("{:#}", failure.error)
+}
+
+#[test]
+fn the_command_says_verdict_rules_division_minutes_and_findings() {
+    let logs = ["ok_open.txt", "closed_below_target.txt", "line_cut_short.txt"].map(log);
+    let arguments = [logs[0].as_str(), &logs[1], &logs[2], "--ruleset", "3.0.0"];
+    insta::assert_snapshot!("check_text", text(&arguments));
+}
+
+#[test]
+fn findings_that_are_alike_are_cut_in_text_only() {
+    let sound = fs::read_to_string(log("ok_open.txt")).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("log.txt");
+    fs::write(&path, sound.replace("\"epoch_num\"", "\"epoch\"")).unwrap();
+    let path = path.to_str().unwrap();
+    let text = check(&[path]).unwrap().0;
+    assert_eq!(text.matches("epoch_start must have epoch_num").count(), 3, "{text}");
+    assert!(text.contains("and 5 more like it"), "{text}");
+    let json = check(&[path, "--json"]).unwrap().0;
+    assert_eq!(json.matches("epoch_start must have epoch_num").count(), 8, "{json}");
+}
+
+#[test]
+fn exit_codes_follow_the_strictness() {
+    let exit = |arguments: &[&str]| check(arguments).unwrap().1;
+    let (sound, twice) = (log("ok_open.txt"), log("org_twice_alike.txt"));
+    assert_eq!(exit(&[&sound, "--werror", "--strict"]), Exit::Ok);
+    assert_eq!(exit(&[&sound, &log("no_records.txt")]), Exit::NotCompliant);
+    assert_eq!(exit(&[&twice, "--strict"]), Exit::Ok);
+    assert_eq!(exit(&[&twice, "--werror"]), Exit::NotCompliant);
+    let folder = tempfile::tempdir().unwrap();
+    let late = folder.path().join("late.txt");
+    let lines = fs::read_to_string(&sound).unwrap();
+    let evaluation = lines.lines().rfind(|line| line.contains("eval_accuracy")).unwrap();
+    fs::write(&late, format!("{lines}{evaluation}\n")).unwrap();
+    let late = late.to_str().unwrap();
+    assert_eq!(exit(&[late, "--werror"]), Exit::Ok);
+    assert_eq!(exit(&[late, "--strict"]), Exit::NotCompliant);
+}
+
+#[test]
+fn json_has_the_promised_form() {
+    let (sound, aborted) = (log("ok_open.txt"), log("ok_open_aborted.txt"));
+    let (text, exit) = check(&[&sound, &aborted, "--json", "--ruleset", "0.7.0"]).unwrap();
+    assert_eq!(exit, Exit::NotCompliant);
+    let answer: Value = serde_json::from_str(&text).unwrap();
+    assert_eq!(
+        answer,
+        json!({
+            "files": [
+                {
+                    "path": sound, "ruleset": "0.7.0", "division": "open",
+                    "reference_accepts": true, "findings": [],
+                },
+                {
+                    "path": aborted, "ruleset": "0.7.0", "division": "open",
+                    "reference_accepts": false,
+                    "findings": [
+                        {
+                            "code": "target-not-reached", "severity": "error",
+                            "key": "eval_accuracy", "line": 38,
+                            "message": "no eval_accuracy is at least 0.759 and below 1; the \
+                                        best of 2 is 0.5; count the run as one that failed",
+                        },
+                        {
+                            "code": "aborted", "severity": "advice", "key": "run_stop", "line": 41,
+                            "message": "status is aborted: the run was given up; leave the run out \
+                                        of an open submission, or say so",
+                        },
+                    ],
+                },
+            ],
+            "accepted": 1,
+            "rejected": 1,
+        })
+    );
+}
+
+/// A system's folder of runs: logs, and beside them one folder a run.
+fn runs(manifest: &str) -> tempfile::TempDir {
+    let system = tempfile::tempdir().unwrap();
+    fs::create_dir_all(system.path().join("resnet")).unwrap();
+    for number in ["2", "10"] {
+        fs::copy(log("ok_open.txt"), system.path().join(format!("resnet/result_{number}.txt")))
+            .unwrap();
+    }
+    fs::create_dir_all(system.path().join("run_2")).unwrap();
+    fs::write(system.path().join("run_2/manifest.json"), manifest).unwrap();
+    fs::write(system.path().join("run_2/rank_0.log"), "no log of MLPerf").unwrap();
+    system
+}
+
+#[test]
+fn a_folder_is_searched_and_each_run_is_judged_by_the_rules_of_its_manifest() {
+    let system = runs(r#"{"ruleset": "2.0.0"}"#);
+    let path = system.path().to_str().unwrap();
+    let (text, exit) = check(&[path]).unwrap();
+    assert_eq!(exit, Exit::Ok);
+    insta::assert_snapshot!(text.replace(path, "SYSTEM"), @r"
+    accepted  SYSTEM/resnet/result_2.txt  ruleset 2.0.0 (SYSTEM/run_2/manifest.json), open, 2.68 min
+    accepted  SYSTEM/resnet/result_10.txt  ruleset 4.0.0 (the default), open, 2.68 min
+    2 accepted, 0 rejected
+    ");
+    let named = check(&[path, "--ruleset", "1.1.0"]).unwrap().0;
+    assert_eq!(named.matches("ruleset 1.1.0 (--ruleset)").count(), 2, "{named}");
+}
+
+#[test]
+fn a_manifest_that_names_no_ruleset_leaves_the_default_and_a_wrong_one_is_refused() {
+    let check_runs = |manifest: &str| {
+        let system = runs(manifest);
+        check(&[system.path().to_str().unwrap()])
+    };
+    assert!(check_runs("{}").unwrap().0.matches("ruleset 4.0.0 (the default)").count() == 2);
+    for (manifest, words) in [
+        (r#"{"ruleset": "5.0.0"}"#, "unknown ruleset \"5.0.0\""),
+        (r#"{"ruleset": 2}"#, "is 2, not a name"),
+        ("{", "is no JSON"),
+    ] {
+        let error = format!("{:#}", check_runs(manifest).unwrap_err().error);
+        assert!(error.contains("run_2/manifest.json") && error.contains(words), "{error}");
+    }
+}
+
+#[test]
+fn what_cannot_be_read_ends_the_command() {
+    assert!(failure(&["no/such/log"]).starts_with("cannot check no/such/log: No such file"));
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().to_str().unwrap();
+    assert_eq!(failure(&[path]), format!("no result_*.txt lies below {path}; name a log"));
+}
+
+#[test]
+fn a_code_is_explained() {
+    insta::assert_snapshot!(check(&["--explain", "eval-after-stop"]).unwrap().0, @r"
+    eval-after-stop (fault: rejects with --strict; the reference checker overlooks it)
+    An evaluation is logged after run_stop: its time is not counted.
+    Cure: stop the clock after the last evaluation.
+    ");
+}
+
+#[test]
+fn wrong_arguments_are_refused_with_the_ones_there_are() {
+    let refuse = |arguments: &[&str]| {
+        let Err(error) = Command::try_parse_from([&["check"], arguments].concat()) else {
+            panic!("{arguments:?} were taken")
+        };
+        assert_eq!(error.exit_code(), Exit::Usage as i32);
+        error.to_string()
+    };
+    assert!(refuse(&["log", "--ruleset", "4.1.0"]).contains("auto, 0.7.0, 1.0.0"));
+    assert!(refuse(&["--explain", "nonsense"]).contains("eval-after-stop"));
+    assert!(refuse(&[]).contains("<PATH>"));
+}

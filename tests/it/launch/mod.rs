@@ -1,0 +1,6 @@
+//! Runs from the command line to their results, with ranks that are shell scripts.
+
+mod ends;
+mod refused;
+mod results;
+mod stage;

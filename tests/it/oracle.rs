@@ -1,0 +1,386 @@
+//! Our verdicts against those of `mlperf_logging`'s checker, which `scripts/oracle` installs.
+
+use std::collections::BTreeMap;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+
+use mlperf_run::compliance::{Log, Report, Ruleset};
+use mlperf_run::mllog::{
+    CacheClear, Clock, Hyperparameters, LarsOptions, Optimizer, Session, SgdOptions, Status,
+    Submission,
+};
+use proptest::prelude::*;
+use proptest::strategy::ValueTree;
+use proptest::test_runner::TestRunner;
+
+use crate::check::own_logs;
+
+/// Asks the reference for its verdict on each file.
+fn reference(ruleset: Ruleset, files: &[PathBuf]) -> BTreeMap<PathBuf, bool> {
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts/oracle");
+    let output = Command::new(script).arg(ruleset.as_str()).args(files).output().unwrap();
+    let complaint = String::from_utf8_lossy(&output.stderr);
+    let verdicts: BTreeMap<_, _> = String::from_utf8(output.stdout)
+        .unwrap()
+        .lines()
+        .map(|line| line.split_once('\t').unwrap())
+        .map(|(verdict, file)| (PathBuf::from(file), verdict == "accepted"))
+        .collect();
+    assert_eq!(verdicts.len(), files.len(), "the oracle does not work: {complaint}");
+    let code = i32::from(verdicts.values().any(|accepted| !accepted));
+    assert_eq!(output.status.code(), Some(code), "{complaint}");
+    verdicts
+}
+
+/// Asserts that we and the reference judge all of `logs` alike, and gives the verdicts.
+fn judged_alike(ruleset: Ruleset, logs: &[Vec<u8>]) -> Vec<bool> {
+    let folder = tempfile::tempdir().unwrap();
+    let files: Vec<_> =
+        (0..logs.len()).map(|index| folder.path().join(format!("{index}.txt"))).collect();
+    for (file, log) in files.iter().zip(logs) {
+        std::fs::write(file, log).unwrap();
+    }
+    let verdicts = reference(ruleset, &files);
+    for (file, log) in files.iter().zip(logs) {
+        let report = Report::of(file, &Log::parse(log), ruleset);
+        assert_eq!(
+            report.reference_accepts(),
+            verdicts[file],
+            "{ruleset}: {:#?} on\n{}",
+            report.findings,
+            String::from_utf8_lossy(log)
+        );
+    }
+    files.iter().map(|file| verdicts[file]).collect()
+}
+
+#[derive(Clone, Default)]
+struct Buffer(Arc<Mutex<Vec<u8>>>);
+
+impl Write for Buffer {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().unwrap().write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// A second passes with each look.
+struct Ticking(AtomicU64);
+
+impl Clock for Ticking {
+    fn now_ms(&self) -> u64 {
+        self.0.fetch_add(1_000, Ordering::Relaxed)
+    }
+}
+
+fn submission(division: &str) -> Submission {
+    Submission {
+        org: "Zürich Labs".into(),
+        platform: "one-box".into(),
+        division: division.into(),
+        status: "onprem".into(),
+        benchmark: "resnet".into(),
+        poc_name: Some("Somebody".into()),
+    }
+}
+
+fn hyperparameters(opt_name: &str) -> Hyperparameters {
+    let sgd = SgdOptions {
+        base_learning_rate: 1.7,
+        end_learning_rate: Some(1e-4),
+        decay_poly_power: Some(2.0),
+        decay_steps: Some(20_000),
+        momentum: 0.9,
+        weight_decay: 1e-4,
+        warmup_epochs: 5.0,
+    };
+    let lars = LarsOptions {
+        base_learning_rate: 8.5,
+        end_learning_rate: 1e-4,
+        decay_poly_power: 2.0,
+        decay_steps: 20_000,
+        epsilon: 0.0,
+        momentum: 0.9,
+        weight_decay: 5e-5,
+        warmup_epochs: 5.0,
+    };
+    Hyperparameters {
+        seed: u64::MAX,
+        global_batch_size: 2048,
+        train_samples: 1_281_167,
+        eval_samples: 50_000,
+        gradient_accumulation_steps: 1,
+        bn_span: 256,
+        opt_name: opt_name.into(),
+        optimizer: if opt_name == "lars" { Optimizer::Lars(lars) } else { Optimizer::Sgd(sgd) },
+    }
+}
+
+/// A log of our own session: blocks of 4 epochs, one accuracy each.
+fn session_log(division: &str, opt_name: &str, accuracies: &[f64], status: Status) -> Vec<u8> {
+    let buffer = Buffer::default();
+    let clock = Box::new(Ticking(AtomicU64::new(1_700_000_000_000)));
+    let mut session = Session::open(Box::new(buffer.clone()), clock)
+        .submission(&submission(division))
+        .unwrap()
+        .cache_clear(&CacheClear::Failed { reason: "exit status: 1: Permission denied".into() })
+        .unwrap()
+        .init_start()
+        .unwrap()
+        .hyperparameters(&hyperparameters(opt_name))
+        .unwrap()
+        .init_stop()
+        .unwrap()
+        .run_start()
+        .unwrap();
+    for (block, accuracy) in accuracies.iter().enumerate() {
+        let first = block * 4 + 1;
+        session.block_start(first, 4).unwrap();
+        for epoch in first..first + 4 {
+            session.epoch_start(epoch).unwrap();
+            session.epoch_stop(epoch).unwrap();
+        }
+        session.eval_start(first + 3).unwrap();
+        session.eval_accuracy(first + 3, *accuracy).unwrap();
+        session.eval_stop(first + 3).unwrap();
+        session.tracked_stats(first + 3, serde_json::json!({"throughput": 20_000.5})).unwrap();
+        if status == Status::Success || block + 1 < accuracies.len() {
+            session.block_stop().unwrap();
+        }
+    }
+    drop(session.run_stop(status).unwrap());
+    Arc::try_unwrap(buffer.0).unwrap().into_inner().unwrap()
+}
+
+#[test]
+fn logs_of_our_own_session_are_accepted() {
+    let open = [
+        session_log("open", "sgd", &[0.4, 0.7612], Status::Success),
+        session_log("open", "sgdw", &[0.4, 0.5], Status::Aborted),
+    ];
+    for ruleset in [Ruleset::V2_0_0, Ruleset::V4_0_0] {
+        assert_eq!(judged_alike(ruleset, &open), [true; 2]);
+    }
+    let closed = [
+        session_log("closed", "lars", &[0.4, 0.7612], Status::Success),
+        session_log("closed", "sgd", &[0.4, 0.7612], Status::Success),
+    ];
+    assert_eq!(judged_alike(Ruleset::V4_0_0, &closed), [true; 2]);
+}
+
+#[test]
+fn a_log_that_lacks_any_one_key_is_judged_alike() {
+    for (ruleset, division, opt_name) in [
+        (Ruleset::V2_0_0, "open", "sgd"),
+        (Ruleset::V4_0_0, "open", "sgd"),
+        (Ruleset::V4_0_0, "closed", "lars"),
+        (Ruleset::V1_0_0, "closed", "sgd"),
+    ] {
+        let log = session_log(division, opt_name, &[0.4, 0.7612], Status::Success);
+        let log = String::from_utf8(log).unwrap();
+        let mut keys: Vec<_> = log.lines().map(key).collect();
+        keys.sort_unstable();
+        keys.dedup();
+        let without = |dropped: &&str| {
+            let kept = log.lines().filter(|line| key(line) != *dropped);
+            kept.collect::<Vec<_>>().join("\n").into_bytes()
+        };
+        let verdicts = judged_alike(ruleset, &keys.iter().map(without).collect::<Vec<_>>());
+        let num_needed = verdicts.iter().filter(|accepted| !**accepted).count();
+        // Epochs and evaluations may be replaced by blocks, blocks by epochs in part.
+        assert!(num_needed >= 13, "{ruleset} {division}: {num_needed} of {keys:?}");
+    }
+}
+
+/// The key of a line of ours.
+fn key(line: &str) -> &str {
+    line.split_once("\"key\": \"").and_then(|(_, rest)| rest.split_once('"')).unwrap().0
+}
+
+#[test]
+fn the_recorded_verdicts_on_our_logs_are_the_references() {
+    let verdicts = std::fs::read_to_string(own_logs().join("verdicts.json")).unwrap();
+    let verdicts: serde_json::Value = serde_json::from_str(&verdicts).unwrap();
+    let names: Vec<_> = verdicts["files"].as_object().unwrap().keys().collect();
+    let files: Vec<_> = names.iter().map(|name| own_logs().join(name)).collect();
+    for ruleset in Ruleset::ALL {
+        for (file, accepted) in reference(ruleset, &files) {
+            let name = file.file_name().unwrap().to_str().unwrap();
+            let recorded = &verdicts["files"][name]["checks"][ruleset.as_str()]["pass"];
+            assert_eq!(recorded, accepted, "{name} {ruleset}");
+        }
+    }
+}
+
+/// One change to one line.
+#[derive(Clone, Debug)]
+enum Change {
+    Drop,
+    Repeat,
+    Swap(prop::sample::Index),
+    Put(&'static str, &'static str),
+    Cut(prop::sample::Index),
+}
+
+const VALUES: &[&str] = &[
+    "null",
+    "true",
+    "false",
+    "0",
+    "-1",
+    "1",
+    "2",
+    "2.0",
+    "0.0001",
+    "0.0003",
+    "1e-4",
+    "0.759",
+    "0.7589",
+    "1.0",
+    "1.7005",
+    "NaN",
+    "-Infinity",
+    "1e400",
+    "[]",
+    "{}",
+    "[\"open\"]",
+    "\"\"",
+    "\"open\"",
+    "\"closed\"",
+    "\"Open\"",
+    "\"resnet\"",
+    "\"sgd\"",
+    "\"lars\"",
+    "\"0.8\"",
+    "170141183460469231731687303715884105728",
+    "\"\\ud83d\\ude00\"",
+    "01",
+    "'x'",
+    "\"\t\"",
+];
+const METADATA: &[&str] = &[
+    "null",
+    "{}",
+    "[]",
+    "7",
+    "\"status\"",
+    "\"an epoch_num\"",
+    "[\"epoch_num\", \"status\"]",
+    "{\"status\": null}",
+    "{\"epoch_num\": 0}",
+    "{\"epoch_num\": \"x\", \"epoch_num\": 2}",
+    "{\"epoch_count\": 0, \"first_epoch_num\": 1}",
+    "{\"epoch_count\": true}",
+    "{\"epoch_count\": \"1\", \"first_epoch_num\": 1}",
+    "{\"samples_count\": -1}",
+    "{\"samples_count\": 0}",
+    "{\"step_num\": 0}",
+    "{\"step_num\": -0.5, \"epoch_count\": 1}",
+    "\"epoch_count first_epoch_num\"",
+    "[\"epoch_count\", \"first_epoch_num\"]",
+    "{,}",
+];
+const TIMES: &[&str] = &[
+    "null",
+    "\"soon\"",
+    "\" 1_7e9 \"",
+    "\"1__7\"",
+    "0",
+    "1e99",
+    "NaN",
+    "-Infinity",
+    "true",
+    "[]",
+    "1699999999999.5",
+    "1700018000000",
+];
+const KEYS: &[&str] =
+    &["7", "null", "[\"seed\"]", "\"opt_name\"", "\"init_start\"", "\"run_stop\"", "\"xyz\""];
+
+fn change() -> impl Strategy<Value = Change> {
+    let put =
+        |name, texts| prop::sample::select(texts).prop_map(move |text| Change::Put(name, text));
+    prop_oneof![
+        2 => Just(Change::Drop),
+        2 => Just(Change::Repeat),
+        2 => any::<prop::sample::Index>().prop_map(Change::Swap),
+        1 => any::<prop::sample::Index>().prop_map(Change::Cut),
+        6 => put("value", VALUES),
+        4 => put("metadata", METADATA),
+        2 => put("time_ms", TIMES),
+        1 => put("key", KEYS),
+    ]
+}
+
+/// `line` with the member `name` replaced; the members after it stand where `mllog` puts them.
+fn put(line: &str, name: &str, text: &str) -> String {
+    let order = ["time_ms", "event_type", "key", "value", "metadata"];
+    let start = line.find(&format!("\"{name}\": ")).unwrap() + name.len() + 4;
+    let next = order.iter().skip_while(|other| **other != name).nth(1);
+    let end = match next {
+        Some(next) => line.rfind(&format!(", \"{next}\": ")).unwrap(),
+        None => line.len() - 1,
+    };
+    format!("{}{text}{}", &line[..start], &line[end..])
+}
+
+fn changed(log: &[u8], changes: &[(prop::sample::Index, Change)]) -> Vec<u8> {
+    let mut lines: Vec<_> =
+        std::str::from_utf8(log).unwrap().lines().map(ToString::to_string).collect();
+    let mut touched = vec![false; lines.len()];
+    for (place, change) in changes {
+        let at = place.index(lines.len());
+        match change {
+            // A line changed twice would need a parser here.
+            _ if touched[at] => {}
+            Change::Drop => {
+                lines.remove(at);
+                touched.remove(at);
+            }
+            Change::Repeat => {
+                lines.insert(at, lines[at].clone());
+                touched.insert(at, false);
+            }
+            Change::Swap(other) => {
+                let other = other.index(lines.len());
+                lines.swap(at, other);
+                touched.swap(at, other);
+            }
+            Change::Put(name, text) => {
+                lines[at] = put(&lines[at], name, text);
+                touched[at] = true;
+            }
+            Change::Cut(end) => {
+                let end = end.index(lines[at].len());
+                lines[at].truncate(end);
+                touched[at] = true;
+            }
+        }
+    }
+    lines.join("\n").into_bytes()
+}
+
+#[test]
+fn changed_logs_are_judged_alike() {
+    let mut runner = TestRunner::deterministic();
+    let changes = prop::collection::vec((any::<prop::sample::Index>(), change()), 1..3);
+    for (ruleset, division, opt_name) in [
+        (Ruleset::V0_7_0, "closed", "sgd"),
+        (Ruleset::V2_0_0, "open", "sgd"),
+        (Ruleset::V3_1_0, "open", "sgd"),
+        (Ruleset::V4_0_0, "closed", "lars"),
+    ] {
+        let log = session_log(division, opt_name, &[0.7612], Status::Success);
+        let logs: Vec<_> = (0..250)
+            .map(|_| changed(&log, &changes.new_tree(&mut runner).unwrap().current()))
+            .collect();
+        let num_accepted = judged_alike(ruleset, &logs).iter().filter(|it| **it).count();
+        assert!((10..=240).contains(&num_accepted), "{num_accepted} of 250 say little");
+    }
+}
