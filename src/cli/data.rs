@@ -7,7 +7,7 @@ use std::time::Instant;
 use clap::{Args, Subcommand};
 
 use crate::cli::exit::{Exit, OrExit as _, Outcome};
-use crate::console;
+use crate::console::{self, Counter, Manner};
 use crate::data::SynthConfig;
 use crate::data::synth::{self, SynthError};
 
@@ -26,10 +26,10 @@ enum DataCommand {
 
 #[derive(Debug, Args)]
 struct SynthArgs {
-    /// Folder to write to, new or empty [default: one in the cache, reused from then on]
+    /// Folder to write to, new or empty [default: one in the cache, made once]
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
-    /// Classes, 1 to 1024
+    /// Classes, 2 to 1024
     #[arg(long, value_name = "N", default_value_t = SynthConfig::default().num_classes)]
     num_classes: usize,
     /// Training images, over all classes
@@ -59,8 +59,14 @@ pub fn run(args: &DataArgs) -> Outcome {
 fn synth(args: &SynthArgs) -> Outcome {
     let started = Instant::now();
     let num_written = AtomicUsize::new(0);
-    let folder = args.make(&|done| _ = num_written.fetch_max(done, Ordering::Relaxed));
-    let folder = folder.or_exit(Exit::Invalid)?;
+    let folder = {
+        let counter = Counter::new(Manner::of_stderr(), "drawing", args.num_train + args.num_eval);
+        let progress = |done| {
+            num_written.fetch_max(done, Ordering::Relaxed);
+            counter.set(done);
+        };
+        args.make(&progress).or_exit(Exit::Invalid)?
+    };
     let (num_train, num_eval) = (args.num_train, args.num_eval);
     let set = format!("{num_train} training and {num_eval} validation images");
     match num_written.into_inner() {

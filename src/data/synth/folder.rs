@@ -15,8 +15,9 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::super::config::SynthConfig;
+use super::super::folder::Split;
 use super::error::SynthError;
-use super::generator::{GENERATOR_VERSION, Generator, Split, check};
+use super::generator::{GENERATOR_VERSION, Generator, check};
 
 /// The note in a finished set.
 const RECORD: &str = "synth.toml";
@@ -121,7 +122,7 @@ fn write_images(
     let config = generator.config();
     for split in [Split::Train, Split::Eval] {
         for class in 0..config.num_classes {
-            let path = folder.join(split.folder()).join(class_name(class));
+            let path = folder.join(split.folder_name()).join(class_name(class));
             fs::create_dir_all(&path).map_err(SynthError::io("create", &path))?;
         }
     }
@@ -173,7 +174,7 @@ impl Work<'_> {
             };
             let class = class_name(self.generator.class(index));
             let name = format!("{class}_{index:08}.JPEG");
-            let path = self.folder.join(split.folder()).join(class).join(name);
+            let path = self.folder.join(split.folder_name()).join(class).join(name);
             fs::write(&path, painter.jpeg(split, index)?)
                 .map_err(SynthError::io("write", &path))?;
             let done = self.done.fetch_add(1, Ordering::Relaxed) + 1;
@@ -189,7 +190,9 @@ fn class_name(class: usize) -> String {
 }
 
 fn short_hash(text: &str) -> String {
-    Sha256::digest(text).iter().take(6).map(|byte| format!("{byte:02x}")).collect()
+    let digest = Sha256::digest(text);
+    let (head, _) = digest.split_first_chunk().expect("32 bytes");
+    format!("{:016x}", u64::from_be_bytes(*head))
 }
 
 fn remove(folder: &Path) -> Result<(), SynthError> {

@@ -27,4 +27,4 @@ mod texture;
 
 pub use error::SynthError;
 pub use folder::{Progress, default_root, ensure, write};
-pub use generator::{GENERATOR_VERSION, Generator, Painter, Split, check};
+pub use generator::{GENERATOR_VERSION, Generator, Painter, check};

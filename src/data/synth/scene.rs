@@ -183,9 +183,8 @@ impl Artist<'_> {
         let mut occluder = self.shape((0.08, 0.10 + 0.08 * self.difficulty), ground);
         let direction = unit_vector(self.rng);
         let distance = self.rng.range(0.7, 1.0) * object.axes[0];
-        for axis in 0..2 {
-            occluder.center[axis] = object.center[axis] + direction[axis] * distance;
-        }
+        occluder.center =
+            std::array::from_fn(|axis| object.center[axis] + direction[axis] * distance);
         occluder.depth = 0.0;
         occluder.paint.chroma = self.chroma([0.0; 2]);
         Some(occluder)

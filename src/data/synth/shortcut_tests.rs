@@ -1,7 +1,7 @@
 //! What must not solve the set: colours alone, or pixels alone.
 
-use super::{Generator, Split};
-use crate::data::SynthConfig;
+use super::Generator;
+use crate::data::{Split, SynthConfig};
 
 const NUM_CLASSES: usize = 16;
 /// Side of a thumbnail, px.
@@ -38,16 +38,16 @@ fn nearest_centroid_accuracy(seed: u64, features: fn(&Picture) -> Vec<f32>) -> f
     };
     let mut centroids: Vec<Vec<f32>> = vec![Vec::new(); NUM_CLASSES];
     for index in 0..num_train {
-        let seen = look(Split::Train, index);
+        let found = look(Split::Train, index);
         let centroid = &mut centroids[generator.class(index)];
-        centroid.resize(seen.len(), 0.0);
+        centroid.resize(found.len(), 0.0);
         let share = NUM_CLASSES as f32 / num_train as f32;
-        centroid.iter_mut().zip(seen).for_each(|(mean, value)| *mean += share * value);
+        centroid.iter_mut().zip(found).for_each(|(mean, value)| *mean += share * value);
     }
     let mut num_correct = 0;
     for index in 0..num_eval {
-        let seen = look(Split::Eval, index);
-        let distance = |class: &usize| squared_distance(&seen, &centroids[*class]);
+        let found = look(Split::Eval, index);
+        let distance = |class: &usize| squared_distance(&found, &centroids[*class]);
         let nearest = (0..NUM_CLASSES).min_by(|a, b| distance(a).total_cmp(&distance(b)));
         num_correct += usize::from(nearest == Some(generator.class(index)));
     }
