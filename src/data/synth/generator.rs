@@ -106,11 +106,11 @@ impl Painter<'_> {
 
 /// Refuses a config that no set can be made of.
 pub fn check(config: &SynthConfig) -> Result<(), SynthError> {
-    in_range("num_classes", config.num_classes, 2..=MAX_CLASSES)?;
-    in_range("size", config.size, 32..=4096)?;
-    in_range("difficulty", config.difficulty, 0.0..=1.0)?;
+    in_range("num_classes", config.num_classes, &(2..=MAX_CLASSES))?;
+    in_range("size", config.size, &(32..=4096))?;
+    in_range("difficulty", config.difficulty, &(0.0..=1.0))?;
     for (field, num_images) in [("num_train", config.num_train), ("num_eval", config.num_eval)] {
-        in_range(field, num_images, 1..=99_999_999)?;
+        in_range(field, num_images, &(1..=99_999_999))?;
         if num_images < config.num_classes {
             let problem =
                 format!("fewer than num_classes = {0}; give {0} or more", config.num_classes);
@@ -120,10 +120,10 @@ pub fn check(config: &SynthConfig) -> Result<(), SynthError> {
     Ok(())
 }
 
-fn in_range<T: PartialOrd + std::fmt::Display>(
+fn in_range<T: Copy + PartialOrd + std::fmt::Display>(
     field: &'static str,
     value: T,
-    range: RangeInclusive<T>,
+    range: &RangeInclusive<T>,
 ) -> Result<(), SynthError> {
     if range.contains(&value) {
         return Ok(());

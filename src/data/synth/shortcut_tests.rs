@@ -77,8 +77,8 @@ fn thumbnail(picture: &Picture) -> Vec<f32> {
     for (y, x) in (0..side).flat_map(|y| (0..side).map(move |x| (y, x))) {
         let at = (top + y) * picture.pitch + 3 * (left + x);
         let sum = &mut sums[y * THUMB / side * THUMB + x * THUMB / side];
-        for channel in 0..3 {
-            sum[channel] += f32::from(picture.pixels[at + channel]);
+        for (sum, &level) in sum.iter_mut().zip(&picture.pixels[at..at + 3]) {
+            *sum += f32::from(level);
         }
         sum[3] += 1.0;
     }
