@@ -27,7 +27,7 @@ pub enum Split {
 }
 
 impl Split {
-    fn folder_name(self) -> &'static str {
+    pub(super) fn folder_name(self) -> &'static str {
         match self {
             Self::Train => "train",
             Self::Eval => "val",

@@ -11,15 +11,15 @@ mod schedule;
 mod sgd;
 mod time;
 
-pub use config::{
-    LossConfig, LossName, NoDecay, OptimizerConfig, OptimizerName, ScheduleConfig, ScheduleName,
-};
-pub use groups::decays;
 #[cfg(feature = "torch")]
 pub use self::{
     loss::mean_loss,
     scaler::LossScaler,
     sgd::{Optimizer, OptimizerState},
 };
+pub use config::{
+    LossConfig, LossName, NoDecay, OptimizerConfig, OptimizerName, ScheduleConfig, ScheduleName,
+};
+pub use groups::decays;
 pub use schedule::Schedule;
 pub use time::{Horizon, Time, TimeError};

@@ -51,7 +51,9 @@ pub enum TrainError {
         reason: String,
     },
     /// The loss left the numbers.
-    #[error("the loss is {loss} in epoch {epoch}; lower optimizer.lr or lengthen scheduler.t_warmup")]
+    #[error(
+        "the loss is {loss} in epoch {epoch}; lower optimizer.lr or lengthen scheduler.t_warmup"
+    )]
     Diverged {
         /// Epoch, from 1.
         epoch: usize,

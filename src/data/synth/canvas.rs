@@ -223,7 +223,9 @@ impl RowCut<'_> {
     /// The texture's tone, -1 to 1; shade must come after, as this turns (u, v) into periods.
     fn texture(&mut self, paint: &Paint) {
         for (line, phase) in [(&mut *self.u, paint.phase[0]), (&mut *self.v, paint.phase[1])] {
-            line.iter_mut().for_each(|x| *x = *x * paint.frequency + phase);
+            for x in line {
+                *x = *x * paint.frequency + phase;
+            }
         }
         paint.texture.tones((self.u, self.v), self.tone);
     }

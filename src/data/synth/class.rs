@@ -8,6 +8,9 @@ pub(super) const MAX_CLASSES: usize = 1024;
 /// Classes that lobes and textures alone tell apart.
 const ONE_PERIOD: usize = 64;
 
+/// Names the random streams of classes.
+const STREAM: u64 = u64::from_be_bytes(*b"\0\0\0class");
+
 /// What the pictures of a class have in common.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Prototype {
@@ -34,7 +37,7 @@ pub(super) fn prototypes(seed: u64, num_classes: usize) -> Vec<Prototype> {
 /// and every texture twice. More classes take four more lobes, then four more textures, then
 /// further periods, then further depths.
 fn prototype(seed: u64, class: usize, num_classes: usize) -> Prototype {
-    let mut rng = Rng::keyed(&[seed, 0x636c_6173_73, class as u64]);
+    let mut rng = Rng::keyed(&[seed, STREAM, class as u64]);
     let (hue, ground_hue) = (unit_vector(&mut rng), unit_vector(&mut rng));
     let block = class / 16;
     let period = if num_classes <= ONE_PERIOD {

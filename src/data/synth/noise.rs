@@ -9,6 +9,11 @@ pub(super) const NUM_FIELDS: usize = 8;
 /// Samples of white noise; rows of pictures start anywhere in the first half.
 const WHITE: usize = 1 << 16;
 
+/// Names the random stream of white noise.
+const WHITE_STREAM: u64 = u64::from_be_bytes(*b"\0\0\0white");
+/// Names the random streams of fields.
+const FIELD_STREAM: u64 = u64::from_be_bytes(*b"\0\0\0field");
+
 /// The bank.
 #[derive(Debug)]
 pub(super) struct NoiseBank {
@@ -31,7 +36,7 @@ impl NoiseBank {
     /// The bank of a set.
     pub(super) fn new(seed: u64) -> Self {
         let fields = (0..NUM_FIELDS).map(|index| field(seed, index)).collect();
-        let mut rng = Rng::keyed(&[seed, 0x7768_6974_65]);
+        let mut rng = Rng::keyed(&[seed, WHITE_STREAM]);
         Self { fields, white: (0..WHITE).map(|_| rng.normal()).collect() }
     }
 
@@ -68,7 +73,7 @@ impl FieldCrop {
 /// One field: octaves of value noise on a torus. A power spectrum of 1/f^b has, in two dimensions,
 /// octaves whose amplitudes fall by 2^((2 - b) / 2); b goes from 1.6 to 3 over the bank.
 fn field(seed: u64, index: usize) -> Vec<f32> {
-    let mut rng = Rng::keyed(&[seed, 0x6669_656c_64, index as u64]);
+    let mut rng = Rng::keyed(&[seed, FIELD_STREAM, index as u64]);
     let roughness = index as f32 / (NUM_FIELDS - 1) as f32;
     let gain = 1.15 - 0.44 * roughness;
     let mut values = vec![0.0; SIDE * SIDE];
@@ -80,7 +85,9 @@ fn field(seed: u64, index: usize) -> Vec<f32> {
     let mean = values.iter().sum::<f32>() / values.len() as f32;
     let power = values.iter().map(|v| (v - mean) * (v - mean)).sum::<f32>() / values.len() as f32;
     let scale = 1.0 / power.sqrt();
-    values.iter_mut().for_each(|v| *v = (*v - mean) * scale);
+    for value in &mut values {
+        *value = (*value - mean) * scale;
+    }
     values
 }
 

@@ -47,17 +47,9 @@ impl Scene {
         sprites.extend(occluder);
         let film = artist.film();
         let full_chroma = rng.below(3) == 0;
-        Self {
-            extent,
-            ground,
-            sprites,
-            film,
-            quality: 88 + rng.below(8) as i32,
-            subsampling: match full_chroma {
-                true => turbojpeg::Subsamp::None,
-                false => turbojpeg::Subsamp::Sub2x2,
-            },
-        }
+        let subsampling =
+            if full_chroma { turbojpeg::Subsamp::None } else { turbojpeg::Subsamp::Sub2x2 };
+        Self { extent, ground, sprites, film, quality: 88 + rng.below(8) as i32, subsampling }
     }
 }
 
@@ -97,10 +89,8 @@ impl Artist<'_> {
         let num_shapes = self.rng.below(1 + (3.0 * self.difficulty).round() as usize);
         let mut sprites = Vec::with_capacity(num_blobs + num_shapes + 2);
         for _ in 0..num_blobs {
-            let texture = match self.rng.chance(0.5) {
-                true => self.other_texture(class.texture),
-                false => Texture::Plain,
-            };
+            let textured = self.rng.chance(0.5);
+            let texture = if textured { self.other_texture(class.texture) } else { Texture::Plain };
             let mut blob = self.shape((0.10, 0.22), ground);
             blob.depth = 0.0;
             blob.softness = self.rng.range(0.02, 0.06) * self.short;
@@ -193,9 +183,8 @@ impl Artist<'_> {
         let mut occluder = self.shape((0.08, 0.10 + 0.08 * self.difficulty), ground);
         let direction = unit_vector(self.rng);
         let distance = self.rng.range(0.7, 1.0) * object.axes[0];
-        for axis in 0..2 {
-            occluder.center[axis] = object.center[axis] + direction[axis] * distance;
-        }
+        occluder.center =
+            std::array::from_fn(|axis| object.center[axis] + direction[axis] * distance);
         occluder.depth = 0.0;
         occluder.paint.chroma = self.chroma([0.0; 2]);
         Some(occluder)
