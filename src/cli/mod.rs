@@ -3,6 +3,7 @@
 use clap::{Parser, Subcommand};
 
 pub mod check;
+pub mod data;
 pub mod exit;
 mod job;
 pub mod plan;

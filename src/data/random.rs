@@ -89,3 +89,86 @@ fn mix(mut z: u64) -> u64 {
     z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
     z ^ (z >> 31)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The loader's order and crops hang on these for ever.
+    #[test]
+    fn first_outputs_are_pinned() {
+        let mut rng = Rng::keyed(&[42, 1, 7]);
+        let words: Vec<u64> = (0..3).map(|_| rng.next_u64()).collect();
+        assert_eq!(
+            words,
+            [12_748_194_599_700_979_577, 4_949_309_107_768_088_237, 3_365_177_018_431_785_626]
+        );
+        let mut order: Vec<u32> = (0..8).collect();
+        rng.shuffle(&mut order);
+        let draws = (rng.normal().to_bits(), rng.uniform().to_bits(), rng.uniform_f64().to_bits());
+        assert_eq!(
+            (order.as_slice(), draws),
+            (
+                [3, 0, 5, 1, 7, 6, 2, 4].as_slice(),
+                (0xbf02_1300, 0x3d52_8d30, 0x3fc0_579d_3a53_2e54)
+            )
+        );
+    }
+
+    /// The published first outputs of splitmix64 for the state 1234567.
+    #[test]
+    fn the_counter_is_splitmix64() {
+        let mut rng = Rng { counter: 1_234_567 };
+        assert_eq!(rng.next_u64(), 6_457_827_717_110_365_317);
+        assert_eq!(rng.next_u64(), 3_203_168_211_198_807_973);
+    }
+
+    #[test]
+    fn keys_name_streams() {
+        let first = |key: &[u64]| Rng::keyed(key).next_u64();
+        let keys: [&[u64]; 7] = [&[], &[0], &[0, 0], &[1], &[0, 1], &[1, 0], &[1, 1]];
+        let mut words = keys.map(first).to_vec();
+        words.sort_unstable();
+        words.dedup();
+        assert_eq!(words.len(), keys.len());
+        assert_eq!(first(&[3, 4]), first(&[3, 4]));
+    }
+
+    #[test]
+    fn draws_have_the_moments_of_their_names() {
+        let mut rng = Rng::keyed(&[1]);
+        let n = 40_000;
+        let moments = |draw: &mut dyn FnMut() -> f64| {
+            let draws: Vec<f64> = (0..n).map(|_| draw()).collect();
+            let mean = draws.iter().sum::<f64>() / f64::from(n);
+            let square = |x: &f64| (x - mean) * (x - mean);
+            (mean, draws.iter().map(square).sum::<f64>() / f64::from(n))
+        };
+        let near = |(mean, power): (f64, f64), (to_mean, to_power): (f64, f64)| {
+            assert!((mean - to_mean).abs() < 0.02, "mean {mean}, not {to_mean}");
+            assert!((power - to_power).abs() < 0.03, "variance {power}, not {to_power}");
+        };
+        near(moments(&mut || f64::from(rng.normal())), (0.0, 1.0));
+        near(moments(&mut || f64::from(rng.uniform())), (0.5, 1.0 / 12.0));
+        near(moments(&mut || rng.uniform_f64()), (0.5, 1.0 / 12.0));
+        near(moments(&mut || rng.range_f64(-1.0, 1.0)), (0.0, 1.0 / 3.0));
+        near(moments(&mut || f64::from(rng.range(-1.0, 1.0))), (0.0, 1.0 / 3.0));
+        near(moments(&mut || f64::from(u8::from(rng.chance(0.25)))), (0.25, 0.1875));
+    }
+
+    #[test]
+    fn below_and_shuffle_are_even() {
+        let mut rng = Rng::keyed(&[2]);
+        let mut counts = [[0_u32; 5]; 5];
+        for _ in 0..5_000 {
+            let mut items = [0, 1, 2, 3, 4];
+            rng.shuffle(&mut items);
+            for (place, item) in items.into_iter().enumerate() {
+                counts[place][item] += 1;
+            }
+        }
+        let even = |count: &u32| (850..1150).contains(count);
+        assert!(counts.iter().flatten().all(even), "{counts:?}");
+        assert!((0..1000).all(|_| rng.below(3) < 3));
+    }
+}

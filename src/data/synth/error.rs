@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 #[derive(Debug, thiserror::Error)]
 pub enum SynthError {
     /// A field of the config is out of range.
-    #[error("invalid [data.synth]: {field} = {value} is {problem}")]
+    #[error("invalid image set: {field} = {value} is {problem}")]
     Config {
         /// Name of the field.
         field: &'static str,

@@ -99,7 +99,8 @@ pub fn write(
         }
         fs::write(&unfinished, record.text()).map_err(SynthError::io("write", &unfinished))?;
     }
-    write_images(&generator, folder, progress)?;
+    let num_threads = thread::available_parallelism().map_or(1, usize::from);
+    write_images(&generator, folder, (num_threads, progress))?;
     fs::rename(&unfinished, folder.join(RECORD)).map_err(SynthError::io("rename", &unfinished))
 }
 
@@ -115,7 +116,7 @@ pub fn default_root() -> PathBuf {
 fn write_images(
     generator: &Generator,
     folder: &Path,
-    progress: Progress<'_>,
+    (num_threads, progress): (usize, Progress<'_>),
 ) -> Result<(), SynthError> {
     let config = generator.config();
     for split in [Split::Train, Split::Eval] {
@@ -132,7 +133,6 @@ fn write_images(
         done: AtomicUsize::new(0),
         failure: Mutex::new(None),
     };
-    let num_threads = thread::available_parallelism().map_or(1, usize::from);
     thread::scope(|scope| {
         for _ in 0..num_threads {
             scope.spawn(|| work.run());
@@ -198,5 +198,144 @@ fn remove(folder: &Path) -> Result<(), SynthError> {
             Err(SynthError::io("remove", folder)(error))
         }
         _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+    use std::time::Duration;
+
+    use tempfile::TempDir;
+
+    use super::*;
+
+    fn config() -> SynthConfig {
+        let small =
+            SynthConfig { num_classes: 3, num_train: 20, num_eval: 7, ..Default::default() };
+        SynthConfig { size: 48, ..small }
+    }
+
+    /// Every file under `folder` with its bytes.
+    fn files(folder: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
+        let mut found = BTreeMap::new();
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                found.extend(files(&path));
+            } else {
+                found.insert(path.clone(), fs::read(&path).unwrap());
+            }
+        }
+        found
+    }
+
+    fn relative(folder: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
+        let strip = |path: PathBuf| path.strip_prefix(folder).unwrap().to_owned();
+        files(folder).into_iter().map(|(path, bytes)| (strip(path), bytes)).collect()
+    }
+
+    #[test]
+    fn the_number_of_threads_changes_nothing() {
+        let generator = Generator::new(&config()).unwrap();
+        let sets = [1, 2, 5].map(|num_threads| {
+            let folder = TempDir::new().unwrap();
+            write_images(&generator, folder.path(), (num_threads, None)).unwrap();
+            relative(folder.path())
+        });
+        assert_eq!(sets[0].len(), 27);
+        assert!(sets[0] == sets[1] && sets[0] == sets[2]);
+    }
+
+    #[test]
+    fn the_layout_is_imagenets_and_the_classes_are_balanced() {
+        let folder = TempDir::new().unwrap();
+        let most = AtomicUsize::new(0);
+        let count = |done| _ = most.fetch_max(done, Ordering::Relaxed);
+        write(&config(), folder.path(), Some(&count)).unwrap();
+        assert_eq!(most.into_inner(), 27);
+        let files = relative(folder.path());
+        let in_class = |class: &str| files.keys().filter(|path| path.starts_with(class)).count();
+        assert_eq!(["c0000", "c0001", "c0002"].map(|c| in_class(&format!("train/{c}"))), [7, 7, 6]);
+        assert_eq!(["c0000", "c0001", "c0002"].map(|c| in_class(&format!("val/{c}"))), [3, 2, 2]);
+        assert!(files.contains_key(Path::new("train/c0001/c0001_00000019.JPEG")));
+        assert_eq!(files.len(), 27 + 1);
+        let record = String::from_utf8(files[Path::new(RECORD)].clone()).unwrap();
+        assert!(record.contains("generator_version = 1") && record.contains("num_train = 20"));
+    }
+
+    #[test]
+    fn a_cached_set_is_reused_and_another_config_has_another_folder() {
+        let root = TempDir::new().unwrap();
+        let set = ensure(&config(), root.path(), None).unwrap();
+        let before = files(&set);
+        let refuse = |_| panic!("nothing is left to write");
+        assert_eq!(ensure(&config(), root.path(), Some(&refuse)).unwrap(), set);
+        assert_eq!(files(&set), before);
+        let other = ensure(&SynthConfig { seed: 1, ..config() }, root.path(), None).unwrap();
+        assert_ne!(other, set);
+    }
+
+    #[test]
+    fn leftovers_of_an_interrupted_run_are_replaced() {
+        let root = TempDir::new().unwrap();
+        let set = ensure(&config(), root.path(), None).unwrap();
+        let whole = relative(&set);
+        let partial = set.with_extension("partial");
+        fs::rename(&set, &partial).unwrap();
+        fs::remove_file(partial.join(RECORD)).unwrap();
+        fs::write(partial.join("train/c0000/c0000_00000000.JPEG"), "cut").unwrap();
+        fs::create_dir(&set).unwrap();
+        fs::write(set.join("stray"), "").unwrap();
+        assert_eq!(ensure(&config(), root.path(), None).unwrap(), set);
+        assert!(relative(&set) == whole);
+        assert!(!partial.exists());
+    }
+
+    #[test]
+    fn two_at_once_make_one_set() {
+        let root = TempDir::new().unwrap();
+        let num_written = AtomicUsize::new(0);
+        let count = |_| {
+            thread::sleep(Duration::from_millis(2));
+            num_written.fetch_add(1, Ordering::Relaxed);
+        };
+        thread::scope(|scope| {
+            for _ in 0..3 {
+                scope.spawn(|| ensure(&config(), root.path(), Some(&count)).unwrap());
+            }
+        });
+        assert_eq!(num_written.into_inner(), 27);
+    }
+
+    #[test]
+    fn a_folder_with_other_things_is_left_alone() {
+        let folder = TempDir::new().unwrap();
+        fs::write(folder.path().join("mine"), "mine").unwrap();
+        let error = write(&config(), folder.path(), None).unwrap_err();
+        assert!(matches!(error, SynthError::Occupied(_)), "{error}");
+        assert_eq!(files(folder.path()).len(), 1);
+    }
+
+    #[test]
+    fn a_folder_with_another_set_is_left_alone_and_a_begun_one_is_finished() {
+        let folder = TempDir::new().unwrap();
+        write(&config(), folder.path(), None).unwrap();
+        let whole = relative(folder.path());
+        let other = SynthConfig { seed: 1, ..config() };
+        assert!(matches!(write(&other, folder.path(), None), Err(SynthError::Occupied(_))));
+        fs::rename(folder.path().join(RECORD), folder.path().join(UNFINISHED)).unwrap();
+        fs::remove_dir_all(folder.path().join("val")).unwrap();
+        write(&config(), folder.path(), None).unwrap();
+        assert!(relative(folder.path()) == whole);
+    }
+
+    #[test]
+    fn a_failed_write_names_the_file() {
+        let folder = TempDir::new().unwrap();
+        fs::write(folder.path().join("train"), "").unwrap();
+        let generator = Generator::new(&config()).unwrap();
+        let error = write_images(&generator, folder.path(), (2, None)).unwrap_err();
+        assert!(error.to_string().starts_with("cannot create "), "{error}");
     }
 }

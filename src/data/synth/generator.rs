@@ -127,12 +127,18 @@ impl Painter<'_> {
 
 /// Refuses a config that no set can be made of.
 pub fn check(config: &SynthConfig) -> Result<(), SynthError> {
-    let SynthConfig { num_classes, num_train, num_eval, size, difficulty, seed: _ } = config;
-    in_range("num_classes", *num_classes, (1, MAX_CLASSES))?;
-    in_range("num_train", *num_train, (*num_classes, 99_999_999))?;
-    in_range("num_eval", *num_eval, (*num_classes, 99_999_999))?;
-    in_range("size", *size, (32, 4096))?;
-    in_range("difficulty", *difficulty, (0.0, 1.0))
+    in_range("num_classes", config.num_classes, (1, MAX_CLASSES))?;
+    in_range("size", config.size, (32, 4096))?;
+    in_range("difficulty", config.difficulty, (0.0, 1.0))?;
+    for (field, num_images) in [("num_train", config.num_train), ("num_eval", config.num_eval)] {
+        in_range(field, num_images, (1, 99_999_999))?;
+        if num_images < config.num_classes {
+            let problem =
+                format!("fewer than num_classes = {0}; give {0} or more", config.num_classes);
+            return Err(SynthError::Config { field, value: num_images.to_string(), problem });
+        }
+    }
+    Ok(())
 }
 
 fn in_range<T: PartialOrd + std::fmt::Display>(
@@ -145,4 +151,118 @@ fn in_range<T: PartialOrd + std::fmt::Display>(
     }
     let problem = format!("out of range; give {low} to {high}");
     Err(SynthError::Config { field, value: value.to_string(), problem })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    fn config() -> SynthConfig {
+        SynthConfig { num_train: 160, num_eval: 48, size: 96, ..SynthConfig::default() }
+    }
+
+    fn pictures(config: &SynthConfig, split: Split) -> Vec<Vec<u8>> {
+        let generator = Generator::new(config).unwrap();
+        let mut painter = generator.painter().unwrap();
+        (0..48).map(|index| painter.jpeg(split, index).unwrap().to_vec()).collect()
+    }
+
+    #[test]
+    fn a_picture_depends_on_seed_split_and_index_alone() {
+        let pictures_of_seed = |seed, split| pictures(&SynthConfig { seed, ..config() }, split);
+        let first = pictures_of_seed(0, Split::Train);
+        assert_eq!(first, pictures_of_seed(0, Split::Train));
+        let mut all: BTreeSet<_> = first.iter().cloned().collect();
+        all.extend(pictures_of_seed(0, Split::Eval));
+        all.extend(pictures_of_seed(1, Split::Train));
+        assert_eq!(all.len(), 3 * 48);
+        let generator = Generator::new(&config()).unwrap();
+        let mut painter = generator.painter().unwrap();
+        for index in (0..48).rev() {
+            assert_eq!(painter.jpeg(Split::Train, index).unwrap(), first[index]);
+        }
+    }
+
+    /// Where this fails, pictures have changed: raise `GENERATOR_VERSION`, then the digest.
+    #[test]
+    fn pictures_of_this_version_are_pinned() {
+        use sha2::Digest as _;
+        let mut hash = sha2::Sha256::new();
+        for (num_classes, difficulty) in [(16, 0.6), (40, 1.0), (48, 0.0)] {
+            let config = SynthConfig { num_classes, difficulty, ..config() };
+            pictures(&config, Split::Eval).iter().for_each(|jpeg| hash.update(jpeg));
+        }
+        let digest: String = hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
+        assert_eq!((GENERATOR_VERSION, &digest[..16]), (1, "a90a86028163ff91"));
+    }
+
+    #[test]
+    fn files_decode_to_photograph_like_sizes() {
+        let generator = Generator::new(&config()).unwrap();
+        let mut painter = generator.painter().unwrap();
+        let (mut extents, mut subsamplings) = (BTreeSet::new(), BTreeSet::new());
+        let (mut num_bytes, mut num_pixels) = (0, 0);
+        for index in 0..160 {
+            let jpeg = painter.jpeg(Split::Train, index).unwrap();
+            let header = turbojpeg::read_header(jpeg).unwrap();
+            let image = turbojpeg::decompress(jpeg, turbojpeg::PixelFormat::RGB).unwrap();
+            let long = image.width.max(image.height);
+            assert!((86..=106).contains(&long), "{long}");
+            extents.insert((image.width, image.height));
+            subsamplings.insert(header.subsamp as i32);
+            num_bytes += jpeg.len();
+            num_pixels += image.width * image.height;
+        }
+        let formats: BTreeSet<_> = extents.iter().map(|(w, h): &(usize, usize)| w.cmp(h)).collect();
+        assert_eq!(formats.len(), 3, "{extents:?}");
+        assert!(extents.len() > 20, "{extents:?}");
+        assert_eq!(subsamplings.len(), 2);
+        let bytes_per_pixel = num_bytes as f64 / num_pixels as f64;
+        assert!((0.4..0.7).contains(&bytes_per_pixel), "{bytes_per_pixel}");
+    }
+
+    #[test]
+    fn the_extremes_paint() {
+        for (size, num_classes) in [(32, 1), (4096, 1), (32, MAX_CLASSES)] {
+            for difficulty in [0.0, 1.0] {
+                let num = num_classes;
+                let config = SynthConfig {
+                    size,
+                    num_classes,
+                    difficulty,
+                    num_train: num,
+                    num_eval: num,
+                    seed: 7,
+                };
+                let generator = Generator::new(&config).unwrap();
+                let mut painter = generator.painter().unwrap();
+                for index in 0..num {
+                    painter.jpeg(Split::Train, index).unwrap();
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn impossible_configs_are_refused_in_one_sentence() {
+        let refusal = |change: fn(&mut SynthConfig)| {
+            let mut config = config();
+            change(&mut config);
+            Generator::new(&config).unwrap_err().to_string()
+        };
+        let cases: [(fn(&mut SynthConfig), &str); 7] = [
+            (|c| c.num_classes = 0, "num_classes = 0 is out of range; give 1 to 1024"),
+            (|c| c.num_classes = 2000, "num_classes = 2000 is out of range; give 1 to 1024"),
+            (|c| c.size = 31, "size = 31 is out of range; give 32 to 4096"),
+            (|c| c.difficulty = 1.5, "difficulty = 1.5 is out of range; give 0 to 1"),
+            (|c| c.difficulty = f64::NAN, "difficulty = NaN is out of range; give 0 to 1"),
+            (|c| c.num_train = 0, "num_train = 0 is out of range; give 1 to 99999999"),
+            (|c| c.num_eval = 3, "num_eval = 3 is fewer than num_classes = 16; give 16 or more"),
+        ];
+        for (change, message) in cases {
+            assert_eq!(refusal(change), format!("invalid image set: {message}"));
+        }
+    }
 }

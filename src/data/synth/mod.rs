@@ -21,6 +21,8 @@ mod folder;
 mod generator;
 mod noise;
 mod scene;
+#[cfg(test)]
+mod shortcut_tests;
 mod texture;
 
 pub use error::SynthError;

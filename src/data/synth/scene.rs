@@ -47,17 +47,9 @@ impl Scene {
         sprites.extend(occluder);
         let film = artist.film();
         let full_chroma = rng.below(3) == 0;
-        Self {
-            extent,
-            ground,
-            sprites,
-            film,
-            quality: 88 + rng.below(8) as i32,
-            subsampling: match full_chroma {
-                true => turbojpeg::Subsamp::None,
-                false => turbojpeg::Subsamp::Sub2x2,
-            },
-        }
+        let subsampling =
+            if full_chroma { turbojpeg::Subsamp::None } else { turbojpeg::Subsamp::Sub2x2 };
+        Self { extent, ground, sprites, film, quality: 88 + rng.below(8) as i32, subsampling }
     }
 }
 
@@ -97,10 +89,8 @@ impl Artist<'_> {
         let num_shapes = self.rng.below(1 + (3.0 * self.difficulty).round() as usize);
         let mut sprites = Vec::with_capacity(num_blobs + num_shapes + 2);
         for _ in 0..num_blobs {
-            let texture = match self.rng.chance(0.5) {
-                true => self.other_texture(class.texture),
-                false => Texture::Plain,
-            };
+            let textured = self.rng.chance(0.5);
+            let texture = if textured { self.other_texture(class.texture) } else { Texture::Plain };
             let mut blob = self.shape((0.10, 0.22), ground);
             blob.depth = 0.0;
             blob.softness = self.rng.range(0.02, 0.06) * self.short;

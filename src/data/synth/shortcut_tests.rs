@@ -1,0 +1,86 @@
+//! What must not solve the set: colours alone, or pixels alone.
+
+use super::{Generator, Split};
+use crate::data::SynthConfig;
+
+const NUM_CLASSES: usize = 16;
+/// Side of a thumbnail, px.
+const THUMB: usize = 16;
+const SIDE: usize = 96;
+
+type Picture = turbojpeg::Image<Vec<u8>>;
+
+#[test]
+fn mean_colour_histograms_do_not_tell_classes_apart() {
+    for seed in [0, 1] {
+        let accuracy = nearest_centroid_accuracy(seed, histogram);
+        assert!(accuracy < 0.30, "seed {seed}: {accuracy}");
+    }
+}
+
+#[test]
+fn mean_thumbnails_do_not_tell_classes_apart() {
+    for seed in [0, 1] {
+        let accuracy = nearest_centroid_accuracy(seed, thumbnail);
+        assert!(accuracy < 0.30, "seed {seed}: {accuracy}");
+    }
+}
+
+/// Share of eval pictures whose features lie nearest to the mean of their own class in training.
+fn nearest_centroid_accuracy(seed: u64, features: fn(&Picture) -> Vec<f32>) -> f64 {
+    let (num_train, num_eval) = (640, 320);
+    let config = SynthConfig { num_train, num_eval, size: SIDE, seed, ..SynthConfig::default() };
+    let generator = Generator::new(&config).unwrap();
+    let mut painter = generator.painter().unwrap();
+    let mut look = |split, index| {
+        let jpeg = painter.jpeg(split, index).unwrap();
+        features(&turbojpeg::decompress(jpeg, turbojpeg::PixelFormat::RGB).unwrap())
+    };
+    let mut centroids: Vec<Vec<f32>> = vec![Vec::new(); NUM_CLASSES];
+    for index in 0..num_train {
+        let seen = look(Split::Train, index);
+        let centroid = &mut centroids[generator.class(index)];
+        centroid.resize(seen.len(), 0.0);
+        let share = NUM_CLASSES as f32 / num_train as f32;
+        centroid.iter_mut().zip(seen).for_each(|(mean, value)| *mean += share * value);
+    }
+    let mut num_correct = 0;
+    for index in 0..num_eval {
+        let seen = look(Split::Eval, index);
+        let distance = |class: &usize| squared_distance(&seen, &centroids[*class]);
+        let nearest = (0..NUM_CLASSES).min_by(|a, b| distance(a).total_cmp(&distance(b)));
+        num_correct += usize::from(nearest == Some(generator.class(index)));
+    }
+    num_correct as f64 / num_eval as f64
+}
+
+fn squared_distance(a: &[f32], b: &[f32]) -> f32 {
+    a.iter().zip(b).map(|(a, b)| (a - b) * (a - b)).sum()
+}
+
+/// Shares of 8 x 8 x 8 colours.
+fn histogram(picture: &Picture) -> Vec<f32> {
+    let mut counts = vec![0.0; 512];
+    for pixel in picture.pixels.as_chunks::<3>().0 {
+        let [r, g, b] = pixel.map(|level| usize::from(level >> 5));
+        counts[64 * r + 8 * g + b] += 1.0;
+    }
+    let num_pixels = (picture.width * picture.height) as f32;
+    counts.iter().map(|count| count / num_pixels).collect()
+}
+
+/// The centre square, boxed down to 16 px a side: `[16, 16, 3]`.
+fn thumbnail(picture: &Picture) -> Vec<f32> {
+    let side = picture.width.min(picture.height);
+    let (left, top) = ((picture.width - side) / 2, (picture.height - side) / 2);
+    let mut sums = vec![[0.0_f32; 4]; THUMB * THUMB];
+    for (y, x) in (0..side).flat_map(|y| (0..side).map(move |x| (y, x))) {
+        let at = (top + y) * picture.pitch + 3 * (left + x);
+        let sum = &mut sums[y * THUMB / side * THUMB + x * THUMB / side];
+        for channel in 0..3 {
+            sum[channel] += f32::from(picture.pixels[at + channel]);
+        }
+        sum[3] += 1.0;
+    }
+    sums.iter().flat_map(|&[r, g, b, n]| [r / n, g / n, b / n]).collect()
+}
