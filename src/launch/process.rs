@@ -241,9 +241,9 @@ mod tests {
         assert!(matches!(next(&news), News::Gone(Death::Signal(9))));
         // Its own death takes a moment more; it is reaped by whoever inherits it, or by nobody.
         let stat = || fs::read_to_string(format!("/proc/{child}/stat")).unwrap_or_default();
-        let start = Instant::now();
+        let begun = Instant::now();
         while !(stat().is_empty() || stat().contains(") Z ")) {
-            assert!(start.elapsed() < LIMIT, "{}", stat());
+            assert!(begun.elapsed() < LIMIT, "{}", stat());
             thread::sleep(Duration::from_millis(5));
         }
     }
