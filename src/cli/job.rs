@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     compliance,
-    console::{Counter, Manner, Screen},
+    console::{self, Counter, Manner, Screen},
     data::{Dataset, synth},
     events::{FailureKind, LogCheck, RunStatus, RunSummary},
     launch::{
@@ -113,7 +113,8 @@ impl Job {
             Images::Synth(config) => {
                 let root = synth::default_root();
                 let total = config.num_train + config.num_eval;
-                let what = format!("making {total} images in {}", root.display());
+                let images = console::counted(total, "image");
+                let what = format!("making {images} in {}", root.display());
                 let counter = Counter::new(manner, &what, total);
                 let path = synth::ensure(config, &root, Some(&|count| counter.set(count)))?;
                 (path.canonicalize()?, Some(config.clone()))
@@ -170,13 +171,16 @@ impl ReadyJob {
         });
         screen.clear();
         let ending = ending.or_exit(Exit::Invalid)?;
-        journal.close().or_exit(Exit::Invalid)?;
+        if ending.interrupted {
+            screen.line("interrupted; what was measured is kept");
+        }
         if ending.status.is_some() {
             summary.result = Some(folder.publish().or_exit(Exit::Invalid)?);
             summary.log_check = Some(check(&folder.log(), &recipe).or_exit(Exit::Invalid)?);
         }
         let json = serde_json::to_string_pretty(&summary).expect("figures are JSON");
         folder.write("summary.json", &json).or_exit(Exit::Invalid)?;
+        journal.close().or_exit(Exit::Invalid)?;
         let summary = ending.status.is_some().then_some(summary);
         Ok(Done { summary, outcome: judge(ending, folder) })
     }
@@ -184,12 +188,15 @@ impl ReadyJob {
     fn headline(&self, recipe: &Recipe, folder: &RunFolder) -> String {
         let Crew { device, num_ranks, threads_per_rank } = self.job.crew;
         let on = match device {
-            Device::Cpu => format!("the processor, {threads_per_rank} threads each"),
+            Device::Cpu => {
+                format!("the processor, {} each", console::counted(threads_per_rank, "thread"))
+            }
             Device::Cuda => "a GPU each".to_owned(),
         };
         format!(
-            "{}: {num_ranks} ranks on {on}, seed {}, in {}",
+            "{}: {} on {on}, seed {}, in {}",
             self.job.name,
+            console::counted(num_ranks, "rank"),
             recipe.seed,
             folder.path().display()
         )

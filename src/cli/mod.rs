@@ -41,6 +41,8 @@ enum Verb {
     Check(check::CheckArgs),
     /// Show what a recipe will do, without doing it
     Plan(plan::PlanArgs),
+    /// Make data sets
+    Data(data::DataArgs),
 }
 
 impl Cli {
@@ -49,6 +51,7 @@ impl Cli {
         match &self.verb {
             Some(Verb::Check(args)) => check::run(args),
             Some(Verb::Plan(args)) => plan::run(args),
+            Some(Verb::Data(args)) => data::run(args),
             None => train::run(&self.train),
         }
     }

@@ -8,6 +8,7 @@ mod print;
 mod screen;
 mod table;
 
+pub use numbers::counted;
 pub use print::{note, result};
 pub use screen::{Counter, Manner, Screen};
 pub use table::table;

@@ -15,6 +15,11 @@ pub(super) fn grouped(number: f64) -> String {
     text
 }
 
+/// So many things: `1 rank`, `2 ranks`.
+pub fn counted(number: usize, thing: &str) -> String {
+    format!("{} {thing}{}", grouped(number as f64), if number == 1 { "" } else { "s" })
+}
+
 /// A share as a percentage: `71.30 %` with two decimals.
 pub(super) fn percent(share: f64, decimals: usize) -> String {
     format!("{:.decimals$} %", 100.0 * share)
@@ -39,6 +44,12 @@ mod tests {
         {
             assert_eq!(grouped(number), text);
         }
+    }
+
+    #[test]
+    fn one_thing_is_no_things() {
+        assert_eq!(counted(1, "rank"), "1 rank");
+        assert_eq!(counted(1600, "image"), "1 600 images");
     }
 
     #[test]

@@ -11,7 +11,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 use super::{
     note,
-    numbers::{duration, grouped, percent},
+    numbers::{counted, duration, grouped, percent},
 };
 use crate::events::{RankEvent, RunStatus};
 
@@ -94,8 +94,9 @@ impl Screen {
     pub fn show(&mut self, event: &RankEvent) {
         match event {
             RankEvent::Ready { rank: 0, device, num_threads, num_params } => self.line(&format!(
-                "rank 0 is ready: {device}, {num_threads} threads, {} weights",
-                grouped(*num_params as f64)
+                "rank 0 is ready: {device}, {}, {}",
+                counted(*num_threads, "thread"),
+                counted(*num_params, "weight")
             )),
             RankEvent::RunStart {
                 num_train,
@@ -106,10 +107,10 @@ impl Screen {
                 ..
             } => {
                 self.line(&format!(
-                    "the clock runs: {} images to train on, {} to judge, at most {num_epochs} \
-                     epochs to {}",
-                    grouped(*num_train as f64),
+                    "the clock runs: {} to train on, {} to judge, at most {} to {}",
+                    counted(*num_train, "image"),
                     grouped(*num_eval as f64),
+                    counted(*num_epochs, "epoch"),
                     percent(*target, 2)
                 ));
                 self.course = Some(Course {

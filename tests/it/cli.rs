@@ -54,3 +54,22 @@ fn a_log_that_breaks_rules_ends_check_with_4() {
     std::fs::write(&log, "no log\n").unwrap();
     assert_eq!(mlperf_run(&["check", &log.display().to_string()]).0, Some(4));
 }
+
+#[test]
+fn data_synth_makes_a_set_that_a_second_call_finds() {
+    let cache = tempfile::tempdir().unwrap();
+    let args = ["data", "synth", "--num-classes", "2", "--num-train", "4", "--num-eval", "2"];
+    let synth = || {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_mlperf-run"));
+        let output = command.args(args).env("MLPERF_RUN_CACHE", cache.path()).output().unwrap();
+        assert!(output.status.success(), "{output:?}");
+        let text = |bytes| String::from_utf8(bytes).unwrap();
+        (text(output.stdout), text(output.stderr))
+    };
+    let (folder, said) = synth();
+    assert!(said.contains("wrote 4 training and 2 validation images"), "{said}");
+    assert!(std::path::Path::new(folder.trim()).join("train").is_dir(), "{folder}");
+    let (again, said) = synth();
+    assert_eq!(again, folder);
+    assert!(said.contains("were there already"), "{said}");
+}
