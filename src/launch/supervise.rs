@@ -120,7 +120,7 @@ pub(super) fn supervise<P: Process>(
         let deadline = supervisor.deadline().map_or_else(never, at);
         select! {
             recv(news) -> message => {
-                let (rank, news) = message.expect("each rank's thread sends until the rank is gone");
+                let (rank, news) = message.expect("a rank's thread sends until it is gone");
                 if let News::Event(event) = &news {
                     observer(event);
                 }
