@@ -13,7 +13,8 @@ pub enum Exit {
     Bug = 1,
     /// The command line is wrong (clap's own code).
     Usage = 2,
-    /// The recipe, the data set or another input is not valid, or the machine lacks what it asks for.
+    /// The recipe, the data set or another input is not valid, or the machine lacks what it asks
+    /// for.
     Invalid = 3,
     /// A log or a submission breaks a rule.
     NotCompliant = 4,

@@ -18,22 +18,26 @@ pub enum NoImages {
 pub enum LaunchError {
     /// GPUs are asked for and there are none.
     #[error(
-        "the recipe trains on GPUs and this machine shows none; add --device cpu to train on its cores, or take --recipe demo/optimized"
+        "the recipe trains on GPUs and this machine shows none; add --device cpu to train on its \
+         cores, or take --recipe demo/optimized"
     )]
     NoGpu,
     /// There is nothing to train on.
     #[error(
-        "{0}; name the folder that holds train/ and val/ with --data DIR, or take --recipe demo/optimized, which needs none"
+        "{0}; name the folder that holds train/ and val/ with --data DIR, or take --recipe \
+         demo/optimized, which needs none"
     )]
     NoImages(NoImages),
     /// Neither GPUs nor images.
     #[error(
-        "the recipe trains on GPUs and this machine shows none, and {0}; add --device cpu and --data DIR, or take --recipe demo/optimized, which needs neither"
+        "the recipe trains on GPUs and this machine shows none, and {0}; add --device cpu and \
+         --data DIR, or take --recipe demo/optimized, which needs neither"
     )]
     NoGpuNoImages(NoImages),
     /// Every rank needs a GPU of its own.
     #[error(
-        "{num_ranks} ranks need a GPU each and this machine shows {num_gpus}; add --nproc {num_gpus}"
+        "{num_ranks} ranks need a GPU each and this machine shows {num_gpus}; add --nproc \
+         {num_gpus}"
     )]
     TooFewGpus {
         /// Ranks asked for.
@@ -43,7 +47,8 @@ pub enum LaunchError {
     },
     /// A folder that was named as libtorch is none.
     #[error(
-        "no libtorch in {}, which {origin} names: lib/libtorch_cpu.so is missing; run scripts/setup, or name another folder with --libtorch DIR",
+        "no libtorch in {}, which {origin} names: lib/libtorch_cpu.so is missing; run \
+         scripts/setup, or name another folder with --libtorch DIR",
         root.display()
     )]
     NotLibtorch {
@@ -54,7 +59,8 @@ pub enum LaunchError {
     },
     /// The C++ interface that the ranks use is bound to one version.
     #[error(
-        "libtorch in {} is version {found}, this program needs {needed}; run scripts/setup, or name another folder with --libtorch DIR",
+        "libtorch in {} is version {found}, this program needs {needed}; run scripts/setup, or \
+         name another folder with --libtorch DIR",
         root.display()
     )]
     LibtorchVersion {
@@ -67,7 +73,8 @@ pub enum LaunchError {
     },
     /// No folder is known to hold libtorch.
     #[error(
-        "no libtorch {needed} on this machine; run scripts/setup, or name its folder with --libtorch DIR"
+        "no libtorch {needed} on this machine; run scripts/setup, or name its folder with \
+         --libtorch DIR"
     )]
     NoLibtorch {
         /// The version that is needed.
@@ -90,7 +97,10 @@ pub enum LaunchError {
         reason: String,
     },
     /// Results cannot be kept.
-    #[error("cannot write results to {} ({source}); choose another folder with --results DIR", path.display())]
+    #[error(
+        "cannot write results to {} ({source}); choose another folder with --results DIR",
+        path.display()
+    )]
     Results {
         /// The folder or file.
         path: PathBuf,
@@ -99,7 +109,8 @@ pub enum LaunchError {
     },
     /// A result that was named exists.
     #[error(
-        "result {number} exists already: {}; results are never overwritten, leave out --result to take the next free number",
+        "result {number} exists already: {}; results are never overwritten, leave out --result to \
+         take the next free number",
         path.display()
     )]
     ResultExists {

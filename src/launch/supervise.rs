@@ -120,7 +120,7 @@ pub(super) fn supervise<P: Process>(
         let deadline = supervisor.deadline().map_or_else(never, at);
         select! {
             recv(news) -> message => {
-                let (rank, news) = message.expect("each rank's thread sends until the rank is gone");
+                let (rank, news) = message.expect("a rank's thread sends until it is gone");
                 if let News::Event(event) = &news {
                     observer(event);
                 }
@@ -210,7 +210,7 @@ impl<P: Process> Supervisor<P> {
         }
         let how = match death {
             Death::Code(code) => format!("ended with code {code} and without a word"),
-            Death::Signal(number) => format!("killed by signal {number}"),
+            Death::Signal(number) => format!("killed by signal {number}{}", hint(number)),
         };
         let message = match self.seats[rank].process.last_words() {
             words if words.is_empty() => how,
@@ -255,6 +255,16 @@ impl<P: Process> Supervisor<P> {
             _ => self.gravest(),
         };
         Ending { failure, ..self.ending }
+    }
+}
+
+/// What the commonest signals mean to a person.
+fn hint(signal: i32) -> &'static str {
+    match signal {
+        6 => " (it gave up on itself)",
+        9 => " (somebody killed it, or memory ran out)",
+        11 => " (a bad memory access)",
+        _ => "",
     }
 }
 
