@@ -47,7 +47,7 @@ pub fn main() -> Exit {
         Ok(exit) => exit,
         Err(Failure { exit, error }) => {
             let kind = error.downcast_ref().map_or(FailureKind::Internal, TrainError::kind);
-            let message = format!("{error:#}");
+            let message = format!("{error}");
             watch.tell_own(&RankEvent::Failed { rank, kind, message });
             exit
         }
