@@ -80,3 +80,58 @@ impl LossScaler {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::optim::{OptimizerConfig, OptimizerName};
+
+    const START: [f32; 3] = [0.5, -1.0, 2.0];
+
+    /// Weights after `losses` have been trained on, each `factor * sum(w^2)`.
+    fn train(scaler: &mut LossScaler, factors: &[f32]) -> Vec<f32> {
+        let weight = Tensor::from_slice(&START).set_requires_grad(true);
+        let named = [("fc.weight".to_owned(), weight.shallow_clone())];
+        let config = OptimizerConfig {
+            name: OptimizerName::DecoupledSgdw,
+            weight_decay: 0.1,
+            ..OptimizerConfig::default()
+        };
+        let mut optimizer = Optimizer::new(&config, &named).unwrap();
+        for &factor in factors {
+            let loss = weight.square().sum(Kind::Float) * f64::from(factor);
+            scaler.scale(&loss).backward();
+            scaler.step(&mut optimizer, 0.05).unwrap();
+        }
+        Vec::try_from(weight.detach()).unwrap()
+    }
+
+    fn scale(scaler: &LossScaler) -> f64 {
+        f64::try_from(&scaler.snapshot().unwrap().0.squeeze()).unwrap()
+    }
+
+    #[test]
+    fn a_scaled_step_is_the_plain_step() {
+        let mut on = LossScaler::on(65_536.0, 2000, Device::Cpu);
+        let scaled = train(&mut on, &[1.0, 0.5, 2.0]);
+        let plain = train(&mut LossScaler::Off, &[1.0, 0.5, 2.0]);
+        for (a, b) in scaled.iter().zip(&plain) {
+            assert!((a - b).abs() < 1e-6, "{a} {b}");
+        }
+        assert_ne!(plain, START);
+    }
+
+    #[test]
+    fn an_infinite_step_is_left_out_and_halves_the_scale() {
+        let mut scaler = LossScaler::on(1024.0, 2000, Device::Cpu);
+        assert_eq!(train(&mut scaler, &[f32::INFINITY]), START);
+        assert!((scale(&scaler) - 512.0).abs() < 1e-9);
+    }
+
+    #[test]
+    fn good_steps_double_the_scale() {
+        let mut scaler = LossScaler::on(8.0, 2, Device::Cpu);
+        train(&mut scaler, &[1.0, 1.0, 1.0]);
+        assert!((scale(&scaler) - 16.0).abs() < 1e-9);
+    }
+}

@@ -60,7 +60,7 @@ impl Uploader {
     }
 
     /// `bytes`: uint8 `[N, side, side, 3]`.
-    fn upload_parts(&self, bytes: &[u8], labels: &[i64], side: usize) -> DeviceBatch {
+    pub(super) fn upload_parts(&self, bytes: &[u8], labels: &[i64], side: usize) -> DeviceBatch {
         let (n, side) = (labels.len() as i64, side as i64);
         let bytes = Tensor::from_data_size(bytes, &[n, side, side, 3], Kind::Uint8);
         let images = bytes.to_device(self.device).permute([0, 3, 1, 2]).to_kind(Kind::Float);

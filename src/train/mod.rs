@@ -20,3 +20,6 @@ pub use meter::Meter;
 pub use rank::{RankJob, run_rank};
 pub use trainer::{RunEnd, Trainer};
 pub use watch::Watch;
+
+#[cfg(test)]
+mod tests;

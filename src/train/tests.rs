@@ -1,0 +1,216 @@
+//! What must hold between ranks, and before the clock runs.
+
+use std::{
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, AtomicU16, Ordering},
+    },
+    thread,
+};
+
+use tch::{Device, Kind, Tensor};
+
+use super::{batch::DeviceBatch, trainer::Trainer};
+use crate::{
+    dist::{World, c10d},
+    model::{Arch, Block, CustomConfig, Mode},
+    optim::mean_loss,
+    recipe::{RawRecipe, Recipe, Situation},
+};
+
+const SIDE: usize = 16;
+const NUM_CLASSES: usize = 4;
+const GLOBAL_BATCH: usize = 8;
+
+/// torch has one state of random numbers for the whole process: tests that use it take turns.
+fn in_turn() -> MutexGuard<'static, ()> {
+    static TURN: Mutex<()> = Mutex::new(());
+    TURN.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn recipe(world_size: usize) -> Recipe {
+    let mut raw = RawRecipe::default();
+    raw.run.seed = Some(11);
+    raw.run.max_duration = "4ep".parse().unwrap();
+    raw.model.arch = Arch::Custom;
+    raw.model.custom = Some(CustomConfig { block: Block::Basic, depths: vec![1, 1], width: 8 });
+    raw.data.train.crop_size = SIDE;
+    raw.data.eval.crop_size = SIDE;
+    raw.train.batch_size = GLOBAL_BATCH;
+    raw.optimizer.lr = 0.1;
+    raw.scheduler.t_warmup = "0ep".parse().unwrap();
+    raw.algorithms.channels_last = Some(crate::algorithms::ChannelsLast {});
+    raw.algorithms.blurpool = Some(crate::algorithms::BlurPool::default());
+    raw.algorithms.blurpool.as_mut().unwrap().min_channels = 8;
+    let situation = Situation { world_size, num_classes: NUM_CLASSES, num_train: 64, num_eval: 8 };
+    Recipe::resolve(raw, &situation).unwrap()
+}
+
+fn trainer(recipe: &Recipe, rank: usize, port: u16) -> Trainer {
+    let world = World {
+        rank,
+        local_rank: rank,
+        world_size: recipe.situation.world_size,
+        master_addr: "127.0.0.1".to_owned(),
+        master_port: port,
+    };
+    Trainer::build(recipe, &world, Device::Cpu, Arc::new(AtomicBool::new(false))).unwrap()
+}
+
+/// Samples `share` of global batch `step`: the same pictures however many ranks share them.
+fn batch(trainer: &Trainer, step: usize, share: std::ops::Range<usize>) -> DeviceBatch {
+    let pixel = |i: usize| ((i * 2_654_435_761 + step * 97) >> 7) as u8;
+    let size = SIDE * SIDE * 3;
+    let bytes: Vec<u8> = (share.start * size..share.end * size).map(pixel).collect();
+    let labels: Vec<i64> = share.map(|i| ((i + step) % NUM_CLASSES) as i64).collect();
+    trainer.uploader.upload_parts(&bytes, &labels, SIDE)
+}
+
+fn numbers<'a>(tensors: impl Iterator<Item = &'a Tensor>) -> Vec<Vec<f32>> {
+    let flat = |t: &Tensor| Vec::try_from(t.detach().contiguous().view([-1])).unwrap();
+    tensors.map(flat).collect()
+}
+
+fn weights(trainer: &Trainer) -> Vec<Vec<f32>> {
+    numbers(trainer.model.weights().all().map(|(_, tensor)| tensor))
+}
+
+/// The same weights in every world: threads share torch's random numbers, so that what `build` drew
+/// depends on how they took turns.
+fn refill(trainer: &Trainer) {
+    tch::no_grad(|| {
+        for (i, (_, tensor)) in trainer.model.weights().parameters().iter().enumerate() {
+            let number = |j: usize| ((i + 31 * j) % 17) as f32 / 34.0 - 0.2;
+            let numbers: Vec<f32> = (0..tensor.numel()).map(number).collect();
+            let filled = Tensor::from_slice(&numbers).view_as(tensor);
+            tensor.shallow_clone().copy_(&filled);
+        }
+    });
+}
+
+/// Runs `work` as each rank of a world of `world_size`, a thread each; results by rank.
+fn in_world<T: Send>(world_size: usize, work: impl Fn(usize, Trainer) -> T + Sync) -> Vec<T> {
+    static PORT: AtomicU16 = AtomicU16::new(0);
+    let base = 21_000 + (std::process::id() % 1000) as u16 * 8;
+    let port = base + PORT.fetch_add(1, Ordering::Relaxed);
+    let recipe = recipe(world_size);
+    thread::scope(|scope| {
+        let ranks: Vec<_> = (0..world_size)
+            .map(|rank| {
+                let (work, recipe) = (&work, &recipe);
+                scope.spawn(move || {
+                    let trainer = trainer(recipe, rank, port);
+                    refill(&trainer);
+                    work(rank, trainer)
+                })
+            })
+            .collect();
+        ranks.into_iter().map(|rank| rank.join().unwrap()).collect()
+    })
+}
+
+#[test]
+fn warm_up_leaves_every_number_as_it_was() {
+    let _turn = in_turn();
+    let mut warmed = trainer(&recipe(1), 0, 0);
+    let any = Tensor::from(0.0);
+    let random = |what: &Tensor| Vec::<u8>::try_from(c10d::rng_state(what).unwrap()).unwrap();
+    let (before, random_before) = (weights(&warmed), random(&any));
+    warmed.warm_up().unwrap();
+    assert_eq!(weights(&warmed), before);
+    assert_eq!(random(&any), random_before);
+    assert!(warmed.optimizer.momenta().unwrap().is_empty(), "no step has been made");
+    assert_eq!(warmed.num_steps, 0);
+
+    // What cannot be seen must not be felt either: the same losses as without warm-up.
+    let mut cold = trainer(&recipe(1), 0, 0);
+    for step in 0..4 {
+        let losses = [&mut warmed, &mut cold].map(|trainer| {
+            let batch = batch(trainer, step, 0..GLOBAL_BATCH);
+            f64::try_from(trainer.step(&batch).unwrap()).unwrap()
+        });
+        assert_eq!(losses[0].to_bits(), losses[1].to_bits(), "step {step}");
+    }
+    assert_ne!(weights(&warmed), before, "the steps did something");
+}
+
+#[test]
+fn ranks_stay_bit_identical() {
+    let _turn = in_turn();
+    for world_size in [2, 4] {
+        let share = GLOBAL_BATCH / world_size;
+        let by_rank = in_world(world_size, |rank, mut trainer| {
+            trainer.warm_up().unwrap();
+            for step in 0..5 {
+                let batch = batch(&trainer, step, rank * share..(rank + 1) * share);
+                drop(trainer.step(&batch).unwrap());
+            }
+            numbers(trainer.model.weights().parameters().iter().map(|(_, tensor)| tensor))
+        });
+        for (rank, weights) in by_rank.iter().enumerate().skip(1) {
+            assert!(*weights == by_rank[0], "rank {rank} of {world_size} differs from rank 0");
+        }
+    }
+}
+
+/// The step with batch norm frozen, so that a rank's statistics play no part.
+fn frozen_step(trainer: &mut Trainer, batch: &DeviceBatch) {
+    trainer.ddp.before_forward().unwrap();
+    let logits = trainer.model.forward(&batch.images, Mode::Eval);
+    let loss = mean_loss(trainer.recipe.raw.loss.name, &logits, &batch.targets);
+    trainer.ddp.backward(&loss).unwrap();
+    trainer.optimizer.step(0.05).unwrap();
+}
+
+#[test]
+fn many_small_shares_train_as_one_large_batch() {
+    let _turn = in_turn();
+    let train = |world_size: usize| {
+        let share = GLOBAL_BATCH / world_size;
+        let mut by_rank = in_world(world_size, |rank, mut trainer| {
+            for step in 0..4 {
+                let batch = batch(&trainer, step, rank * share..(rank + 1) * share);
+                frozen_step(&mut trainer, &batch);
+            }
+            weights(&trainer)
+        });
+        by_rank.remove(0)
+    };
+    let alone = train(1);
+    for world_size in [2, 4] {
+        let shared = train(world_size);
+        let pairs = alone.iter().flatten().zip(shared.iter().flatten());
+        let largest = pairs.map(|(a, b)| (a - b).abs() / (1.0 + a.abs())).fold(0.0, f32::max);
+        assert!(largest < 1e-5, "{world_size} ranks differ by {largest}");
+    }
+}
+
+#[test]
+fn a_lost_rank_is_an_error_and_not_a_hang() {
+    let _turn = in_turn();
+    let outcomes = in_world(2, |rank, mut trainer| {
+        let batch = batch(&trainer, 0, 0..4);
+        drop(trainer.step(&batch).unwrap());
+        // Rank 1 goes away; rank 0 tries to go on.
+        (rank == 0).then(|| trainer.step(&batch).err().map(|error| error.to_string()))
+    });
+    let message = outcomes[0].clone().flatten().expect("rank 0 cannot step alone");
+    assert!(!message.is_empty() && !message.contains('\n'), "{message}");
+}
+
+#[test]
+fn images_are_normalised_on_the_device() {
+    let _turn = in_turn();
+    let trainer = trainer(&recipe(1), 0, 0);
+    let batch = trainer.uploader.upload_parts(&[255; 2 * 4 * 4 * 3], &[1, 2], 4);
+    assert_eq!(batch.images.size(), [2, 3, 4, 4]);
+    assert!(c10d::is_channels_last(&batch.images).unwrap());
+    for (channel, (mean, std)) in
+        [(0.485, 0.229), (0.456, 0.224), (0.406, 0.225)].iter().enumerate()
+    {
+        let wanted: f64 = (1.0 - mean) / std;
+        let found =
+            f64::try_from(batch.images.select(1, channel as i64).mean(Kind::Float)).unwrap();
+        assert!((found - wanted).abs() < 1e-5, "channel {channel}: {found} {wanted}");
+    }
+}
