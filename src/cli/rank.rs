@@ -17,8 +17,7 @@ use crate::{
     train::{RankJob, RunEnd, TrainError, Watch, run_rank},
 };
 
-/// Trains as one rank of a world that the environment names (RANK, WORLD_SIZE, LOCAL_RANK,
-/// MASTER_ADDR, MASTER_PORT).
+/// Trains as one rank of a world that torchrun's names in the environment describe
 #[derive(Parser)]
 #[command(name = "mlperf-rank", version)]
 struct RankArgs {

@@ -32,8 +32,10 @@ fn role(name: &str, tensor: &Tensor) -> Role {
         ("fc.weight", _) => Role::FcWeight,
         ("fc.bias", _) => Role::FcBias,
         (_, 4) => Role::ConvWeight,
-        _ if name.ends_with(".bias") => Role::BnBias,
-        _ => Role::BnWeight,
+        _ => match name.rsplit('.').next() {
+            Some("bias") => Role::BnBias,
+            _ => Role::BnWeight,
+        },
     }
 }
 

@@ -75,7 +75,6 @@ impl ResNet {
 
 impl Residual {
     /// `[N, C, H, W]` to `[N, C', H / stride, W / stride]`.
-    #[expect(clippy::needless_pass_by_value, reason = "x is freed as early as autograd lets it")]
     fn forward(&self, x: Tensor, mode: Mode) -> Tensor {
         let (last, inner) = self.branch.split_last().expect("a block has convolutions");
         let mut y = x.shallow_clone();

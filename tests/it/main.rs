@@ -14,3 +14,5 @@ mod launch;
 mod oracle;
 #[cfg(test)]
 mod recipe;
+#[cfg(all(test, feature = "torch"))]
+mod train;

@@ -1,0 +1,251 @@
+//! Whole runs by the real programs on a tiny set of real JPEGs: from a recipe to a judged log.
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::{Path, PathBuf},
+    process::{Command, Output, Stdio},
+    thread,
+    time::{Duration, Instant},
+};
+
+use mlperf_run::data::{SynthConfig, synth};
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
+use tempfile::TempDir;
+
+/// Far above what anything here takes; reached only by a bug.
+const LIMIT: Duration = Duration::from_secs(120);
+
+/// A tiny image set, made once for all tests and runs.
+fn images() -> PathBuf {
+    let config = SynthConfig {
+        num_classes: 4,
+        num_train: 96,
+        num_eval: 42,
+        size: 64,
+        difficulty: 0.0,
+        seed: 5,
+    };
+    synth::ensure(&config, &Path::new(env!("CARGO_TARGET_TMPDIR")).join("images"), None).unwrap()
+}
+
+/// A folder with a recipe for seconds of training, and room for results.
+struct Bench {
+    folder: TempDir,
+}
+
+impl Bench {
+    fn new(num_ranks: usize) -> Self {
+        let folder = TempDir::new().unwrap();
+        let recipe = format!(
+            "[run]\ndevice = \"cpu\"\nnum_ranks = {num_ranks}\nseed = 3\nmax_duration = \"2ep\"\n\
+             [mlperf]\ncache_clear = \"\"\ntarget = 0.01\nstop_on_target = false\n\
+             [model]\narch = \"custom\"\n\
+             [model.custom]\nblock = \"basic\"\ndepths = [1, 1]\nwidth = 8\n\
+             [data.train]\ncrop_size = 32\n[data.eval]\nresize_size = 36\ncrop_size = 32\n\
+             [optimizer]\nlr = 0.1\n[scheduler]\nt_warmup = \"2ba\"\n\
+             [train]\nbatch_size = 16\n[eval]\nbatch_size = 16\n\
+             [algorithms.channels_last]\n"
+        );
+        fs::write(folder.path().join("tiny.toml"), recipe).unwrap();
+        Self { folder }
+    }
+
+    fn command(&self, data: &Path, extra: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_mlperf-run"));
+        command
+            .current_dir(self.folder.path())
+            .args(["--recipe", "tiny.toml", "--system", "here", "--quiet"])
+            .args(["--data".as_ref(), data.as_os_str()])
+            .args(extra)
+            .env("OMP_NUM_THREADS", "1");
+        command
+    }
+
+    fn run(&self, data: &Path, extra: &[&str]) -> Output {
+        self.command(data, extra).output().unwrap()
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join("results/here").join(name)
+    }
+
+    fn json(&self, name: &str) -> Value {
+        serde_json::from_str(&fs::read_to_string(self.path(name)).unwrap()).unwrap()
+    }
+
+    /// Value of each key of a log, the last one where it repeats.
+    fn log(&self, name: &str) -> BTreeMap<String, Value> {
+        let text = fs::read_to_string(self.path(name)).unwrap();
+        let records = text.lines().map(|line| line.strip_prefix(":::MLLOG ").expect("a record"));
+        records
+            .map(|record| serde_json::from_str::<Value>(record).unwrap())
+            .map(|record| (record["key"].as_str().unwrap().to_owned(), record))
+            .collect()
+    }
+}
+
+fn assert_ok(output: &Output, code: i32) {
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(code), "{stderr}");
+}
+
+#[test]
+fn logs_of_real_runs_are_accepted_by_the_reference_checker() {
+    for ruleset in ["2.0.0", "4.0.0"] {
+        let bench = Bench::new(2);
+        let set = format!("mlperf.ruleset={ruleset}");
+        let output = bench.run(&images(), &["--set", &set, "--runs", "2"]);
+        assert_ok(&output, 0);
+        for n in [0, 1] {
+            let log = bench.path(&format!("resnet/result_{n}.txt"));
+            let oracle = Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts/oracle");
+            let judged = Command::new(oracle).arg(ruleset).arg(&log).output().unwrap();
+            assert_ok(&judged, 0);
+            let ours = Command::new(env!("CARGO_BIN_EXE_mlperf-run"))
+                .args(["check", "--strict"])
+                .arg(&log)
+                .output()
+                .unwrap();
+            assert_ok(&ours, 0);
+            assert!(String::from_utf8_lossy(&ours.stdout).contains(ruleset));
+        }
+        let seeds = [0, 1].map(|n| bench.json(&format!("run_{n}/manifest.json"))["seed"].clone());
+        assert_ne!(seeds[0], seeds[1], "each run has a seed of its own");
+    }
+}
+
+#[test]
+fn a_run_leaves_all_that_documents_it() {
+    let bench = Bench::new(2);
+    assert_ok(&bench.run(&images(), &[]), 0);
+    let log = bench.log("resnet/result_0.txt");
+    assert_eq!(log["train_samples"]["value"], 96);
+    assert_eq!(log["eval_samples"]["value"], 42);
+    assert_eq!(log["seed"]["value"], 3);
+    assert_eq!(log["global_batch_size"]["value"], 16);
+    assert_eq!(log["run_stop"]["metadata"]["status"], "success");
+    assert_eq!(log["cache_clear"]["value"], false);
+    assert!(log["cache_clear"]["metadata"]["reason"].as_str().unwrap().contains("no command"));
+    // 42 pictures over 2 ranks in steps of 8: each is judged once, none is padded.
+    let events = fs::read_to_string(bench.path("run_0/events.jsonl")).unwrap();
+    let evaluations: Vec<Value> = events
+        .lines()
+        .map(|line| serde_json::from_str::<Value>(line).unwrap())
+        .filter(|event| event["event"] == "evaluated")
+        .collect();
+    assert_eq!(evaluations.len(), 2);
+    assert!(evaluations.iter().all(|event| event["num_images"] == 42), "{evaluations:?}");
+    for file in ["recipe.toml", "manifest.json", "summary.json", "rank-0.log", "rank-1.log"] {
+        assert!(bench.path("run_0").join(file).exists(), "{file}");
+    }
+    let weights = fs::read(bench.path("run_0/weights.safetensors")).unwrap();
+    let weights = safetensors::SafeTensors::deserialize(&weights).unwrap();
+    assert_eq!(weights.tensor("conv1.weight").unwrap().shape(), [8, 3, 7, 7]);
+    assert_eq!(weights.tensor("fc.weight").unwrap().shape(), [4, 16]);
+    let counter = weights.tensor("layer2.0.bn2.num_batches_tracked").unwrap();
+    assert_eq!(counter.data(), 12i64.to_le_bytes(), "6 steps in each of 2 epochs");
+}
+
+#[test]
+fn the_same_seed_gives_the_same_weights() {
+    let weights = |extra: &[&str]| {
+        let bench = Bench::new(1);
+        assert_ok(&bench.run(&images(), extra), 0);
+        fs::read(bench.path("run_0/weights.safetensors")).unwrap()
+    };
+    let first = weights(&[]);
+    assert!(first == weights(&["--set", "data.num_workers=3"]), "threads must not matter");
+    assert!(first != weights(&["--seed", "4"]));
+}
+
+/// A copy of the set with one picture replaced by `bytes`.
+fn spoiled(bytes: &[u8]) -> (TempDir, PathBuf) {
+    let folder = TempDir::new().unwrap();
+    let copied = Command::new("cp").arg("-r").arg(images()).arg(folder.path().join("set")).status();
+    assert!(copied.unwrap().success());
+    let class = fs::read_dir(folder.path().join("set/train")).unwrap().next().unwrap().unwrap();
+    let picture = fs::read_dir(class.path()).unwrap().next().unwrap().unwrap().path();
+    fs::write(&picture, bytes).unwrap();
+    (folder, picture)
+}
+
+#[test]
+fn a_picture_that_cannot_be_read_is_named_or_counted() {
+    let (folder, picture) = spoiled(b"\x89PNG\r\n\x1a\n and so on");
+    let set = folder.path().join("set");
+    let name = picture.file_name().unwrap().to_str().unwrap();
+
+    let bench = Bench::new(2);
+    let output = bench.run(&set, &[]);
+    assert_ok(&output, 3);
+    assert!(String::from_utf8_lossy(&output.stderr).contains(name), "{output:?}");
+    assert!(!bench.path("resnet/result_0.txt").exists(), "a broken run is no result");
+
+    let output = bench.run(&set, &["--set", "data.on_bad_image=skip"]);
+    assert_ok(&output, 0);
+    let num_skipped = bench.json("run_1/summary.json")["num_skipped"].as_u64().unwrap();
+    assert!(num_skipped >= 1, "{num_skipped}");
+}
+
+#[test]
+fn a_missed_target_ends_aborted_with_its_own_code() {
+    let bench = Bench::new(1);
+    assert_ok(&bench.run(&images(), &["--set", "mlperf.target=0.999"]), 5);
+    let log = bench.log("resnet/result_0.txt");
+    assert_eq!(log["run_stop"]["metadata"]["status"], "aborted");
+}
+
+/// Status that the log of a run gives that `signal` stops once it has done `event`.
+fn interrupted(bench: &Bench, target: &str, (event, signal): (&str, Signal)) -> Value {
+    let long = ["--set", "run.max_duration=100000ep", "--set", target];
+    let mut command = bench.command(&images(), &long);
+    let mut run = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    let start = Instant::now();
+    let events = bench.path("run_0/events.jsonl");
+    while !fs::read_to_string(&events).is_ok_and(|text| text.contains(event)) {
+        assert!(start.elapsed() < LIMIT, "the run never began");
+        thread::sleep(Duration::from_millis(50));
+    }
+    kill_process(Pid::from_child(&run), signal).unwrap();
+    assert_eq!(run.wait().unwrap().code(), Some(7));
+    bench.log("resnet/result_0.txt")["run_stop"]["metadata"]["status"].clone()
+}
+
+#[test]
+fn a_signal_ends_in_a_whole_log() {
+    let bench = Bench::new(2);
+    let stop = ("\"epoch_stop\"", Signal::INT);
+    assert_eq!(interrupted(&bench, "mlperf.target=0.999", stop), "aborted");
+    let judged = Command::new(env!("CARGO_BIN_EXE_mlperf-run"))
+        .arg("check")
+        .arg(bench.path("resnet/result_0.txt"))
+        .output()
+        .unwrap();
+    assert_ok(&judged, 0);
+}
+
+#[test]
+fn a_signal_after_the_target_takes_nothing_back() {
+    let stop = ("\"evaluated\"", Signal::TERM);
+    assert_eq!(interrupted(&Bench::new(2), "mlperf.target=0.01", stop), "success");
+}
+
+#[test]
+fn mlperf_run_needs_no_libtorch_and_mlperf_rank_does() {
+    let needed = |program: &str| {
+        let bytes = fs::read(program).unwrap();
+        let elf = goblin::elf::Elf::parse(&bytes).unwrap();
+        elf.libraries.iter().map(ToString::to_string).collect::<Vec<_>>()
+    };
+    let of_torch = |name: &String| name.contains("torch") || name.contains("c10");
+    let launcher = needed(env!("CARGO_BIN_EXE_mlperf-run"));
+    assert!(!launcher.iter().any(of_torch), "{launcher:?}");
+    let rank = needed(env!("CARGO_BIN_EXE_mlperf-rank"));
+    assert!(rank.iter().any(of_torch), "{rank:?}");
+    assert!(
+        !rank.iter().any(|name| name.contains("cuda")),
+        "one program for CPU and GPU: {rank:?}"
+    );
+}
