@@ -1,9 +1,11 @@
-//! Counts what a run does: images a second, mean losses, the share of time that waits for data.
+//! Counts what a run does and tells it: images a second, mean losses, the share of time that waits
+//! for data.
 
 use std::time::Instant;
 
-use super::error::TrainError;
+use super::{error::TrainError, watch::Watch};
 use crate::{
+    data::BadImage,
     dist::World,
     events::{RankEvent, RunStatus},
     recipe::Recipe,
@@ -12,8 +14,10 @@ use crate::{
 /// Times within an epoch that progress is told.
 const TELLS_PER_EPOCH: usize = 20;
 
-/// What has been counted. Epochs from 1.
-pub struct Meter {
+/// What has been counted, and who is told. Epochs from 1.
+pub(super) struct Meter<'a> {
+    watch: &'a mut Watch,
+    rank: usize,
     batch_size: usize,
     steps_per_epoch: usize,
     is_main: bool,
@@ -29,11 +33,13 @@ pub struct Meter {
     accuracy: Option<f64>,
 }
 
-impl Meter {
+impl<'a> Meter<'a> {
     /// Nothing counted yet.
-    pub fn new(world: &World, recipe: &Recipe) -> Self {
+    pub(super) fn new(world: &World, recipe: &Recipe, watch: &'a mut Watch) -> Self {
         let now = Instant::now();
         Self {
+            watch,
+            rank: world.rank,
             batch_size: recipe.horizon.batch_size,
             steps_per_epoch: recipe.horizon.steps_per_epoch,
             is_main: world.is_main(),
@@ -50,7 +56,7 @@ impl Meter {
     }
 
     /// An epoch begins; `wait_s` is what the loader has waited so far.
-    pub fn epoch_start(&mut self, epoch: usize, wait_s: f64) {
+    pub(super) fn epoch_start(&mut self, epoch: usize, wait_s: f64) {
         self.epoch = epoch;
         self.epoch_start = Instant::now();
         self.wait_before_s = wait_s;
@@ -60,13 +66,13 @@ impl Meter {
 
     /// Whether progress is to be told after `step`. Only rank 0's is, and only then does the host
     /// look at the loss; the last step of an epoch is always due, so that its mean is whole.
-    pub fn is_due(&self, step: usize) -> bool {
+    pub(super) fn is_due(&self, step: usize) -> bool {
         let every = self.steps_per_epoch.div_ceil(TELLS_PER_EPOCH);
         self.is_main && (step.is_multiple_of(every) || step == self.steps_per_epoch)
     }
 
     /// Progress; `loss_sum` is over the steps since the last one.
-    pub fn steps(&mut self, step: usize, loss_sum: f64) -> Result<RankEvent, TrainError> {
+    pub(super) fn steps(&mut self, step: usize, loss_sum: f64) -> Result<(), TrainError> {
         let num_steps = step - self.last_tell.1;
         let loss = loss_sum / num_steps as f64;
         if !loss.is_finite() {
@@ -76,43 +82,55 @@ impl Meter {
         let images_per_s = (num_steps * self.batch_size) as f64 / seconds;
         self.last_tell = (Instant::now(), step);
         self.epoch_loss += loss_sum;
-        Ok(RankEvent::Steps { epoch: self.epoch, step, loss, images_per_s })
+        self.watch.tell(&RankEvent::Steps { epoch: self.epoch, step, loss, images_per_s });
+        Ok(())
     }
 
     /// The epoch is done.
-    pub fn epoch_stop(&mut self, wait_s: f64) -> RankEvent {
+    pub(super) fn epoch_stop(&mut self, wait_s: f64) {
         let train_s = self.epoch_start.elapsed().as_secs_f64();
         let wait_s = wait_s - self.wait_before_s;
         self.train_s += train_s;
         if self.epoch > 1 {
             self.later = (self.later.0 + wait_s, self.later.1 + train_s);
         }
-        RankEvent::EpochStop {
+        self.watch.tell(&RankEvent::EpochStop {
             epoch: self.epoch,
             loss: self.epoch_loss / self.steps_per_epoch as f64,
             train_s,
             images_per_s: (self.steps_per_epoch * self.batch_size) as f64 / train_s,
             data_wait: wait_s / train_s,
             side: self.sides[self.epoch - 1],
+        });
+    }
+
+    /// `[right, judged]` of an evaluation over all ranks that took `eval_s`; the accuracy.
+    pub(super) fn evaluated(&mut self, [num_right, num_images]: [u64; 2], eval_s: f64) -> f64 {
+        let accuracy = num_right as f64 / num_images.max(1) as f64;
+        self.accuracy = Some(accuracy);
+        let epoch = self.epoch;
+        self.watch.tell(&RankEvent::Evaluated { epoch, accuracy, num_right, num_images, eval_s });
+        accuracy
+    }
+
+    /// Pictures that were left out.
+    pub(super) fn left_out(&mut self, bad: Vec<BadImage>) {
+        for BadImage { path, reason } in bad {
+            self.watch.tell_own(&RankEvent::BadImage { rank: self.rank, path, reason });
         }
     }
 
-    /// An accuracy is known.
-    pub fn evaluated(&mut self, accuracy: f64) {
-        self.accuracy = Some(accuracy);
-    }
-
     /// The clock stands, after `minutes`.
-    pub fn run_stop(&self, status: RunStatus, minutes: f64) -> RankEvent {
+    pub(super) fn run_stop(&mut self, status: RunStatus, minutes: f64) {
         let (wait_s, later_s) = self.later;
         let images = self.epoch * self.steps_per_epoch * self.batch_size;
-        RankEvent::RunStop {
+        self.watch.tell(&RankEvent::RunStop {
             status,
             epoch: self.epoch,
             accuracy: self.accuracy,
             minutes,
             images_per_s: if self.train_s > 0.0 { images as f64 / self.train_s } else { 0.0 },
             data_wait: if later_s > 0.0 { wait_s / later_s } else { 0.0 },
-        }
+        });
     }
 }

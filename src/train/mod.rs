@@ -16,7 +16,6 @@ mod watch;
 pub use checkpoint::save_weights;
 pub use error::TrainError;
 pub use log::{InitLog, ReadyLog, RunLog};
-pub use meter::Meter;
 pub use rank::{RankJob, run_rank};
 pub use trainer::{RunEnd, Trainer};
 pub use watch::Watch;

@@ -35,7 +35,7 @@ use crate::{
     data::{Dataset, EvalTransform, Loader, LoaderConfig, Sampler, Shard, TrainSchedule},
     data::{eval_plans, train_plans},
     dist::{BufferSync, Ddp, Shared, World, c10d},
-    events::{RankEvent, RunStatus},
+    events::RunStatus,
     mllog::Status,
     model::{Named, Place, ResNet, init},
     optim::{LossScaler, Optimizer},
@@ -119,8 +119,8 @@ impl Trainer {
         mut log: RunLog,
         watch: &mut Watch,
     ) -> Result<RunEnd, TrainError> {
-        let mut meter = Meter::new(&self.world, &self.recipe);
-        let trained = self.train(data, &mut log, &mut (watch, &mut meter));
+        let mut meter = Meter::new(&self.world, &self.recipe, watch);
+        let trained = self.train(data, &mut log, &mut meter);
         // A signal may surface as a collective that fails because a peer has stopped already.
         let trained = match trained {
             Err(_) if self.stop.load(Ordering::Relaxed) => Err(TrainError::Interrupted),
@@ -130,7 +130,7 @@ impl Trainer {
         if matches!(trained, Ok(_) | Err(TrainError::Interrupted))
             && let Some((status, minutes)) = log.outcome()
         {
-            watch.tell(&meter.run_stop(run_status(status), minutes));
+            meter.run_stop(run_status(status), minutes);
         }
         trained
     }
@@ -139,19 +139,19 @@ impl Trainer {
         &mut self,
         data: &Dataset,
         log: &mut RunLog,
-        (watch, meter): &mut (&mut Watch, &mut Meter),
+        meter: &mut Meter,
     ) -> Result<RunEnd, TrainError> {
         let mut loader = self.train_loader(data);
         let mut end = RunEnd::TargetMissed;
         for epoch in 1..=self.recipe.horizon.num_epochs {
             log.write(|session| session.epoch_start(epoch))?;
-            self.train_epoch(epoch, &mut loader, &mut (watch, meter))?;
+            self.train_epoch(epoch, &mut loader, meter)?;
             log.write(|session| session.epoch_stop(epoch))?;
             if !self.recipe.eval_epochs.contains(&epoch) {
                 continue;
             }
             log.write(|session| session.eval_start(epoch))?;
-            let accuracy = self.evaluate(epoch, data, &mut (watch, meter))?;
+            let accuracy = self.evaluate(data, meter)?;
             log.write(|session| session.eval_accuracy(epoch, accuracy))?;
             log.write(|session| session.eval_stop(epoch))?;
             if accuracy > self.recipe.raw.mlperf.target {
@@ -169,7 +169,7 @@ impl Trainer {
         &mut self,
         epoch: usize,
         loader: &mut Loader,
-        (watch, meter): &mut (&mut Watch, &mut Meter),
+        meter: &mut Meter,
     ) -> Result<(), TrainError> {
         let mut loss_sum = Tensor::zeros([], (Kind::Float, self.device));
         meter.epoch_start(epoch, loader.wait_s());
@@ -184,21 +184,16 @@ impl Trainer {
                 // The only place where the host waits for the device.
                 let loss = f64::try_from(&loss_sum).expect("one number");
                 let _ = loss_sum.zero_();
-                watch.tell(&meter.steps(step, loss)?);
+                meter.steps(step, loss)?;
             }
         }
-        watch.tell(&meter.epoch_stop(loader.wait_s()));
-        watch.tell_bad(self.world.rank, loader.take_bad());
+        meter.epoch_stop(loader.wait_s());
+        meter.left_out(loader.take_bad());
         Ok(())
     }
 
     /// Top-1 accuracy over all validation pictures, each judged once, by exactly one rank.
-    fn evaluate(
-        &mut self,
-        epoch: usize,
-        data: &Dataset,
-        (watch, meter): &mut (&mut Watch, &mut Meter),
-    ) -> Result<f64, TrainError> {
+    fn evaluate(&mut self, data: &Dataset, meter: &mut Meter) -> Result<f64, TrainError> {
         let start = Instant::now();
         let mut loader = self.eval_loader(data);
         let right = Tensor::zeros([], (Kind::Int64, self.device));
@@ -217,13 +212,9 @@ impl Trainer {
         let counts = Tensor::from_slice(&[right, num_images]);
         self.ddp.sum(&counts)?;
         let counts = Vec::<i64>::try_from(&counts).expect("two numbers");
-        let (num_right, num_images) = (counts[0] as u64, counts[1] as u64);
-        let eval_s = start.elapsed().as_secs_f64();
-        let accuracy = num_right as f64 / num_images.max(1) as f64;
-        meter.evaluated(accuracy);
-        watch.tell(&RankEvent::Evaluated { epoch, accuracy, num_right, num_images, eval_s });
-        watch.tell_bad(self.world.rank, loader.take_bad());
-        Ok(accuracy)
+        meter.left_out(loader.take_bad());
+        let counts = [counts[0] as u64, counts[1] as u64];
+        Ok(meter.evaluated(counts, start.elapsed().as_secs_f64()))
     }
 
     fn loader_config(&self) -> LoaderConfig {

@@ -1,6 +1,6 @@
 //! Who watches a rank.
 
-use crate::{data::BadImage, dist::World, events::RankEvent};
+use crate::{dist::World, events::RankEvent};
 
 /// Where a rank's events go. Progress of the run is told by rank 0 alone; what concerns one rank
 /// is told by that rank.
@@ -25,12 +25,5 @@ impl Watch {
     /// Tells what is true of this rank.
     pub fn tell_own(&mut self, event: &RankEvent) {
         (self.sink)(event);
-    }
-
-    /// Names pictures that were left out.
-    pub fn tell_bad(&mut self, rank: usize, bad: Vec<BadImage>) {
-        for BadImage { path, reason } in bad {
-            self.tell_own(&RankEvent::BadImage { rank, path, reason });
-        }
     }
 }

@@ -2,7 +2,7 @@
 //! after the other as the log names its division, its benchmark and its optimizer, and each goes
 //! through the whole log with a state of its own.
 
-mod common;
+mod any_division;
 mod resnet;
 mod tensors;
 
@@ -36,8 +36,8 @@ impl Book {
     /// Its rules under `ruleset`.
     pub(super) fn rules(self, ruleset: Ruleset) -> Vec<Rule> {
         match self {
-            Self::Common => common::common(ruleset),
-            Self::Division(division) => common::division(ruleset, division),
+            Self::Common => any_division::common(ruleset),
+            Self::Division(division) => any_division::division(ruleset, division),
             Self::Resnet(Division::Open) => resnet::open(ruleset),
             Self::Resnet(Division::Closed) => resnet::closed(ruleset),
             Self::Optimizer(Family::Sgd) => resnet::sgd(),

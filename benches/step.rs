@@ -1,0 +1,48 @@
+//! The training step alone, for `scripts/bench-step` to set beside PyTorch's: forward, backward and
+//! update of ResNet-50 on one synthetic batch. Prints the seconds of each counted step, a line each.
+
+use std::time::Instant;
+
+use mlperf_run::{
+    dist::c10d::{Autocast, HalfKind, set_channels_last},
+    model::{Mode, ModelConfig, Place, ResNet, init},
+    optim::{LossName, Optimizer, OptimizerConfig, mean_loss},
+};
+use tch::{Device, Kind, Tensor};
+
+/// Steps before the clock counts: memory is taken and kernels are chosen in them.
+const WARM_UP: usize = 2;
+
+fn main() {
+    let number = |name: &str, default: usize| {
+        std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(default)
+    };
+    let (batch, side) = (number("BENCH_BATCH", 32) as i64, number("BENCH_SIDE", 128) as i64);
+    let half = std::env::var("BENCH_PRECISION").is_ok_and(|name| name == "amp_bf16");
+    tch::manual_seed(1);
+    let config = ModelConfig::default();
+    let place = Place { kind: Kind::Float, device: Device::Cpu };
+    let net = ResNet::new(&config.blueprint(1000), place);
+    init(net.weights(), &config.initializers);
+    for (_, tensor) in net.weights().parameters().iter().filter(|(_, tensor)| tensor.dim() == 4) {
+        set_channels_last(tensor).expect("a weight of four dimensions");
+    }
+    let mut optimizer = Optimizer::new(&OptimizerConfig::default(), net.weights().parameters())
+        .expect("parameters of one device and kind");
+    let images = Tensor::randn([batch, side, side, 3], (Kind::Float, Device::Cpu));
+    let images = images.permute([0, 3, 1, 2]);
+    let targets = Tensor::full([batch, 1000], 0.001, (Kind::Float, Device::Cpu));
+    for step in 0..WARM_UP + number("BENCH_STEPS", 3) {
+        let start = Instant::now();
+        let logits = {
+            let _autocast = half.then(|| Autocast::enter(Device::Cpu, HalfKind::Bf16));
+            net.forward(&images, Mode::Train)
+        };
+        let loss = mean_loss(LossName::SoftCrossEntropy, &logits, &targets);
+        loss.backward();
+        optimizer.step(0.01).expect("every parameter has a gradient");
+        if step >= WARM_UP {
+            mlperf_run::console::result(start.elapsed().as_secs_f64());
+        }
+    }
+}
