@@ -1,4 +1,4 @@
-//! The training step alone, for `scripts/bench-step` to set beside PyTorch's: forward, backward and
+//! The training step alone, for `scripts/bench-step` to set beside Python's: forward, backward and
 //! update of ResNet-50 on one synthetic batch. Prints the seconds of each counted step, a line each.
 
 use std::time::Instant;
