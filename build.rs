@@ -52,26 +52,48 @@ fn check_version(torch: &Path) -> Result<(), Box<dyn Error>> {
 
 #[cfg(feature = "torch")]
 fn build_bridge(torch: &Path) -> Result<(), Box<dyn Error>> {
-    cc::Build::new()
-        .cpp(true)
-        .std("c++17")
+    bridge_compiler(torch)
         .define("USE_C10D_GLOO", None)
-        .define("_GLIBCXX_USE_CXX11_ABI", "1")
         .include(format!("{BRIDGE}/stubs"))
-        .flag(format!("-isystem{}", torch.join("include").display()))
-        .flag(format!("-isystem{}", torch.join("include/torch/csrc/api/include").display()))
         .files(["group.cc", "ops.cc"].map(|file| format!("{BRIDGE}/{file}")))
         .try_compile("mlbridge")?;
     Ok(())
 }
 
 /// The NCCL backend is a library of its own, carried inside `mlperf-rank` and loaded where there
-/// is a libtorch for GPUs. Without CUDA's headers the build carries an empty one.
+/// is a libtorch for GPUs. Of CUDA it takes the runtime's headers; stubs name as much of the
+/// other headers as libtorch's do. Without CUDA's headers the build carries an empty one.
 #[cfg(feature = "torch")]
 fn build_nccl(torch: &Path) -> Result<(), Box<dyn Error>> {
     let library = Path::new(&env::var("OUT_DIR")?).join("mlnccl.so");
-    std::fs::write(&library, [])?;
-    let _ = torch;
     println!("cargo:rustc-env=MLPERF_RUN_NCCL_BRIDGE={}", library.display());
-    Ok(())
+    let cuda = torch.join("../nvidia/cu13/include");
+    if !(cuda.join("cuda_runtime_api.h").exists() && cuda.join("crt/host_defines.h").exists()) {
+        println!("cargo:warning={}: no headers of CUDA 13; GPUs will not work", cuda.display());
+        return Ok(std::fs::write(&library, [])?);
+    }
+    let mut compiler = bridge_compiler(torch);
+    compiler
+        .define("USE_C10D_NCCL", None)
+        .include(format!("{BRIDGE}/stubs/cuda"))
+        .flag(format!("-isystem{}", cuda.display()))
+        .flag(format!("-isystem{}", cuda.join("cccl").display()));
+    let mut command = compiler.try_get_compiler()?.to_command();
+    command.args(["-shared", "-o"]).arg(&library).arg(format!("{BRIDGE}/cuda.cc"));
+    match command.status()? {
+        done if done.success() => Ok(()),
+        failed => Err(format!("{BRIDGE}/cuda.cc does not compile: {failed}").into()),
+    }
+}
+
+#[cfg(feature = "torch")]
+fn bridge_compiler(torch: &Path) -> cc::Build {
+    let mut build = cc::Build::new();
+    build
+        .cpp(true)
+        .std("c++17")
+        .define("_GLIBCXX_USE_CXX11_ABI", "1")
+        .flag(format!("-isystem{}", torch.join("include").display()))
+        .flag(format!("-isystem{}", torch.join("include/torch/csrc/api/include").display()));
+    build
 }

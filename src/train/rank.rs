@@ -17,7 +17,7 @@ use super::{
 };
 use crate::{
     data::Dataset,
-    dist::World,
+    dist::{World, c10d},
     events::RankEvent,
     recipe::{self, DeviceChoice, Origin, Recipe, Situation, Source},
 };
@@ -37,7 +37,7 @@ pub struct RankJob {
 /// Trains as `job` says and tells `watch` about it.
 pub fn run_rank(job: &RankJob, watch: &mut Watch) -> Result<RunEnd, TrainError> {
     let (recipe, data) = read_recipe(job)?;
-    let device = device(&recipe, &job.world)?;
+    let device = device(recipe.raw.run.device, &job.world)?;
     let log = InitLog::open(&job.run_dir.join("mllog.txt"), &job.world, &recipe)?;
     let mut trainer = Trainer::build(&recipe, &job.world, device, Arc::clone(&job.stop))?;
     trainer.warm_up()?;
@@ -86,14 +86,26 @@ fn read_recipe(job: &RankJob) -> Result<(Recipe, Dataset), TrainError> {
     Ok((Recipe::resolve(raw, &situation)?, data))
 }
 
-fn device(recipe: &Recipe, world: &World) -> Result<Device, TrainError> {
-    let has_cuda = tch::Cuda::is_available();
-    match recipe.raw.run.device {
-        DeviceChoice::Cpu => Ok(Device::Cpu),
-        DeviceChoice::Auto if !has_cuda => Ok(Device::Cpu),
-        DeviceChoice::Auto | DeviceChoice::Cuda if has_cuda => Ok(Device::Cuda(world.local_rank)),
-        DeviceChoice::Auto | DeviceChoice::Cuda => Err(TrainError::Device(
-            "the recipe wants a GPU and libtorch finds none; run with --device cpu".to_owned(),
-        )),
+/// The device of this rank. The first to call libtorch, which learns of CUDA here or never.
+fn device(choice: DeviceChoice, world: &World) -> Result<Device, TrainError> {
+    if choice == DeviceChoice::Cpu {
+        return Ok(Device::Cpu);
+    }
+    let problem = match c10d::load_cuda() {
+        Ok(()) if tch::Cuda::device_count() > world.local_rank as i64 => {
+            return Ok(Device::Cuda(world.local_rank));
+        }
+        Ok(()) => {
+            let (num_gpus, rank) = (tch::Cuda::device_count(), world.local_rank);
+            format!("libtorch finds {num_gpus} GPUs, which leaves none for local rank {rank}")
+        }
+        Err(error) => format!("libtorch cannot use GPUs ({error})"),
+    };
+    match choice {
+        DeviceChoice::Auto => Ok(Device::Cpu),
+        _ => Err(TrainError::Device(format!(
+            "{problem}; run scripts/setup where the GPU is, name a whole PyTorch 2.11.0 by \
+             --libtorch, or train with --device cpu"
+        ))),
     }
 }

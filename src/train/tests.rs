@@ -15,7 +15,7 @@ use crate::{
     dist::{World, c10d},
     model::{Arch, Block, CustomConfig, Mode},
     optim::mean_loss,
-    recipe::{RawRecipe, Recipe, Situation},
+    recipe::{Precision, RawRecipe, Recipe, Situation},
 };
 
 const SIDE: usize = 16;
@@ -200,4 +200,28 @@ fn images_are_normalised_on_the_device() {
             f64::try_from(batch.images.select(1, channel as i64).mean(Kind::Float)).unwrap();
         assert!((found - wanted).abs() < 1e-5, "channel {channel}: {found} {wanted}");
     }
+}
+
+#[test]
+fn bf16_steps_stay_near_fp32_and_keep_weights_in_fp32() {
+    let _turn = in_turn();
+    let losses = [Precision::Fp32, Precision::AmpBf16].map(|precision| {
+        let mut recipe = recipe(1);
+        recipe.raw.train.precision = precision;
+        let mut trainer = trainer(&recipe, 0, 0);
+        refill(&trainer);
+        let step = |step| {
+            let batch = batch(&trainer, step, 0..GLOBAL_BATCH);
+            f64::try_from(trainer.step(&batch).unwrap()).unwrap()
+        };
+        let losses: Vec<f64> = (0..4).map(step).collect();
+        assert!(trainer.model.weights().all().all(|(_, tensor)| tensor.kind() == Kind::Float));
+        losses
+    });
+    for (step, (full, half)) in losses[0].iter().zip(&losses[1]).enumerate() {
+        assert_ne!(full, half, "step {step}: autocast changed nothing");
+        assert!((full - half).abs() < 0.03 * full, "step {step}: {full} {half}");
+    }
+    let number = Tensor::ones([2, 2], (Kind::Float, Device::Cpu));
+    assert_eq!(number.matmul(&number).kind(), Kind::Float, "autocast ends with the forward pass");
 }

@@ -1,7 +1,7 @@
 //! Whole runs by the real programs on a tiny set of real JPEGs: from a recipe to a judged log.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fs,
     path::{Path, PathBuf},
     process::{Command, Output, Stdio},
@@ -69,6 +69,15 @@ impl Bench {
 
     fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join("results/here").join(name)
+    }
+
+    /// Waits until the first run has told of `event`.
+    fn wait_for(&self, event: &str) {
+        let (start, events) = (Instant::now(), self.path("run_0/events.jsonl"));
+        while !fs::read_to_string(&events).is_ok_and(|text| text.contains(event)) {
+            assert!(start.elapsed() < LIMIT, "the run never came to {event}");
+            thread::sleep(Duration::from_millis(50));
+        }
     }
 
     fn json(&self, name: &str) -> Value {
@@ -202,12 +211,7 @@ fn interrupted(bench: &Bench, target: &str, (event, signal): (&str, Signal)) -> 
     let long = ["--set", "run.max_duration=100000ep", "--set", target];
     let mut command = bench.command(&images(), &long);
     let mut run = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
-    let start = Instant::now();
-    let events = bench.path("run_0/events.jsonl");
-    while !fs::read_to_string(&events).is_ok_and(|text| text.contains(event)) {
-        assert!(start.elapsed() < LIMIT, "the run never began");
-        thread::sleep(Duration::from_millis(50));
-    }
+    bench.wait_for(event);
     kill_process(Pid::from_child(&run), signal).unwrap();
     assert_eq!(run.wait().unwrap().code(), Some(7));
     bench.log("resnet/result_0.txt")["run_stop"]["metadata"]["status"].clone()
@@ -248,4 +252,84 @@ fn mlperf_run_needs_no_libtorch_and_mlperf_rank_does() {
         !rank.iter().any(|name| name.contains("cuda")),
         "one program for CPU and GPU: {rank:?}"
     );
+}
+
+/// Process of `rank` among the children of the launcher.
+fn rank_process(launcher: &std::process::Child, rank: usize) -> Pid {
+    let children = fs::read_to_string(format!("/proc/{0}/task/{0}/children", launcher.id()));
+    let ranks = children.unwrap();
+    let is_rank = |pid: &&str| {
+        let environment = fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
+        environment.split(|&byte| byte == 0).any(|pair| pair == format!("RANK={rank}").as_bytes())
+    };
+    let pid = ranks.split_whitespace().find(is_rank).expect("a process of this rank");
+    Pid::from_raw(pid.parse().unwrap()).unwrap()
+}
+
+#[test]
+fn a_rank_that_is_killed_ends_the_run_at_once_and_is_named() {
+    for lost in [0, 1] {
+        let bench = Bench::new(2);
+        let long = ["--set", "run.max_duration=100000ep", "--set", "mlperf.target=0.999"];
+        let mut command = bench.command(&images(), &long);
+        let run = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+        bench.wait_for("\"epoch_stop\"");
+        kill_process(rank_process(&run, lost), Signal::KILL).unwrap();
+        let output = run.wait_with_output().unwrap();
+        assert_ok(&output, 6);
+        let told = String::from_utf8_lossy(&output.stderr);
+        assert!(told.contains(&format!("rank {lost}")), "{told}");
+        assert!(!bench.path("resnet/result_0.txt").exists(), "a broken run is no result");
+        assert!(bench.path("run_0/mllog.txt").exists(), "what was measured stays");
+    }
+}
+
+#[test]
+fn a_rank_that_finds_no_gpu_names_the_cure() {
+    let bench = Bench::new(1);
+    assert_ok(&bench.run(&images(), &[]), 0);
+    let recipe = fs::read_to_string(bench.path("run_0/recipe.toml")).unwrap();
+    let recipe = recipe.replace("device = \"cpu\"", "device = \"cuda\"");
+    fs::write(bench.path("cuda.toml"), recipe).unwrap();
+    let output = Command::new(env!("CARGO_BIN_EXE_mlperf-rank"))
+        .args(["--recipe".as_ref(), bench.path("cuda.toml").as_os_str()])
+        .args(["--run-dir".as_ref(), bench.path("run_0").as_os_str()])
+        .env("CUDA_VISIBLE_DEVICES", "")
+        .output()
+        .unwrap();
+    assert_ok(&output, 3);
+    let told = String::from_utf8_lossy(&output.stderr);
+    assert!(told.contains("GPU") && told.contains("--device cpu"), "{told}");
+}
+
+#[test]
+fn the_nccl_bridge_asks_libtorch_for_nothing_it_lacks() {
+    let bridge = fs::read(env!("MLPERF_RUN_NCCL_BRIDGE")).unwrap();
+    let bridge = goblin::elf::Elf::parse(&bridge).expect("scripts/setup installs CUDA's headers");
+    let named = |elf: &goblin::elf::Elf, keep: fn(&goblin::elf::Sym) -> bool| {
+        let symbols = elf.dynsyms.iter().filter(keep);
+        symbols
+            .filter_map(|symbol| elf.dynstrtab.get_at(symbol.st_name))
+            .map(str::to_owned)
+            .collect()
+    };
+    let defined: Vec<String> = named(&bridge, |symbol| !symbol.is_import());
+    assert!(defined.iter().any(|name| name == "ml_cuda_attach_nccl"), "{defined:?}");
+    let libtorch = Path::new(env!("MLPERF_RUN_LIBTORCH_LIB"));
+    let offered: BTreeSet<String> = ["torch_cuda", "c10_cuda", "torch_cpu", "c10"]
+        .into_iter()
+        .flat_map(|name| -> Vec<String> {
+            let library = fs::read(libtorch.join(format!("lib{name}.so"))).unwrap();
+            let library = goblin::elf::Elf::parse(&library).unwrap();
+            named(&library, |symbol| !symbol.is_import())
+        })
+        .collect();
+    let wanted: Vec<String> = named(&bridge, goblin::elf::Sym::is_import);
+    // c10, at and c10d are libtorch's name spaces; the rest is the C++ runtime's.
+    let of_torch =
+        |name: &&String| ["N3c10", "N2at", "N4c10d"].iter().any(|space| name.contains(space));
+    let wanted: Vec<&String> = wanted.iter().filter(of_torch).collect();
+    assert!(wanted.iter().any(|name| name.contains("ProcessGroupNCCL")), "{wanted:?}");
+    let lacking: Vec<_> = wanted.iter().filter(|name| !offered.contains(**name)).collect();
+    assert!(lacking.is_empty(), "{lacking:?}");
 }

@@ -104,7 +104,7 @@ int ml_set_rng_state(MlTensor* device_of, MlTensor* state);
 // libtorch_cuda, where it is there. `cuda.cc` is a library of its own, loaded after it.
 int ml_load_library(const char* path);
 int ml_load_nccl(const uint8_t* library, size_t n);
-int ml_group_attach_nccl(MlGroup* group, int rank, int world_size, int device);
+int ml_group_attach_nccl(MlGroup* group, const MlWorld* world, int device);
 #ifdef __cplusplus
 }
 #endif

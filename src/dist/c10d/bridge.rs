@@ -70,7 +70,7 @@ unsafe extern "C" {
     fn ml_group_sum(group: *mut MlGroup, tensor: *const C_tensor) -> c_int;
     fn ml_group_broadcast(group: *mut MlGroup, tensors: *const *const C_tensor, n: usize) -> c_int;
     fn ml_group_barrier(group: *mut MlGroup) -> c_int;
-    fn ml_group_attach_nccl(group: *mut MlGroup, rank: c_int, size: c_int, device: c_int) -> c_int;
+    fn ml_group_attach_nccl(group: *mut MlGroup, world: *const RawWorld, device: c_int) -> c_int;
     fn ml_reducer_new(
         group: *mut MlGroup,
         params: *const *const C_tensor,
@@ -131,18 +131,19 @@ pub fn torch_version() -> &'static str {
     unsafe { CStr::from_ptr(ml_torch_version()) }.to_str().expect("a version is ASCII")
 }
 
-/// Loads a shared library for the whole process; must come before any other call to libtorch
-/// when it is `libtorch_cuda.so`.
-pub fn load_library(path: &str) -> Result<(), BridgeError> {
-    let path = CString::new(path).map_err(|e| BridgeError(e.to_string()))?;
-    // SAFETY: a NUL-terminated string, read during the call.
-    check(unsafe { ml_load_library(path.as_ptr()) })
-}
+/// The library of `cuda.cc`; empty where the build found no CUDA headers.
+static NCCL_BRIDGE: &[u8] = include_bytes!(env!("MLPERF_RUN_NCCL_BRIDGE"));
 
-/// Loads the NCCL bridge, which is carried as bytes.
-pub fn load_nccl(library: &[u8]) -> Result<(), BridgeError> {
+/// Loads libtorch's CUDA half and the NCCL bridge. Has to be the first call to libtorch in a
+/// process: others make libtorch settle for a world without CUDA.
+pub fn load_cuda() -> Result<(), BridgeError> {
+    if NCCL_BRIDGE.is_empty() {
+        return Err(BridgeError("this program was built without CUDA's headers".to_owned()));
+    }
+    // SAFETY: a NUL-terminated string; rule 4.
+    check(unsafe { ml_load_library(c"libtorch_cuda.so".as_ptr()) })?;
     // SAFETY: rule 4.
-    check(unsafe { ml_load_nccl(library.as_ptr(), library.len()) })
+    check(unsafe { ml_load_nccl(NCCL_BRIDGE.as_ptr(), NCCL_BRIDGE.len()) })
 }
 
 /// Where ranks meet.
@@ -160,20 +161,30 @@ pub struct Rendezvous {
     pub timeout_s: u64,
 }
 
+impl RawWorld {
+    fn new(meeting: &Rendezvous, host: &CStr) -> Self {
+        Self {
+            host: host.as_ptr(),
+            port: meeting.port,
+            rank: meeting.rank as c_int,
+            world_size: meeting.world_size as c_int,
+            timeout_ms: meeting.timeout_s * 1000,
+        }
+    }
+}
+
+fn c_host(meeting: &Rendezvous) -> Result<CString, BridgeError> {
+    CString::new(meeting.host.as_str()).map_err(|e| BridgeError(e.to_string()))
+}
+
 /// A c10d process group.
 pub struct Group(*mut MlGroup);
 
 impl Group {
     /// Joins the others; blocks until all are there. Collectives on CPU tensors go by Gloo.
     pub fn join(meeting: &Rendezvous) -> Result<Self, BridgeError> {
-        let host = CString::new(meeting.host.as_str()).map_err(|e| BridgeError(e.to_string()))?;
-        let world = RawWorld {
-            host: host.as_ptr(),
-            port: meeting.port,
-            rank: meeting.rank as c_int,
-            world_size: meeting.world_size as c_int,
-            timeout_ms: meeting.timeout_s * 1000,
-        };
+        let host = c_host(meeting)?;
+        let world = RawWorld::new(meeting, &host);
         let mut out = ptr::null_mut();
         // SAFETY: `world` and `host` outlive the call; rule 2.
         check(unsafe { ml_group_new(&raw const world, &raw mut out) })?;
@@ -182,9 +193,10 @@ impl Group {
 
     /// Adds NCCL for tensors on GPU `device`.
     pub fn attach_nccl(&self, meeting: &Rendezvous, device: usize) -> Result<(), BridgeError> {
-        let (rank, size) = (meeting.rank as c_int, meeting.world_size as c_int);
-        // SAFETY: rule 2.
-        check(unsafe { ml_group_attach_nccl(self.0, rank, size, device as c_int) })
+        let host = c_host(meeting)?;
+        let world = RawWorld::new(meeting, &host);
+        // SAFETY: `world` and `host` outlive the call; rule 2.
+        check(unsafe { ml_group_attach_nccl(self.0, &raw const world, device as c_int) })
     }
 
     /// Sums a tensor over all ranks, in place.

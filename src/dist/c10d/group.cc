@@ -15,7 +15,7 @@
 
 namespace {
 thread_local std::string last_error;
-using AttachNccl = int (*)(MlGroup*, int, int, int);
+using AttachNccl = const char* (*)(MlGroup*, const MlWorld*, int);
 AttachNccl attach_nccl = nullptr;
 // DDP's own first cap: a small first bucket starts the all-reduce early.
 constexpr size_t kFirstBucketBytes = 1 << 20;
@@ -139,10 +139,8 @@ int ml_load_nccl(const uint8_t* library, size_t n) {
   });
 }
 
-int ml_group_attach_nccl(MlGroup* group, int rank, int world_size, int device) {
-  if (!attach_nccl) {
-    ml::set_error("this build has no NCCL bridge; build it where scripts/setup has put CUDA's headers");
-    return 1;
-  }
-  return attach_nccl(group, rank, world_size, device);
+int ml_group_attach_nccl(MlGroup* group, const MlWorld* world, int device) {
+  const char* problem = attach_nccl ? attach_nccl(group, world, device) : "its bridge is not loaded";
+  if (problem) ml::set_error(problem);
+  return problem != nullptr;
 }

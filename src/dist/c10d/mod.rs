@@ -5,5 +5,5 @@ mod bridge;
 
 pub use bridge::{
     Autocast, BridgeError, Group, HalfKind, Params, Reducer, Rendezvous, SgdStep, is_channels_last,
-    load_library, load_nccl, rng_state, set_channels_last, set_rng_state, torch_version,
+    load_cuda, rng_state, set_channels_last, set_rng_state, torch_version,
 };
