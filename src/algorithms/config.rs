@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{BlurPool, ChannelsLast, LabelSmoothing};
+use super::{BlurPool, ChannelsLast, Ema, FixRes, LabelSmoothing, ProgressiveResizing, Resolution};
 
 /// `[algorithms]`: the methods that are on, in the order in which they act.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -17,4 +17,16 @@ pub struct AlgorithmsConfig {
     /// `[algorithms.label_smoothing]`
     #[serde(skip_serializing_if = "Option::is_none")]
     pub label_smoothing: Option<LabelSmoothing>,
+    /// `[algorithms.fixres]`
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub fixres: Option<FixRes>,
+    /// `[algorithms.progressive_resizing]`
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub progressive_resizing: Option<ProgressiveResizing>,
+    /// `[algorithms.resolution]`
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub resolution: Option<Resolution>,
+    /// `[algorithms.ema]`
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ema: Option<Ema>,
 }

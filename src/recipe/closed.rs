@@ -26,8 +26,17 @@ pub(super) fn open_only(raw: &RawRecipe) -> Vec<&'static str> {
             found.push("scheduler.name = cosine_decay_with_warmup");
         }
     }
-    if raw.algorithms.blurpool.is_some() {
-        found.push("algorithms.blurpool");
+    let methods = &raw.algorithms;
+    for (is_on, name) in [
+        (methods.blurpool.is_some(), "algorithms.blurpool"),
+        (methods.fixres.is_some(), "algorithms.fixres"),
+        (methods.progressive_resizing.is_some(), "algorithms.progressive_resizing"),
+        (methods.resolution.is_some(), "algorithms.resolution"),
+        (methods.ema.is_some(), "algorithms.ema"),
+    ] {
+        if is_on {
+            found.push(name);
+        }
     }
     let smoothing = raw.algorithms.label_smoothing.as_ref().map_or(0.0, |s| s.smoothing);
     if ![0.0, 0.1].contains(&smoothing) {

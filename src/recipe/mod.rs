@@ -11,6 +11,7 @@ mod error;
 mod find;
 mod layer;
 mod load;
+mod methods;
 mod plan;
 mod raw;
 mod resolve;

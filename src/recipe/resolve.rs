@@ -17,6 +17,7 @@ use super::{
     validate::{self, Problems},
 };
 use crate::{
+    algorithms::ResizeOn,
     model::Blueprint,
     optim::{Horizon, Schedule, ScheduleConfig, Time},
 };
@@ -54,6 +55,8 @@ pub struct Recipe {
     pub schedule: Schedule,
     /// Side of the training images by epoch, px; index 0 is epoch 1.
     pub sides: Vec<usize>,
+    /// Side of the crops that the loader makes by epoch, px.
+    pub crop_sides: Vec<usize>,
     /// Epochs after which to evaluate, from 1, rising.
     pub eval_epochs: Vec<usize>,
     /// Training images of a rank in a step.
@@ -65,16 +68,19 @@ pub struct Recipe {
 impl Recipe {
     /// Checks `raw` and works out everything that follows from it in `situation`.
     pub fn resolve(raw: RawRecipe, situation: &Situation) -> Result<Self, RecipeError> {
+        let raw = sized(raw);
         validate::validate(&raw)?;
         fits(&raw, situation)?;
         let raw = filled(raw, situation);
         validate::writable(&raw)?;
         let horizon = horizon(&raw, situation)?;
+        let sides = sides(&raw, &horizon);
         Ok(Self {
             seed: raw.run.seed.expect("`filled` puts one in"),
             blueprint: blueprint(&raw, situation)?,
             schedule: schedule(&raw, &horizon)?,
-            sides: sides(&raw, &horizon),
+            crop_sides: crop_sides(&raw, &sides),
+            sides,
             eval_epochs: eval_epochs(&raw, &horizon),
             batch_per_rank: raw.train.batch_size / situation.world_size,
             eval_batch_per_rank: raw.eval.batch_size / situation.world_size,
@@ -97,6 +103,14 @@ impl Recipe {
             hex
         })
     }
+}
+
+/// `raw` with the sizes that a method sets.
+fn sized(mut raw: RawRecipe) -> RawRecipe {
+    if let Some(fixres) = raw.algorithms.fixres.clone() {
+        fixres.apply(&mut raw.data);
+    }
+    raw
 }
 
 /// Checks `raw` against the ranks and the data set that it is to run with.
@@ -243,9 +257,24 @@ fn scaled_warmup(config: &ScheduleConfig, ratio: f64, horizon: &Horizon) -> Time
     }
 }
 
-/// Side of the training images by epoch, px. A method that changes the size by epoch does it here.
+/// Side of the training images by epoch, px.
 fn sides(raw: &RawRecipe, horizon: &Horizon) -> Vec<usize> {
-    vec![raw.data.train.crop_size; horizon.num_epochs]
+    let (crop_size, num_epochs) = (raw.data.train.crop_size, horizon.num_epochs);
+    let methods = &raw.algorithms;
+    match (&methods.progressive_resizing, &methods.resolution) {
+        (Some(method), _) => method.sides(crop_size, num_epochs),
+        (None, Some(method)) => (0..num_epochs).map(|epoch| method.side(epoch)).collect(),
+        (None, None) => vec![crop_size; num_epochs],
+    }
+}
+
+/// Side of the crops, which the device may make smaller still.
+fn crop_sides(raw: &RawRecipe, sides: &[usize]) -> Vec<usize> {
+    let resize_on = raw.algorithms.progressive_resizing.as_ref().map(|method| method.resize_on);
+    match resize_on {
+        Some(ResizeOn::DeviceNearest) => vec![raw.data.train.crop_size; sides.len()],
+        Some(ResizeOn::Decoder) | None => sides.to_owned(),
+    }
 }
 
 /// Multiples of the interval from the start on, and the last epoch always.

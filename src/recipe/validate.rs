@@ -6,6 +6,7 @@ use super::{
     closed,
     config::{DeviceChoice, Division, Precision},
     error::RecipeError,
+    methods,
     raw::RawRecipe,
 };
 use crate::{
@@ -34,31 +35,42 @@ impl Problems {
         if self.0.is_empty() { Ok(()) } else { Err(RecipeError::Invalid(self.0)) }
     }
 
-    fn above_zero(&mut self, key: &str, value: f64) {
+    pub(super) fn above_zero(&mut self, key: &str, value: f64) {
         if !(value.is_finite() && value > 0.0) {
             self.add(format!("{key} ({value}) must be a finite number above 0"));
         }
     }
 
-    fn at_least_zero(&mut self, key: &str, value: f64) {
+    pub(super) fn at_least_zero(&mut self, key: &str, value: f64) {
         if !(value.is_finite() && value >= 0.0) {
             self.add(format!("{key} ({value}) must be a finite number from 0"));
         }
     }
 
-    fn zero_to_one(&mut self, key: &str, value: f64) {
+    pub(super) fn zero_to_one(&mut self, key: &str, value: f64) {
         if !(0.0..=1.0).contains(&value) {
             self.add(format!("{key} ({value}) must be from 0 to 1"));
         }
     }
 
-    fn zero_to_below_one(&mut self, key: &str, value: f64) {
+    pub(super) fn zero_to_below_one(&mut self, key: &str, value: f64) {
         if !(0.0..1.0).contains(&value) {
             self.add(format!("{key} ({value}) must be from 0 to below 1"));
         }
     }
 
-    fn one_or_more(&mut self, key: &str, value: usize) {
+    /// Refuses a length of nothing.
+    pub(super) fn positive_time(&mut self, key: &str, length: Time) {
+        time(key, length, self);
+        if matches!(
+            length,
+            Time::Steps(0) | Time::Samples(0) | Time::Epochs(0.0) | Time::Fraction(0.0)
+        ) {
+            self.add(format!("{key} ({length}) must be above 0"));
+        }
+    }
+
+    pub(super) fn one_or_more(&mut self, key: &str, value: usize) {
         if value == 0 {
             self.add(format!("{key} (0) must be 1 or more"));
         }
@@ -76,9 +88,7 @@ pub(super) fn validate(raw: &RawRecipe) -> Result<(), RecipeError> {
     train(raw, p);
     optimizer(&raw.optimizer, p);
     scheduler(&raw.scheduler, p);
-    if let Some(method) = &raw.algorithms.label_smoothing {
-        p.zero_to_below_one("algorithms.label_smoothing.smoothing", method.smoothing);
-    }
+    methods::methods(raw, p);
     problems.into_result()
 }
 
@@ -289,14 +299,8 @@ fn train(raw: &RawRecipe, p: &mut Problems) {
              fp32 or amp_bf16",
         );
     }
-    time("eval.interval", raw.eval.interval, p);
+    p.positive_time("eval.interval", raw.eval.interval);
     time("eval.start", raw.eval.start, p);
-    if matches!(
-        raw.eval.interval,
-        Time::Steps(0) | Time::Samples(0) | Time::Epochs(0.0) | Time::Fraction(0.0)
-    ) {
-        p.add(format!("eval.interval ({}) must be above 0", raw.eval.interval));
-    }
 }
 
 fn optimizer(optimizer: &OptimizerConfig, p: &mut Problems) {

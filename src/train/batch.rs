@@ -3,17 +3,10 @@
 use tch::{Device, Kind, Tensor};
 
 use super::targets::Targets;
-use crate::data::{Batch, channel_scale};
-
-/// A batch on the device.
-pub(super) struct DeviceBatch {
-    /// `[N, 3, R, R]`, fp32, normalised.
-    pub(super) images: Tensor,
-    /// `[N]`, int64.
-    pub(super) labels: Tensor,
-    /// `[N, K]`, fp32.
-    pub(super) targets: Tensor,
-}
+use crate::{
+    algorithms::Batch,
+    data::{self, channel_scale},
+};
 
 /// How images lie in memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,17 +43,17 @@ impl Uploader {
     }
 
     /// The batch on the device.
-    pub(super) fn upload(&self, batch: &Batch) -> DeviceBatch {
+    pub(super) fn upload(&self, batch: &data::Batch) -> Batch {
         self.upload_parts(batch.images(), batch.labels(), batch.side)
     }
 
     /// A batch of `n` grey images of side `side` with label 0, for warming up without data.
-    pub(super) fn synthetic(&self, n: usize, side: usize) -> DeviceBatch {
+    pub(super) fn synthetic(&self, n: usize, side: usize) -> Batch {
         self.upload_parts(&vec![128; n * side * side * 3], &vec![0; n], side)
     }
 
     /// `bytes`: uint8 `[N, side, side, 3]`.
-    pub(super) fn upload_parts(&self, bytes: &[u8], labels: &[i64], side: usize) -> DeviceBatch {
+    pub(super) fn upload_parts(&self, bytes: &[u8], labels: &[i64], side: usize) -> Batch {
         let (n, side) = (labels.len() as i64, side as i64);
         let bytes = Tensor::from_data_size(bytes, &[n, side, side, 3], Kind::Uint8);
         let images = bytes.to_device(self.device).permute([0, 3, 1, 2]).to_kind(Kind::Float);
@@ -70,6 +63,6 @@ impl Uploader {
         };
         let images = (images * &self.scale) + &self.shift;
         let labels = Tensor::from_slice(labels).to_device(self.device);
-        DeviceBatch { images, targets: self.targets.of(&labels), labels }
+        Batch { images, targets: self.targets.of(&labels), labels }
     }
 }

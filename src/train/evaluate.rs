@@ -1,16 +1,67 @@
-//! Judging a batch of validation pictures.
+//! Judging validation pictures, and the weights that are judged.
 
 use tch::{Kind, Tensor, no_grad};
 
-use super::{batch::DeviceBatch, trainer::Trainer};
-use crate::model::Mode;
+use super::trainer::Trainer;
+use crate::{
+    algorithms::Batch,
+    dist::c10d::{BridgeError, TensorList},
+    model::{Mode, Weights},
+};
+
+/// Puts other weights than the trained ones into the network while it is judged. The tensors stay
+/// where they are; their numbers move.
+pub(super) struct Judged {
+    trained: TensorList,
+    /// The trained numbers while others are in their place; made when first needed.
+    kept: Option<TensorList>,
+    are_out: bool,
+}
+
+impl Judged {
+    /// For a network with these weights.
+    pub(super) fn new(weights: &Weights) -> Result<Self, BridgeError> {
+        let trained = TensorList::new(weights.all().map(|(_, tensor)| tensor))?;
+        Ok(Self { trained, kept: None, are_out: false })
+    }
+
+    /// The network's own tensors.
+    pub(super) fn trained(&self) -> &TensorList {
+        &self.trained
+    }
+
+    /// Puts `weights` in, if there are any.
+    pub(super) fn swap_in(&mut self, weights: Option<&TensorList>) -> Result<(), BridgeError> {
+        let Some(weights) = weights else { return Ok(()) };
+        match &self.kept {
+            Some(kept) => kept.copy_from(&self.trained)?,
+            None => self.kept = Some(self.trained.duplicate()?),
+        }
+        self.are_out = true;
+        self.trained.copy_from(weights)
+    }
+
+    /// Puts the trained weights back, if they are out.
+    pub(super) fn swap_out(&mut self) -> Result<(), BridgeError> {
+        match &self.kept {
+            Some(kept) if std::mem::take(&mut self.are_out) => self.trained.copy_from(kept),
+            _ => Ok(()),
+        }
+    }
+}
 
 impl Trainer {
+    /// The weights that evaluations judge, for good: the run is over.
+    pub(super) fn judged_weights(&mut self) -> Result<&Weights, BridgeError> {
+        self.judged.swap_in(self.algorithms.eval_weights())?;
+        Ok(self.model.weights())
+    }
+
     /// Adds the number of pictures of `batch` judged right to `right` (`[]`, int64), on the device.
     ///
     /// In fp32, whatever the number formats of training are: a label decides between numbers that
     /// may lie closer together than half precision tells apart.
-    pub(super) fn judge(&self, batch: &DeviceBatch, right: &Tensor) {
+    pub(super) fn judge(&self, batch: &Batch, right: &Tensor) {
         no_grad(|| {
             let logits = self.model.forward(&batch.images, Mode::Eval); // [N, K]
             let judged = logits.argmax(-1, false).eq_tensor(&batch.labels).sum(Kind::Int64);

@@ -63,7 +63,8 @@ pub fn run_rank(job: &RankJob, watch: &mut Watch) -> Result<RunEnd, TrainError> 
     let end = trainer.run(&data, log, watch)?;
     if job.world.is_main() {
         let path = job.run_dir.join("weights.safetensors");
-        save_weights(trainer.model.weights(), trainer.num_steps, &path)?;
+        let num_steps = trainer.progress.step;
+        save_weights(trainer.judged_weights()?, num_steps, &path)?;
     }
     Ok(end)
 }

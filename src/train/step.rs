@@ -2,8 +2,9 @@
 
 use tch::Tensor;
 
-use super::{batch::DeviceBatch, error::TrainError, trainer::Trainer};
+use super::{error::TrainError, trainer::Trainer};
 use crate::{
+    algorithms::Batch,
     dist::c10d::{Autocast, HalfKind},
     model::Mode,
     optim::mean_loss,
@@ -12,14 +13,16 @@ use crate::{
 
 impl Trainer {
     /// One update by `batch`; its loss, `[]`, still on the device.
-    pub(super) fn step(&mut self, batch: &DeviceBatch) -> Result<Tensor, TrainError> {
+    pub(super) fn step(&mut self, batch: Batch) -> Result<Tensor, TrainError> {
+        let batch = self.algorithms.before_forward(self.progress, batch);
         self.ddp.before_forward()?;
         let logits = self.forward(&batch.images)?; // [N, K]
         let loss = mean_loss(self.recipe.raw.loss.name, &logits, &batch.targets); // []
         self.ddp.backward(&self.scaler.scale(&loss))?; // gradients are now means over ranks
-        let lr = self.recipe.schedule.lr(self.num_steps);
+        let lr = self.recipe.schedule.lr(self.progress.step);
         self.scaler.step(&mut self.optimizer, lr)?;
-        self.num_steps += 1;
+        self.progress.step += 1;
+        self.algorithms.after_step(self.progress)?;
         Ok(loss.detach())
     }
 

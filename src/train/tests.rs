@@ -10,8 +10,9 @@ use std::{
 
 use tch::{Device, Kind, Tensor};
 
-use super::{batch::DeviceBatch, trainer::Trainer};
+use super::trainer::Trainer;
 use crate::{
+    algorithms::{self, Batch},
     dist::{World, c10d},
     model::{Arch, Block, CustomConfig, Mode},
     optim::mean_loss,
@@ -39,8 +40,8 @@ fn recipe(world_size: usize) -> Recipe {
     raw.train.batch_size = GLOBAL_BATCH;
     raw.optimizer.lr = 0.1;
     raw.scheduler.t_warmup = "0ep".parse().unwrap();
-    raw.algorithms.channels_last = Some(crate::algorithms::ChannelsLast {});
-    raw.algorithms.blurpool = Some(crate::algorithms::BlurPool::default());
+    raw.algorithms.channels_last = Some(algorithms::ChannelsLast {});
+    raw.algorithms.blurpool = Some(algorithms::BlurPool::default());
     raw.algorithms.blurpool.as_mut().unwrap().min_channels = 8;
     let situation = Situation { world_size, num_classes: NUM_CLASSES, num_train: 64, num_eval: 8 };
     Recipe::resolve(raw, &situation).unwrap()
@@ -58,7 +59,7 @@ fn trainer(recipe: &Recipe, rank: usize, port: u16) -> Trainer {
 }
 
 /// Samples `share` of global batch `step`: the same pictures however many ranks share them.
-fn batch(trainer: &Trainer, step: usize, share: std::ops::Range<usize>) -> DeviceBatch {
+fn batch(trainer: &Trainer, step: usize, share: std::ops::Range<usize>) -> Batch {
     let pixel = |i: usize| ((i * 2_654_435_761 + step * 97) >> 7) as u8;
     let size = SIDE * SIDE * 3;
     let bytes: Vec<u8> = (share.start * size..share.end * size).map(pixel).collect();
@@ -120,14 +121,14 @@ fn warm_up_leaves_every_number_as_it_was() {
     assert_eq!(weights(&warmed), before);
     assert_eq!(random(&any), random_before);
     assert!(warmed.optimizer.momenta().unwrap().is_empty(), "no step has been made");
-    assert_eq!(warmed.num_steps, 0);
+    assert_eq!(warmed.progress.step, 0);
 
     // What cannot be seen must not be felt either: the same losses as without warm-up.
     let mut cold = trainer(&recipe(1), 0, 0);
     for step in 0..4 {
         let losses = [&mut warmed, &mut cold].map(|trainer| {
             let batch = batch(trainer, step, 0..GLOBAL_BATCH);
-            f64::try_from(trainer.step(&batch).unwrap()).unwrap()
+            f64::try_from(trainer.step(batch).unwrap()).unwrap()
         });
         assert_eq!(losses[0].to_bits(), losses[1].to_bits(), "step {step}");
     }
@@ -143,7 +144,7 @@ fn ranks_stay_bit_identical() {
             trainer.warm_up().unwrap();
             for step in 0..5 {
                 let batch = batch(&trainer, step, rank * share..(rank + 1) * share);
-                drop(trainer.step(&batch).unwrap());
+                drop(trainer.step(batch).unwrap());
             }
             numbers(trainer.model.weights().parameters().iter().map(|(_, tensor)| tensor))
         });
@@ -154,7 +155,7 @@ fn ranks_stay_bit_identical() {
 }
 
 /// The step with batch norm frozen, so that a rank's statistics play no part.
-fn frozen_step(trainer: &mut Trainer, batch: &DeviceBatch) {
+fn frozen_step(trainer: &mut Trainer, batch: &Batch) {
     trainer.ddp.before_forward().unwrap();
     let logits = trainer.model.forward(&batch.images, Mode::Eval);
     let loss = mean_loss(trainer.recipe.raw.loss.name, &logits, &batch.targets);
@@ -212,16 +213,73 @@ fn bf16_steps_stay_near_fp32_and_keep_weights_in_fp32() {
         refill(&trainer);
         let step = |step| {
             let batch = batch(&trainer, step, 0..GLOBAL_BATCH);
-            f64::try_from(trainer.step(&batch).unwrap()).unwrap()
+            f64::try_from(trainer.step(batch).unwrap()).unwrap()
         };
         let losses: Vec<f64> = (0..4).map(step).collect();
         assert!(trainer.model.weights().all().all(|(_, tensor)| tensor.kind() == Kind::Float));
         losses
     });
     for (step, (full, half)) in losses[0].iter().zip(&losses[1]).enumerate() {
-        assert_ne!(full, half, "step {step}: autocast changed nothing");
+        assert_ne!(full.to_bits(), half.to_bits(), "step {step}: autocast changed nothing");
         assert!((full - half).abs() < 0.03 * full, "step {step}: {full} {half}");
     }
     let number = Tensor::ones([2, 2], (Kind::Float, Device::Cpu));
     assert_eq!(number.matmul(&number).kind(), Kind::Float, "autocast ends with the forward pass");
+}
+
+#[test]
+fn the_average_is_judged_and_the_trained_weights_come_back() {
+    let _turn = in_turn();
+    let mut recipe = recipe(1);
+    let ema = algorithms::Ema { update_interval: "1ba".parse().unwrap(), ..Default::default() };
+    recipe.raw.algorithms.ema = Some(ema);
+    let mut trainer = trainer(&recipe, 0, 0);
+    trainer.warm_up().unwrap();
+    let start = weights(&trainer);
+    let judge = |trainer: &mut Trainer| {
+        trainer.judged.swap_in(trainer.algorithms.eval_weights()).unwrap();
+        let judged = weights(trainer);
+        trainer.judged.swap_out().unwrap();
+        judged
+    };
+    assert_eq!(judge(&mut trainer), start, "warm-up left nothing in the average");
+    let batches: Vec<_> = (0..2).map(|step| batch(&trainer, step, 0..GLOBAL_BATCH)).collect();
+    let mut trained = Vec::new();
+    for batch in batches {
+        drop(trainer.step(batch).unwrap());
+        trained.push(weights(&trainer));
+    }
+    let judged = judge(&mut trainer);
+    assert_eq!(weights(&trainer), trained[1], "training goes on from the trained weights");
+    // The first update copies; the second keeps 2^(-1/100) of it.
+    let share = 1.0 - algorithms::ema_smoothing(1, 100) as f32;
+    let flat = |of: &[Vec<f32>]| of.iter().flatten().copied().collect::<Vec<_>>();
+    let pairs = flat(&trained[0]).into_iter().zip(flat(&trained[1]));
+    for ((first, second), found) in pairs.zip(flat(&judged)) {
+        assert!(
+            (first + share * (second - first) - found).abs() < 1e-6,
+            "{first} {second} {found}"
+        );
+    }
+}
+
+#[test]
+fn batches_shrink_to_the_side_of_their_epoch() {
+    let _turn = in_turn();
+    let mut recipe = recipe(1).raw;
+    recipe.algorithms.progressive_resizing = Some(algorithms::ProgressiveResizing::default());
+    let situation = Situation { world_size: 1, num_classes: 4, num_train: 64, num_eval: 8 };
+    let recipe = Recipe::resolve(recipe, &situation).unwrap();
+    assert_eq!(
+        (recipe.sides.as_slice(), recipe.crop_sides.as_slice()),
+        ([8, 8, 8, 16].as_slice(), [SIDE; 4].as_slice())
+    );
+    let mut trainer = trainer(&recipe, 0, 0);
+    trainer.warm_up().unwrap();
+    for (epoch, side) in recipe.sides.iter().enumerate() {
+        trainer.progress.epoch = epoch;
+        let batch = batch(&trainer, 0, 0..GLOBAL_BATCH);
+        let shown = trainer.algorithms.before_forward(trainer.progress, batch);
+        assert_eq!(shown.images.size(), [GLOBAL_BATCH as i64, 3, *side as i64, *side as i64]);
+    }
 }

@@ -24,17 +24,22 @@ use std::{
 use tch::{Device, Kind, Tensor};
 
 use super::{
-    batch::{DeviceBatch, Layout, Uploader},
+    batch::{Layout, Uploader},
     error::TrainError,
+    evaluate::Judged,
     log::RunLog,
     meter::Meter,
     targets::Targets,
     watch::Watch,
 };
 use crate::{
+    algorithms::{Algorithms, Progress, Setting},
     data::{Dataset, EvalTransform, Loader, LoaderConfig, Sampler, Shard, TrainSchedule},
     data::{eval_plans, train_plans},
-    dist::{BufferSync, Ddp, Shared, World, c10d},
+    dist::{
+        BufferSync, Ddp, Shared, World,
+        c10d::{self, BridgeError, TensorList},
+    },
     events::RunStatus,
     mllog::Status,
     model::{Named, Place, ResNet, init},
@@ -52,8 +57,9 @@ pub struct Trainer {
     pub(super) optimizer: Optimizer,
     pub(super) scaler: LossScaler,
     pub(super) uploader: Uploader,
-    /// Updates made so far.
-    pub(super) num_steps: usize,
+    pub(super) algorithms: Algorithms,
+    pub(super) judged: Judged,
+    pub(super) progress: Progress,
     stop: Arc<AtomicBool>,
 }
 
@@ -98,8 +104,11 @@ impl Trainer {
         let smoothing = recipe.raw.algorithms.label_smoothing.as_ref();
         let targets = Targets::new(smoothing, recipe.situation.num_classes);
         let data = &recipe.raw.data;
+        let judged = Judged::new(model.weights())?;
         Ok(Self {
             uploader: Uploader::new(device, layout, (data.mean, data.std), targets),
+            algorithms: algorithms(recipe, judged.trained())?,
+            judged,
             recipe: recipe.clone(),
             world: world.clone(),
             device,
@@ -107,7 +116,7 @@ impl Trainer {
             ddp,
             optimizer,
             scaler,
-            num_steps: 0,
+            progress: Progress::default(),
             stop,
         })
     }
@@ -172,14 +181,14 @@ impl Trainer {
         meter: &mut Meter,
     ) -> Result<(), TrainError> {
         let mut loss_sum = Tensor::zeros([], (Kind::Float, self.device));
+        self.progress.epoch = epoch - 1;
         meter.epoch_start(epoch, loader.wait_s());
         for step in 1..=self.recipe.horizon.steps_per_epoch {
             if self.stop.load(Ordering::Relaxed) {
                 return Err(TrainError::Interrupted);
             }
             let batch = loader.next_batch()?.expect("there is a plan for every step");
-            let batch: DeviceBatch = self.uploader.upload(&batch);
-            loss_sum += self.step(&batch)?;
+            loss_sum += self.step(self.uploader.upload(&batch))?;
             if meter.is_due(step) {
                 // The only place where the host waits for the device.
                 let loss = f64::try_from(&loss_sum).expect("one number");
@@ -196,6 +205,7 @@ impl Trainer {
     fn evaluate(&mut self, data: &Dataset, meter: &mut Meter) -> Result<f64, TrainError> {
         let start = Instant::now();
         let mut loader = self.eval_loader(data);
+        self.judged.swap_in(self.algorithms.eval_weights())?;
         let right = Tensor::zeros([], (Kind::Int64, self.device));
         let mut num_images = 0;
         while let Some(batch) = loader.next_batch()? {
@@ -207,6 +217,7 @@ impl Trainer {
                 self.judge(&self.uploader.upload(&batch), &right);
             }
         }
+        self.judged.swap_out()?;
         // [right, judged], over all ranks.
         let right = i64::try_from(&right).expect("one number");
         let counts = Tensor::from_slice(&[right, num_images]);
@@ -239,7 +250,7 @@ impl Trainer {
             batch_per_rank: self.recipe.batch_per_rank,
             steps_per_epoch: self.recipe.horizon.steps_per_epoch,
             epochs: 0..self.recipe.horizon.num_epochs,
-            sides: self.recipe.sides.clone(),
+            sides: self.recipe.crop_sides.clone(),
             transform: self.recipe.raw.data.train,
         };
         let plans = train_plans(self.sampler(data.train.len()), schedule);
@@ -252,6 +263,12 @@ impl Trainer {
         let plans = eval_plans(&sampler, self.recipe.eval_batch_per_rank, transform);
         Loader::start(Arc::clone(&data.eval), plans, self.loader_config())
     }
+}
+
+/// The methods of `recipe` in their first state.
+pub(super) fn algorithms(recipe: &Recipe, weights: &TensorList) -> Result<Algorithms, BridgeError> {
+    let setting = Setting { weights, horizon: &recipe.horizon, sides: &recipe.sides };
+    Algorithms::new(&recipe.raw.algorithms, &setting)
 }
 
 fn shared<'a>(model: &'a ResNet, config: &DdpConfig) -> Shared<'a> {

@@ -4,8 +4,11 @@
 
 use tch::Tensor;
 
-use super::{error::TrainError, trainer::Trainer};
-use crate::{dist::c10d, model::Mode};
+use super::{
+    error::TrainError,
+    trainer::{Trainer, algorithms},
+};
+use crate::{algorithms::Progress, dist::c10d, model::Mode};
 
 /// The reducer settles its buckets before the second step.
 const NUM_STEPS: usize = 3;
@@ -21,13 +24,12 @@ impl Trainer {
         let random = c10d::rng_state(&on_device)?;
         let host_random = c10d::rng_state(&on_host)?;
 
-        let mut sides = self.recipe.sides.clone();
-        sides.sort_unstable();
-        sides.dedup();
-        for side in sides {
-            let batch = self.uploader.synthetic(self.recipe.batch_per_rank, side);
+        for epoch in first_epochs_of_sides(&self.recipe.sides) {
+            self.progress.epoch = epoch;
+            let side = self.recipe.crop_sides[epoch];
             for _ in 0..NUM_STEPS {
-                drop(self.step(&batch)?);
+                let batch = self.uploader.synthetic(self.recipe.batch_per_rank, side);
+                drop(self.step(batch)?);
             }
         }
         let side = self.recipe.raw.data.eval.crop_size;
@@ -39,7 +41,13 @@ impl Trainer {
         self.scaler.restore(&scale);
         c10d::set_rng_state(&on_device, &random)?;
         c10d::set_rng_state(&on_host, &host_random)?;
-        self.num_steps = 0;
+        self.algorithms = algorithms(&self.recipe, self.judged.trained())?;
+        self.progress = Progress::default();
         Ok(self.ddp.barrier()?)
     }
+}
+
+/// The first epoch, from 0, of each side of the run.
+fn first_epochs_of_sides(sides: &[usize]) -> Vec<usize> {
+    (0..sides.len()).filter(|&epoch| !sides[..epoch].contains(&sides[epoch])).collect()
 }

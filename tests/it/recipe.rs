@@ -87,6 +87,11 @@ fn the_published_recipes_have_the_published_shape() {
     assert_eq!((baseline.schedule.warmup_steps(), optimized.schedule.warmup_steps()), (5000, 5000));
     assert_eq!(baseline.blueprint.blur, None);
     assert!(optimized.blueprint.blur.is_some());
+    let ramp = [96, 104, 112, 116, 124, 132, 140, 148, 156, 164, 172];
+    let sides = [[88; 12].as_slice(), &ramp, &[176; 5]].concat();
+    assert_eq!((optimized.sides, optimized.crop_sides), (sides, vec![176; 28]));
+    let eval = &optimized.raw.data.eval;
+    assert_eq!((eval.resize_size, eval.crop_size), (232, 224));
     assert_eq!(at_home("demo/baseline").blueprint.blur, None);
 }
 
@@ -98,6 +103,30 @@ fn the_example_for_own_pictures_resolves() {
     let raw = load(&source, &[]).unwrap();
     let situation = Situation { world_size: 1, num_classes: 2, num_train: 500, num_eval: 100 };
     assert!(Recipe::resolve(raw, &situation).is_ok());
+}
+
+#[test]
+fn methods_that_cannot_work_are_refused_with_the_cure() {
+    const RESIZING: &str = "[algorithms.progressive_resizing]\n";
+    for (text, words) in [
+        (format!("{RESIZING}initial_scale = 0.0"), ["initial_scale (0)", "above 0"]),
+        (format!("{RESIZING}initial_scale = 0.001"), ["is 0 px", "raise initial_scale"]),
+        (format!("{RESIZING}initial_scale = 1.0"), ["changes nothing", "remove the table"]),
+        (format!("{RESIZING}size_increment = 0"), ["size_increment (0)", "1 or more"]),
+        (format!("{RESIZING}delay_fraction = 0.9"), ["more than the whole run", "lower one"]),
+        ("[algorithms.ema]\ninclude_buffers = false".to_owned(), ["include_buffers", "remove"]),
+        ("[algorithms.ema]\nhalf_life = \"0ba\"".to_owned(), ["half_life (0ba)", "above 0"]),
+        (
+            "[algorithms.fixres]\ntrain_crop_size = 300".to_owned(),
+            ["train_crop_size (300) exceeds eval_crop_size (224)", "lower"],
+        ),
+    ] {
+        let source = Source { name: "mine".to_owned(), text, origin: Origin::BuiltIn };
+        let situation = Situation { world_size: 1, num_classes: 2, num_train: 5000, num_eval: 100 };
+        let error = Recipe::resolve(load(&source, &[]).unwrap(), &situation).unwrap_err();
+        let error = error.to_string();
+        assert!(words.iter().all(|word| error.contains(word)), "{error}");
+    }
 }
 
 /// Text of the recipe, overrides, and what the message must hold.
@@ -158,7 +187,7 @@ fn a_recipe_extends_another_key_by_key_and_overrides_win() {
     let raw = load(&top, &overrides).unwrap();
     assert_eq!((raw.optimizer.lr, raw.optimizer.momentum), (1.5, 0.9));
     assert_eq!(raw.eval.interval.to_string(), "2ep");
-    assert_eq!((raw.data.train.crop_size, raw.run.num_ranks), (176, 8), "from optimized, baseline");
+    assert_eq!((raw.data.mean[0], raw.run.num_ranks), (0.485, 8), "from optimized, baseline");
     assert_eq!(raw.algorithms.blurpool, None);
     assert_eq!(raw.run.name, "top");
 }

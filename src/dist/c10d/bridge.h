@@ -48,6 +48,7 @@ typedef struct MlTensor MlTensor;
 typedef struct MlReducer MlReducer;
 typedef struct MlParams MlParams;
 typedef struct MlAutocast MlAutocast;
+typedef struct MlList MlList;
 
 typedef struct {
   const char* host;
@@ -92,6 +93,14 @@ int ml_params_drop_grads(MlParams* params);
 int ml_params_momentum(MlParams* params, size_t i, MlTensor** out);
 int ml_params_set_momentum(MlParams* params, MlTensor* const* momenta, size_t n);
 int ml_params_unscale_grads(MlParams* params, MlTensor* inv_scale, MlTensor* found_inf);
+
+// Tensors that are worked on together.
+int ml_list_new(MlTensor* const* tensors, size_t n, MlList** out);
+void ml_list_free(MlList* list);
+int ml_list_duplicate(const MlList* list, MlList** out);
+int ml_list_share(const MlList* list, MlList** out);
+int ml_list_copy(MlList* into, const MlList* from);
+int ml_list_lerp(MlList* list, const MlList* towards, double share);
 
 // Memory format, autocast, random state.
 int ml_set_channels_last(MlTensor* tensor);

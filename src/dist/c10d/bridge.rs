@@ -4,7 +4,7 @@
 //!
 //! 1. A `Tensor` of tch is one `at::Tensor` on the heap; `as_ptr` lends it, `from_ptr` takes it.
 //!    Both lie behind the same pointer type in C++, so a cast between them changes nothing.
-//! 2. Handles (`MlGroup`, `MlReducer`, `MlParams`, `MlAutocast`) come from their `_new` or
+//! 2. Handles (`MlGroup`, `MlReducer`, `MlParams`, `MlAutocast`, `MlList`) come from their `_new` or
 //!    `_enter`, live in exactly one Rust value and are freed in its `Drop`, once.
 //! 3. No C++ exception and no Rust panic crosses: each function catches and returns a code.
 //! 4. Pointers to slices are read during the call only; C++ keeps copies of the tensors, never of
@@ -111,7 +111,7 @@ unsafe extern "C" {
 }
 
 /// Turns a code into a result with libtorch's first line.
-fn check(code: c_int) -> Result<(), BridgeError> {
+pub(super) fn check(code: c_int) -> Result<(), BridgeError> {
     if code == 0 {
         return Ok(());
     }
@@ -121,7 +121,7 @@ fn check(code: c_int) -> Result<(), BridgeError> {
 }
 
 /// Lends tensors to one call (rules 1 and 4).
-fn lend<'a>(tensors: impl IntoIterator<Item = &'a Tensor>) -> Vec<*const C_tensor> {
+pub(super) fn lend<'a>(tensors: impl IntoIterator<Item = &'a Tensor>) -> Vec<*const C_tensor> {
     tensors.into_iter().map(Tensor::as_ptr).collect()
 }
 

@@ -1,6 +1,7 @@
 //! Exact numbers that the methods must reproduce: read from the folder that `MLPERF_RUN_GOLDEN`
 //! names, else from `tests/golden`. Each test holds for any folder of the same topics.
 
+mod methods;
 mod model;
 mod optim;
 

@@ -1,0 +1,47 @@
+// Lists of tensors that are worked on together: one fused call for all.
+#include "bridge.h"
+
+#include <ATen/ops/_foreach_copy.h>
+#include <ATen/ops/_foreach_lerp.h>
+#include <ATen/ops/empty_like.h>
+#include <c10/core/GradMode.h>
+
+struct MlList {
+  std::vector<at::Tensor> tensors;
+};
+
+int ml_list_new(MlTensor* const* tensors, size_t n, MlList** out) {
+  return ml::guarded([&] {
+    auto list = std::make_unique<MlList>();
+    for (auto& t : ml::list(tensors, n)) list->tensors.push_back(t.detach());
+    *out = list.release();
+  });
+}
+
+void ml_list_free(MlList* list) { delete list; }
+
+int ml_list_duplicate(const MlList* list, MlList** out) {
+  return ml::guarded([&] {
+    auto copy = std::make_unique<MlList>();
+    for (auto& t : list->tensors) copy->tensors.push_back(at::empty_like(t).copy_(t));
+    *out = copy.release();
+  });
+}
+
+int ml_list_share(const MlList* list, MlList** out) {
+  return ml::guarded([&] { *out = new MlList(*list); });
+}
+
+int ml_list_copy(MlList* into, const MlList* from) {
+  return ml::guarded([&] {
+    c10::NoGradGuard no_grad;
+    at::_foreach_copy_(into->tensors, from->tensors);
+  });
+}
+
+int ml_list_lerp(MlList* list, const MlList* towards, double share) {
+  return ml::guarded([&] {
+    c10::NoGradGuard no_grad;
+    at::_foreach_lerp_(list->tensors, towards->tensors, share);
+  });
+}

@@ -1,0 +1,69 @@
+//! Safe face of `lists.cc`, by the rules of `bridge.rs`.
+#![expect(unsafe_code, reason = "this file is the bridge to C++; see the rules of bridge.rs")]
+
+use std::{ffi::c_int, ptr};
+
+use tch::Tensor;
+use torch_sys::C_tensor;
+
+use super::bridge::{BridgeError, check, lend};
+
+#[repr(C)]
+struct MlList([u8; 0]);
+
+unsafe extern "C" {
+    fn ml_list_new(tensors: *const *const C_tensor, n: usize, out: *mut *mut MlList) -> c_int;
+    fn ml_list_free(list: *mut MlList);
+    fn ml_list_duplicate(list: *const MlList, out: *mut *mut MlList) -> c_int;
+    fn ml_list_share(list: *const MlList, out: *mut *mut MlList) -> c_int;
+    fn ml_list_copy(into: *mut MlList, from: *const MlList) -> c_int;
+    fn ml_list_lerp(list: *mut MlList, towards: *const MlList, share: f64) -> c_int;
+}
+
+/// Tensors that are worked on together, one fused call for all. Cut off from gradients.
+pub struct TensorList(*mut MlList);
+
+impl TensorList {
+    /// The tensors themselves: what changes here changes there.
+    pub fn new<'a>(tensors: impl IntoIterator<Item = &'a Tensor>) -> Result<Self, BridgeError> {
+        let (lent, mut out) = (lend(tensors), ptr::null_mut());
+        // SAFETY: rules 1, 2 and 4.
+        check(unsafe { ml_list_new(lent.as_ptr(), lent.len(), &raw mut out) })?;
+        Ok(Self(out))
+    }
+
+    /// The same tensors once more.
+    pub fn shared(&self) -> Result<Self, BridgeError> {
+        let mut out = ptr::null_mut();
+        // SAFETY: rule 2.
+        check(unsafe { ml_list_share(self.0, &raw mut out) })?;
+        Ok(Self(out))
+    }
+
+    /// Tensors of their own with the same numbers.
+    pub fn duplicate(&self) -> Result<Self, BridgeError> {
+        let mut out = ptr::null_mut();
+        // SAFETY: rule 2.
+        check(unsafe { ml_list_duplicate(self.0, &raw mut out) })?;
+        Ok(Self(out))
+    }
+
+    /// Copies the numbers of `from`, tensor by tensor.
+    pub fn copy_from(&self, from: &Self) -> Result<(), BridgeError> {
+        // SAFETY: rule 2.
+        check(unsafe { ml_list_copy(self.0, from.0) })
+    }
+
+    /// `x + share (towards - x)`, tensor by tensor.
+    pub fn lerp(&self, towards: &Self, share: f64) -> Result<(), BridgeError> {
+        // SAFETY: rule 2.
+        check(unsafe { ml_list_lerp(self.0, towards.0, share) })
+    }
+}
+
+impl Drop for TensorList {
+    fn drop(&mut self) {
+        // SAFETY: rule 2.
+        unsafe { ml_list_free(self.0) }
+    }
+}
