@@ -22,11 +22,11 @@ pub struct Progress {
 
 /// A batch on the device. N samples of this rank, R the side of the images, K classes.
 pub struct Batch {
-    /// `[N, 3, R, R]`, fp32, normalised.
+    /// `[N, 3, R, R]`, normalised.
     pub images: Tensor,
     /// `[N]`, int64.
     pub labels: Tensor,
-    /// `[N, K]`, fp32.
+    /// `[N, K]`, of the images' kind.
     pub targets: Tensor,
 }
 

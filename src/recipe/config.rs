@@ -52,12 +52,14 @@ pub struct TrainConfig {
     pub ddp: DdpConfig,
 }
 
-/// Number formats of forward and backward; weights are fp32 always.
+/// Number formats of forward and backward; weights are fp32 but for `fp64`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Precision {
     /// fp32.
     Fp32,
+    /// fp64 throughout: slow, for holding the arithmetic against another implementation's.
+    Fp64,
     /// bf16 autocast.
     AmpBf16,
     /// fp16 autocast with loss scaling.

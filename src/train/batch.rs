@@ -19,6 +19,7 @@ pub(super) enum Layout {
 
 /// Moves batches to the device and normalises them there.
 pub(super) struct Uploader {
+    kind: Kind,
     device: Device,
     layout: Layout,
     scale: Tensor, // [1, 3, 1, 1]
@@ -29,17 +30,17 @@ pub(super) struct Uploader {
 impl Uploader {
     /// `mean` and `std` are of pixels 0 to 1.
     pub(super) fn new(
-        device: Device,
+        (kind, device): (Kind, Device),
         layout: Layout,
         (mean, std): ([f64; 3], [f64; 3]),
         targets: Targets,
     ) -> Self {
         let (scale, shift) = channel_scale(mean, std);
         let per_channel = |values: [f64; 3]| {
-            let values = Tensor::from_slice(&values).to_kind(Kind::Float);
+            let values = Tensor::from_slice(&values).to_kind(kind);
             values.reshape([1, 3, 1, 1]).to_device(device)
         };
-        Self { device, layout, scale: per_channel(scale), shift: per_channel(shift), targets }
+        Self { kind, device, layout, scale: per_channel(scale), shift: per_channel(shift), targets }
     }
 
     /// The batch on the device.
@@ -56,13 +57,13 @@ impl Uploader {
     pub(super) fn upload_parts(&self, bytes: &[u8], labels: &[i64], side: usize) -> Batch {
         let (n, side) = (labels.len() as i64, side as i64);
         let bytes = Tensor::from_data_size(bytes, &[n, side, side, 3], Kind::Uint8);
-        let images = bytes.to_device(self.device).permute([0, 3, 1, 2]).to_kind(Kind::Float);
+        let images = bytes.to_device(self.device).permute([0, 3, 1, 2]).to_kind(self.kind);
         let images = match self.layout {
             Layout::ChannelsLast => images,
             Layout::ChannelsFirst => images.contiguous(),
         };
         let images = (images * &self.scale) + &self.shift;
         let labels = Tensor::from_slice(labels).to_device(self.device);
-        Batch { images, targets: self.targets.of(&labels), labels }
+        Batch { images, targets: self.targets.of(&labels, self.kind), labels }
     }
 }

@@ -21,4 +21,6 @@ pub use trainer::{RunEnd, Trainer};
 pub use watch::Watch;
 
 #[cfg(test)]
+mod equal_losses;
+#[cfg(test)]
 mod tests;

@@ -1,6 +1,6 @@
 //! The step of training, and the forward pass that it shares with warm-up.
 
-use tch::Tensor;
+use tch::{Kind, Tensor};
 
 use super::{error::TrainError, trainer::Trainer};
 use crate::{
@@ -10,6 +10,14 @@ use crate::{
     optim::mean_loss,
     recipe::Precision,
 };
+
+/// Number format of weights and images.
+pub(super) fn kind(precision: Precision) -> Kind {
+    match precision {
+        Precision::Fp64 => Kind::Double,
+        Precision::Fp32 | Precision::AmpBf16 | Precision::AmpFp16 => Kind::Float,
+    }
+}
 
 impl Trainer {
     /// One update by `batch`; its loss, `[]`, still on the device.
@@ -29,7 +37,7 @@ impl Trainer {
     /// Images `[N, 3, R, R]` to logits `[N, K]`, in the recipe's number formats.
     fn forward(&self, images: &Tensor) -> Result<Tensor, TrainError> {
         let half = match self.recipe.raw.train.precision {
-            Precision::Fp32 => None,
+            Precision::Fp32 | Precision::Fp64 => None,
             Precision::AmpBf16 => Some(HalfKind::Bf16),
             Precision::AmpFp16 => Some(HalfKind::Fp16),
         };

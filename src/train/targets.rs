@@ -17,8 +17,8 @@ impl Targets {
         Self { smoothing: smoothing.cloned().unwrap_or(hard), num_classes }
     }
 
-    /// `labels` `[N]` (int64) to `[N, K]`, fp32.
-    pub(super) fn of(&self, labels: &Tensor) -> Tensor {
-        self.smoothing.targets(labels, self.num_classes, Kind::Float)
+    /// `labels` `[N]` (int64) to `[N, K]` of kind `kind`.
+    pub(super) fn of(&self, labels: &Tensor, kind: Kind) -> Tensor {
+        self.smoothing.targets(labels, self.num_classes, kind)
     }
 }

@@ -24,7 +24,7 @@ const NUM_CLASSES: usize = 4;
 const GLOBAL_BATCH: usize = 8;
 
 /// torch has one state of random numbers for the whole process: tests that use it take turns.
-fn in_turn() -> MutexGuard<'static, ()> {
+pub(super) fn in_turn() -> MutexGuard<'static, ()> {
     static TURN: Mutex<()> = Mutex::new(());
     TURN.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -89,21 +89,19 @@ fn refill(trainer: &Trainer) {
     });
 }
 
-/// Runs `work` as each rank of a world of `world_size`, a thread each; results by rank.
-fn in_world<T: Send>(world_size: usize, work: impl Fn(usize, Trainer) -> T + Sync) -> Vec<T> {
+/// Runs `work` as each rank of the world of `recipe`, a thread each; results by rank.
+pub(super) fn in_world<T: Send>(
+    recipe: &Recipe,
+    work: impl Fn(usize, Trainer) -> T + Sync,
+) -> Vec<T> {
     static PORT: AtomicU16 = AtomicU16::new(0);
     let base = 21_000 + (std::process::id() % 1000) as u16 * 8;
     let port = base + PORT.fetch_add(1, Ordering::Relaxed);
-    let recipe = recipe(world_size);
     thread::scope(|scope| {
-        let ranks: Vec<_> = (0..world_size)
+        let ranks: Vec<_> = (0..recipe.situation.world_size)
             .map(|rank| {
-                let (work, recipe) = (&work, &recipe);
-                scope.spawn(move || {
-                    let trainer = trainer(recipe, rank, port);
-                    refill(&trainer);
-                    work(rank, trainer)
-                })
+                let work = &work;
+                scope.spawn(move || work(rank, trainer(recipe, rank, port)))
             })
             .collect();
         ranks.into_iter().map(|rank| rank.join().unwrap()).collect()
@@ -140,7 +138,8 @@ fn ranks_stay_bit_identical() {
     let _turn = in_turn();
     for world_size in [2, 4] {
         let share = GLOBAL_BATCH / world_size;
-        let by_rank = in_world(world_size, |rank, mut trainer| {
+        let by_rank = in_world(&recipe(world_size), |rank, mut trainer| {
+            refill(&trainer);
             trainer.warm_up().unwrap();
             for step in 0..5 {
                 let batch = batch(&trainer, step, rank * share..(rank + 1) * share);
@@ -168,7 +167,8 @@ fn many_small_shares_train_as_one_large_batch() {
     let _turn = in_turn();
     let train = |world_size: usize| {
         let share = GLOBAL_BATCH / world_size;
-        let mut by_rank = in_world(world_size, |rank, mut trainer| {
+        let mut by_rank = in_world(&recipe(world_size), |rank, mut trainer| {
+            refill(&trainer);
             for step in 0..4 {
                 let batch = batch(&trainer, step, rank * share..(rank + 1) * share);
                 frozen_step(&mut trainer, &batch);

@@ -29,6 +29,7 @@ use super::{
     evaluate::Judged,
     log::RunLog,
     meter::Meter,
+    step::kind,
     targets::Targets,
     watch::Watch,
 };
@@ -81,7 +82,8 @@ impl Trainer {
         stop: Arc<AtomicBool>,
     ) -> Result<Self, TrainError> {
         tch::manual_seed(recipe.seed as i64);
-        let model = ResNet::new(&recipe.blueprint, Place { kind: Kind::Float, device });
+        let kind = kind(recipe.raw.train.precision);
+        let model = ResNet::new(&recipe.blueprint, Place { kind, device });
         init(model.weights(), &recipe.raw.model.initializers);
         let layout = match recipe.raw.algorithms.channels_last {
             Some(_) => Layout::ChannelsLast,
@@ -99,14 +101,14 @@ impl Trainer {
             Precision::AmpFp16 => {
                 LossScaler::on(scaling.init_scale, scaling.growth_interval, device)
             }
-            Precision::Fp32 | Precision::AmpBf16 => LossScaler::Off,
+            Precision::Fp32 | Precision::Fp64 | Precision::AmpBf16 => LossScaler::Off,
         };
         let smoothing = recipe.raw.algorithms.label_smoothing.as_ref();
         let targets = Targets::new(smoothing, recipe.situation.num_classes);
         let data = &recipe.raw.data;
         let judged = Judged::new(model.weights())?;
         Ok(Self {
-            uploader: Uploader::new(device, layout, (data.mean, data.std), targets),
+            uploader: Uploader::new((kind, device), layout, (data.mean, data.std), targets),
             algorithms: algorithms(recipe, judged.trained())?,
             judged,
             recipe: recipe.clone(),

@@ -1,0 +1,157 @@
+//! The trainer against plain PyTorch: the same weights and batches give the same losses. The other
+//! side is `scripts/reference_losses.py`, whose sizes, weights and images stand here once more.
+
+use std::path::Path;
+
+use tch::{Tensor, no_grad};
+
+use super::{
+    tests::{in_turn, in_world},
+    trainer::Trainer,
+};
+use crate::{
+    algorithms::Batch,
+    model::{Arch, Block, CustomConfig, Mode},
+    optim::mean_loss,
+    recipe::{self, Precision, RawRecipe, Recipe, Situation},
+};
+
+const CROP: usize = 32;
+const BATCH: usize = 32;
+const STEPS_PER_EPOCH: usize = 5;
+const NUM_STEPS: usize = 50;
+
+/// Number `i` of stream `p`, in [0, 1).
+fn uniform(i: usize, p: usize) -> f64 {
+    let start = (i as u32).wrapping_mul(2_654_435_761);
+    let start = start.wrapping_add((p as u32).wrapping_mul(2_246_822_519));
+    let mixed = [0x85eb_ca6b, 0xc2b2_ae35]
+        .iter()
+        .fold(start, |x: u32, factor| (x ^ (x >> 16)).wrapping_mul(*factor));
+    f64::from(mixed ^ (mixed >> 16)) / 4_294_967_296.0
+}
+
+/// A published recipe on a narrow network and small pictures.
+fn narrow(mut raw: RawRecipe, world_size: usize, precision: Precision) -> Recipe {
+    raw.run.seed = Some(0);
+    raw.run.max_duration = "10ep".parse().unwrap();
+    raw.run.scale_schedule_ratio = 1.0;
+    raw.model.arch = Arch::Custom;
+    raw.model.num_classes = 10;
+    raw.model.custom =
+        Some(CustomConfig { block: Block::Bottleneck, depths: vec![1, 1], width: 8 });
+    raw.data.train.crop_size = CROP;
+    raw.data.eval.crop_size = CROP;
+    raw.train.batch_size = BATCH;
+    raw.eval.batch_size = BATCH;
+    raw.train.precision = precision;
+    raw.scheduler.t_warmup = "2ep".parse().unwrap();
+    let num_train = BATCH * STEPS_PER_EPOCH;
+    let situation = Situation { world_size, num_classes: 10, num_train, num_eval: BATCH };
+    Recipe::resolve(raw, &situation).unwrap()
+}
+
+fn optimized(world_size: usize, precision: Precision) -> Recipe {
+    let mut raw = recipe::load(&recipe::find("optimized").unwrap(), &[]).unwrap();
+    raw.optimizer.lr = 0.1;
+    raw.algorithms.fixres = None;
+    let ema = raw.algorithms.ema.as_mut().unwrap();
+    ema.half_life = "10ba".parse().unwrap();
+    ema.update_interval = "2ba".parse().unwrap();
+    narrow(raw, world_size, precision)
+}
+
+fn refill(trainer: &Trainer) {
+    for (p, (name, tensor)) in trainer.model.weights().parameters().iter().enumerate() {
+        let size = tensor.size();
+        let fan_in = size.iter().skip(1).product::<i64>() as f64;
+        let law = |v: f64| match (size.len(), name.ends_with("weight")) {
+            (2.., _) => v * (12.0 * 2.0 / fan_in).sqrt(),
+            (_, true) => 0.5 + 0.4 * v,
+            (_, false) => 0.2 * v,
+        };
+        let numbers: Vec<f64> = (0..tensor.numel()).map(|i| law(uniform(i, p) - 0.5)).collect();
+        no_grad(|| {
+            let filled = Tensor::from_slice(&numbers).view(size.as_slice());
+            tensor.shallow_clone().copy_(&filled);
+        });
+    }
+}
+
+/// Rank `rank`'s share of the batch of `step`.
+fn batch(trainer: &Trainer, step: usize, rank: usize) -> Batch {
+    let share = BATCH / trainer.recipe.situation.world_size;
+    let size = CROP * CROP * 3;
+    let (from, to) = (rank * share, (rank + 1) * share);
+    let pixel = |i| (uniform(i, 1000 + step) * 256.0) as u8;
+    let bytes: Vec<u8> = (from * size..to * size).map(pixel).collect();
+    let labels: Vec<i64> = (from..to).map(|i| (uniform(i, 5000 + step) * 10.0) as i64).collect();
+    trainer.uploader.upload_parts(&bytes, &labels, CROP)
+}
+
+/// Losses of `rank` by step, and at the end the loss of the judged weights on the first batch.
+fn losses(rank: usize, mut trainer: Trainer) -> Vec<f64> {
+    refill(&trainer);
+    let number = |tensor: &Tensor| f64::try_from(tensor).unwrap();
+    let mut losses = Vec::new();
+    for step in 0..NUM_STEPS {
+        trainer.progress.epoch = step / STEPS_PER_EPOCH;
+        let batch = batch(&trainer, step, rank);
+        losses.push(number(&trainer.step(batch).unwrap()));
+    }
+    trainer.judged_weights().unwrap();
+    // All ranks judge the whole first batch, share by share.
+    let world_size = trainer.recipe.situation.world_size;
+    let judged = (0..world_size).map(|rank| {
+        let batch = batch(&trainer, 0, rank);
+        let logits = no_grad(|| trainer.model.forward(&batch.images, Mode::Eval));
+        number(&mean_loss(trainer.recipe.raw.loss.name, &logits, &batch.targets))
+    });
+    losses.push(judged.sum::<f64>() / world_size as f64);
+    losses
+}
+
+/// The reference's losses: by step, then by rank.
+fn reference(name: &str) -> Vec<Vec<f64>> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/equal_losses");
+    let text = std::fs::read_to_string(folder.join(name)).unwrap();
+    let row = |line: &str| line.split(' ').map(|number| number.parse().unwrap()).collect();
+    text.lines().map(row).collect()
+}
+
+/// Relative differences by step, the largest over ranks.
+fn differences(
+    name: &str,
+    recipe: fn(usize, Precision) -> Recipe,
+    world_size: usize,
+) -> [Vec<f64>; 2] {
+    [(Precision::Fp64, "fp64"), (Precision::Fp32, "fp32")].map(|(precision, kind)| {
+        let ours = in_world(&recipe(world_size, precision), losses);
+        let theirs = reference(&format!("{name}-{world_size}-{kind}.txt"));
+        assert_eq!(theirs.len(), NUM_STEPS + 1);
+        let largest = |(step, by_rank): (usize, &Vec<f64>)| {
+            let pairs = ours.iter().zip(by_rank);
+            // Statistics are rank 0's own, so that rank 0 is who judges.
+            pairs.map(|(ours, theirs)| (ours[step] / theirs - 1.0).abs()).fold(0.0, f64::max)
+        };
+        theirs.iter().enumerate().map(largest).collect()
+    })
+}
+
+fn agree(name: &str, recipe: fn(usize, Precision) -> Recipe) {
+    let _turn = in_turn();
+    for world_size in [1, 2] {
+        let [double, single] = differences(name, recipe, world_size);
+        for (step, difference) in double.iter().enumerate() {
+            assert!(*difference < 1e-8, "{name}, {world_size} ranks, step {step}: {difference:e}");
+        }
+        for (step, difference) in single[..5].iter().enumerate() {
+            assert!(*difference < 1e-4, "{name}, {world_size} ranks, step {step}: {difference:e}");
+        }
+    }
+}
+
+#[test]
+fn the_optimized_recipe_has_the_losses_of_its_published_formulas() {
+    agree("optimized", optimized);
+}
