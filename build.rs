@@ -60,7 +60,7 @@ fn build_bridge(torch: &Path) -> Result<(), Box<dyn Error>> {
         .include(format!("{BRIDGE}/stubs"))
         .flag(format!("-isystem{}", torch.join("include").display()))
         .flag(format!("-isystem{}", torch.join("include/torch/csrc/api/include").display()))
-        .files(["group.cc", "ops.cc"].map(|file| format!("{BRIDGE}/{file}")))
+        .files(["group.cc", "ops.cc", "params.cc"].map(|file| format!("{BRIDGE}/{file}")))
         .try_compile("mlbridge")?;
     Ok(())
 }

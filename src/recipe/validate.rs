@@ -5,13 +5,14 @@
 use super::{
     closed,
     config::{DeviceChoice, Division, Precision},
+    descent,
     error::RecipeError,
     raw::RawRecipe,
 };
 use crate::{
     data::{DataConfig, EvalTransform, SynthConfig, TrainTransform},
     model::{Arch, Block, Blueprint, Blur, CustomConfig, ModelConfig},
-    optim::{OptimizerConfig, ScheduleConfig, Time},
+    optim::Time,
 };
 
 /// Rulesets of MLPerf Training whose ResNet rules are known.
@@ -34,31 +35,31 @@ impl Problems {
         if self.0.is_empty() { Ok(()) } else { Err(RecipeError::Invalid(self.0)) }
     }
 
-    fn above_zero(&mut self, key: &str, value: f64) {
+    pub(super) fn above_zero(&mut self, key: &str, value: f64) {
         if !(value.is_finite() && value > 0.0) {
             self.add(format!("{key} ({value}) must be a finite number above 0"));
         }
     }
 
-    fn at_least_zero(&mut self, key: &str, value: f64) {
+    pub(super) fn at_least_zero(&mut self, key: &str, value: f64) {
         if !(value.is_finite() && value >= 0.0) {
             self.add(format!("{key} ({value}) must be a finite number from 0"));
         }
     }
 
-    fn zero_to_one(&mut self, key: &str, value: f64) {
+    pub(super) fn zero_to_one(&mut self, key: &str, value: f64) {
         if !(0.0..=1.0).contains(&value) {
             self.add(format!("{key} ({value}) must be from 0 to 1"));
         }
     }
 
-    fn zero_to_below_one(&mut self, key: &str, value: f64) {
+    pub(super) fn zero_to_below_one(&mut self, key: &str, value: f64) {
         if !(0.0..1.0).contains(&value) {
             self.add(format!("{key} ({value}) must be from 0 to below 1"));
         }
     }
 
-    fn one_or_more(&mut self, key: &str, value: usize) {
+    pub(super) fn one_or_more(&mut self, key: &str, value: usize) {
         if value == 0 {
             self.add(format!("{key} (0) must be 1 or more"));
         }
@@ -74,8 +75,8 @@ pub(super) fn validate(raw: &RawRecipe) -> Result<(), RecipeError> {
     model(&raw.model, p);
     data(&raw.data, p);
     train(raw, p);
-    optimizer(&raw.optimizer, p);
-    scheduler(&raw.scheduler, p);
+    descent::optimizer("optimizer", &raw.optimizer, p);
+    descent::scheduler(&raw.scheduler, p);
     if let Some(method) = &raw.algorithms.label_smoothing {
         p.zero_to_below_one("algorithms.label_smoothing.smoothing", method.smoothing);
     }
@@ -145,7 +146,7 @@ fn run(raw: &RawRecipe, p: &mut Problems) {
 }
 
 /// Refuses lengths that did not pass the parser.
-fn time(key: &str, length: Time, p: &mut Problems) {
+pub(super) fn time(key: &str, length: Time, p: &mut Problems) {
     if let Time::Epochs(n) | Time::Fraction(n) = length {
         p.at_least_zero(key, n);
     }
@@ -297,23 +298,4 @@ fn train(raw: &RawRecipe, p: &mut Problems) {
     ) {
         p.add(format!("eval.interval ({}) must be above 0", raw.eval.interval));
     }
-}
-
-fn optimizer(optimizer: &OptimizerConfig, p: &mut Problems) {
-    p.above_zero("optimizer.lr", optimizer.lr);
-    p.zero_to_below_one("optimizer.momentum", optimizer.momentum);
-    p.at_least_zero("optimizer.weight_decay", optimizer.weight_decay);
-    p.zero_to_one("optimizer.dampening", optimizer.dampening);
-    if optimizer.nesterov && (optimizer.momentum == 0.0 || optimizer.dampening != 0.0) {
-        p.add(format!(
-            "optimizer.nesterov needs momentum ({}) above 0 and dampening ({}) 0; change them or \
-             set nesterov = false",
-            optimizer.momentum, optimizer.dampening
-        ));
-    }
-}
-
-fn scheduler(scheduler: &ScheduleConfig, p: &mut Problems) {
-    time("scheduler.t_warmup", scheduler.t_warmup, p);
-    p.zero_to_one("scheduler.alpha_f", scheduler.alpha_f);
 }

@@ -119,7 +119,7 @@ fn warm_up_leaves_every_number_as_it_was() {
     warmed.warm_up().unwrap();
     assert_eq!(weights(&warmed), before);
     assert_eq!(random(&any), random_before);
-    assert!(warmed.optimizer.momenta().unwrap().is_empty(), "no step has been made");
+    assert!(warmed.optimizer.state().unwrap().is_empty(), "no step has been made");
     assert_eq!(warmed.num_steps, 0);
 
     // What cannot be seen must not be felt either: the same losses as without warm-up.

@@ -2,8 +2,10 @@
 //! The only C++ of the project stands beside this file.
 
 mod bridge;
+mod params;
 
 pub use bridge::{
-    Autocast, BridgeError, Group, HalfKind, Params, Reducer, Rendezvous, SgdStep, is_channels_last,
-    load_library, load_nccl, rng_state, set_channels_last, set_rng_state, torch_version,
+    Autocast, BridgeError, Group, HalfKind, Reducer, Rendezvous, is_channels_last, load_library,
+    load_nccl, rng_state, set_channels_last, set_rng_state, torch_version,
 };
+pub use params::{AdamStep, LarsStep, Moments, MuonStep, Params, SgdStep};
