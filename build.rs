@@ -55,7 +55,9 @@ fn build_bridge(torch: &Path) -> Result<(), Box<dyn Error>> {
     bridge_compiler(torch)
         .define("USE_C10D_GLOO", None)
         .include(format!("{BRIDGE}/stubs"))
-        .files(["group.cc", "ops.cc", "lists.cc"].map(|file| format!("{BRIDGE}/{file}")))
+        .files(
+            ["group.cc", "ops.cc", "params.cc", "lists.cc"].map(|file| format!("{BRIDGE}/{file}")),
+        )
         .try_compile("mlbridge")?;
     Ok(())
 }

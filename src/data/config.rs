@@ -14,9 +14,14 @@ pub struct DataConfig {
     /// The built-in image set to train on where no `path` is given.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub synth: Option<SynthConfig>,
+    /// In which order an epoch shows the training images.
+    pub order: Order,
     /// Seed of order, crops and flips; absent: the run's seed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub order_seed: Option<u64>,
+    /// The images that fill no whole batch sit an epoch out; else the last batch of an epoch is
+    /// filled up with the images that opened it.
+    pub drop_last: bool,
     /// Decoding threads of each rank; 0 shares out the cores of the machine.
     pub num_workers: usize,
     /// Batches that are decoded ahead of the trainer.
@@ -31,6 +36,29 @@ pub struct DataConfig {
     pub train: TrainTransform,
     /// Evaluation crops.
     pub eval: EvalTransform,
+}
+
+/// In which order an epoch shows the training images. Either way an order follows from seed, epoch
+/// and world alone.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Order {
+    /// This program's own. What does not divide by the ranks sits an epoch out.
+    #[default]
+    Keyed,
+    /// That of torch's `DistributedSampler`, so of FFCV under data parallelism: what is lacking to
+    /// a multiple of the ranks is shown twice.
+    Torch,
+}
+
+impl Order {
+    /// Training samples that each of `world_size` ranks can see in an epoch.
+    pub fn shard_len(self, num_samples: usize, world_size: usize) -> usize {
+        match self {
+            Self::Keyed => num_samples / world_size,
+            Self::Torch => num_samples.div_ceil(world_size),
+        }
+    }
 }
 
 /// What a picture that cannot be decoded leads to.
@@ -120,7 +148,9 @@ impl Default for DataConfig {
         Self {
             path: None,
             synth: None,
+            order: Order::Keyed,
             order_seed: None,
+            drop_last: true,
             num_workers: 0,
             batches_ahead: 2,
             on_bad_image: OnBadImage::Error,

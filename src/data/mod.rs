@@ -4,7 +4,7 @@
 //! | file | part |
 //! |---|---|
 //! | `folder` | which files there are, and their labels |
-//! | `sampler`, `plan` | which rank sees which sample when, and how it is cut |
+//! | `sampler`, `torch_order`, `plan` | which rank sees which sample when, and how it is cut |
 //! | `decode`, `augment`, `resize`, `area`, `sample` | from a file to a row of pixels |
 //! | `loader`, `batch` | the threads that do so ahead of the trainer |
 
@@ -26,11 +26,13 @@ mod resize;
 mod sample;
 mod sampler;
 pub mod synth;
+mod torch_order;
 
 pub use augment::{Crop, Size, channel_scale, ffcv_crop, random_resized_crop, torchvision_crop};
 pub use batch::Batch;
 pub use config::{
-    DataConfig, EvalTransform, Geometry, Interpolation, OnBadImage, SynthConfig, TrainTransform,
+    DataConfig, EvalTransform, Geometry, Interpolation, OnBadImage, Order, SynthConfig,
+    TrainTransform,
 };
 pub use error::DataError;
 pub use folder::{Dataset, Folder, Split};
@@ -38,3 +40,4 @@ pub use loader::{BadImage, Loader, LoaderConfig};
 pub use plan::{BatchPlan, TrainSchedule, Transform, eval_plans, train_plans};
 pub use random::Rng;
 pub use sampler::{Sampler, Shard};
+pub use torch_order::MAX_TORCH_SAMPLES;

@@ -48,7 +48,8 @@ impl Transform {
 pub struct TrainSchedule {
     /// Samples of a batch on each rank.
     pub batch_per_rank: usize,
-    /// Batches of an epoch; what is left of the order is dropped.
+    /// Batches of an epoch; what is left of the order is dropped, and a last batch that is not
+    /// full is filled from the order's front.
     pub steps_per_epoch: usize,
     /// Epochs to plan, from 0.
     pub epochs: Range<usize>,
@@ -67,7 +68,7 @@ pub fn train_plans(
     let TrainSchedule { batch_per_rank, steps_per_epoch, epochs, sides, transform } = schedule;
     let wanted = batch_per_rank * steps_per_epoch;
     assert!(
-        wanted <= sampler.train_len(),
+        wanted < sampler.train_len() + batch_per_rank,
         "{wanted} samples an epoch of {} on each rank",
         sampler.train_len()
     );
@@ -77,8 +78,9 @@ pub fn train_plans(
         let transform = Transform::Train { side: sides[epoch], config: transform };
         let key = sampler.seed();
         (0..steps_per_epoch).map(move |step| {
-            let rows = &order[step * batch_per_rank..][..batch_per_rank];
-            BatchPlan { epoch, step, transform, samples: rows.to_vec(), key }
+            let rows = order.iter().copied().cycle().skip(step * batch_per_rank);
+            let samples: Vec<u32> = rows.take(batch_per_rank).collect();
+            BatchPlan { epoch, step, transform, samples, key }
         })
     })
 }

@@ -1,7 +1,7 @@
 //! Which rank sees which sample when. An order depends on seed, epoch and world alone: never on
 //! threads, machines or what was drawn before, so a run can resume at any epoch.
 
-use super::random::Rng;
+use super::{Order, random::Rng, torch_order};
 
 /// Keeps the stream of orders apart from other uses of the same seed.
 const ORDER_STREAM: u64 = 0x006f_7264_6572;
@@ -21,14 +21,21 @@ pub struct Sampler {
     num_samples: usize,
     shard: Shard,
     seed: u64,
+    order: Order,
 }
 
 impl Sampler {
-    /// Samples 0 to `num_samples`, shared out over `shard.world_size` ranks.
+    /// Samples 0 to `num_samples`, shared out over `shard.world_size` ranks in the keyed order.
     pub fn new(num_samples: usize, shard: Shard, seed: u64) -> Self {
         assert!(shard.rank < shard.world_size, "rank {} of {}", shard.rank, shard.world_size);
         assert!(u32::try_from(num_samples).is_ok(), "{num_samples} samples exceed 32 bits");
-        Self { num_samples, shard, seed }
+        Self { num_samples, shard, seed, order: Order::Keyed }
+    }
+
+    /// The same samples in another order.
+    #[must_use]
+    pub fn ordered(self, order: Order) -> Self {
+        Self { order, ..self }
     }
 
     /// Seed of orders and crops.
@@ -38,15 +45,26 @@ impl Sampler {
 
     /// Training samples that this rank can see in an epoch; the same on all ranks.
     pub fn train_len(&self) -> usize {
-        self.num_samples / self.shard.world_size
+        self.order.shard_len(self.num_samples, self.shard.world_size)
     }
 
-    /// The rank's training samples of an epoch: every `world_size`-th element of one permutation,
-    /// `train_len()` of them. What does not divide by the world sits this epoch out.
+    /// The rank's training samples of an epoch, counted from 0: every `world_size`-th element of
+    /// one permutation, `train_len()` of them. Where the order asks for more than there are, the
+    /// permutation begins anew.
     pub fn epoch_order(&self, epoch: usize) -> Vec<u32> {
+        let order = match self.order {
+            Order::Keyed => self.keyed_permutation(epoch),
+            Order::Torch => {
+                torch_order::permutation(self.num_samples, self.seed.wrapping_add(epoch as u64))
+            }
+        };
+        self.strided(order.iter().copied().cycle()).take(self.train_len()).collect()
+    }
+
+    fn keyed_permutation(&self, epoch: usize) -> Vec<u32> {
         let mut order: Vec<u32> = (0..self.num_samples as u32).collect();
         Rng::keyed(&[ORDER_STREAM, self.seed, epoch as u64]).shuffle(&mut order);
-        self.strided(order).take(self.train_len()).collect()
+        order
     }
 
     /// The rank's evaluation samples. Over all ranks each sample occurs once; shares differ by
@@ -99,6 +117,24 @@ mod tests {
             prop_assert!(all.iter().all(|&sample| (sample as usize) < num_samples));
             all.dedup();
             prop_assert_eq!(all.len(), num_samples / world * world);
+        }
+    }
+
+    #[test]
+    fn torchs_order_shows_all_samples_and_the_first_ones_again_where_some_are_lacking() {
+        for (num_samples, world_size, twice) in [(24_usize, 8, 0), (21, 8, 3), (2, 5, 3), (0, 3, 0)]
+        {
+            let order = |sampler: &Sampler| sampler.clone().ordered(Order::Torch).epoch_order(1);
+            let (mut all, len) = (Vec::new(), num_samples.div_ceil(world_size));
+            for rank in 0..world_size {
+                let share = order(&Sampler::new(num_samples, Shard { rank, world_size }, 3));
+                assert_eq!(share.len(), len);
+                all.extend(share);
+            }
+            assert_eq!(all.len(), num_samples + twice);
+            all.sort_unstable();
+            all.dedup();
+            assert_eq!(all.len(), num_samples);
         }
     }
 

@@ -19,4 +19,6 @@ pub use event::TOKEN;
 pub use key::Key;
 pub use session::{Init, Ready, Running, Session, Status, Stopped};
 pub use sink::{Clock, MllogError, SystemClock};
-pub use values::{Hyperparameters, LarsOptions, Optimizer, SgdOptions, Submission};
+pub use values::{
+    AdamOptions, Hyperparameters, LarsOptions, Optimizer, PlainOptions, SgdOptions, Submission,
+};

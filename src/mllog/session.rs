@@ -255,7 +255,7 @@ mod tests {
     use std::io;
     use std::sync::{Arc, Mutex};
 
-    use super::super::{LarsOptions, Optimizer, SgdOptions};
+    use super::super::{AdamOptions, LarsOptions, Optimizer, PlainOptions, SgdOptions};
     use super::*;
 
     /// Ticks through given times, then stays at the last.
@@ -406,7 +406,7 @@ mod tests {
         let lars = LarsOptions {
             base_learning_rate: 10.5,
             end_learning_rate: 1e-4,
-            decay_poly_power: 2.0,
+            decay_poly_power: Some(2.0),
             decay_steps: 14_000,
             epsilon: 0.0,
             momentum: 0.9,
@@ -423,6 +423,28 @@ mod tests {
         session.hyperparameters(&hyperparameters(Optimizer::Lars(lars))).unwrap();
         let lars_keys = writes.keys().split_off(keys.len());
         assert_eq!(lars_keys.iter().filter(|key| key.starts_with("lars_")).count(), 8);
+
+        let plain = PlainOptions {
+            base_learning_rate: 0.02,
+            end_learning_rate: 0.0,
+            decay_steps: 100,
+            weight_decay: 0.1,
+            warmup_epochs: 2.0,
+        };
+        let adam = AdamOptions { plain: plain.clone(), betas: [0.9, 0.999], epsilon: 1e-8 };
+        for (optimizer, prefix, own) in [
+            (Optimizer::Adamw(adam.clone()), "opt_adamw_", 4),
+            (Optimizer::Lamb(adam), "opt_lamb_", 4),
+            (Optimizer::Plain(plain), "opt_weight_decay", 1),
+        ] {
+            let writes = Writes::default();
+            Session::open(Box::new(writes.clone()), clock(&[0]))
+                .hyperparameters(&hyperparameters(optimizer))
+                .unwrap();
+            let keys = writes.keys();
+            assert_eq!(keys.iter().filter(|key| key.starts_with(prefix)).count(), own, "{keys:?}");
+            assert_eq!(keys.iter().filter(|key| key.starts_with("opt_")).count(), 5 + own);
+        }
     }
 
     #[test]

@@ -49,6 +49,12 @@ pub enum Optimizer {
     Sgd(SgdOptions),
     /// `lars_opt_*`
     Lars(LarsOptions),
+    /// `opt_adamw_*`
+    Adamw(AdamOptions),
+    /// `opt_lamb_*`
+    Lamb(AdamOptions),
+    /// `opt_*`, for a rule without keys of its own.
+    Plain(PlainOptions),
 }
 
 /// Numbers of SGD with momentum. What a schedule does not have is not logged.
@@ -77,8 +83,8 @@ pub struct LarsOptions {
     pub base_learning_rate: f64,
     /// Learning rate at the end of the decay.
     pub end_learning_rate: f64,
-    /// Power of the polynomial decay.
-    pub decay_poly_power: f64,
+    /// Power of a polynomial decay.
+    pub decay_poly_power: Option<f64>,
     /// Steps of the decay.
     pub decay_steps: usize,
     /// Guards the trust ratio's division.
@@ -89,6 +95,32 @@ pub struct LarsOptions {
     pub weight_decay: f64,
     /// Epochs of linear warm-up.
     pub warmup_epochs: f64,
+}
+
+/// Numbers of any rule.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PlainOptions {
+    /// Highest learning rate.
+    pub base_learning_rate: f64,
+    /// Learning rate at the end of the decay.
+    pub end_learning_rate: f64,
+    /// Steps of the decay.
+    pub decay_steps: usize,
+    /// Weight decay.
+    pub weight_decay: f64,
+    /// Epochs of linear warm-up.
+    pub warmup_epochs: f64,
+}
+
+/// Numbers of Adam's relatives.
+#[derive(Clone, Debug, PartialEq)]
+pub struct AdamOptions {
+    /// What any rule has.
+    pub plain: PlainOptions,
+    /// Momenta of gradient and square.
+    pub betas: [f64; 2],
+    /// Guards the division by the root of the second moment.
+    pub epsilon: f64,
 }
 
 impl Submission {
@@ -117,8 +149,22 @@ impl Hyperparameters {
             (Key::ModelBnSpan, self.bn_span.into()),
             (Key::OptName, self.opt_name.as_str().into()),
         ];
-        let numbers = match &self.optimizer {
-            Optimizer::Sgd(sgd) => vec![
+        for (key, value) in self.optimizer.numbers() {
+            if let Some(value) = value {
+                records.push((key, number(key, value)?));
+            }
+        }
+        if let (key, Some(steps)) = self.optimizer.decay_steps() {
+            records.push((key, steps.into()));
+        }
+        Ok(records)
+    }
+}
+
+impl Optimizer {
+    fn numbers(&self) -> Vec<(Key, Option<f64>)> {
+        match self {
+            Self::Sgd(sgd) => vec![
                 (Key::SgdOptBaseLearningRate, Some(sgd.base_learning_rate)),
                 (Key::SgdOptEndLearningRate, sgd.end_learning_rate),
                 (Key::SgdOptLearningRateDecayPolyPower, sgd.decay_poly_power),
@@ -126,31 +172,63 @@ impl Hyperparameters {
                 (Key::SgdOptWeightDecay, Some(sgd.weight_decay)),
                 (Key::OptLearningRateWarmupEpochs, Some(sgd.warmup_epochs)),
             ],
-            Optimizer::Lars(lars) => vec![
+            Self::Lars(lars) => vec![
                 (Key::LarsOptBaseLearningRate, Some(lars.base_learning_rate)),
                 (Key::LarsOptEndLearningRate, Some(lars.end_learning_rate)),
-                (Key::LarsOptLearningRateDecayPolyPower, Some(lars.decay_poly_power)),
+                (Key::LarsOptLearningRateDecayPolyPower, lars.decay_poly_power),
                 (Key::LarsEpsilon, Some(lars.epsilon)),
                 (Key::LarsOptMomentum, Some(lars.momentum)),
                 (Key::LarsOptWeightDecay, Some(lars.weight_decay)),
                 (Key::LarsOptLearningRateWarmupEpochs, Some(lars.warmup_epochs)),
             ],
-        };
-        for (key, value) in numbers {
-            if let Some(value) = value {
-                records.push((key, number(key, value)?));
-            }
+            Self::Adamw(adamw) => adamw.numbers([
+                Key::OptAdamwBeta1,
+                Key::OptAdamwBeta2,
+                Key::OptAdamwEpsilon,
+                Key::OptAdamwWeightDecay,
+            ]),
+            Self::Lamb(lamb) => lamb.numbers([
+                Key::OptLambBeta1,
+                Key::OptLambBeta2,
+                Key::OptLambEpsilon,
+                Key::OptLambWeightDecayRate,
+            ]),
+            Self::Plain(plain) => plain.numbers(Key::OptWeightDecay),
         }
-        match &self.optimizer {
-            Optimizer::Sgd(sgd) => {
-                let steps = sgd.decay_steps.map(Value::from);
-                records.extend(steps.map(|steps| (Key::SgdOptLearningRateDecaySteps, steps)));
-            }
-            Optimizer::Lars(lars) => {
-                records.push((Key::LarsOptLearningRateDecaySteps, lars.decay_steps.into()));
-            }
+    }
+
+    fn decay_steps(&self) -> (Key, Option<usize>) {
+        match self {
+            Self::Sgd(sgd) => (Key::SgdOptLearningRateDecaySteps, sgd.decay_steps),
+            Self::Lars(lars) => (Key::LarsOptLearningRateDecaySteps, Some(lars.decay_steps)),
+            Self::Adamw(AdamOptions { plain, .. })
+            | Self::Lamb(AdamOptions { plain, .. })
+            | Self::Plain(plain) => (Key::OptLearningRateDecaySteps, Some(plain.decay_steps)),
         }
-        Ok(records)
+    }
+}
+
+impl PlainOptions {
+    fn numbers(&self, weight_decay: Key) -> Vec<(Key, Option<f64>)> {
+        vec![
+            (Key::OptBaseLearningRate, Some(self.base_learning_rate)),
+            (Key::OptEndLearningRate, Some(self.end_learning_rate)),
+            (weight_decay, Some(self.weight_decay)),
+            (Key::OptLearningRateWarmupEpochs, Some(self.warmup_epochs)),
+        ]
+    }
+}
+
+impl AdamOptions {
+    fn numbers(
+        &self,
+        [beta_1, beta_2, epsilon, weight_decay]: [Key; 4],
+    ) -> Vec<(Key, Option<f64>)> {
+        let mut numbers = self.plain.numbers(weight_decay);
+        numbers.push((beta_1, Some(self.betas[0])));
+        numbers.push((beta_2, Some(self.betas[1])));
+        numbers.push((epsilon, Some(self.epsilon)));
+        numbers
     }
 }
 

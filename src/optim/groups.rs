@@ -1,14 +1,14 @@
-//! Which parameters decay: the split of a network's parameters into optimizer groups.
+//! Which parameters a rule leaves out, told by torchvision's names.
 
-use super::config::NoDecay;
+use super::config::Exempt;
 
-/// Whether weight decay acts on the parameter `name` of `dim` dimensions.
-pub fn decays(name: &str, dim: usize, exempt: &[NoDecay]) -> bool {
+/// Whether the parameter `name` of `dim` dimensions is one of `exempt`.
+pub(super) fn is_exempt(name: &str, dim: usize, exempt: &[Exempt]) -> bool {
     let is_bias = name.ends_with("bias");
     let is_bn = dim == 1 && !name.starts_with("fc.");
-    !exempt.iter().any(|rule| match rule {
-        NoDecay::Bn => is_bn,
-        NoDecay::Bias => is_bias,
+    exempt.iter().any(|kind| match kind {
+        Exempt::Bn => is_bn,
+        Exempt::Bias => is_bias,
     })
 }
 
@@ -19,16 +19,16 @@ mod tests {
     #[test]
     fn bn_and_bias_are_told_apart_by_torchvisions_names() {
         let cases = [
-            ("layer2.0.downsample.0.weight", 4, [true, true]),
-            ("layer2.0.downsample.1.weight", 1, [false, true]),
-            ("bn1.bias", 1, [false, false]),
-            ("fc.weight", 2, [true, true]),
-            ("fc.bias", 1, [true, false]),
+            ("layer2.0.downsample.0.weight", 4, [false, false]),
+            ("layer2.0.downsample.1.weight", 1, [true, false]),
+            ("bn1.bias", 1, [true, true]),
+            ("fc.weight", 2, [false, false]),
+            ("fc.bias", 1, [false, true]),
         ];
-        for (name, dim, [without_bn, without_bias]) in cases {
-            assert_eq!(decays(name, dim, &[NoDecay::Bn]), without_bn, "{name}");
-            assert_eq!(decays(name, dim, &[NoDecay::Bias]), without_bias, "{name}");
-            assert!(decays(name, dim, &[]));
+        for (name, dim, [is_bn, is_bias]) in cases {
+            assert_eq!(is_exempt(name, dim, &[Exempt::Bn]), is_bn, "{name}");
+            assert_eq!(is_exempt(name, dim, &[Exempt::Bias]), is_bias, "{name}");
+            assert!(!is_exempt(name, dim, &[]));
         }
     }
 }

@@ -1,9 +1,27 @@
 //! Losses, learning-rate schedules and update rules. This room sees tensors and gradients only.
+//!
+//! | file | what stands there |
+//! |---|---|
+//! | `optimizer` | which tensor follows which rule; step, state |
+//! | `sgd`, `lars`, `adam`, `lamb`, `muon` | one rule each: equation, source, suggested values |
+//! | `schedule`, `time` | learning rate by step |
+//! | `scaler`, `loss` | loss scaling, losses |
 
+#[cfg(feature = "torch")]
+mod adam;
 mod config;
+#[cfg(feature = "torch")]
 mod groups;
 #[cfg(feature = "torch")]
+mod lamb;
+#[cfg(feature = "torch")]
+mod lars;
+#[cfg(feature = "torch")]
 mod loss;
+#[cfg(feature = "torch")]
+mod muon;
+#[cfg(feature = "torch")]
+mod optimizer;
 #[cfg(feature = "torch")]
 mod scaler;
 mod schedule;
@@ -14,12 +32,9 @@ mod time;
 #[cfg(feature = "torch")]
 pub use self::{
     loss::mean_loss,
+    optimizer::{Optimizer, OptimizerState},
     scaler::LossScaler,
-    sgd::{Optimizer, OptimizerState},
 };
-pub use config::{
-    LossConfig, LossName, NoDecay, OptimizerConfig, OptimizerName, ScheduleConfig, ScheduleName,
-};
-pub use groups::decays;
-pub use schedule::Schedule;
+pub use config::{AdjustLr, Exempt, LossConfig, LossName, OptimizerConfig, OptimizerName};
+pub use schedule::{Schedule, ScheduleConfig, ScheduleName};
 pub use time::{Horizon, Time, TimeError};

@@ -2,7 +2,7 @@
 
 use tch::{Device, Kind, Tensor};
 
-use super::sgd::Optimizer;
+use super::optimizer::Optimizer;
 use crate::dist::c10d::BridgeError;
 
 /// Doubles after so many good steps, halves after a bad one: torch's factors.

@@ -6,26 +6,20 @@
 use super::raw::RawRecipe;
 use crate::{
     model::Arch,
-    optim::{LossName, OptimizerName, ScheduleName},
+    optim::{LossName, OptimizerConfig, OptimizerName, ScheduleConfig},
 };
 
 /// What in `raw` the open division alone allows.
-pub(super) fn open_only(raw: &RawRecipe) -> Vec<&'static str> {
+pub(super) fn open_only(raw: &RawRecipe) -> Vec<String> {
     let mut found = Vec::new();
     if raw.model.arch != Arch::Resnet50 {
-        found.push("model.arch other than resnet50");
+        found.push("model.arch other than resnet50".to_owned());
     }
     if raw.loss.name == LossName::BinaryCrossEntropyWithLogits {
-        found.push("loss.name = binary_cross_entropy_with_logits");
+        found.push("loss.name = binary_cross_entropy_with_logits".to_owned());
     }
-    if raw.optimizer.name == OptimizerName::DecoupledSgdw {
-        found.push("optimizer.name = decoupled_sgdw");
-    }
-    match raw.scheduler.name {
-        ScheduleName::CosineDecayWithWarmup => {
-            found.push("scheduler.name = cosine_decay_with_warmup");
-        }
-    }
+    found.extend(optimizer(&raw.optimizer));
+    found.extend(scheduler(&raw.scheduler, raw.optimizer.lr));
     let methods = &raw.algorithms;
     for (is_on, name) in [
         (methods.blurpool.is_some(), "algorithms.blurpool"),
@@ -35,12 +29,48 @@ pub(super) fn open_only(raw: &RawRecipe) -> Vec<&'static str> {
         (methods.ema.is_some(), "algorithms.ema"),
     ] {
         if is_on {
-            found.push(name);
+            found.push(name.to_owned());
         }
     }
     let smoothing = raw.algorithms.label_smoothing.as_ref().map_or(0.0, |s| s.smoothing);
     if ![0.0, 0.1].contains(&smoothing) {
-        found.push("algorithms.label_smoothing.smoothing other than 0 or 0.1");
+        found.push("algorithms.label_smoothing.smoothing other than 0 or 0.1".to_owned());
     }
     found
+}
+
+fn optimizer(optimizer: &OptimizerConfig) -> Vec<String> {
+    if !matches!(optimizer.name, OptimizerName::Sgd | OptimizerName::Lars) {
+        return vec![format!("optimizer.name = {}", optimizer.name.as_str())];
+    }
+    let mut found = Vec::new();
+    if !is_whole((optimizer.weight_decay / 1e-4).log2()) {
+        found.push("optimizer.weight_decay other than 0.0001 times a power of 2".to_owned());
+    }
+    if optimizer.epsilon() != 0.0 {
+        found.push("optimizer.epsilon other than 0".to_owned());
+    }
+    if optimizer.name == OptimizerName::Sgd && !is_whole(optimizer.lr / 1e-3) {
+        found.push("optimizer.lr of sgd other than a multiple of 0.001".to_owned());
+    }
+    found
+}
+
+fn scheduler(scheduler: &ScheduleConfig, base_lr: f64) -> Vec<String> {
+    let Some(power) = scheduler.power() else {
+        return vec![format!("scheduler.name = {}", scheduler.name.as_str())];
+    };
+    let mut found = Vec::new();
+    if (power - 2.0).abs() > f64::EPSILON {
+        found.push("scheduler.power other than 2".to_owned());
+    }
+    if (scheduler.end_lr(base_lr) - 1e-4).abs() > f64::EPSILON {
+        found.push("scheduler.end_lr other than 0.0001".to_owned());
+    }
+    found
+}
+
+/// As near to a whole number as the checker wants it.
+fn is_whole(number: f64) -> bool {
+    (number - number.round()).abs() < 1e-5
 }

@@ -122,6 +122,13 @@ pub struct MlperfConfig {
     pub runs: usize,
 }
 
+impl MlperfConfig {
+    /// Whether an accuracy ends the run: above the target, not at it.
+    pub fn is_reached(&self, accuracy: f64) -> bool {
+        accuracy > self.target
+    }
+}
+
 /// Divisions of MLPerf Training.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

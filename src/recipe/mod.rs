@@ -7,6 +7,7 @@
 
 mod closed;
 mod config;
+mod descent;
 mod error;
 mod find;
 mod layer;

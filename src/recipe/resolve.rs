@@ -18,8 +18,9 @@ use super::{
 };
 use crate::{
     algorithms::ResizeOn,
+    data::{MAX_TORCH_SAMPLES, Order},
     model::Blueprint,
-    optim::{Horizon, Schedule, ScheduleConfig, Time},
+    optim::{Horizon, Schedule, Time},
 };
 
 /// Epochs that a run may have: far above any real run, and small enough for tables by epoch.
@@ -133,6 +134,13 @@ fn fits(raw: &RawRecipe, situation: &Situation) -> Result<(), RecipeError> {
             raw.model.num_classes
         ));
     }
+    if raw.data.order == Order::Torch && situation.num_train > MAX_TORCH_SAMPLES {
+        problems.add(format!(
+            "data.order (torch) is known for up to {MAX_TORCH_SAMPLES} training images and there are \
+             {}; set data.order = \"keyed\"",
+            situation.num_train
+        ));
+    }
     if situation.num_eval == 0 {
         problems.add("the data set has no validation images (0); add some");
     }
@@ -166,6 +174,8 @@ fn filled(mut raw: RawRecipe, situation: &Situation) -> RawRecipe {
     if raw.eval.batch_size == 0 {
         raw.eval.batch_size = raw.train.batch_size;
     }
+    raw.optimizer = raw.optimizer.filled();
+    raw.scheduler = raw.scheduler.filled();
     raw
 }
 
@@ -175,11 +185,15 @@ fn random_seed() -> u64 {
     u64::from(RandomState::new().build_hasher().finish() as u32)
 }
 
-/// Full steps in each rank's shard: what does not divide by the ranks, and then by the batch, sits
-/// an epoch out, so that no image is seen twice in one.
+/// Steps in each rank's shard: what does not fill a batch sits the epoch out, unless `drop_last`
+/// says otherwise.
 fn steps_per_epoch(raw: &RawRecipe, situation: &Situation) -> usize {
-    let shard = situation.num_train / situation.world_size;
-    shard.checked_div(raw.train.batch_size / situation.world_size).unwrap_or(0)
+    let shard = raw.data.order.shard_len(situation.num_train, situation.world_size);
+    match raw.train.batch_size / situation.world_size {
+        0 => 0,
+        batch if raw.data.drop_last => shard / batch,
+        batch => shard.div_ceil(batch),
+    }
 }
 
 fn horizon(raw: &RawRecipe, situation: &Situation) -> Result<Horizon, RecipeError> {
@@ -234,8 +248,12 @@ fn blueprint(raw: &RawRecipe, situation: &Situation) -> Result<Blueprint, Recipe
 
 fn schedule(raw: &RawRecipe, horizon: &Horizon) -> Result<Schedule, RecipeError> {
     let mut config = raw.scheduler.clone();
+    let ratio = raw.run.scale_schedule_ratio;
     if raw.run.scale_warmup {
-        config.t_warmup = scaled_warmup(&config, raw.run.scale_schedule_ratio, horizon);
+        config.t_warmup = scaled(config.t_warmup, ratio, horizon);
+    }
+    for milestone in config.milestones.iter_mut().flatten() {
+        *milestone = scaled(*milestone, ratio, horizon);
     }
     let mut problems = Problems::default();
     if config.t_warmup.to_steps(horizon) > horizon.total_steps() {
@@ -249,10 +267,10 @@ fn schedule(raw: &RawRecipe, horizon: &Horizon) -> Result<Schedule, RecipeError>
     Ok(Schedule::new(&config, raw.optimizer.lr, horizon))
 }
 
-/// The warm-up times `ratio`, in whole steps; a share of the run has been scaled with the run.
-fn scaled_warmup(config: &ScheduleConfig, ratio: f64, horizon: &Horizon) -> Time {
-    match config.t_warmup {
-        Time::Fraction(_) => config.t_warmup,
+/// `length` times `ratio`, in whole steps; a share of the run has been scaled with the run.
+fn scaled(length: Time, ratio: f64, horizon: &Horizon) -> Time {
+    match length {
+        Time::Fraction(_) => length,
         length => Time::Steps((length.to_steps(horizon) as f64 * ratio) as u64),
     }
 }
@@ -300,7 +318,7 @@ fn whole_epochs(length: Time, horizon: &Horizon) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::algorithms::BlurPool;
+    use crate::{algorithms::BlurPool, optim::ScheduleName};
 
     fn situation() -> Situation {
         Situation { world_size: 8, num_classes: 1000, num_train: 1_281_167, num_eval: 50_000 }
@@ -353,6 +371,35 @@ mod tests {
                 raw.scheduler.t_warmup = warmup;
             });
             assert_eq!(recipe.schedule.warmup_steps(), steps, "{warmup} {asked}");
+        }
+    }
+
+    #[test]
+    fn milestones_are_scaled_with_the_run() {
+        let recipe = resolved(|raw| {
+            raw.run.scale_schedule_ratio = 0.5;
+            raw.scheduler.name = ScheduleName::Multistep;
+            raw.scheduler.milestones = Some(vec![Time::Epochs(60.0), Time::Fraction(0.9)]);
+        });
+        let rates = [29, 30, 40, 41].map(|epoch| recipe.schedule.lr(epoch * 625));
+        for (rate, wanted) in rates.iter().zip([2.048, 0.2048, 0.2048, 0.02048]) {
+            assert!((rate - wanted).abs() < 1e-12, "{rates:?}");
+        }
+    }
+
+    #[test]
+    fn a_last_batch_that_is_not_full_counts_only_where_it_is_asked_for() {
+        for (order, drop_last, steps) in [
+            (Order::Keyed, true, 625),
+            (Order::Keyed, false, 626),
+            (Order::Torch, true, 625),
+            (Order::Torch, false, 626),
+        ] {
+            let recipe = resolved(|raw| {
+                raw.data.order = order;
+                raw.data.drop_last = drop_last;
+            });
+            assert_eq!(recipe.horizon.steps_per_epoch, steps, "{order:?} {drop_last}");
         }
     }
 

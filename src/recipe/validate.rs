@@ -5,6 +5,7 @@
 use super::{
     closed,
     config::{DeviceChoice, Division, Precision},
+    descent,
     error::RecipeError,
     methods,
     raw::RawRecipe,
@@ -12,7 +13,7 @@ use super::{
 use crate::{
     data::{DataConfig, EvalTransform, SynthConfig, TrainTransform},
     model::{Arch, Block, Blueprint, Blur, CustomConfig, ModelConfig},
-    optim::{OptimizerConfig, ScheduleConfig, Time},
+    optim::Time,
 };
 
 /// Rulesets of MLPerf Training whose ResNet rules are known.
@@ -86,8 +87,8 @@ pub(super) fn validate(raw: &RawRecipe) -> Result<(), RecipeError> {
     model(&raw.model, p);
     data(&raw.data, p);
     train(raw, p);
-    optimizer(&raw.optimizer, p);
-    scheduler(&raw.scheduler, p);
+    descent::optimizer("optimizer", &raw.optimizer, p);
+    descent::scheduler(&raw.scheduler, p);
     methods::methods(raw, p);
     problems.into_result()
 }
@@ -155,7 +156,7 @@ fn run(raw: &RawRecipe, p: &mut Problems) {
 }
 
 /// Refuses lengths that did not pass the parser.
-fn time(key: &str, length: Time, p: &mut Problems) {
+pub(super) fn time(key: &str, length: Time, p: &mut Problems) {
     if let Time::Epochs(n) | Time::Fraction(n) = length {
         p.at_least_zero(key, n);
     }
@@ -301,23 +302,4 @@ fn train(raw: &RawRecipe, p: &mut Problems) {
     }
     p.positive_time("eval.interval", raw.eval.interval);
     time("eval.start", raw.eval.start, p);
-}
-
-fn optimizer(optimizer: &OptimizerConfig, p: &mut Problems) {
-    p.above_zero("optimizer.lr", optimizer.lr);
-    p.zero_to_below_one("optimizer.momentum", optimizer.momentum);
-    p.at_least_zero("optimizer.weight_decay", optimizer.weight_decay);
-    p.zero_to_one("optimizer.dampening", optimizer.dampening);
-    if optimizer.nesterov && (optimizer.momentum == 0.0 || optimizer.dampening != 0.0) {
-        p.add(format!(
-            "optimizer.nesterov needs momentum ({}) above 0 and dampening ({}) 0; change them or \
-             set nesterov = false",
-            optimizer.momentum, optimizer.dampening
-        ));
-    }
-}
-
-fn scheduler(scheduler: &ScheduleConfig, p: &mut Problems) {
-    time("scheduler.t_warmup", scheduler.t_warmup, p);
-    p.zero_to_one("scheduler.alpha_f", scheduler.alpha_f);
 }

@@ -1,4 +1,4 @@
-//! The trainer against plain PyTorch: the same weights and batches give the same losses. The other
+//! The trainer against plain `PyTorch`: the same weights and batches give the same losses. The other
 //! side is `scripts/reference_losses.py`, whose sizes, weights and images stand here once more.
 
 use std::path::Path;

@@ -7,9 +7,10 @@ use super::error::TrainError;
 use crate::{
     dist::World,
     mllog::{
-        Hyperparameters, Init, Optimizer, Ready, Running, Session, SgdOptions, Status, Stopped,
-        Submission, SystemClock, clear_page_cache,
+        AdamOptions, Hyperparameters, Init, LarsOptions, Optimizer, PlainOptions, Ready, Running,
+        Session, SgdOptions, Status, Stopped, Submission, SystemClock, clear_page_cache,
     },
+    optim::OptimizerName,
     recipe::{Division, Recipe},
 };
 
@@ -64,8 +65,7 @@ impl InitLog {
 }
 
 fn hyperparameters(recipe: &Recipe) -> Hyperparameters {
-    let optimizer = &recipe.raw.optimizer;
-    let warmup_steps = recipe.schedule.warmup_steps() as f64;
+    let (opt_name, optimizer) = optimizer(recipe);
     Hyperparameters {
         seed: recipe.seed,
         global_batch_size: recipe.horizon.batch_size,
@@ -73,16 +73,53 @@ fn hyperparameters(recipe: &Recipe) -> Hyperparameters {
         eval_samples: recipe.situation.num_eval,
         gradient_accumulation_steps: 1,
         bn_span: recipe.batch_per_rank,
-        opt_name: "sgd".to_owned(),
-        optimizer: Optimizer::Sgd(SgdOptions {
-            base_learning_rate: optimizer.lr,
-            end_learning_rate: Some(optimizer.lr * recipe.raw.scheduler.alpha_f),
-            decay_poly_power: None,
-            decay_steps: Some(recipe.horizon.total_steps()),
-            momentum: optimizer.momentum,
-            weight_decay: optimizer.weight_decay,
-            warmup_epochs: warmup_steps / recipe.horizon.steps_per_epoch as f64,
-        }),
+        opt_name: opt_name.to_owned(),
+        optimizer,
+    }
+}
+
+/// `opt_name`, and the optimizer's numbers under the keys that the log has for it.
+fn optimizer(recipe: &Recipe) -> (&'static str, Optimizer) {
+    let (config, schedule) = (&recipe.raw.optimizer, &recipe.schedule);
+    let plain = PlainOptions {
+        base_learning_rate: config.lr,
+        end_learning_rate: recipe.raw.scheduler.end_lr(config.lr),
+        decay_steps: schedule.decay_steps(),
+        weight_decay: config.weight_decay,
+        warmup_epochs: schedule.warmup_steps() as f64 / recipe.horizon.steps_per_epoch as f64,
+    };
+    let adam = |plain| AdamOptions { plain, betas: config.betas(), epsilon: config.epsilon() };
+    match config.name {
+        OptimizerName::Sgd | OptimizerName::DecoupledSgdw => {
+            let options = SgdOptions {
+                base_learning_rate: plain.base_learning_rate,
+                end_learning_rate: Some(plain.end_learning_rate),
+                decay_poly_power: recipe.raw.scheduler.power(),
+                decay_steps: Some(plain.decay_steps),
+                momentum: config.momentum,
+                weight_decay: plain.weight_decay,
+                warmup_epochs: plain.warmup_epochs,
+            };
+            ("sgd", Optimizer::Sgd(options))
+        }
+        OptimizerName::Lars => {
+            let options = LarsOptions {
+                base_learning_rate: plain.base_learning_rate,
+                end_learning_rate: plain.end_learning_rate,
+                decay_poly_power: recipe.raw.scheduler.power(),
+                decay_steps: plain.decay_steps,
+                epsilon: config.epsilon(),
+                momentum: config.momentum,
+                weight_decay: plain.weight_decay,
+                warmup_epochs: plain.warmup_epochs,
+            };
+            ("lars", Optimizer::Lars(options))
+        }
+        OptimizerName::Adamw | OptimizerName::DecoupledAdamw => {
+            ("adamw", Optimizer::Adamw(adam(plain)))
+        }
+        OptimizerName::Lamb => ("lamb", Optimizer::Lamb(adam(plain))),
+        OptimizerName::Muon => ("muon", Optimizer::Plain(plain)),
     }
 }
 

@@ -118,7 +118,7 @@ fn warm_up_leaves_every_number_as_it_was() {
     warmed.warm_up().unwrap();
     assert_eq!(weights(&warmed), before);
     assert_eq!(random(&any), random_before);
-    assert!(warmed.optimizer.momenta().unwrap().is_empty(), "no step has been made");
+    assert!(warmed.optimizer.state().unwrap().is_empty(), "no step has been made");
     assert_eq!(warmed.progress.step, 0);
 
     // What cannot be seen must not be felt either: the same losses as without warm-up.
@@ -244,17 +244,17 @@ fn the_average_is_judged_and_the_trained_weights_come_back() {
     };
     assert_eq!(judge(&mut trainer), start, "warm-up left nothing in the average");
     let batches: Vec<_> = (0..2).map(|step| batch(&trainer, step, 0..GLOBAL_BATCH)).collect();
-    let mut trained = Vec::new();
+    let mut by_step = Vec::new();
     for batch in batches {
         drop(trainer.step(batch).unwrap());
-        trained.push(weights(&trainer));
+        by_step.push(weights(&trainer));
     }
     let judged = judge(&mut trainer);
-    assert_eq!(weights(&trainer), trained[1], "training goes on from the trained weights");
+    assert_eq!(weights(&trainer), by_step[1], "training goes on from the trained weights");
     // The first update copies; the second keeps 2^(-1/100) of it.
     let share = 1.0 - algorithms::ema_smoothing(1, 100) as f32;
     let flat = |of: &[Vec<f32>]| of.iter().flatten().copied().collect::<Vec<_>>();
-    let pairs = flat(&trained[0]).into_iter().zip(flat(&trained[1]));
+    let pairs = flat(&by_step[0]).into_iter().zip(flat(&by_step[1]));
     for ((first, second), found) in pairs.zip(flat(&judged)) {
         assert!(
             (first + share * (second - first) - found).abs() < 1e-6,

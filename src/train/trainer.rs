@@ -165,7 +165,7 @@ impl Trainer {
             let accuracy = self.evaluate(data, meter)?;
             log.write(|session| session.eval_accuracy(epoch, accuracy))?;
             log.write(|session| session.eval_stop(epoch))?;
-            if accuracy > self.recipe.raw.mlperf.target {
+            if self.recipe.raw.mlperf.is_reached(accuracy) {
                 end = RunEnd::TargetReached;
                 *log = std::mem::replace(log, RunLog::Silent).stop(Status::Success)?;
                 if self.recipe.raw.mlperf.stop_on_target {
@@ -245,6 +245,7 @@ impl Trainer {
         let World { rank, world_size, .. } = self.world;
         let seed = self.recipe.raw.data.order_seed.unwrap_or(self.recipe.seed);
         Sampler::new(num_samples, Shard { rank, world_size }, seed)
+            .ordered(self.recipe.raw.data.order)
     }
 
     fn train_loader(&self, data: &Dataset) -> Loader {

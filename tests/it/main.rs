@@ -6,7 +6,7 @@
 mod check;
 #[cfg(test)]
 mod cli;
-#[cfg(all(test, feature = "torch"))]
+#[cfg(test)]
 mod golden;
 #[cfg(test)]
 mod launch;

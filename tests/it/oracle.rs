@@ -103,7 +103,7 @@ fn hyperparameters(opt_name: &str) -> Hyperparameters {
     let lars = LarsOptions {
         base_learning_rate: 8.5,
         end_learning_rate: 1e-4,
-        decay_poly_power: 2.0,
+        decay_poly_power: Some(2.0),
         decay_steps: 20_000,
         epsilon: 0.0,
         momentum: 0.9,

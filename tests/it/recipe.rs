@@ -314,6 +314,38 @@ const UNSOUND: &[(&[&str], &[&str])] = &[
         &["optimizer.nesterov", "dampening (0.5)", "nesterov = false"],
     ),
     (&["scheduler.alpha_f=-1"], &["scheduler.alpha_f (-1)"]),
+    (&["optimizer.eta=0.001"], &["optimizer.eta", "\"decoupled_sgdw\"", "remove it"]),
+    (&["optimizer.name=lars", "optimizer.eta=-1"], &["optimizer.eta (-1)", "from 0"]),
+    (&["optimizer.name=lars", "optimizer.nesterov=true"], &["optimizer.nesterov", "\"lars\""]),
+    (
+        &[
+            "optimizer.name=lars",
+            "optimizer.momentum_correction=false",
+            "optimizer.correct_skipped=true",
+        ],
+        &["optimizer.correct_skipped is true", "momentum_correction = true"],
+    ),
+    (&["optimizer.name=adamw", "optimizer.betas=[0.9, 1]"], &["optimizer.betas (1)", "below 1"]),
+    (&["optimizer.name=muon"], &["[optimizer.others]", "add it"]),
+    (
+        &["optimizer.name=muon", "optimizer.others={name=\"muon\"}", "optimizer.ns_steps=0"],
+        &["optimizer.others.name is muon", "sgd or adamw", "optimizer.ns_steps (0)", "1 to 99"],
+    ),
+    (
+        &["optimizer.name=muon", "optimizer.others={name=\"sgd\", lr=0, eta=1}"],
+        &["optimizer.others.lr (0)", "optimizer.others.eta"],
+    ),
+    (&["scheduler.power=2"], &["scheduler.power", "\"cosine_decay_with_warmup\"", "remove it"]),
+    (&["scheduler.name=poly", "scheduler.power=0"], &["scheduler.power (0)", "above 0"]),
+    (
+        &["scheduler.name=poly", "scheduler.end_lr=1e-4", "scheduler.alpha_f=0.1"],
+        &["scheduler.end_lr (0.0001)", "scheduler.alpha_f (0.1)", "remove end_lr"],
+    ),
+    (&["scheduler.name=multistep"], &["no scheduler.milestones", "add them"]),
+    (
+        &["mlperf.division=closed", "optimizer.name=lars", "scheduler.name=poly"],
+        &["optimizer.weight_decay", "power of 2", "scheduler.end_lr other than 0.0001"],
+    ),
     (&["algorithms.label_smoothing.smoothing=1"], &["label_smoothing.smoothing (1)", "below 1"]),
     (
         &["algorithms.blurpool={replace_convs=false, replace_maxpools=false}"],
@@ -324,6 +356,75 @@ const UNSOUND: &[(&[&str], &[&str])] = &[
         &["algorithms.blurpool changes nothing", "min_channels (4000)", "has 1024", "lower"],
     ),
 ];
+
+/// NVIDIA's closed recipe, as far as update rule and schedule go.
+const CLOSED: [&str; 13] = [
+    "mlperf.division=closed",
+    "run.max_duration=37ep",
+    "train.batch_size=3264",
+    "data.drop_last=false",
+    "optimizer.name=lars",
+    "optimizer.lr=10.5",
+    "optimizer.momentum=0.9",
+    "optimizer.weight_decay=5e-5",
+    "scheduler.name=poly",
+    "scheduler.t_warmup=2ep",
+    "scheduler.power=2",
+    "scheduler.end_lr=1e-4",
+    "scheduler.step_offset=1",
+];
+
+#[test]
+fn nvidias_closed_rates_are_planned_and_its_constants_written_out() {
+    let raw = loaded("", &CLOSED).unwrap();
+    let recipe = Recipe::resolve(raw, &imagenet(8)).unwrap();
+    let plan = Plan::of(&recipe);
+    assert_eq!((plan.total_steps, plan.warmup_steps), (14_541, 786));
+    assert!((plan.rows[0].lr_first - 10.5 / 786.0).abs() < 1e-12);
+    assert!((plan.rows[1].lr_last - 10.5).abs() < 1e-12);
+    assert!((plan.rows[36].lr_last - 1e-4).abs() < 1e-12);
+    let text = recipe.to_toml();
+    for line in [
+        "no_decay = [\"bn\", \"bias\"]",
+        "eta = 0.001",
+        "skip = [\"bn\", \"bias\"]",
+        "momentum_correction = true",
+        "decay_fc_bias = true",
+    ] {
+        assert!(text.lines().any(|l| l == line), "no {line} in\n{text}");
+    }
+}
+
+#[test]
+fn every_rule_and_schedule_survives_being_written_out() {
+    let rules = [
+        "name=\"sgd\"",
+        "name=\"decoupled_sgdw\"",
+        "name=\"lars\", momentum_correction=false",
+        "name=\"adamw\", betas=[0.8, 0.99]",
+        "name=\"decoupled_adamw\"",
+        "name=\"lamb\"",
+        "name=\"muon\", others={name=\"adamw\", lr=1e-3}",
+    ];
+    let schedules = [
+        "name=\"poly\"",
+        "name=\"linear\"",
+        "name=\"triangular\"",
+        "name=\"multistep\", milestones=[\"30ep\", \"0.9dur\"]",
+        "name=\"one_cycle\"",
+        "name=\"constant\"",
+        "name=\"cosine_decay_with_warmup\"",
+    ];
+    for (rule, schedule) in rules.iter().zip(schedules) {
+        let overrides = [format!("optimizer={{{rule}}}"), format!("scheduler={{{schedule}}}")];
+        let raw = loaded("", &[&overrides[0], &overrides[1]]).unwrap();
+        let recipe = Recipe::resolve(raw, &imagenet(8)).unwrap();
+        let again = loaded(&recipe.to_toml(), &[]).unwrap();
+        let again = Recipe::resolve(again, &imagenet(8)).unwrap();
+        assert_eq!(again.raw.optimizer, recipe.raw.optimizer);
+        assert_eq!(again.raw.scheduler, recipe.raw.scheduler);
+    }
+}
 
 #[test]
 fn an_unsound_recipe_is_refused_with_key_value_and_cure() {

@@ -46,7 +46,6 @@ typedef struct MlGroup MlGroup;
 typedef struct MlTensor MlTensor;
 #endif
 typedef struct MlReducer MlReducer;
-typedef struct MlParams MlParams;
 typedef struct MlAutocast MlAutocast;
 typedef struct MlList MlList;
 
@@ -57,15 +56,6 @@ typedef struct {
   int world_size;
   uint64_t timeout_ms;
 } MlWorld;
-
-typedef struct {
-  double lr;
-  double momentum;
-  double weight_decay;
-  double dampening;
-  double shrink;  // weights are multiplied by it first: decoupled decay
-  uint8_t nesterov;
-} MlSgd;
 
 const char* ml_last_error(void);
 const char* ml_torch_version(void);
@@ -83,16 +73,6 @@ int ml_reducer_new(MlGroup* group, MlTensor* const* params, size_t n, size_t buc
 void ml_reducer_free(MlReducer* reducer);
 int ml_reducer_before_forward(MlReducer* reducer);
 int ml_reducer_before_backward(MlReducer* reducer);
-
-// Parameters of one optimizer group, with their momenta.
-int ml_params_new(MlTensor* const* params, size_t n, MlParams** out);
-void ml_params_free(MlParams* params);
-// found_inf may be null; where it holds 1, nothing changes.
-int ml_params_sgd(MlParams* params, const MlSgd* sgd, MlTensor* found_inf);
-int ml_params_drop_grads(MlParams* params);
-int ml_params_momentum(MlParams* params, size_t i, MlTensor** out);
-int ml_params_set_momentum(MlParams* params, MlTensor* const* momenta, size_t n);
-int ml_params_unscale_grads(MlParams* params, MlTensor* inv_scale, MlTensor* found_inf);
 
 // Tensors that are worked on together.
 int ml_list_new(MlTensor* const* tensors, size_t n, MlList** out);

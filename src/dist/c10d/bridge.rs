@@ -4,8 +4,9 @@
 //!
 //! 1. A `Tensor` of tch is one `at::Tensor` on the heap; `as_ptr` lends it, `from_ptr` takes it.
 //!    Both lie behind the same pointer type in C++, so a cast between them changes nothing.
-//! 2. Handles (`MlGroup`, `MlReducer`, `MlParams`, `MlAutocast`, `MlList`) come from their `_new` or
-//!    `_enter`, live in exactly one Rust value and are freed in its `Drop`, once.
+//! 2. Handles (`MlGroup`, `MlReducer`, `MlAutocast`; `MlParams` and `MlList` in files of
+//!    their own) come from their
+//!    `_new` or `_enter`, live in exactly one Rust value and are freed in its `Drop`, once.
 //! 3. No C++ exception and no Rust panic crosses: each function catches and returns a code.
 //! 4. Pointers to slices are read during the call only; C++ keeps copies of the tensors, never of
 //!    the pointers.
@@ -35,30 +36,10 @@ struct RawWorld {
     timeout_ms: u64,
 }
 
-/// One SGD step; see `ml_params_sgd`.
-#[repr(C)]
-#[derive(Clone, Copy, Debug)]
-pub struct SgdStep {
-    /// Learning rate.
-    pub lr: f64,
-    /// Momentum.
-    pub momentum: f64,
-    /// Decay that is added to the gradient.
-    pub weight_decay: f64,
-    /// Share of the gradient that the momentum leaves out.
-    pub dampening: f64,
-    /// Weights are multiplied by it before the update; 1 leaves them.
-    pub shrink: f64,
-    /// 1 for Nesterov's look-ahead.
-    pub nesterov: u8,
-}
-
 #[repr(C)]
 struct MlGroup([u8; 0]);
 #[repr(C)]
 struct MlReducer([u8; 0]);
-#[repr(C)]
-struct MlParams([u8; 0]);
 #[repr(C)]
 struct MlAutocast([u8; 0]);
 
@@ -81,25 +62,6 @@ unsafe extern "C" {
     fn ml_reducer_free(reducer: *mut MlReducer);
     fn ml_reducer_before_forward(reducer: *mut MlReducer) -> c_int;
     fn ml_reducer_before_backward(reducer: *mut MlReducer) -> c_int;
-    fn ml_params_new(params: *const *const C_tensor, n: usize, out: *mut *mut MlParams) -> c_int;
-    fn ml_params_free(params: *mut MlParams);
-    fn ml_params_sgd(
-        params: *mut MlParams,
-        step: *const SgdStep,
-        found_inf: *const C_tensor,
-    ) -> c_int;
-    fn ml_params_drop_grads(params: *mut MlParams) -> c_int;
-    fn ml_params_momentum(params: *mut MlParams, i: usize, out: *mut *mut C_tensor) -> c_int;
-    fn ml_params_set_momentum(
-        params: *mut MlParams,
-        momenta: *const *const C_tensor,
-        n: usize,
-    ) -> c_int;
-    fn ml_params_unscale_grads(
-        params: *mut MlParams,
-        inv_scale: *const C_tensor,
-        found_inf: *const C_tensor,
-    ) -> c_int;
     fn ml_set_channels_last(tensor: *const C_tensor) -> c_int;
     fn ml_is_channels_last(tensor: *const C_tensor, out: *mut u8) -> c_int;
     fn ml_autocast_enter(cuda: u8, bf16: u8, out: *mut *mut MlAutocast) -> c_int;
@@ -264,72 +226,6 @@ impl Drop for Reducer {
     fn drop(&mut self) {
         // SAFETY: rule 2.
         unsafe { ml_reducer_free(self.0) }
-    }
-}
-
-/// Parameters that share an update rule, and their momenta.
-pub struct Params(*mut MlParams, usize);
-
-impl Params {
-    /// A group of parameters with momenta of zero.
-    pub fn new<'a>(params: impl IntoIterator<Item = &'a Tensor>) -> Result<Self, BridgeError> {
-        let (lent, mut out) = (lend(params), ptr::null_mut());
-        // SAFETY: rules 1, 2 and 4.
-        check(unsafe { ml_params_new(lent.as_ptr(), lent.len(), &raw mut out) })?;
-        Ok(Self(out, lent.len()))
-    }
-
-    /// One step of SGD for all of them in one fused call; none where `found_inf` (`[1]`) is 1.
-    pub fn sgd(&mut self, step: &SgdStep, found_inf: Option<&Tensor>) -> Result<(), BridgeError> {
-        let found_inf = found_inf.map_or(ptr::null(), Tensor::as_ptr);
-        // SAFETY: rules 1, 2 and 4; null stands for "not given".
-        check(unsafe { ml_params_sgd(self.0, ptr::from_ref(step), found_inf) })
-    }
-
-    /// Forgets the gradients, so that backward hands over new ones instead of adding.
-    pub fn drop_grads(&mut self) -> Result<(), BridgeError> {
-        // SAFETY: rule 2.
-        check(unsafe { ml_params_drop_grads(self.0) })
-    }
-
-    /// Divides gradients by the loss scale and notes infinities in `found_inf` (`[1]`, fp32).
-    pub fn unscale_grads(
-        &mut self,
-        inv_scale: &Tensor,
-        found_inf: &Tensor,
-    ) -> Result<(), BridgeError> {
-        // SAFETY: rules 1 and 2.
-        check(unsafe { ml_params_unscale_grads(self.0, inv_scale.as_ptr(), found_inf.as_ptr()) })
-    }
-
-    /// The momenta (shared, not copied); empty before the first step.
-    pub fn momenta(&self) -> Result<Vec<Tensor>, BridgeError> {
-        let mut all = Vec::with_capacity(self.1);
-        for i in 0..self.1 {
-            let mut out = ptr::null_mut();
-            // SAFETY: rule 2; a non-null `out` is ours (rule 1).
-            check(unsafe { ml_params_momentum(self.0, i, &raw mut out) })?;
-            if out.is_null() {
-                break;
-            }
-            // SAFETY: rule 1.
-            all.push(unsafe { Tensor::from_ptr(out) });
-        }
-        Ok(all)
-    }
-
-    /// Copies momenta back in; none at all returns to the state before the first step.
-    pub fn set_momenta(&mut self, momenta: &[Tensor]) -> Result<(), BridgeError> {
-        let lent = lend(momenta);
-        // SAFETY: rules 1, 2 and 4.
-        check(unsafe { ml_params_set_momentum(self.0, lent.as_ptr(), lent.len()) })
-    }
-}
-
-impl Drop for Params {
-    fn drop(&mut self) {
-        // SAFETY: rule 2.
-        unsafe { ml_params_free(self.0) }
     }
 }
 

@@ -13,7 +13,10 @@ use mlperf_run::{
 use serde_json::Value;
 use tch::{Device, Kind, Tensor, no_grad};
 
-use super::{deviation, hash_fill, read, shape, tensor};
+use super::{
+    read,
+    tensors::{deviation, hash_fill, shape, tensor},
+};
 
 const FLOAT: Place = Place { kind: Kind::Float, device: Device::Cpu };
 const DOUBLE: Place = Place { kind: Kind::Double, device: Device::Cpu };

@@ -1,0 +1,276 @@
+// Update rules over lists of tensors. All of them end in a fused kernel that leaves state and
+// weights alone where found_inf holds 1: LAMB and Muon let it write their direction into a list of
+// zeros, which then stays zero.
+#include "params.h"
+
+#include <ATen/ops/_amp_foreach_non_finite_check_and_unscale.h>
+#include <ATen/ops/_foreach_add.h>
+#include <ATen/ops/_foreach_mul.h>
+#include <ATen/ops/_foreach_norm.h>
+#include <ATen/ops/_foreach_zero.h>
+#include <ATen/ops/_fused_adamw.h>
+#include <ATen/ops/_fused_sgd.h>
+#include <ATen/ops/baddbmm.h>
+#include <ATen/ops/bmm.h>
+#include <ATen/ops/linalg_vector_norm.h>
+#include <ATen/ops/ones_like.h>
+#include <ATen/ops/stack.h>
+#include <ATen/ops/where.h>
+#include <ATen/ops/zeros.h>
+#include <ATen/ops/zeros_like.h>
+#include <c10/core/GradMode.h>
+
+#include <cmath>
+#include <map>
+#include <memory>
+#include <utility>
+
+namespace {
+// The quintic of Jordan (2024): steep at zero, and near one everywhere else.
+constexpr double kA = 3.4445, kB = -4.7750, kC = 2.0315;
+constexpr double kLeastNorm = 1e-7;
+using List = std::vector<at::Tensor>;
+
+List zeros_like(const List& all) {
+  List zeros;
+  for (auto& t : all) zeros.push_back(at::zeros_like(t.detach()));
+  return zeros;
+}
+
+std::optional<at::Tensor> optional(MlTensor* t) {
+  return t ? std::optional<at::Tensor>(*t) : std::nullopt;
+}
+
+// `number`, or 0 where found_inf holds 1; [], on the device.
+at::Tensor unless(double number, MlTensor* found_inf) {
+  return found_inf->squeeze().mul(-number).add(number);
+}
+
+// `value` by tensor, or 1 where one of its two norms is 0; all [n], on the device.
+at::Tensor trust_ratio(const at::Tensor& a, const at::Tensor& b, const at::Tensor& value) {
+  return at::where(a.gt(0).logical_and(b.gt(0)), value, at::ones_like(value));
+}
+
+at::Tensor norms(const List& all) { return at::stack(at::_foreach_norm(all)); }
+}  // namespace
+
+struct MlParams {
+  List params, grads, momenta;
+  List squares;            // second moments; empty for rules with one
+  List updates;            // where LAMB and Muon have directions written
+  at::Tensor num_updates;  // [], fp32; with squares only
+  bool first_step = true;
+
+  // Collected anew each step: the Reducer makes gradients views of its buckets.
+  List& collect_grads() {
+    for (size_t i = 0; i < params.size(); ++i) {
+      grads[i] = params[i].grad();
+      TORCH_CHECK(grads[i].defined(), "parameter ", i, " has no gradient");
+    }
+    return grads;
+  }
+
+  List state() const {
+    List all;
+    if (first_step) return all;
+    all.insert(all.end(), momenta.begin(), momenta.end());
+    all.insert(all.end(), squares.begin(), squares.end());
+    if (num_updates.defined()) all.push_back(num_updates);
+    return all;
+  }
+
+  List& fresh_updates() {
+    if (updates.empty()) updates = zeros_like(params);
+    at::_foreach_zero_(updates);
+    return updates;
+  }
+
+  // target -= lr * direction of SGD; decay has been dealt with.
+  void fused_sgd(List& target, const MlSgd& s, MlTensor* found_inf) {
+    static const List none;
+    at::_fused_sgd_(target, grads, s.momentum == 0.0 ? none : momenta, s.weight_decay, s.momentum,
+                    s.lr, s.dampening, s.nesterov != 0, /*maximize=*/false, first_step,
+                    /*grad_scale=*/{}, optional(found_inf));
+    first_step = false;
+  }
+
+  void fused_adamw(List& target, const MlAdam& a, MlTensor* found_inf) {
+    num_updates.add_(found_inf ? unless(1.0, found_inf) : at::ones_like(num_updates));
+    const List steps(params.size(), num_updates);
+    at::_fused_adamw_(target, grads, momenta, squares, {}, steps, a.lr, a.beta1, a.beta2,
+                      a.weight_decay, a.epsilon, /*amsgrad=*/false, /*maximize=*/false,
+                      /*grad_scale=*/{}, optional(found_inf));
+    first_step = false;
+  }
+
+  // weights *= shrink
+  void shrink(double shrink, MlTensor* found_inf) {
+    if (shrink == 1.0) return;
+    if (found_inf) {
+      at::_foreach_mul_(params, unless(shrink - 1.0, found_inf).add(1.0));
+    } else {
+      at::_foreach_mul_(params, shrink);
+    }
+  }
+};
+
+int ml_params_new(MlTensor* const* params, size_t n, int num_moments, MlParams** out) {
+  return ml::guarded([&] {
+    auto p = std::make_unique<MlParams>();
+    p->params = ml::list(params, n);
+    p->grads.resize(n);
+    p->momenta = zeros_like(p->params);
+    if (num_moments == 2 && n > 0) {
+      p->squares = zeros_like(p->params);
+      p->num_updates = at::zeros({}, p->params[0].options().dtype(at::kFloat));
+    }
+    *out = p.release();
+  });
+}
+
+void ml_params_free(MlParams* params) { delete params; }
+
+int ml_params_drop_grads(MlParams* p) {
+  return ml::guarded([&] {
+    for (auto& t : p->params) t.mutable_grad().reset();
+    for (auto& g : p->grads) g.reset();
+  });
+}
+
+int ml_params_unscale_grads(MlParams* p, MlTensor* inv_scale, MlTensor* found_inf) {
+  return ml::guarded([&] {
+    c10::NoGradGuard no_grad;
+    at::_amp_foreach_non_finite_check_and_unscale_(p->collect_grads(), *found_inf, *inv_scale);
+  });
+}
+
+int ml_params_state(MlParams* p, size_t i, MlTensor** out) {
+  return ml::guarded([&] {
+    auto all = p->state();
+    *out = i < all.size() ? new at::Tensor(all[i]) : nullptr;
+  });
+}
+
+int ml_params_set_state(MlParams* p, MlTensor* const* state, size_t n) {
+  return ml::guarded([&] {
+    c10::NoGradGuard no_grad;
+    p->first_step = false;
+    auto all = p->state();
+    TORCH_CHECK(n == 0 || n == all.size(), "a state of ", n, " tensors for a rule with ",
+                all.size());
+    for (size_t i = 0; i < all.size(); ++i) n == 0 ? all[i].zero_() : all[i].copy_(*state[i]);
+    p->first_step = n == 0;
+  });
+}
+
+int ml_params_sgd(MlParams* p, const MlSgd* sgd, MlTensor* found_inf) {
+  return ml::guarded([&] {
+    c10::NoGradGuard no_grad;
+    p->collect_grads();
+    p->shrink(sgd->shrink, found_inf);
+    p->fused_sgd(p->params, *sgd, found_inf);
+  });
+}
+
+int ml_params_lars(MlParams* p, const MlLars* lars, MlTensor* found_inf) {
+  return ml::guarded([&] {
+    c10::NoGradGuard no_grad;
+    auto& grads = p->collect_grads();
+    const double inside = lars->lr_inside ? lars->lr : 1.0;
+    at::Tensor trust;
+    if (lars->trusted) {
+      auto w = norms(p->params), g = norms(grads);
+      auto layerwise = w * lars->eta / (g + w * lars->weight_decay + lars->epsilon);
+      trust = trust_ratio(w, g, layerwise) * inside;
+    }
+    if (lars->weight_decay != 0.0) at::_foreach_add_(grads, p->params, lars->weight_decay);
+    if (lars->trusted) {
+      at::_foreach_mul_(grads, trust.unbind());
+    } else if (lars->lr_inside) {
+      at::_foreach_mul_(grads, inside);
+    }
+    MlSgd sgd{lars->lr_inside ? 1.0 : lars->lr, lars->momentum, 0.0, 0.0, 1.0, 0};
+    p->fused_sgd(p->params, sgd, found_inf);
+  });
+}
+
+int ml_params_adamw(MlParams* p, const MlAdam* adam, MlTensor* found_inf) {
+  return ml::guarded([&] {
+    c10::NoGradGuard no_grad;
+    p->collect_grads();
+    p->fused_adamw(p->params, *adam, found_inf);
+  });
+}
+
+int ml_params_lamb(MlParams* p, const MlAdam* lamb, MlTensor* found_inf) {
+  return ml::guarded([&] {
+    c10::NoGradGuard no_grad;
+    p->collect_grads();
+    auto& updates = p->fresh_updates();
+    MlAdam direction = *lamb;
+    direction.lr = 1.0;
+    direction.weight_decay = 0.0;
+    p->fused_adamw(updates, direction, found_inf);  // -direction
+    if (lamb->weight_decay != 0.0) at::_foreach_add_(updates, p->params, -lamb->weight_decay);
+    if (lamb->trusted) {
+      auto w = norms(p->params), r = norms(updates);
+      auto step = trust_ratio(w, r, w / r) * lamb->lr;
+      if (found_inf) step = step * unless(1.0, found_inf);
+      at::_foreach_mul_(updates, step.unbind());
+    } else if (found_inf) {
+      at::_foreach_mul_(updates, unless(lamb->lr, found_inf));
+    } else {
+      at::_foreach_mul_(updates, lamb->lr);
+    }
+    at::_foreach_add_(p->params, updates);
+  });
+}
+
+namespace {
+// The matrices x [b, rows, cols] with all singular values pulled to about 1. In bf16, but for
+// doubles: the iteration forgives its own rounding.
+at::Tensor orthogonal(at::Tensor x, uint32_t ns_steps) {
+  const bool tall = x.size(1) > x.size(2);
+  if (tall) x = x.transpose(1, 2);
+  x = x / at::linalg_vector_norm(x, 2, {1, 2}, /*keepdim=*/true).clamp_min(kLeastNorm);
+  if (x.scalar_type() != at::kDouble) x = x.to(at::kBFloat16);
+  for (uint32_t i = 0; i < ns_steps; ++i) {
+    auto gram = at::bmm(x, x.transpose(1, 2));
+    auto update = at::baddbmm(gram, gram, gram, kB, kC);
+    x = at::baddbmm(x, update, x, kA, 1.0);
+  }
+  return tall ? x.transpose(1, 2) : x;
+}
+}  // namespace
+
+int ml_params_muon(MlParams* p, const MlMuon* muon, MlTensor* found_inf) {
+  return ml::guarded([&] {
+    c10::NoGradGuard no_grad;
+    p->collect_grads();
+    auto& updates = p->fresh_updates();
+    // Zeroed momenta are as good as none, and a first step that is left out leaves them so.
+    p->first_step = false;
+    MlSgd sgd{1.0, muon->momentum, 0.0, 0.0, 1.0, muon->nesterov};
+    p->fused_sgd(updates, sgd, found_inf);  // -direction
+    p->shrink(1.0 - muon->lr * muon->weight_decay, found_inf);
+    // Matrices of equal shape go through the iteration together.
+    std::map<std::pair<int64_t, int64_t>, std::vector<size_t>> by_shape;
+    for (size_t i = 0; i < updates.size(); ++i) {
+      const int64_t rows = updates[i].size(0);
+      by_shape[{rows, updates[i].numel() / rows}].push_back(i);
+    }
+    for (auto& [shape, members] : by_shape) {
+      const double rows = shape.first, cols = shape.second;
+      const double adjust = muon->match_rms_adamw ? 0.2 * std::sqrt(std::max(rows, cols))
+                                                  : std::sqrt(std::max(1.0, rows / cols));
+      List matrices, weights, steps;
+      for (auto i : members) matrices.push_back(updates[i].flatten(1));
+      auto x = orthogonal(at::stack(matrices), muon->ns_steps).to(updates[members[0]].scalar_type());
+      for (size_t k = 0; k < members.size(); ++k) {
+        weights.push_back(p->params[members[k]]);
+        steps.push_back(x[k].reshape(weights[k].sizes()));
+      }
+      at::_foreach_add_(weights, steps, muon->lr * adjust);
+    }
+  });
+}

@@ -1,0 +1,66 @@
+// Parameters that share an update rule, the rule's state, and its steps: each is one call for the
+// whole list, by fused or foreach operations, and never makes the host wait for the device.
+#pragma once
+#include "bridge.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+typedef struct MlParams MlParams;
+
+typedef struct {
+  double lr;
+  double momentum;
+  double weight_decay;
+  double dampening;
+  double shrink;  // weights are multiplied by it first: decoupled decay
+  uint8_t nesterov;
+} MlSgd;
+
+typedef struct {
+  double lr;
+  double momentum;
+  double weight_decay;
+  double eta;
+  double epsilon;
+  uint8_t trusted;    // 0: trust ratio 1
+  uint8_t lr_inside;  // the momentum holds steps, not directions
+} MlLars;
+
+typedef struct {
+  double lr;
+  double beta1;
+  double beta2;
+  double weight_decay;
+  double epsilon;
+  uint8_t trusted;  // LAMB only; 0: trust ratio 1
+} MlAdam;
+
+typedef struct {
+  double lr;
+  double momentum;
+  double weight_decay;
+  uint32_t ns_steps;
+  uint8_t nesterov;
+  uint8_t match_rms_adamw;
+} MlMuon;
+
+// num_moments: 1, or 2 for Adam's rules.
+int ml_params_new(MlTensor* const* params, size_t n, int num_moments, MlParams** out);
+void ml_params_free(MlParams* params);
+int ml_params_drop_grads(MlParams* params);
+int ml_params_unscale_grads(MlParams* params, MlTensor* inv_scale, MlTensor* found_inf);
+// Tensors of state, shared; *out is null from the last one on, and before the first step.
+int ml_params_state(MlParams* params, size_t i, MlTensor** out);
+// n = 0 returns to the state before the first step.
+int ml_params_set_state(MlParams* params, MlTensor* const* state, size_t n);
+
+// Steps. found_inf may be null; where it holds 1, nothing changes. Gradients may be overwritten.
+int ml_params_sgd(MlParams* params, const MlSgd* sgd, MlTensor* found_inf);
+int ml_params_lars(MlParams* params, const MlLars* lars, MlTensor* found_inf);
+int ml_params_adamw(MlParams* params, const MlAdam* adam, MlTensor* found_inf);
+int ml_params_lamb(MlParams* params, const MlAdam* lamb, MlTensor* found_inf);
+int ml_params_muon(MlParams* params, const MlMuon* muon, MlTensor* found_inf);
+#ifdef __cplusplus
+}
+#endif

@@ -1,0 +1,227 @@
+//! Safe faces of the functions in `params.h`: update rules over lists of tensors. The rules that
+//! each `unsafe` stands on are those of `bridge.rs`.
+#![expect(unsafe_code, reason = "this file is the bridge to C++; see the rules of bridge.rs")]
+
+use std::{ffi::c_int, ptr};
+
+use tch::Tensor;
+use torch_sys::C_tensor;
+
+use super::bridge::{BridgeError, check, lend};
+
+/// One step of SGD.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct SgdStep {
+    /// Learning rate.
+    pub lr: f64,
+    /// Momentum.
+    pub momentum: f64,
+    /// Decay that is added to the gradient.
+    pub weight_decay: f64,
+    /// Share of the gradient that the momentum leaves out.
+    pub dampening: f64,
+    /// Weights are multiplied by it before the update; 1 leaves them.
+    pub shrink: f64,
+    /// 1 for Nesterov's look-ahead.
+    pub nesterov: u8,
+}
+
+/// One step of LARS.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct LarsStep {
+    /// Learning rate.
+    pub lr: f64,
+    /// Momentum.
+    pub momentum: f64,
+    /// Decay that is added to the gradient.
+    pub weight_decay: f64,
+    /// Factor of the trust ratio.
+    pub eta: f64,
+    /// Guards the trust ratio's division.
+    pub epsilon: f64,
+    /// 0 for a trust ratio of 1.
+    pub trusted: u8,
+    /// 1 for momenta that hold steps instead of directions.
+    pub lr_inside: u8,
+}
+
+/// One step of `AdamW` or LAMB.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct AdamStep {
+    /// Learning rate.
+    pub lr: f64,
+    /// Momentum of the gradient.
+    pub beta1: f64,
+    /// Momentum of its square.
+    pub beta2: f64,
+    /// Decay.
+    pub weight_decay: f64,
+    /// Guards the division by the root of the second moment.
+    pub epsilon: f64,
+    /// LAMB only: 0 for a trust ratio of 1.
+    pub trusted: u8,
+}
+
+/// One step of Muon.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct MuonStep {
+    /// Learning rate.
+    pub lr: f64,
+    /// Momentum.
+    pub momentum: f64,
+    /// Decay: weights are multiplied by 1 - lr * decay first.
+    pub weight_decay: f64,
+    /// Newton-Schulz iterations.
+    pub ns_steps: u32,
+    /// 1 for Nesterov's look-ahead.
+    pub nesterov: u8,
+    /// 1 for steps as large as `AdamW`'s.
+    pub match_rms_adamw: u8,
+}
+
+#[repr(C)]
+struct MlParams([u8; 0]);
+
+unsafe extern "C" {
+    fn ml_params_new(
+        params: *const *const C_tensor,
+        n: usize,
+        num_moments: c_int,
+        out: *mut *mut MlParams,
+    ) -> c_int;
+    fn ml_params_free(params: *mut MlParams);
+    fn ml_params_drop_grads(params: *mut MlParams) -> c_int;
+    fn ml_params_unscale_grads(
+        params: *mut MlParams,
+        inv_scale: *const C_tensor,
+        found_inf: *const C_tensor,
+    ) -> c_int;
+    fn ml_params_state(params: *mut MlParams, i: usize, out: *mut *mut C_tensor) -> c_int;
+    fn ml_params_set_state(params: *mut MlParams, state: *const *const C_tensor, n: usize)
+    -> c_int;
+    fn ml_params_sgd(p: *mut MlParams, step: *const SgdStep, inf: *const C_tensor) -> c_int;
+    fn ml_params_lars(p: *mut MlParams, step: *const LarsStep, inf: *const C_tensor) -> c_int;
+    fn ml_params_adamw(p: *mut MlParams, step: *const AdamStep, inf: *const C_tensor) -> c_int;
+    fn ml_params_lamb(p: *mut MlParams, step: *const AdamStep, inf: *const C_tensor) -> c_int;
+    fn ml_params_muon(p: *mut MlParams, step: *const MuonStep, inf: *const C_tensor) -> c_int;
+}
+
+/// How many running means of each gradient a rule keeps.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Moments {
+    /// A momentum.
+    One,
+    /// A momentum and a mean of squares.
+    Two,
+}
+
+/// Parameters that share an update rule, and the rule's state.
+///
+/// Steps do nothing where `found_inf` (`[1]`, fp32) is given and holds 1, without the host's
+/// knowing. They may overwrite the gradients.
+pub struct Params(*mut MlParams);
+
+impl Params {
+    /// A group of parameters before its first step.
+    pub fn new<'a>(
+        params: impl IntoIterator<Item = &'a Tensor>,
+        moments: Moments,
+    ) -> Result<Self, BridgeError> {
+        let (lent, mut out) = (lend(params), ptr::null_mut());
+        let num_moments = match moments {
+            Moments::One => 1,
+            Moments::Two => 2,
+        };
+        // SAFETY: rules 1, 2 and 4.
+        check(unsafe { ml_params_new(lent.as_ptr(), lent.len(), num_moments, &raw mut out) })?;
+        Ok(Self(out))
+    }
+
+    /// SGD; of a group with [`Moments::One`].
+    pub fn sgd(&mut self, step: &SgdStep, found_inf: Option<&Tensor>) -> Result<(), BridgeError> {
+        // SAFETY: rules 1, 2 and 4; null stands for "not given".
+        check(unsafe { ml_params_sgd(self.0, ptr::from_ref(step), or_null(found_inf)) })
+    }
+
+    /// LARS; of a group with [`Moments::One`].
+    pub fn lars(&mut self, step: &LarsStep, found_inf: Option<&Tensor>) -> Result<(), BridgeError> {
+        // SAFETY: as `sgd`.
+        check(unsafe { ml_params_lars(self.0, ptr::from_ref(step), or_null(found_inf)) })
+    }
+
+    /// `AdamW`; of a group with [`Moments::Two`].
+    pub fn adamw(
+        &mut self,
+        step: &AdamStep,
+        found_inf: Option<&Tensor>,
+    ) -> Result<(), BridgeError> {
+        // SAFETY: as `sgd`.
+        check(unsafe { ml_params_adamw(self.0, ptr::from_ref(step), or_null(found_inf)) })
+    }
+
+    /// LAMB; of a group with [`Moments::Two`].
+    pub fn lamb(&mut self, step: &AdamStep, found_inf: Option<&Tensor>) -> Result<(), BridgeError> {
+        // SAFETY: as `sgd`.
+        check(unsafe { ml_params_lamb(self.0, ptr::from_ref(step), or_null(found_inf)) })
+    }
+
+    /// Muon; of a group with [`Moments::One`] of tensors with two or more dimensions.
+    pub fn muon(&mut self, step: &MuonStep, found_inf: Option<&Tensor>) -> Result<(), BridgeError> {
+        // SAFETY: as `sgd`.
+        check(unsafe { ml_params_muon(self.0, ptr::from_ref(step), or_null(found_inf)) })
+    }
+
+    /// Forgets the gradients, so that backward hands over new ones instead of adding.
+    pub fn drop_grads(&mut self) -> Result<(), BridgeError> {
+        // SAFETY: rule 2.
+        check(unsafe { ml_params_drop_grads(self.0) })
+    }
+
+    /// Divides gradients by the loss scale and notes infinities in `found_inf` (`[1]`, fp32).
+    pub fn unscale_grads(
+        &mut self,
+        inv_scale: &Tensor,
+        found_inf: &Tensor,
+    ) -> Result<(), BridgeError> {
+        // SAFETY: rules 1 and 2.
+        check(unsafe { ml_params_unscale_grads(self.0, inv_scale.as_ptr(), found_inf.as_ptr()) })
+    }
+
+    /// The state (shared, not copied): momenta, then with [`Moments::Two`] the means of squares and
+    /// the number of updates. Empty before the first step.
+    pub fn state(&self) -> Result<Vec<Tensor>, BridgeError> {
+        let mut all = Vec::new();
+        loop {
+            let mut out = ptr::null_mut();
+            // SAFETY: rule 2.
+            check(unsafe { ml_params_state(self.0, all.len(), &raw mut out) })?;
+            if out.is_null() {
+                return Ok(all);
+            }
+            // SAFETY: rule 1; a non-null `out` is ours.
+            all.push(unsafe { Tensor::from_ptr(out) });
+        }
+    }
+
+    /// Copies a state back in; an empty one returns to the state before the first step.
+    pub fn set_state(&mut self, state: &[Tensor]) -> Result<(), BridgeError> {
+        let lent = lend(state);
+        // SAFETY: rules 1, 2 and 4.
+        check(unsafe { ml_params_set_state(self.0, lent.as_ptr(), lent.len()) })
+    }
+}
+
+impl Drop for Params {
+    fn drop(&mut self) {
+        // SAFETY: rule 2.
+        unsafe { ml_params_free(self.0) }
+    }
+}
+
+fn or_null(tensor: Option<&Tensor>) -> *const C_tensor {
+    tensor.map_or(ptr::null(), Tensor::as_ptr)
+}

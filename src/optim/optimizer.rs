@@ -1,0 +1,291 @@
+//! Which parameter follows which rule, the step of all of them, and their state.
+
+use tch::Tensor;
+
+use super::{
+    adam::Adam,
+    config::{OptimizerConfig, OptimizerName},
+    groups::is_exempt,
+    lamb::Lamb,
+    lars::Lars,
+    muon::Muon,
+    sgd::Sgd,
+};
+use crate::dist::c10d::{BridgeError, Moments, Params};
+
+/// The update rules, their parameters and their state.
+pub struct Optimizer(Vec<Group>);
+
+/// Parameters that follow one rule.
+struct Group {
+    part: Part,
+    params: Params,
+}
+
+/// A rule and its share of the schedule's learning rate.
+#[derive(Clone, Debug, PartialEq)]
+struct Part {
+    rule: Rule,
+    lr_share: f64,
+}
+
+/// An update rule with its constants.
+#[derive(Clone, Debug, PartialEq)]
+enum Rule {
+    Sgd(Sgd),
+    Lars(Lars),
+    Adam(Adam),
+    Lamb(Lamb),
+    Muon(Muon),
+}
+
+/// Momenta and other state by group; see [`Optimizer::snapshot`].
+pub struct OptimizerState(Vec<Vec<Tensor>>);
+
+impl Part {
+    /// What the parameter `name` of `dim` dimensions follows.
+    fn of(config: &OptimizerConfig, name: &str, dim: usize) -> Self {
+        let decays = !is_exempt(name, dim, &config.no_decay());
+        let weight_decay = if decays { config.weight_decay } else { 0.0 };
+        let rule = match config.name {
+            OptimizerName::Sgd | OptimizerName::DecoupledSgdw => {
+                Rule::Sgd(Sgd::new(config, weight_decay))
+            }
+            OptimizerName::Lars => Rule::Lars(Lars::new(config, name, dim)),
+            OptimizerName::Adamw | OptimizerName::DecoupledAdamw => {
+                Rule::Adam(Adam::new(config, weight_decay))
+            }
+            OptimizerName::Lamb => {
+                let trusted = !is_exempt(name, dim, &config.skip());
+                Rule::Lamb(Lamb::new(config, weight_decay, trusted))
+            }
+            OptimizerName::Muon => match &config.others {
+                Some(others) if dim != 4 => {
+                    let part = Self::of(others, name, dim);
+                    return Self { lr_share: others.lr / config.lr, ..part };
+                }
+                _ => Rule::Muon(Muon::new(config, weight_decay)),
+            },
+        };
+        Self { rule, lr_share: 1.0 }
+    }
+
+    fn moments(&self) -> Moments {
+        match self.rule {
+            Rule::Adam(_) | Rule::Lamb(_) => Moments::Two,
+            Rule::Sgd(_) | Rule::Lars(_) | Rule::Muon(_) => Moments::One,
+        }
+    }
+}
+
+impl Optimizer {
+    /// An optimizer for the named parameters; those of one rule and decay are stepped in one call.
+    pub fn new(config: &OptimizerConfig, named: &[(String, Tensor)]) -> Result<Self, BridgeError> {
+        let mut parts: Vec<(Part, Vec<&Tensor>)> = Vec::new();
+        for (name, tensor) in named {
+            let part = Part::of(config, name, tensor.dim());
+            match parts.iter_mut().find(|(other, _)| *other == part) {
+                Some((_, members)) => members.push(tensor),
+                None => parts.push((part, vec![tensor])),
+            }
+        }
+        let group = |(part, members): (Part, Vec<&Tensor>)| {
+            Ok(Group { params: Params::new(members, part.moments())?, part })
+        };
+        parts.into_iter().map(group).collect::<Result<_, _>>().map(Self)
+    }
+
+    /// One update with learning rate `lr` by the gradients that backward left; then forgets them.
+    pub fn step(&mut self, lr: f64) -> Result<(), BridgeError> {
+        self.update(lr, None)
+    }
+
+    /// [`Optimizer::step`], unless `found_inf` (`[1]`, fp32) is 1; the host need not know.
+    pub fn step_unless(&mut self, lr: f64, found_inf: &Tensor) -> Result<(), BridgeError> {
+        self.update(lr, Some(found_inf))
+    }
+
+    /// Multiplies the gradients by `inv_scale` and sets `found_inf` to 1 where one is not finite;
+    /// both `[1]`, fp32.
+    pub fn unscale(&mut self, inv_scale: &Tensor, found_inf: &Tensor) -> Result<(), BridgeError> {
+        self.0.iter_mut().try_for_each(|g| g.params.unscale_grads(inv_scale, found_inf))
+    }
+
+    fn update(&mut self, lr: f64, found_inf: Option<&Tensor>) -> Result<(), BridgeError> {
+        for Group { part, params } in &mut self.0 {
+            let lr = lr * part.lr_share;
+            match &part.rule {
+                Rule::Sgd(rule) => rule.step(params, lr, found_inf),
+                Rule::Lars(rule) => rule.step(params, lr, found_inf),
+                Rule::Adam(rule) => rule.step(params, lr, found_inf),
+                Rule::Lamb(rule) => rule.step(params, lr, found_inf),
+                Rule::Muon(rule) => rule.step(params, lr, found_inf),
+            }?;
+            params.drop_grads()?;
+        }
+        Ok(())
+    }
+
+    /// The state (shared, not copied), group by group: momenta, and with Adam's rules means of
+    /// squares and the number of updates; none before the first step.
+    pub fn state(&self) -> Result<Vec<Tensor>, BridgeError> {
+        let by_group: Result<Vec<_>, _> = self.0.iter().map(|g| g.params.state()).collect();
+        Ok(by_group?.into_iter().flatten().collect())
+    }
+
+    /// Copies of the state.
+    pub fn snapshot(&self) -> Result<OptimizerState, BridgeError> {
+        let copies = |group: &Group| Ok(group.params.state()?.iter().map(Tensor::copy).collect());
+        self.0.iter().map(copies).collect::<Result<_, _>>().map(OptimizerState)
+    }
+
+    /// Puts a snapshot back, bit for bit.
+    pub fn restore(&mut self, state: &OptimizerState) -> Result<(), BridgeError> {
+        for (group, tensors) in self.0.iter_mut().zip(&state.0) {
+            group.params.set_state(tensors)?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tch::{Device, Kind, no_grad};
+
+    use super::*;
+
+    const LR: f64 = 0.05;
+
+    fn rules() -> Vec<OptimizerConfig> {
+        let texts = [
+            "name = \"sgd\"\nnesterov = true",
+            "name = \"decoupled_sgdw\"\ndampening = 0.3",
+            "name = \"lars\"\nlr = 2.0",
+            "name = \"lars\"\nmomentum_correction = false",
+            "name = \"adamw\"",
+            "name = \"decoupled_adamw\"",
+            "name = \"lamb\"\nskip = [\"bn\"]",
+            "name = \"muon\"\nnesterov = true\n[others]\nname = \"adamw\"\nlr = 0.1",
+        ];
+        texts.iter().map(|text| toml::from_str(text).unwrap()).collect()
+    }
+
+    /// A convolution, a batch norm, a last layer.
+    fn network() -> Vec<(String, Tensor)> {
+        let shapes: [(&str, &[i64]); 5] = [
+            ("conv1.weight", &[4, 3, 3, 3]),
+            ("conv2.weight", &[2, 4, 1, 1]),
+            ("bn1.weight", &[4]),
+            ("fc.weight", &[3, 4]),
+            ("fc.bias", &[3]),
+        ];
+        let tensor = |(i, (name, shape)): (usize, &(&str, &[i64]))| {
+            let n: i64 = shape.iter().product();
+            let t = Tensor::arange(n, (Kind::Float, Device::Cpu)) + i as i64;
+            let t = (t * 0.7).sin().reshape(*shape);
+            ((*name).to_owned(), t.set_requires_grad(true))
+        };
+        shapes.iter().enumerate().map(tensor).collect()
+    }
+
+    /// Leaves the gradients of `factor` times a function of all weights.
+    fn backward(network: &[(String, Tensor)], factor: f64) {
+        let loss = |t: &Tensor| (t.square() + t.cos()).sum(Kind::Float) * factor;
+        network.iter().map(|(_, t)| loss(t)).reduce(|a, b| a + b).unwrap().backward();
+    }
+
+    fn train(optimizer: &mut Optimizer, network: &[(String, Tensor)], num_steps: usize) {
+        for step in 0..num_steps {
+            backward(network, 1.0 + step as f64);
+            optimizer.step(LR * (1.0 + step as f64)).unwrap();
+        }
+    }
+
+    fn bits<'a>(tensors: impl IntoIterator<Item = &'a Tensor>) -> Vec<Vec<u32>> {
+        let flat = |t: &Tensor| Vec::<f32>::try_from(t.detach().reshape([-1])).unwrap();
+        tensors.into_iter().map(|t| flat(t).into_iter().map(f32::to_bits).collect()).collect()
+    }
+
+    fn weights(network: &[(String, Tensor)]) -> Vec<Vec<u32>> {
+        bits(network.iter().map(|(_, t)| t))
+    }
+
+    fn put_back(network: &[(String, Tensor)], copies: &[Tensor]) {
+        no_grad(|| {
+            for ((_, tensor), copy) in network.iter().zip(copies) {
+                tensor.shallow_clone().copy_(copy);
+            }
+        });
+    }
+
+    #[test]
+    fn every_rule_trains_on_as_if_what_was_taken_back_had_not_been() {
+        for config in rules() {
+            let (cold, warm) = (network(), network());
+            let mut colds = Optimizer::new(&config, &cold).unwrap();
+            let mut warms = Optimizer::new(&config, &warm).unwrap();
+            // Once before the first step, as warm-up does it, and once in the middle.
+            for _ in 0..2 {
+                let copies: Vec<_> = warm.iter().map(|(_, t)| t.detach().copy()).collect();
+                let snapshot = warms.snapshot().unwrap();
+                train(&mut warms, &warm, 3);
+                put_back(&warm, &copies);
+                warms.restore(&snapshot).unwrap();
+                assert_eq!(bits(&warms.state().unwrap()), bits(&colds.state().unwrap()));
+                train(&mut colds, &cold, 2);
+                train(&mut warms, &warm, 2);
+                assert_eq!(weights(&warm), weights(&cold), "{config:?}");
+            }
+            assert_ne!(weights(&cold), weights(&network()), "{config:?} does nothing");
+        }
+    }
+
+    #[test]
+    fn no_rule_is_moved_by_an_infinite_gradient() {
+        let inf = Tensor::from_slice(&[1f32]);
+        for config in rules() {
+            let (with, without) = (network(), network());
+            let mut skipping = Optimizer::new(&config, &with).unwrap();
+            let mut plain = Optimizer::new(&config, &without).unwrap();
+            let fine = Tensor::from_slice(&[0f32]);
+            for step in [None, Some(1.0), None, Some(2.0), None] {
+                let before = weights(&with);
+                backward(&with, step.unwrap_or(f64::INFINITY));
+                skipping.step_unless(LR, if step.is_some() { &fine } else { &inf }).unwrap();
+                match step {
+                    None => assert_eq!(weights(&with), before, "{config:?}"),
+                    Some(factor) => {
+                        backward(&without, factor);
+                        plain.step(LR).unwrap();
+                    }
+                }
+            }
+            let close = |(a, b): (&(String, Tensor), &(String, Tensor))| {
+                f64::try_from((&a.1 - &b.1).abs().max()).unwrap() < 1e-5
+            };
+            // Dampening leaves nothing out of the first gradient; here the first one was lost.
+            let exact = config.dampening == 0.0;
+            assert!(!exact || with.iter().zip(&without).all(close), "{config:?}");
+        }
+    }
+
+    #[test]
+    fn muons_others_keep_their_share_of_the_schedule() {
+        let text = "name = \"muon\"\nlr = 0.02\n[others]\nname = \"sgd\"\nlr = 0.5";
+        let muon: OptimizerConfig = toml::from_str(text).unwrap();
+        let alone = OptimizerConfig { ..*muon.others.clone().unwrap() };
+        let (mixed, plain) = (network(), network());
+        let mut optimizers =
+            [(&muon, &mixed), (&alone, &plain)].map(|(c, n)| Optimizer::new(c, n).unwrap());
+        for (optimizer, (network, lr)) in
+            optimizers.iter_mut().zip([(&mixed, 0.01), (&plain, 0.25)])
+        {
+            backward(network, 1.0);
+            optimizer.step(lr).unwrap();
+        }
+        for ((name, a), (_, b)) in mixed.iter().zip(&plain) {
+            let equal = f64::try_from((a - b).abs().max()).unwrap() < 1e-6;
+            assert_eq!(equal, !name.starts_with("conv"), "{name}");
+        }
+    }
+}

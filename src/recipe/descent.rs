@@ -1,0 +1,103 @@
+//! Checks of `[optimizer]` and `[scheduler]`: what is out of range, and what the rule or schedule
+//! that was picked does not know.
+
+use super::validate::{Problems, time};
+use crate::optim::{OptimizerConfig, OptimizerName, ScheduleConfig, ScheduleName};
+
+/// Fewer Newton-Schulz iterations than this are plenty.
+const MAX_NS_STEPS: usize = 99;
+
+/// Checks the table `section` of an update rule.
+pub(super) fn optimizer(section: &str, optimizer: &OptimizerConfig, p: &mut Problems) {
+    let key = |name: &str| format!("{section}.{name}");
+    p.above_zero(&key("lr"), optimizer.lr);
+    p.zero_to_below_one(&key("momentum"), optimizer.momentum);
+    p.at_least_zero(&key("weight_decay"), optimizer.weight_decay);
+    p.zero_to_one(&key("dampening"), optimizer.dampening);
+    p.at_least_zero(&key("eta"), optimizer.eta());
+    p.at_least_zero(&key("epsilon"), optimizer.epsilon());
+    for beta in optimizer.betas() {
+        p.zero_to_below_one(&key("betas"), beta);
+    }
+    let foreign = optimizer.foreign_keys();
+    for name in &foreign {
+        p.add(format!(
+            "{section}.{name} means nothing to {section}.name = \"{}\"; remove it or change the name",
+            optimizer.name.as_str()
+        ));
+    }
+    let lacks_momentum = optimizer.momentum == 0.0 || optimizer.dampening != 0.0;
+    if optimizer.nesterov && !foreign.contains(&"nesterov") && lacks_momentum {
+        p.add(format!(
+            "{section}.nesterov needs momentum ({}) above 0 and dampening ({}) 0; change them or \
+             set nesterov = false",
+            optimizer.momentum, optimizer.dampening
+        ));
+    }
+    correction(section, optimizer, p);
+    if optimizer.name == OptimizerName::Muon {
+        muon(section, optimizer, p);
+    }
+}
+
+/// A momentum that is not corrected at all cannot be corrected in part.
+fn correction(section: &str, optimizer: &OptimizerConfig, p: &mut Problems) {
+    if optimizer.momentum_correction == Some(false) && optimizer.correct_skipped == Some(true) {
+        p.add(format!(
+            "{section}.correct_skipped is true and {section}.momentum_correction is false; remove \
+             correct_skipped or set momentum_correction = true"
+        ));
+    }
+}
+
+fn muon(section: &str, optimizer: &OptimizerConfig, p: &mut Problems) {
+    let ns_steps = optimizer.ns_steps();
+    if !(1..=MAX_NS_STEPS).contains(&ns_steps) {
+        p.add(format!("{section}.ns_steps ({ns_steps}) must be from 1 to {MAX_NS_STEPS}"));
+    }
+    match optimizer.others.as_deref() {
+        None => p.add(format!(
+            "{section}.name is muon, which updates convolutions only, and there is no \
+             [{section}.others]; add it with the name, lr and constants of the rule for all other \
+             tensors"
+        )),
+        Some(others) if others.name == OptimizerName::Muon => p.add(format!(
+            "{section}.others.name is muon, which updates convolutions only; set it to sgd or adamw"
+        )),
+        Some(others) => self::optimizer(&format!("{section}.others"), others, p),
+    }
+}
+
+/// Checks `[scheduler]`.
+pub(super) fn scheduler(scheduler: &ScheduleConfig, p: &mut Problems) {
+    time("scheduler.t_warmup", scheduler.t_warmup, p);
+    p.zero_to_one("scheduler.alpha_f", scheduler.alpha_f);
+    p.zero_to_one("scheduler.alpha_i", scheduler.alpha_i.unwrap_or_default());
+    p.at_least_zero("scheduler.end_lr", scheduler.end_lr.unwrap_or_default());
+    p.above_zero("scheduler.power", scheduler.power.unwrap_or(1.0));
+    p.above_zero("scheduler.gamma", scheduler.gamma.unwrap_or(1.0));
+    for milestone in scheduler.milestones.iter().flatten() {
+        time("scheduler.milestones", *milestone, p);
+    }
+    for name in scheduler.foreign_keys() {
+        p.add(format!(
+            "scheduler.{name} means nothing to scheduler.name = \"{}\"; remove it or change the name",
+            scheduler.name.as_str()
+        ));
+    }
+    if let (ScheduleName::Poly, Some(end_lr)) = (scheduler.name, scheduler.end_lr)
+        && scheduler.alpha_f != 0.0
+    {
+        p.add(format!(
+            "scheduler.end_lr ({end_lr}) and scheduler.alpha_f ({}) both name the end; set alpha_f \
+             to 0 or remove end_lr",
+            scheduler.alpha_f
+        ));
+    }
+    if scheduler.name == ScheduleName::Multistep && scheduler.milestones.is_none() {
+        p.add(
+            "scheduler.name is multistep and there are no scheduler.milestones; add them, as in \
+             [\"30ep\", \"60ep\", \"80ep\"]",
+        );
+    }
+}
