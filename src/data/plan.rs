@@ -78,9 +78,9 @@ pub fn train_plans(
         let transform = Transform::Train { side: sides[epoch], config: transform };
         let key = sampler.seed();
         (0..steps_per_epoch).map(move |step| {
-            let samples = order.iter().copied().cycle().skip(step * batch_per_rank);
-            let samples = samples.take(batch_per_rank).collect();
-            BatchPlan { epoch, step, transform, samples, key }
+            let rows = order.iter().copied().cycle().skip(step * batch_per_rank);
+            let rows = rows.take(batch_per_rank).collect();
+            BatchPlan { epoch, step, transform, samples: rows, key }
         })
     })
 }
