@@ -78,9 +78,10 @@ pub fn train_plans(
         let transform = Transform::Train { side: sides[epoch], config: transform };
         let key = sampler.seed();
         (0..steps_per_epoch).map(move |step| {
-            let rows = order.iter().copied().cycle().skip(step * batch_per_rank);
-            let samples: Vec<u32> = rows.take(batch_per_rank).collect();
-            BatchPlan { epoch, step, transform, samples, key }
+            // Past the end of the order it begins anew: a last step may want more than is left.
+            let rows = step * batch_per_rank..(step + 1) * batch_per_rank;
+            let rows = rows.map(|row| order[row % order.len()]).collect();
+            BatchPlan { epoch, step, transform, samples: rows, key }
         })
     })
 }

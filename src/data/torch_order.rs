@@ -1,5 +1,5 @@
 //! The order of torch's `DistributedSampler`, number for number: FFCV shuffles by it under data
-//! parallelism, and with it what MosaicML submitted (always with seed 0).
+//! parallelism, and with it what `MosaicML` submitted (always with seed 0).
 //!
 //! torch permutes by a Fisher-Yates shuffle from the front (`randperm` of the CPU generator), with
 //! numbers of MT19937 (Matsumoto and Nishimura 1998), seeded with seed + epoch. Modulo makes the

@@ -54,7 +54,7 @@ pub struct OptimizerConfig {
     pub adjust_lr: Option<AdjustLr>,
     /// `muon`: `[optimizer.others]`, the rule of all tensors but the convolutions.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub others: Option<Box<OptimizerConfig>>,
+    pub others: Option<Box<Self>>,
 }
 
 /// Names of the update rules.

@@ -1,6 +1,15 @@
 //! Which parameters a rule leaves out, told by torchvision's names.
 
-use super::config::Exempt;
+use super::config::{Exempt, OptimizerConfig, OptimizerName};
+
+/// Decay of the parameter `name` of `dim` dimensions.
+pub(super) fn weight_decay(config: &OptimizerConfig, name: &str, dim: usize) -> f64 {
+    let is_last_bias = config.name == OptimizerName::Lars && name == "fc.bias";
+    if is_exempt(name, dim, &config.no_decay()) && !(is_last_bias && config.decay_fc_bias()) {
+        return 0.0;
+    }
+    config.weight_decay
+}
 
 /// Whether the parameter `name` of `dim` dimensions is one of `exempt`.
 pub(super) fn is_exempt(name: &str, dim: usize, exempt: &[Exempt]) -> bool {

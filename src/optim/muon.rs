@@ -15,7 +15,10 @@
 
 use tch::Tensor;
 
-use super::config::{AdjustLr, OptimizerConfig};
+use super::{
+    config::{AdjustLr, OptimizerConfig},
+    groups::weight_decay,
+};
 use crate::dist::c10d::{BridgeError, MuonStep, Params};
 
 /// Constants of the rule.
@@ -29,10 +32,11 @@ pub(super) struct Muon {
 }
 
 impl Muon {
-    pub(super) fn new(config: &OptimizerConfig, weight_decay: f64) -> Self {
+    /// The rule for the convolution `name` of `dim` dimensions.
+    pub(super) fn new(config: &OptimizerConfig, name: &str, dim: usize) -> Self {
         Self {
             momentum: config.momentum,
-            weight_decay,
+            weight_decay: weight_decay(config, name, dim),
             nesterov: config.nesterov,
             ns_steps: config.ns_steps(),
             adjust_lr: config.adjust_lr(),

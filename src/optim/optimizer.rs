@@ -5,7 +5,6 @@ use tch::Tensor;
 use super::{
     adam::Adam,
     config::{OptimizerConfig, OptimizerName},
-    groups::is_exempt,
     lamb::Lamb,
     lars::Lars,
     muon::Muon,
@@ -45,26 +44,21 @@ pub struct OptimizerState(Vec<Vec<Tensor>>);
 impl Part {
     /// What the parameter `name` of `dim` dimensions follows.
     fn of(config: &OptimizerConfig, name: &str, dim: usize) -> Self {
-        let decays = !is_exempt(name, dim, &config.no_decay());
-        let weight_decay = if decays { config.weight_decay } else { 0.0 };
         let rule = match config.name {
             OptimizerName::Sgd | OptimizerName::DecoupledSgdw => {
-                Rule::Sgd(Sgd::new(config, weight_decay))
+                Rule::Sgd(Sgd::new(config, name, dim))
             }
             OptimizerName::Lars => Rule::Lars(Lars::new(config, name, dim)),
             OptimizerName::Adamw | OptimizerName::DecoupledAdamw => {
-                Rule::Adam(Adam::new(config, weight_decay))
+                Rule::Adam(Adam::new(config, name, dim))
             }
-            OptimizerName::Lamb => {
-                let trusted = !is_exempt(name, dim, &config.skip());
-                Rule::Lamb(Lamb::new(config, weight_decay, trusted))
-            }
+            OptimizerName::Lamb => Rule::Lamb(Lamb::new(config, name, dim)),
             OptimizerName::Muon => match &config.others {
                 Some(others) if dim != 4 => {
                     let part = Self::of(others, name, dim);
                     return Self { lr_share: others.lr / config.lr, ..part };
                 }
-                _ => Rule::Muon(Muon::new(config, weight_decay)),
+                _ => Rule::Muon(Muon::new(config, name, dim)),
             },
         };
         Self { rule, lr_share: 1.0 }

@@ -9,13 +9,16 @@
 //!   from `lr`. In a steady state it is a coupled decay of `wd (1 - m) / lr_0`.
 //!
 //! Suggested for ResNet-50 at batch 2048: `decoupled_sgdw`, lr 2.048, momentum 0.875, decay 5e-4
-//! (MosaicML); or `sgd`, lr 0.1 per 256 images, momentum 0.9, decay 5e-5 not on batch norm.
+//! (`MosaicML`); or `sgd`, lr 0.1 per 256 images, momentum 0.9, decay 5e-5 not on batch norm.
 //! Trade-off: the cheapest rule, one number of state a weight; above batches of about 8192 it
 //! needs longer warm-ups and loses accuracy, where LARS does not.
 
 use tch::Tensor;
 
-use super::config::{OptimizerConfig, OptimizerName};
+use super::{
+    config::{OptimizerConfig, OptimizerName},
+    groups::weight_decay,
+};
 use crate::dist::c10d::{BridgeError, Params, SgdStep};
 
 /// Constants of the rule.
@@ -37,7 +40,9 @@ enum Decay {
 }
 
 impl Sgd {
-    pub(super) fn new(config: &OptimizerConfig, weight_decay: f64) -> Self {
+    /// The rule for the parameter `name` of `dim` dimensions.
+    pub(super) fn new(config: &OptimizerConfig, name: &str, dim: usize) -> Self {
+        let weight_decay = weight_decay(config, name, dim);
         Self {
             momentum: config.momentum,
             dampening: config.dampening,

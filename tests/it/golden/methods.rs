@@ -1,4 +1,4 @@
-//! The speed-up methods as MosaicML's Composer 0.7.0 computed them.
+//! The speed-up methods as `MosaicML`'s Composer 0.7.0 computed them.
 
 use mlperf_run::{
     algorithms::{ProgressiveResizing, ResizeOn, Resolution, ema_smoothing, resize_nearest},
@@ -8,7 +8,10 @@ use mlperf_run::{
 use serde_json::Value;
 use tch::{Kind, Tensor};
 
-use super::{deviation, read, shape, tensor};
+use super::{
+    read,
+    tensors::{deviation, shape, tensor},
+};
 
 fn number(value: &Value, key: &str) -> f64 {
     value[key].as_f64().unwrap_or_else(|| panic!("{key} of {value}"))
