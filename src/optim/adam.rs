@@ -1,7 +1,7 @@
 //! Adam with decoupled decay (Kingma and Ba 2014; Loshchilov and Hutter 2017, algorithm 2).
 //!
-//! `m = b1 m + (1 - b1) g`, `v = b2 v + (1 - b2) g^2`, `m^ = m / (1 - b1^t)`, `v^ = v / (1 - b2^t)`,
-//! `w -= lr m^ / (sqrt(v^) + epsilon)`, after the decay
+//! `m = b1 m + (1 - b1) g`, `v = b2 v + (1 - b2) g^2`, `m^ = m / (1 - b1^t)`,
+//! `v^ = v / (1 - b2^t)`, `w -= lr m^ / (sqrt(v^) + epsilon)`, after the decay
 //!
 //! - `adamw`: `w *= 1 - lr wd`, torch's `AdamW`;
 //! - `decoupled_adamw`: `w *= 1 - wd lr / lr_0`, with `lr_0` the recipe's `lr`, Composer's.

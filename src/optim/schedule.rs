@@ -47,7 +47,8 @@ pub struct ScheduleConfig {
     /// `poly`: exponent; absent: 2.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub power: Option<f64>,
-    /// `poly`: steps by which the decay is longer than what the warm-up leaves of the run; absent: 0.
+    /// `poly`: steps by which the decay is longer than what the warm-up leaves of the run;
+    /// absent: 0.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub decay_offset: Option<usize>,
     /// `multistep`: when the rate falls.

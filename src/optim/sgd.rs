@@ -1,6 +1,7 @@
 //! SGD with momentum.
 //!
-//! `buf = m buf + (1 - dampening) g` (first step `buf = g`), `w -= lr (nesterov ? g + m buf : buf)`.
+//! `buf = m buf + (1 - dampening) g` (first step `buf = g`),
+//! `w -= lr (nesterov ? g + m buf : buf)`.
 //!
 //! - `sgd` adds decay to the gradient first, `g += wd w`: torch's SGD. It therefore scales with
 //!   the learning rate and reaches the momentum.

@@ -150,7 +150,7 @@ fn lars_steps(variant: &str, config: &OptimizerConfig, params: &Value, steps: &V
         optimizer.step(step["lr"].as_f64().unwrap()).unwrap();
         for ((name, weight), golden) in named.iter().zip(step["params"].as_array().unwrap()) {
             let off = deviation(weight, &tensor(&golden["weight"]));
-            assert!(off < 1e-9, "{variant} {name} step {number}: {off}");
+            assert!(off < 1e-13, "{variant} {name} step {number}: {off}");
         }
     }
 }
@@ -222,7 +222,7 @@ fn adamw_and_lamb_agree_with_torch_and_the_paper() {
             optimizer.step(step["lr"].as_f64().unwrap()).unwrap();
             for (name, weight) in &named {
                 let off = deviation(weight, &tensor(&step["weights"][name]));
-                assert!(off < 1e-9, "{config:?} {name} step {number}: {off}");
+                assert!(off < 1e-12, "{config:?} {name} step {number}: {off}");
             }
         }
     }
