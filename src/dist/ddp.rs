@@ -26,6 +26,7 @@ pub enum DistError {
 /// All ranks, and the reducer of their gradients. A world of one has neither and pays for neither.
 pub struct Ddp {
     group: Option<Group>,
+    world_size: usize,
     reducer: Option<Reducer>,
     /// What rank 0 overwrites before each forward.
     buffers: Vec<Tensor>,
@@ -60,14 +61,15 @@ impl Ddp {
     /// Joins the other ranks; blocks until all are there.
     pub fn join(world: &World, device: tch::Device) -> Result<Self, DistError> {
         if world.world_size == 1 {
-            return Ok(Self { group: None, reducer: None, buffers: Vec::new() });
+            return Ok(Self { group: None, world_size: 1, reducer: None, buffers: Vec::new() });
         }
         let meeting = world.rendezvous();
         let group = Group::join(&meeting).map_err(failed("joining the other ranks"))?;
         if let tch::Device::Cuda(index) = device {
             group.attach_nccl(&meeting, index).map_err(failed("setting up NCCL"))?;
         }
-        Ok(Self { group: Some(group), reducer: None, buffers: Vec::new() })
+        let world_size = world.world_size;
+        Ok(Self { group: Some(group), world_size, reducer: None, buffers: Vec::new() })
     }
 
     /// Makes all tensors rank 0's, and from then on all gradients means over ranks.
@@ -109,6 +111,16 @@ impl Ddp {
     pub fn sum(&self, tensor: &Tensor) -> Result<(), DistError> {
         let Some(group) = &self.group else { return Ok(()) };
         group.sum(tensor).map_err(failed("summing over ranks"))
+    }
+
+    /// Makes each of `tensors` its mean over all ranks.
+    pub fn mean<'a>(&self, tensors: impl IntoIterator<Item = &'a Tensor>) -> Result<(), DistError> {
+        let Some(group) = &self.group else { return Ok(()) };
+        for tensor in tensors {
+            group.sum(tensor).map_err(failed("averaging over ranks"))?;
+            let _ = tensor.shallow_clone().g_div_scalar_(self.world_size as f64);
+        }
+        Ok(())
     }
 
     /// Waits until all ranks are here.

@@ -12,6 +12,7 @@ mod event;
 mod key;
 mod session;
 mod sink;
+mod tensors;
 mod values;
 
 pub use cache_clear::{CacheClear, clear_page_cache};
@@ -19,6 +20,7 @@ pub use event::TOKEN;
 pub use key::Key;
 pub use session::{Init, Ready, Running, Session, Status, Stopped};
 pub use sink::{Clock, MllogError, SystemClock};
+pub use tensors::reference_name;
 pub use values::{
     AdamOptions, Hyperparameters, LarsOptions, Optimizer, PlainOptions, SgdOptions, Submission,
 };

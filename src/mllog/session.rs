@@ -112,6 +112,19 @@ impl Session<Init> {
         Ok(self)
     }
 
+    /// Logs that the weights of these names have been initialized.
+    #[track_caller]
+    pub fn weights_initialization(
+        mut self,
+        names: impl IntoIterator<Item = String>,
+    ) -> Result<Self, MllogError> {
+        let site = Location::caller();
+        for name in names {
+            self.put(&Event::bare(Key::WeightsInitialization, site).with("tensor", name))?;
+        }
+        Ok(self)
+    }
+
     /// Logs that everything that may be done before the clock is done.
     #[track_caller]
     pub fn init_stop(mut self) -> Result<Session<Ready>, MllogError> {

@@ -82,6 +82,8 @@ pub struct GradScalerConfig {
 pub struct DdpConfig {
     /// Rank 0's batch-norm statistics overwrite the others' before each training forward.
     pub broadcast_buffers: bool,
+    /// Ranks average their batch-norm statistics before each evaluation.
+    pub bn_sync_before_eval: bool,
     /// Size of a gradient bucket, MiB.
     pub bucket_mb: usize,
 }
@@ -94,6 +96,9 @@ pub struct EvalConfig {
     pub interval: Time,
     /// Before the first evaluation.
     pub start: Time,
+    /// Shifts all evaluations: every `4ep` with an offset of `3ep` is epochs 3, 7, 11 ... (`MXNet`
+    /// counts its own offset from 0 and calls this one 2).
+    pub offset: Time,
     /// Images in an evaluation step, over all ranks; 0: the training batch.
     pub batch_size: usize,
 }
@@ -172,13 +177,18 @@ impl Default for GradScalerConfig {
 
 impl Default for DdpConfig {
     fn default() -> Self {
-        Self { broadcast_buffers: false, bucket_mb: 25 }
+        Self { broadcast_buffers: false, bn_sync_before_eval: false, bucket_mb: 25 }
     }
 }
 
 impl Default for EvalConfig {
     fn default() -> Self {
-        Self { interval: Time::Epochs(1.0), start: Time::Epochs(0.0), batch_size: 0 }
+        Self {
+            interval: Time::Epochs(1.0),
+            start: Time::Epochs(0.0),
+            offset: Time::Epochs(0.0),
+            batch_size: 0,
+        }
     }
 }
 

@@ -295,12 +295,13 @@ fn crop_sides(raw: &RawRecipe, sides: &[usize]) -> Vec<usize> {
     }
 }
 
-/// Multiples of the interval from the start on, and the last epoch always.
+/// Multiples of the interval, shifted by the offset, from the start on; the last epoch always.
 fn eval_epochs(raw: &RawRecipe, horizon: &Horizon) -> Vec<usize> {
     let interval = whole_epochs(raw.eval.interval, horizon).max(1);
     let start = whole_epochs(raw.eval.start, horizon);
+    let offset = whole_epochs(raw.eval.offset, horizon) % interval;
     let last = horizon.num_epochs;
-    (1..=last).filter(|e| (e % interval == 0 && *e >= start) || *e == last).collect()
+    (1..=last).filter(|e| (e % interval == offset && *e >= start) || *e == last).collect()
 }
 
 /// `length` in epochs, rounded up: there is no evaluation within an epoch.
@@ -421,6 +422,16 @@ mod tests {
             });
             assert_eq!(recipe.eval_epochs, epochs, "{interval} {start}");
         }
+    }
+
+    #[test]
+    fn an_offset_shifts_all_evaluations() {
+        let recipe = resolved(|raw| {
+            raw.run.max_duration = Time::Epochs(13.0);
+            raw.eval.interval = Time::Epochs(4.0);
+            raw.eval.offset = Time::Epochs(3.0);
+        });
+        assert_eq!(recipe.eval_epochs, [3, 7, 11, 13]);
     }
 
     #[test]

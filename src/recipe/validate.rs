@@ -302,4 +302,5 @@ fn train(raw: &RawRecipe, p: &mut Problems) {
     }
     p.positive_time("eval.interval", raw.eval.interval);
     time("eval.start", raw.eval.start, p);
+    time("eval.offset", raw.eval.offset, p);
 }

@@ -61,6 +61,13 @@ fn optimized(world_size: usize, precision: Precision) -> Recipe {
     narrow(raw, world_size, precision)
 }
 
+fn nvidia_closed(world_size: usize, precision: Precision) -> Recipe {
+    let mut raw = recipe::load(&recipe::find("nvidia-closed").unwrap(), &[]).unwrap();
+    raw.mlperf.division = recipe::Division::Open;
+    raw.optimizer.lr = 1.0;
+    narrow(raw, world_size, precision)
+}
+
 fn refill(trainer: &Trainer) {
     for (p, (name, tensor)) in trainer.model.weights().parameters().iter().enumerate() {
         let size = tensor.size();
@@ -149,6 +156,11 @@ fn agree(name: &str, recipe: fn(usize, Precision) -> Recipe) {
             assert!(*difference < 1e-4, "{name}, {world_size} ranks, step {step}: {difference:e}");
         }
     }
+}
+
+#[test]
+fn the_closed_recipe_has_the_losses_of_its_published_formulas() {
+    agree("nvidia-closed", nvidia_closed);
 }
 
 #[test]

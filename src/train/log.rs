@@ -9,9 +9,11 @@ use crate::{
     mllog::{
         AdamOptions, Hyperparameters, Init, LarsOptions, Optimizer, PlainOptions, Ready, Running,
         Session, SgdOptions, Status, Stopped, Submission, SystemClock, clear_page_cache,
+        reference_name,
     },
+    model::Weights,
     optim::OptimizerName,
-    recipe::{Division, Recipe},
+    recipe::{Division, MlperfConfig, Recipe},
 };
 
 /// The log before the clock runs.
@@ -57,11 +59,24 @@ impl InitLog {
         Ok(Self(Some(session)))
     }
 
-    /// Logs the hyperparameters and `init_stop`.
-    pub fn init_stop(self, recipe: &Recipe) -> Result<ReadyLog, TrainError> {
+    /// Logs the hyperparameters, the initialized weights where the ruleset asks for them, and
+    /// `init_stop`.
+    pub fn init_stop(self, recipe: &Recipe, weights: &Weights) -> Result<ReadyLog, TrainError> {
         let Some(session) = self.0 else { return Ok(ReadyLog(None)) };
-        Ok(ReadyLog(Some(session.hyperparameters(&hyperparameters(recipe))?.init_stop()?)))
+        let session = session.hyperparameters(&hyperparameters(recipe))?;
+        let session = if wants_weights(&recipe.raw.mlperf) {
+            let names = weights.parameters().iter().filter_map(|(name, _)| reference_name(name));
+            session.weights_initialization(names)?
+        } else {
+            session
+        };
+        Ok(ReadyLog(Some(session.init_stop()?)))
     }
+}
+
+/// Whether the ruleset wants the initialized weights listed: the closed division up to 2.1.0.
+fn wants_weights(mlperf: &MlperfConfig) -> bool {
+    mlperf.division == Division::Closed && mlperf.ruleset.starts_with("2.")
 }
 
 fn hyperparameters(recipe: &Recipe) -> Hyperparameters {

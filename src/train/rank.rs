@@ -50,7 +50,7 @@ pub fn run_rank(job: &RankJob, watch: &mut Watch) -> Result<RunEnd, TrainError> 
         num_threads: tch::get_num_threads() as usize,
         num_params: trainer.model.weights().num_parameters(),
     });
-    let log = log.init_stop(&recipe)?.run_start()?;
+    let log = log.init_stop(&recipe, trainer.model.weights())?.run_start()?;
     watch.tell(&RankEvent::RunStart {
         time_ms: log.start_ms(),
         num_train: recipe.situation.num_train,

@@ -207,6 +207,10 @@ impl Trainer {
     fn evaluate(&mut self, data: &Dataset, meter: &mut Meter) -> Result<f64, TrainError> {
         let start = Instant::now();
         let mut loader = self.eval_loader(data);
+        if self.recipe.raw.train.ddp.bn_sync_before_eval {
+            let buffers = self.model.weights().buffers().iter().map(|(_, tensor)| tensor);
+            self.ddp.mean(buffers)?;
+        }
         self.judged.swap_in(self.algorithms.eval_weights())?;
         let right = Tensor::zeros([], (Kind::Int64, self.device));
         let mut num_images = 0;
