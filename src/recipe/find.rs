@@ -29,9 +29,10 @@ pub enum Origin {
 }
 
 /// Recipes that are compiled in: name and text.
-const BUILT_IN: [(&str, &str); 5] = [
+const BUILT_IN: [(&str, &str); 6] = [
     ("baseline", include_str!("../../configs/baseline.toml")),
     ("optimized", include_str!("../../configs/optimized.toml")),
+    ("fastest", include_str!("../../configs/fastest.toml")),
     ("nvidia-closed", include_str!("../../configs/nvidia-closed.toml")),
     ("demo/baseline", include_str!("../../configs/demo/baseline.toml")),
     ("demo/optimized", include_str!("../../configs/demo/optimized.toml")),

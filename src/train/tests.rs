@@ -283,3 +283,32 @@ fn batches_shrink_to_the_side_of_their_epoch() {
         assert_eq!(shown.images.size(), [GLOBAL_BATCH as i64, 3, *side as i64, *side as i64]);
     }
 }
+
+#[test]
+fn every_method_trains_alone_and_with_the_others() {
+    let _turn = in_turn();
+    let tables = [
+        "[algorithms.channels_last]",
+        "[algorithms.blurpool]\nmin_channels = 8",
+        "[algorithms.label_smoothing]",
+        "[algorithms.fixres]\ntrain_crop_size = 16\neval_resize_size = 24\neval_crop_size = 20",
+        "[algorithms.progressive_resizing]",
+        "[algorithms.ema]\nupdate_interval = \"1ba\"",
+    ];
+    let resolution = "[algorithms.resolution]\nmin_res = 16\nmax_res = 32\nincrement = 16";
+    let together = tables.join("\n");
+    for text in tables.iter().chain([&resolution, &together.as_str()]) {
+        let on: RawRecipe = toml::from_str(text).unwrap();
+        let raw = RawRecipe { algorithms: on.algorithms, ..recipe(1).raw };
+        let recipe = Recipe::resolve(raw, &recipe(1).situation).unwrap();
+        let mut trainer = trainer(&recipe, 0, 0);
+        trainer.warm_up().unwrap();
+        let before = weights(&trainer);
+        for step in 0..2 {
+            let batch = batch(&trainer, step, 0..GLOBAL_BATCH);
+            let loss = f64::try_from(trainer.step(batch).unwrap()).unwrap();
+            assert!(loss.is_finite(), "{text}: {loss}");
+        }
+        assert_ne!(weights(&trainer), before, "{text}");
+    }
+}

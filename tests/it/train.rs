@@ -333,3 +333,39 @@ fn the_nccl_bridge_asks_libtorch_for_nothing_it_lacks() {
     let lacking: Vec<_> = wanted.iter().filter(|name| !offered.contains(**name)).collect();
     assert!(lacking.is_empty(), "{lacking:?}");
 }
+
+#[test]
+fn a_closed_log_lacks_nothing_but_the_accuracy() {
+    for ruleset in ["2.0.0", "4.0.0"] {
+        let bench = Bench::new(1);
+        // As deep as ResNet-50: the older rules want its 161 tensors listed.
+        let recipe = format!(
+            "extends = \"nvidia-closed\"\n\
+             [run]\ndevice = \"cpu\"\nnum_ranks = 1\nmax_duration = \"4ep\"\n\
+             [mlperf]\nruleset = \"{ruleset}\"\nstatus = \"research\"\ncache_clear = \"\"\n\
+             [model]\narch = \"custom\"\nnum_classes = 0\n\
+             [model.custom]\nblock = \"bottleneck\"\ndepths = [3, 4, 6, 3]\nwidth = 4\n\
+             [data.train]\ncrop_size = 32\n[data.eval]\nresize_size = 36\ncrop_size = 32\n\
+             [train]\nbatch_size = 32\nprecision = \"fp32\"\n[eval]\nbatch_size = 42\n"
+        );
+        fs::write(bench.folder.path().join("tiny.toml"), recipe).unwrap();
+        assert_ok(&bench.run(&images(), &["--runs", "1"]), 5);
+        let log = bench.path("resnet/result_0.txt");
+        let oracle = Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts/oracle");
+        let judged = Command::new(oracle).arg(ruleset).arg(&log).output().unwrap();
+        let said = String::from_utf8_lossy(&judged.stderr);
+        let complaints: Vec<&str> = said.lines().filter(|line| line.contains("FAIL")).collect();
+        assert!(complaints.iter().all(|line| line.contains("accuracy")), "{ruleset}: {said}");
+
+        let ours = Command::new(env!("CARGO_BIN_EXE_mlperf-run"))
+            .args(["check", "--json", "--ruleset", ruleset])
+            .arg(&log)
+            .output()
+            .unwrap();
+        let report: Value = serde_json::from_slice(&ours.stdout).unwrap();
+        let findings = report["files"][0]["findings"].as_array().unwrap();
+        let errors = findings.iter().filter(|finding| finding["severity"] == "error");
+        let keys: Vec<&Value> = errors.map(|finding| &finding["key"]).collect();
+        assert!(keys.iter().all(|key| *key == "eval_accuracy"), "{ruleset}: {findings:?}");
+    }
+}
