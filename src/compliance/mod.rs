@@ -22,7 +22,9 @@ mod timing;
 mod value;
 
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
 
 pub use code::{Code, Severity};
 pub use parse::{Flaw, FlawKind, Log, Record};
@@ -34,4 +36,25 @@ pub use value::Value;
 /// Reads and judges the log at `path`.
 pub fn check_file(path: &Path, ruleset: Ruleset) -> io::Result<Report> {
     Ok(Report::of(path, &Log::read(path)?, ruleset))
+}
+
+/// Reads and judges many logs, on all processors at once; answers in the order of `logs`.
+pub fn check_files(logs: &[(PathBuf, Ruleset)]) -> Vec<io::Result<Report>> {
+    let num_threads = thread::available_parallelism().map_or(1, usize::from).min(logs.len());
+    let next = AtomicUsize::new(0);
+    let work = || {
+        let mut done = Vec::new();
+        loop {
+            let index = next.fetch_add(1, Ordering::Relaxed);
+            let Some((path, ruleset)) = logs.get(index) else { return done };
+            done.push((index, check_file(path, *ruleset)));
+        }
+    };
+    let mut reports: Vec<_> = thread::scope(|scope| {
+        let workers: Vec<_> = (0..num_threads).map(|_| scope.spawn(work)).collect();
+        let done = workers.into_iter().map(|worker| worker.join().expect("no log is a panic"));
+        done.flatten().collect()
+    });
+    reports.sort_by_key(|(index, _)| *index);
+    reports.into_iter().map(|(_, report)| report).collect()
 }

@@ -62,6 +62,10 @@ pub struct Report {
     pub division: Option<String>,
     /// `run_stop`'s status.
     pub status: Option<String>,
+    /// `submission_org`.
+    pub org: Option<String>,
+    /// `global_batch_size`.
+    pub batch_size: Option<f64>,
     /// Its timed part, if it has both ends.
     pub timing: Option<RunTiming>,
     /// Accuracy by epoch.
@@ -83,6 +87,8 @@ impl Report {
             ruleset,
             division: division.and_then(|record| record.value.as_str()).map(Into::into),
             status: status.and_then(|status| status.as_str()).map(Into::into),
+            org: log.first("submission_org").and_then(|org| org.value.as_str()).map(Into::into),
+            batch_size: log.first("global_batch_size").and_then(|size| size.value.as_f64()),
             timing: RunTiming::of(log),
             curve: Curve::of(log),
             findings,
