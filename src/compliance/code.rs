@@ -142,6 +142,10 @@ codes! {
         "run_stop says that the run was given up. The reference checker does not read the status \
          and counts an open run that was aborted as a success."
         "leave the run out of an open submission, or say so"
+    OrgDiffers "org-differs" Advice
+        "submission_org is not the submitter that systems/SYSTEM.json names. Logs that a reseller \
+         made with a vendor's code often say so."
+        "log the submitter's name"
     StatusWord "status-word" Advice
         "run_stop has a status other than success and aborted, the words of the rules."
         "log status success or aborted"

@@ -95,6 +95,13 @@ impl Report {
         }
     }
 
+    /// Advises about a log whose `submission_org` is not the submitter of the system's description.
+    pub fn hold_against(&mut self, submitter: &str) {
+        let Some(org) = self.org.as_deref().filter(|org| *org != submitter) else { return };
+        let message = format!("submission_org is {org:?}, the system's submitter {submitter:?}");
+        self.findings.push(Finding::of(Code::OrgDiffers, Key::SubmissionOrg, None, message));
+    }
+
     /// Whether the reference checker accepts the log, without `--werror`.
     pub fn reference_accepts(&self) -> bool {
         self.accepted(Strictness::default())

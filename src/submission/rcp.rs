@@ -245,19 +245,18 @@ impl RcpCheck {
     pub fn result(&self) -> String {
         let Self { mean_epochs, reference, batch_size, .. } = self;
         let place = match self.basis {
-            Basis::Exact => format!("the point of batch size {batch_size}"),
-            Basis::Interpolated => format!("points interpolated to batch size {batch_size}"),
-            Basis::Smallest => {
-                format!(
-                    "the smallest point, {}, above batch size {batch_size}",
-                    reference.batch_size
-                )
-            }
+            Basis::Exact => format!("reference at batch size {batch_size}"),
+            Basis::Interpolated => format!("reference interpolated to batch size {batch_size}"),
+            Basis::Smallest => format!(
+                "reference at batch size {}, the smallest there is (here {batch_size})",
+                reference.batch_size
+            ),
         };
-        let verdict = if self.passed { "passed" } else { "failed" };
         format!(
-            "{verdict}: {mean_epochs:.2} epochs; {place} has a mean of {:.2} and a minimum of {:.2}",
-            reference.mean_epochs, reference.min_epochs
+            "{verdict}: {mean_epochs:.2} epochs; {place}: {:.2}, at least {:.2}",
+            reference.mean_epochs,
+            reference.min_epochs,
+            verdict = if self.passed { "passed" } else { "failed" },
         )
     }
 }

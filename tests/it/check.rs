@@ -18,7 +18,7 @@ pub(crate) fn own_logs() -> PathBuf {
 }
 
 #[expect(clippy::print_stderr, reason = "a run without the corpus has to say so")]
-fn say(what: &str) {
+pub(crate) fn say(what: &str) {
     eprintln!("{what}");
 }
 
@@ -216,8 +216,8 @@ fn a_folder_is_searched_and_each_run_is_judged_by_the_rules_of_its_manifest() {
     let (text, exit) = check(&[path]).unwrap();
     assert_eq!(exit, Exit::Ok);
     insta::assert_snapshot!(text.replace(path, "SYSTEM"), @r"
-    accepted  SYSTEM/resnet/result_2.txt  ruleset 2.0.0 (SYSTEM/run_2/manifest.json), open, 2.68 min
-    accepted  SYSTEM/resnet/result_10.txt  ruleset 4.0.0 (the default), open, 2.68 min
+    accepted  SYSTEM/resnet/result_2.txt  ruleset 2.0.0 (run_2/manifest.json), open, 2.68 min
+    accepted  SYSTEM/resnet/result_10.txt  ruleset 4.0.0 (the default; --ruleset names another), open, 2.68 min
     2 accepted, 0 rejected
     ");
     let named = check(&[path, "--ruleset", "1.1.0"]).unwrap().0;
@@ -230,10 +230,17 @@ fn a_manifest_that_names_no_ruleset_leaves_the_default_and_a_wrong_one_is_refuse
         let system = runs(manifest);
         check(&[system.path().to_str().unwrap()])
     };
-    assert!(check_runs("{}").unwrap().0.matches("ruleset 4.0.0 (the default)").count() == 2);
+    assert!(
+        check_runs("{}")
+            .unwrap()
+            .0
+            .matches("ruleset 4.0.0 (the default; --ruleset names another)")
+            .count()
+            == 2
+    );
     for (manifest, words) in [
-        (r#"{"ruleset": "5.0.0"}"#, "unknown ruleset \"5.0.0\""),
-        (r#"{"ruleset": 2}"#, "is 2, not a name"),
+        (r#"{"ruleset": "5.0.0"}"#, "no resnet in ruleset 5.0.0"),
+        (r#"{"ruleset": 2}"#, "unknown ruleset \"2\""),
         ("{", "is no JSON"),
     ] {
         let error = format!("{:#}", check_runs(manifest).unwrap_err().error);
@@ -243,7 +250,9 @@ fn a_manifest_that_names_no_ruleset_leaves_the_default_and_a_wrong_one_is_refuse
 
 #[test]
 fn what_cannot_be_read_ends_the_command() {
-    assert!(failure(&["no/such/log"]).starts_with("cannot check no/such/log: No such file"));
+    let missing = failure(&["no/such/log"]);
+    assert!(missing.starts_with("cannot read no/such/log (No such file"), "{missing}");
+    assert!(missing.contains("name a log or a folder"), "{missing}");
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().to_str().unwrap();
     assert_eq!(failure(&[path]), format!("no result_*.txt lies below {path}; name a log"));
@@ -267,7 +276,11 @@ fn wrong_arguments_are_refused_with_the_ones_there_are() {
         assert_eq!(error.exit_code(), Exit::Usage as i32);
         error.to_string()
     };
-    assert!(refuse(&["log", "--ruleset", "4.1.0"]).contains("auto, 0.7.0, 1.0.0"));
+    let later = refuse(&["log", "--ruleset", "4.1.0"]);
+    assert!(
+        later.contains("no resnet in ruleset 4.1.0") && later.contains("0.7.0, 1.0.0"),
+        "{later}"
+    );
     assert!(refuse(&["--explain", "nonsense"]).contains("eval-after-stop"));
     assert!(refuse(&[]).contains("<PATH>"));
 }

@@ -14,5 +14,7 @@ mod launch;
 mod oracle;
 #[cfg(test)]
 mod recipe;
+#[cfg(test)]
+mod score;
 #[cfg(all(test, feature = "torch"))]
 mod train;
