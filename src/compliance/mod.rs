@@ -21,21 +21,65 @@ mod state;
 mod timing;
 mod value;
 
-use std::io;
+use std::fs::File;
+use std::io::{self, BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
 pub use code::{Code, Severity};
-pub use parse::{Flaw, FlawKind, Log, Record};
+use parse::Entries;
+pub use parse::{Entry, Flaw, FlawKind, Log, Record};
+use report::Judge;
 pub use report::{Finding, Report, Strictness};
 pub use ruleset::{Division, Ruleset, UnknownRuleset};
 pub use timing::{Curve, CurvePoint, RunTiming};
 pub use value::Value;
 
+/// Bytes of a file that are read at once.
+const BUFFER_BYTES: usize = 1 << 16;
+
+/// Judges a log of any source, one line at a time: memory does not grow with it.
+///
+/// ```
+/// use mlperf_run::compliance::{Ruleset, check};
+///
+/// let log = std::io::Cursor::new(":::MLLOG {\"key\": \"run_start\"}");
+/// let report = check(log, Ruleset::V4_0_0)?;
+/// assert!(!report.reference_accepts());
+/// for finding in &report.findings {
+///     println!("{}: {finding}", finding.code);
+/// }
+/// # Ok::<(), std::io::Error>(())
+/// ```
+pub fn check(log: impl BufRead, ruleset: Ruleset) -> io::Result<Report> {
+    judge(log, ruleset, Path::new(""))
+}
+
+/// Judges a log in memory; any bytes are one.
+///
+/// ```
+/// use mlperf_run::compliance::{Code, Ruleset, check_bytes};
+///
+/// let report = check_bytes(b"no log at all", Ruleset::V4_0_0);
+/// assert_eq!(report.findings[0].code, Code::NoRecords);
+/// ```
+pub fn check_bytes(log: &[u8], ruleset: Ruleset) -> Report {
+    check(log, ruleset).expect("bytes in memory can be read")
+}
+
 /// Reads and judges the log at `path`.
 pub fn check_file(path: &Path, ruleset: Ruleset) -> io::Result<Report> {
-    Ok(Report::of(path, &Log::read(path)?, ruleset))
+    judge(BufReader::with_capacity(BUFFER_BYTES, File::open(path)?), ruleset, path)
+}
+
+fn judge(log: impl BufRead, ruleset: Ruleset, path: &Path) -> io::Result<Report> {
+    let mut entries = Entries::new(log);
+    let mut judge = Judge::new(ruleset);
+    while let Some(entry) = entries.next()? {
+        judge.read(entry);
+    }
+    Ok(judge.finish(path))
 }
 
 /// Reads and judges many logs, on all processors at once; answers in the order of `logs`.
