@@ -123,7 +123,7 @@ fn submitter(system: &SystemResults) -> Option<String> {
 
 fn explanation(code: Code) -> String {
     format!(
-        "{code} ({severity})\n{meaning}\nCure: {cure}.\n",
+        "{code} ({severity})\n{meaning}\nCure: {cure}.\nSource: {source}.\n",
         severity = match code.severity() {
             Severity::Error => "error: the reference checker rejects the log",
             Severity::Warning =>
@@ -133,6 +133,7 @@ fn explanation(code: Code) -> String {
         },
         meaning = code.meaning(),
         cure = code.cure(),
+        source = code.source(),
     )
 }
 

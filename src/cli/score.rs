@@ -16,6 +16,7 @@ use crate::submission::{
 
 /// What `score` is asked for.
 #[derive(Clone, Debug, clap::Args)]
+#[expect(clippy::struct_excessive_bools, reason = "flags of the command line")]
 pub struct ScoreArgs {
     /// A submission, a folder of several, or a part of one
     #[arg(value_name = "DIR", required_unless_present_any = ["rcp_table", "leaders"])]

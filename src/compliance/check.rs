@@ -181,8 +181,8 @@ impl Reading {
         if !(repeated && record.key.contains("submission_")) {
             for check in 0..self.rules[index].checks.len() {
                 let check = self.rules[index].checks[check];
-                if let Some((code, complaint)) = self.state.complaint(check, record) {
-                    self.complain(index, code, record, &complaint);
+                if let Some(complaint) = self.state.complaint(check, record) {
+                    self.complain(index, record, complaint);
                 }
             }
             if let Some(effect) = effect {
@@ -195,7 +195,7 @@ impl Reading {
     }
 
     /// Adds a finding, unless there are very many of the key.
-    fn complain(&mut self, index: usize, code: Code, record: &Record, complaint: &str) {
+    fn complain(&mut self, index: usize, record: &Record, (code, complaint): (Code, String)) {
         self.tallies[index].num_findings += 1;
         if self.tallies[index].num_findings <= MAX_ALIKE {
             let message = format!("{} {complaint}", record.key);
@@ -211,7 +211,7 @@ impl Reading {
             tally.best = Some(tally.best.map_or(accuracy, |best| best.max(accuracy)));
         } else {
             let complaint = format!("is {}; it must be a number", record.value);
-            self.complain(index, Code::AccuracyNotANumber, record, &complaint);
+            self.complain(index, record, (Code::AccuracyNotANumber, complaint));
         }
     }
 
@@ -332,8 +332,12 @@ mod tests {
     fn findings(log: &str, ruleset: Ruleset) -> Vec<String> {
         let Log { records, flaws } = Log::parse(log.as_bytes());
         let mut checks = ReferenceChecks::new(ruleset);
-        records.iter().for_each(|record| checks.read(Key::named(&record.key), record));
-        flaws.into_iter().for_each(|flaw| checks.flaw(flaw));
+        for record in &records {
+            checks.read(Key::named(&record.key), record);
+        }
+        for flaw in flaws {
+            checks.flaw(flaw);
+        }
         let found = checks.finish();
         let place = |line: Option<usize>| line.map_or("-".into(), |line| line.to_string());
         found.iter().map(|it| format!("{} {} {}", it.code, place(it.line), it.message)).collect()

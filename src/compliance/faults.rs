@@ -60,15 +60,13 @@ impl OwnChecks {
             Some(Key::EvalAccuracy) => self.evaluation(record),
             Some(Key::EpochStart) => self.num_epoch_starts += 1,
             Some(Key::EpochStop) => self.num_epoch_stops += 1,
-            Some(key @ Key::TrainSamples) => {
-                self.samples(Code::TrainSamples, key, record, 1_281_167);
-            }
-            Some(key @ Key::EvalSamples) => self.samples(Code::EvalSamples, key, record, 50_000),
+            Some(Key::TrainSamples) => self.samples(Code::TrainSamples, record, 1_281_167),
+            Some(Key::EvalSamples) => self.samples(Code::EvalSamples, record, 50_000),
             Some(Key::LarsOptMomentum) => {
                 self.momentum.get_or_insert_with(|| (record.line, record.value.clone()));
             }
             Some(Key::GlobalBatchSize) => {
-                self.batch_size = self.batch_size.or(record.value.as_f64())
+                self.batch_size = self.batch_size.or(record.value.as_f64());
             }
             Some(Key::CacheClear) => self.cache(record),
             _ => {}
@@ -158,9 +156,10 @@ impl OwnChecks {
         }
     }
 
-    fn samples(&mut self, code: Code, key: Key, record: &Record, wanted: i128) {
+    fn samples(&mut self, code: Code, record: &Record, wanted: i128) {
         if !record.value.same(&Value::Int(wanted)) {
-            let message = format!("{} is {}, not {wanted}", key.as_str(), record.value);
+            let key = if code == Code::TrainSamples { Key::TrainSamples } else { Key::EvalSamples };
+            let message = format!("{} is {}, not {wanted}", record.key, record.value);
             self.once(Finding::of(code, key, Some(record.line), message));
         }
     }

@@ -95,10 +95,62 @@ pub fn check_files(logs: &[(PathBuf, Ruleset)]) -> Vec<io::Result<Report>> {
         }
     };
     let mut reports: Vec<_> = thread::scope(|scope| {
-        let workers: Vec<_> = (0..num_threads).map(|_| scope.spawn(work)).collect();
-        let done = workers.into_iter().map(|worker| worker.join().expect("no log is a panic"));
-        done.flatten().collect()
+        // This thread is one of them.
+        let others: Vec<_> = (1..num_threads).map(|_| scope.spawn(work)).collect();
+        let own = work();
+        let done = others.into_iter().map(|other| other.join().expect("no log is a panic"));
+        own.into_iter().chain(done.flatten()).collect()
     });
     reports.sort_by_key(|(index, _)| *index);
     reports.into_iter().map(|(_, report)| report).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const CLOSED: &[u8] = include_bytes!("../../tests/logs/ok_closed_lars.txt");
+
+    #[test]
+    fn many_logs_are_answered_in_their_order() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = |number: usize| folder.path().join(number.to_string());
+        for number in 0..40 {
+            std::fs::write(path(number), "\n".repeat(number) + ":::MLLOG {").unwrap();
+        }
+        let logs: Vec<_> = (0..41).map(|number| (path(number), Ruleset::LATEST)).collect();
+        let reports = check_files(&logs);
+        for (number, report) in reports[..40].iter().enumerate() {
+            let finding = &report.as_ref().unwrap().findings[0];
+            assert_eq!(finding.line, Some(number + 1));
+        }
+        assert!(reports[40].is_err() && reports.len() == 41);
+    }
+
+    #[test]
+    fn a_finding_of_very_many_is_told_a_thousand_times_and_then_counted() {
+        let log = ":::MLLOG x\n".repeat(5000);
+        let report = check_bytes(log.as_bytes(), Ruleset::LATEST);
+        let told = report.findings.iter().filter(|finding| finding.code == Code::BadJson);
+        let told: Vec<_> = told.collect();
+        assert_eq!(told.len(), 1001);
+        assert_eq!(told[1000].message, "4000 more lines are no records");
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_within_a_log_are_a_panic(
+            place in any::<prop::sample::Index>(),
+            bytes in proptest::collection::vec(any::<u8>(), 0..40),
+            ruleset in proptest::sample::select(&Ruleset::ALL[..]),
+        ) {
+            let mut log = CLOSED.to_vec();
+            let at = place.index(log.len());
+            let end = (at + bytes.len()).min(log.len());
+            log.splice(at..end, bytes);
+            check_bytes(&log, ruleset);
+        }
+    }
 }

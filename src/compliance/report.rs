@@ -138,7 +138,7 @@ impl Judge {
             Some(Key::SubmissionDivision) => self.division.see(Some(&record.value)),
             Some(Key::RunStop) => self.status.see(record.metadata.get("status")),
             Some(Key::GlobalBatchSize) => {
-                self.batch_size = self.batch_size.or(record.value.as_f64())
+                self.batch_size = self.batch_size.or(record.value.as_f64());
             }
             _ => {}
         }

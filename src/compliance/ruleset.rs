@@ -73,9 +73,10 @@ impl std::error::Error for UnknownRuleset {}
 impl fmt::Display for UnknownRuleset {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self(name) = self;
-        match WITHOUT_RESNET.contains(&name.as_str()) {
-            true => write!(out, "no resnet in ruleset {name}: the benchmark ended with 4.0.0")?,
-            false => write!(out, "unknown ruleset \"{name}\"")?,
+        if WITHOUT_RESNET.contains(&name.as_str()) {
+            write!(out, "no resnet in ruleset {name}: the benchmark ended with 4.0.0")?;
+        } else {
+            write!(out, "unknown ruleset \"{name}\"")?;
         }
         write!(out, "; name one of {}", Ruleset::ALL.map(Ruleset::as_str).join(", "))
     }

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use clap::Parser;
 use mlperf_run::cli::check::{CheckArgs, answer};
 use mlperf_run::cli::exit::{Exit, Failure};
-use mlperf_run::compliance::{Ruleset, Severity, Strictness, check_file};
+use mlperf_run::compliance::{Report, Ruleset, Severity, Strictness, check_file};
 use serde_json::{Value, json};
 
 pub(crate) fn own_logs() -> PathBuf {
@@ -264,6 +264,7 @@ fn a_code_is_explained() {
     eval-after-stop (fault: rejects with --strict; the reference checker overlooks it)
     An evaluation is logged after run_stop: its time is not counted.
     Cure: stop the clock after the last evaluation.
+    Source: training_rules: the clock runs from run_start to run_stop, and all between counts.
     ");
 }
 
@@ -283,4 +284,66 @@ fn wrong_arguments_are_refused_with_the_ones_there_are() {
     );
     assert!(refuse(&["--explain", "nonsense"]).contains("eval-after-stop"));
     assert!(refuse(&[]).contains("<PATH>"));
+}
+
+/// What was published about the time and the accuracy of five systems, averaged over their runs.
+#[test]
+fn time_and_curves_agree_with_the_published_ones() {
+    let Some(folder) = std::env::var_os("MLPERF_RUN_LOGS").map(PathBuf::from) else {
+        say("MLPERF_RUN_LOGS is not set: curves are not compared");
+        return;
+    };
+    let curves = fs::read_to_string(folder.join("reference_curves.json")).unwrap();
+    let curves: Value = serde_json::from_str(&curves).unwrap();
+    for (name, logs) in [
+        ("mosaicml-v2.0-methods-8xA100-80GB", "v2.0/MosaicML/results/8xA100_80GB-methods"),
+        ("mosaicml-v2.0-baseline-8xA100-80GB", "v2.0/MosaicML/results/8xA100_80GB-baseline"),
+        ("nvidia-v2.0-dgxa100-8xA100-80GB", "v2.0/NVIDIA/results/dgxa100_ngc22.04_mxnet"),
+        ("nvidia-v4.0-h200-8xH200", "v4.0/NVIDIA/results/h200_ngc24.04_mxnet"),
+    ] {
+        let published = &curves[name];
+        let resnet = folder.join("submissions").join(logs).join("resnet");
+        let reports: Vec<_> = (0..5)
+            .map(|run| check_file(&resnet.join(format!("result_{run}.txt")), Ruleset::V2_0_0))
+            .map(Result::unwrap)
+            .filter(|report| report.status.as_deref() == Some("success"))
+            .collect();
+        assert_eq!(reports.len() as u64, published["runs_used"].as_u64().unwrap(), "{name}");
+        let mean = |of: &dyn Fn(&Report) -> f64| {
+            reports.iter().map(of).sum::<f64>() / reports.len() as f64
+        };
+        let seconds = |kind: &str| -> Vec<f64> {
+            published[kind].as_array().unwrap().iter().map(|it| it.as_f64().unwrap()).collect()
+        };
+        let near = |ours: f64, theirs: f64, what: &str| {
+            assert!((ours - theirs).abs() < 0.01 * theirs, "{name}, {what}: {ours} {theirs}");
+        };
+        let timing = |report: &Report| report.timing.unwrap();
+        let (epochs, evals) = (seconds("epoch_seconds_mean"), seconds("eval_seconds_mean"));
+        near(mean(&|it| timing(it).first_epoch_s), epochs[0], "first epoch");
+        near(mean(&|it| timing(it).epochs_s), epochs.iter().sum(), "epochs");
+        near(mean(&|it| timing(it).first_eval_s), evals[0], "first evaluation");
+        near(mean(&|it| timing(it).evals_s), evals.iter().sum(), "evaluations");
+        for report in &reports {
+            let timing = timing(report);
+            assert_eq!(
+                (timing.num_epochs, timing.num_evals),
+                (epochs.len(), evals.len()),
+                "{name}"
+            );
+            let gap = timing.gap_share().unwrap();
+            assert!((0.0..0.06).contains(&gap), "{name}: {gap}");
+        }
+        for (epoch, accuracy) in published["accuracy_by_epoch"].as_object().unwrap() {
+            let epoch: f64 = epoch.parse().unwrap();
+            let at = |report: &Report| {
+                let mut points = report.curve.points.iter();
+                points.find(|point| point.epoch.total_cmp(&epoch).is_eq()).unwrap().accuracy
+            };
+            assert!(
+                (mean(&at) - accuracy["mean"].as_f64().unwrap()).abs() < 1e-4,
+                "{name} {epoch}"
+            );
+        }
+    }
 }
