@@ -33,7 +33,7 @@ fn scored(folder: &Path, ruleset: &str) -> Vec<Value> {
 fn agree(ours: &Value, theirs: &Value, what: &str) {
     match (ours.as_f64(), theirs.as_f64()) {
         (Some(ours), Some(theirs)) => {
-            assert!((ours - theirs).abs() < 1e-4, "{what}: {ours} {theirs}")
+            assert!((ours - theirs).abs() < 1e-4, "{what}: {ours} {theirs}");
         }
         (ours, theirs) => assert_eq!(ours, theirs, "{what}"),
     }
