@@ -1,16 +1,17 @@
 //! `mlperf-run check`: judges MLPerf logs.
 
 use std::fmt::Write as _;
-use std::io;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, anyhow};
+use anyhow::Context;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use serde::Serialize;
 
 use crate::cli::exit::{Exit, Failure, OrExit, Outcome};
-use crate::compliance::{Code, Finding, Report, Ruleset, Severity, Strictness, check_file};
-use crate::console;
+use crate::cli::ruleset::RulesetChoice;
+use crate::compliance::{Code, Finding, Report, Severity, Strictness, check_files};
+use crate::console::{self, Paint, painted};
+use crate::submission::{LayoutError, RulesetGuess, SystemResults, Tree};
 
 /// Findings of one code and key that the text shows; `--json` shows all.
 const SHOWN_ALIKE: usize = 3;
@@ -21,8 +22,9 @@ pub struct CheckArgs {
     /// Logs, or folders of which every result_*.txt below is checked
     #[arg(value_name = "PATH", required_unless_present = "explain")]
     pub paths: Vec<PathBuf>,
-    /// Rules to judge by; auto takes what the run's manifest names, else 4.0.0
-    #[arg(long, value_name = "RULESET", default_value = "auto", value_parser = ruleset_parser())]
+    /// Rules to judge by: 0.7.0 to 4.0.0; auto takes what the run's manifest or a folder such as
+    /// v2.0 says, else 4.0.0
+    #[arg(long, value_name = "RULESET", default_value = "auto")]
     pub ruleset: RulesetChoice,
     /// Let warnings reject, as the reference checker's --werror does
     #[arg(long)]
@@ -36,21 +38,6 @@ pub struct CheckArgs {
     /// Explain a finding's code
     #[arg(long, value_name = "CODE", conflicts_with = "paths", value_parser = code_parser())]
     pub explain: Option<Code>,
-}
-
-/// Which rules a log is judged by.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum RulesetChoice {
-    /// Those of the run's manifest, else the latest.
-    Auto,
-    /// These.
-    Named(Ruleset),
-}
-
-fn ruleset_parser() -> impl TypedValueParser<Value = RulesetChoice> {
-    let names = Ruleset::ALL.map(Ruleset::as_str);
-    PossibleValuesParser::new(["auto"].into_iter().chain(names))
-        .map(|name| name.parse().map_or(RulesetChoice::Auto, RulesetChoice::Named))
 }
 
 fn code_parser() -> impl TypedValueParser<Value = Code> {
@@ -86,88 +73,57 @@ struct Checked {
 }
 
 fn check_all(args: &CheckArgs) -> anyhow::Result<Vec<Checked>> {
-    let mut checked = Vec::new();
-    for path in &args.paths {
-        for log in logs_at(path)? {
-            let (ruleset, why) = match args.ruleset {
-                RulesetChoice::Named(ruleset) => (ruleset, "--ruleset".into()),
-                RulesetChoice::Auto => ruleset_of_run(&log)?,
-            };
-            let report = check_file(&log, ruleset)
-                .with_context(|| format!("cannot read the log {}", log.display()))?;
-            checked.push(Checked { report, why });
-        }
-    }
-    Ok(checked)
-}
-
-/// The log that `path` is, or every `result_*.txt` below it.
-fn logs_at(path: &Path) -> anyhow::Result<Vec<PathBuf>> {
-    let metadata = path.metadata().with_context(|| format!("cannot check {}", path.display()))?;
-    if !metadata.is_dir() {
-        return Ok(vec![path.into()]);
-    }
     let mut logs = Vec::new();
-    collect_logs(path, &mut logs).with_context(|| format!("cannot check {}", path.display()))?;
-    if logs.is_empty() {
-        return Err(anyhow!("no result_*.txt lies below {}; name a log", path.display()));
-    }
-    // By number where the names are numbered: result_2 before result_10.
-    logs.sort_by_cached_key(|log| {
-        (log.parent().map(Path::to_path_buf), log.as_os_str().len(), log.clone())
-    });
-    Ok(logs)
-}
-
-fn collect_logs(folder: &Path, logs: &mut Vec<PathBuf>) -> io::Result<()> {
-    for entry in folder.read_dir()? {
-        let entry = entry?;
-        let name = entry.file_name();
-        let name = name.to_string_lossy();
-        if entry.file_type()?.is_dir() {
-            collect_logs(&entry.path(), logs)?;
-        } else if name.starts_with("result_") && name.ends_with(".txt") {
-            logs.push(entry.path());
+    for path in &args.paths {
+        for system in systems_at(path)? {
+            for log in &system.logs {
+                logs.push((log.clone(), args.ruleset.of(log)?, submitter(&system)));
+            }
         }
     }
-    Ok(())
+    let jobs: Vec<_> = logs.iter().map(|(log, guess, _)| (log.clone(), guess.ruleset)).collect();
+    let reports = check_files(&jobs).into_iter().zip(logs);
+    reports
+        .map(|(report, (log, RulesetGuess { why, .. }, submitter))| {
+            let mut report =
+                report.with_context(|| format!("cannot read the log {}", log.display()))?;
+            if let Some(submitter) = submitter {
+                report.hold_against(&submitter);
+            }
+            Ok(Checked { report, why })
+        })
+        .collect()
 }
 
-/// The ruleset that the manifest of the log's run names, else the latest, and why.
-fn ruleset_of_run(log: &Path) -> anyhow::Result<(Ruleset, String)> {
-    let default = (Ruleset::LATEST, "the default".to_string());
-    let Some(path) = manifest_of(log) else { return Ok(default) };
-    let text = match std::fs::read_to_string(&path) {
-        Ok(text) => text,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(default),
+/// The log that `path` is, or the systems below it.
+fn systems_at(path: &Path) -> Result<Vec<SystemResults>, LayoutError> {
+    let metadata =
+        path.metadata().map_err(|source| LayoutError::Read { path: path.into(), source })?;
+    if !metadata.is_dir() {
+        return Ok(vec![SystemResults::of_log(path)]);
+    }
+    let tree = Tree::find(path)?;
+    for other in &tree.other_benchmarks {
+        console::note(format!("{} is not of ResNet: not checked", other.display()));
+    }
+    Ok(tree.systems)
+}
+
+/// Whom the system's description names. A description that cannot be read is no reason to leave the
+/// logs unjudged.
+fn submitter(system: &SystemResults) -> Option<String> {
+    match system.read_description() {
+        Ok(description) => description?.get("submitter")?.as_str().map(str::to_owned),
         Err(error) => {
-            return Err(error).with_context(|| format!("cannot read {}", path.display()));
+            console::note(format!("warning: {error}"));
+            None
         }
-    };
-    let manifest: serde_json::Value =
-        serde_json::from_str(&text).with_context(|| format!("{} is no JSON", path.display()))?;
-    match &manifest["ruleset"] {
-        serde_json::Value::Null => Ok(default),
-        serde_json::Value::String(name) => {
-            let ruleset = name.parse().with_context(|| format!("in {}", path.display()))?;
-            Ok((ruleset, path.display().to_string()))
-        }
-        other => Err(anyhow!("ruleset in {} is {other}, not a name", path.display())),
     }
-}
-
-/// `DIR/run_N/manifest.json` of `DIR/resnet/result_N.txt`.
-fn manifest_of(log: &Path) -> Option<PathBuf> {
-    let absolute = std::path::absolute(log).ok()?;
-    let number = absolute.file_stem()?.to_str()?.strip_prefix("result_")?;
-    let folder = absolute.parent()?;
-    let system = (folder.file_name()? == "resnet").then(|| folder.parent())??;
-    Some(system.join(format!("run_{number}")).join("manifest.json"))
 }
 
 fn explanation(code: Code) -> String {
     format!(
-        "{code} ({severity})\n{meaning}\nCure: {cure}.\n",
+        "{code} ({severity})\n{meaning}\nCure: {cure}.\nSource: {source}.\n",
         severity = match code.severity() {
             Severity::Error => "error: the reference checker rejects the log",
             Severity::Warning =>
@@ -177,6 +133,7 @@ fn explanation(code: Code) -> String {
         },
         meaning = code.meaning(),
         cure = code.cure(),
+        source = code.source(),
     )
 }
 
@@ -190,7 +147,11 @@ fn human(checked: &[Checked], strictness: Strictness) -> String {
         num_rejected += usize::from(!accepted);
         put(format!(
             "{verdict}  {path}  ruleset {ruleset} ({why}), {division}, {minutes}",
-            verdict = if accepted { "accepted" } else { "rejected" },
+            verdict = if accepted {
+                painted("accepted", Paint::Good)
+            } else {
+                painted("rejected", Paint::Bad)
+            },
             path = report.path.display(),
             ruleset = report.ruleset,
             division = report.division.as_deref().unwrap_or("no division"),
@@ -221,7 +182,12 @@ fn put_findings(findings: &[Finding], put: &mut impl FnMut(String)) {
             continue;
         }
         let place = finding.line.map_or(String::new(), |line| format!(" line {line}"));
-        let severity = finding.severity().as_str();
+        let paint = match finding.severity() {
+            Severity::Error => Paint::Bad,
+            Severity::Warning | Severity::Fault => Paint::Doubtful,
+            Severity::Advice => Paint::Heading,
+        };
+        let severity = painted(finding.severity().as_str(), paint);
         put(format!("  {severity}[{code}]{place}: {finding}", code = finding.code));
     }
 }

@@ -9,6 +9,9 @@ mod job;
 pub mod plan;
 #[cfg(feature = "torch")]
 pub mod rank;
+mod ruleset;
+pub mod score;
+mod score_text;
 pub mod train;
 
 use exit::Outcome;
@@ -39,6 +42,8 @@ pub struct Cli {
 enum Verb {
     /// Judge logs by MLPerf's rules
     Check(check::CheckArgs),
+    /// Score submissions: minutes, olympic mean, scaling by convergence
+    Score(score::ScoreArgs),
     /// Show what a recipe will do, without doing it
     Plan(plan::PlanArgs),
     /// Make data sets
@@ -50,6 +55,7 @@ impl Cli {
     pub fn run(&self) -> Outcome {
         match &self.verb {
             Some(Verb::Check(args)) => check::run(args),
+            Some(Verb::Score(args)) => score::run(args),
             Some(Verb::Plan(args)) => plan::run(args),
             Some(Verb::Data(args)) => data::run(args),
             None => train::run(&self.train),

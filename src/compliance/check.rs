@@ -1,9 +1,14 @@
 //! The engine: takes a log through the books of rules as the reference does.
+//!
+//! Which books apply shows only on the way, and each of them judges the whole log. So that a log is
+//! read once and never held, every book follows it from the start, and at the end those count that
+//! were opened. What is kept of a record is what a message may need: memory does not grow with the
+//! log.
 
 use std::collections::VecDeque;
 
 use super::code::Code;
-use super::parse::{FlawKind, Log, Record};
+use super::parse::{Flaw, FlawKind, Record};
 use super::report::Finding;
 use super::rules::{Accuracy, Book, Effect, Family, Need, Rule};
 use super::ruleset::{Division, Ruleset};
@@ -11,124 +16,218 @@ use super::state::{State, meets, target_missed};
 use super::value::Value;
 use crate::mllog::Key;
 
-/// What the reference checker would hold against the log: errors and warnings.
-pub(super) fn reference_findings(log: &Log, ruleset: Ruleset) -> Vec<Finding> {
-    let mut findings = flaws(log);
-    let mut queue = VecDeque::from([Book::Common]);
-    let mut opened = Vec::new();
-    while let Some(book) = queue.pop_front() {
-        if opened.contains(&book) {
-            continue;
-        }
-        opened.push(book);
-        let rules = book.rules(ruleset);
-        // A book that speaks of a key again replaces what an earlier one found about it.
-        findings.retain(|old| !rules.iter().any(|rule| Some(rule.key.as_str()) == old.key));
-        let mut reading = Reading::new(&rules);
-        for record in &log.records {
-            reading.read(record);
-        }
-        reading.finish();
-        findings.extend(reading.findings);
-        queue.extend(reading.next);
-    }
-    findings
+/// Findings of one kind that are told one by one.
+const MAX_ALIKE: usize = 1000;
+
+/// Every book there is.
+const BOOKS: [Book; 7] = [
+    Book::Common,
+    Book::Division(Division::Open),
+    Book::Division(Division::Closed),
+    Book::Resnet(Division::Open),
+    Book::Resnet(Division::Closed),
+    Book::Optimizer(Family::Sgd),
+    Book::Optimizer(Family::Lars),
+];
+
+/// What the reference checker would hold against a log: errors and warnings.
+pub(super) struct ReferenceChecks {
+    readings: Vec<Reading>,
+    flaws: Vec<Finding>,
+    num_flaws: usize,
+    num_records: usize,
 }
 
-fn flaws(log: &Log) -> Vec<Finding> {
-    if log.records.is_empty() && log.flaws.is_empty() {
-        let message = "no line holds the token \":::MLLOG \" with its blank".into();
-        return vec![Finding { code: Code::NoRecords, key: None, line: None, message }];
+impl ReferenceChecks {
+    pub(super) fn new(ruleset: Ruleset) -> Self {
+        Self {
+            readings: BOOKS.map(|book| Reading::new(book, ruleset)).into(),
+            flaws: Vec::new(),
+            num_flaws: 0,
+            num_records: 0,
+        }
     }
-    log.flaws
-        .iter()
-        .map(|flaw| Finding {
-            code: match flaw.kind {
+
+    /// Takes the next record; `key` is its key, if it is one of MLPerf's.
+    pub(super) fn read(&mut self, key: Option<Key>, record: &Record) {
+        self.num_records += 1;
+        let Some(key) = key else { return };
+        for reading in &mut self.readings {
+            reading.read(key, record);
+        }
+    }
+
+    /// Takes a line that is none.
+    pub(super) fn flaw(&mut self, flaw: Flaw) {
+        self.num_flaws += 1;
+        if self.num_flaws <= MAX_ALIKE {
+            let code = match flaw.kind {
                 FlawKind::Json => Code::BadJson,
                 FlawKind::Record => Code::BadRecord,
-            },
-            key: None,
-            line: Some(flaw.line),
-            message: flaw.reason.clone(),
-        })
-        .collect()
+            };
+            self.flaws.push(Finding {
+                code,
+                key: None,
+                line: Some(flaw.line),
+                message: flaw.reason,
+            });
+        }
+    }
+
+    /// What was found.
+    pub(super) fn finish(mut self) -> Vec<Finding> {
+        let mut findings = std::mem::take(&mut self.flaws);
+        if self.num_records + self.num_flaws == 0 {
+            let message = "no line holds the token \":::MLLOG \" with its blank".into();
+            findings.push(Finding { code: Code::NoRecords, key: None, line: None, message });
+        }
+        if self.num_flaws > MAX_ALIKE {
+            let message = format!("{} more lines are no records", self.num_flaws - MAX_ALIKE);
+            findings.push(Finding { code: Code::BadJson, key: None, line: None, message });
+        }
+        let mut queue = VecDeque::from([Book::Common]);
+        while let Some(book) = queue.pop_front() {
+            // A book is opened once.
+            let Some(place) = self.readings.iter().position(|it| it.book == book) else { continue };
+            let mut reading = self.readings.swap_remove(place);
+            reading.finish();
+            // A book that speaks of a key again replaces what an earlier one found about it.
+            findings
+                .retain(|old| !reading.rules.iter().any(|rule| Some(rule.key.as_str()) == old.key));
+            findings.extend(reading.findings);
+            queue.extend(reading.next);
+        }
+        findings
+    }
 }
 
 /// One book on its way through a log.
-struct Reading<'a> {
-    rules: &'a [Rule],
-    tallies: Vec<Tally<'a>>,
-    state: State<'a>,
+struct Reading {
+    book: Book,
+    rules: Vec<Rule>,
+    /// Place in `rules` and `tallies` by key.
+    places: Vec<Option<usize>>,
+    tallies: Vec<Tally>,
+    state: State,
     findings: Vec<Finding>,
     next: Vec<Book>,
 }
 
 /// What has been seen of one key.
 #[derive(Default)]
-struct Tally<'a> {
-    records: Vec<&'a Record>,
+struct Tally {
+    num: usize,
+    first: Option<Seen>,
+    second_line: Option<usize>,
+    last_line: Option<usize>,
+    /// The first whose value is not that of the first one.
+    differing: Option<Seen>,
     /// A record had what one of them must have.
     any_met: bool,
+    best: Option<f64>,
+    num_findings: usize,
 }
 
-impl<'a> Reading<'a> {
-    fn new(rules: &'a [Rule]) -> Self {
+struct Seen {
+    line: usize,
+    value: Value,
+}
+
+impl Seen {
+    fn of(record: &Record) -> Self {
+        Self { line: record.line, value: record.value.clone() }
+    }
+}
+
+impl Tally {
+    fn count(&mut self, record: &Record) {
+        self.num += 1;
+        self.last_line = Some(record.line);
+        let Some(first) = &self.first else {
+            self.first = Some(Seen::of(record));
+            return;
+        };
+        self.second_line = self.second_line.or(Some(record.line));
+        if self.differing.is_none() && !record.value.same(&first.value) {
+            self.differing = Some(Seen::of(record));
+        }
+    }
+}
+
+impl Reading {
+    fn new(book: Book, ruleset: Ruleset) -> Self {
+        let rules = book.rules(ruleset);
+        let mut places = vec![None; Key::ALL.len()];
+        for (place, rule) in rules.iter().enumerate() {
+            places[rule.key as usize] = Some(place);
+        }
         Self {
-            rules,
+            book,
+            places,
             tallies: rules.iter().map(|_| Tally::default()).collect(),
+            rules,
             state: State::new(),
             findings: Vec::new(),
             next: Vec::new(),
         }
     }
 
-    fn read(&mut self, record: &'a Record) {
-        let Some(index) = self.rules.iter().position(|rule| rule.key.as_str() == record.key) else {
-            return;
-        };
-        let rule = &self.rules[index];
-        let repeated = !self.tallies[index].records.is_empty();
-        self.tallies[index].records.push(record);
+    fn read(&mut self, key: Key, record: &Record) {
+        let Some(index) = self.places[key as usize] else { return };
+        let repeated = self.tallies[index].num > 0;
+        self.tallies[index].count(record);
+        let Rule { any, effect, .. } = self.rules[index];
         // Of the submission_* keys only the first record is judged and has an effect.
         if !(repeated && record.key.contains("submission_")) {
-            for check in &rule.checks {
-                if let Some((code, complaint)) = self.state.complaint(*check, record) {
-                    let message = format!("{} {complaint}", record.key);
-                    self.findings.push(Finding::of(code, rule.key, Some(record.line), message));
+            for check in 0..self.rules[index].checks.len() {
+                let check = self.rules[index].checks[check];
+                if let Some(complaint) = self.state.complaint(check, record) {
+                    self.complain(index, record, complaint);
                 }
             }
-            if let Some(effect) = rule.effect {
+            if let Some(effect) = effect {
                 self.apply(effect, record);
             }
         }
-        if let Some(accuracy) = rule.any {
+        if let Some(accuracy) = any {
             self.weigh(accuracy, index, record);
+        }
+    }
+
+    /// Adds a finding, unless there are very many of the key.
+    fn complain(&mut self, index: usize, record: &Record, (code, complaint): (Code, String)) {
+        self.tallies[index].num_findings += 1;
+        if self.tallies[index].num_findings <= MAX_ALIKE {
+            let message = format!("{} {complaint}", record.key);
+            let key = self.rules[index].key;
+            self.findings.push(Finding::of(code, key, Some(record.line), message));
         }
     }
 
     fn weigh(&mut self, wanted: Accuracy, index: usize, record: &Record) {
         if let Some(accuracy) = record.value.as_f64() {
-            self.tallies[index].any_met |= meets(wanted, accuracy);
+            let tally = &mut self.tallies[index];
+            tally.any_met |= meets(wanted, accuracy);
+            tally.best = Some(tally.best.map_or(accuracy, |best| best.max(accuracy)));
         } else {
-            let message = format!("{} is {}; it must be a number", record.key, record.value);
-            let (code, key) = (Code::AccuracyNotANumber, self.rules[index].key);
-            self.findings.push(Finding::of(code, key, Some(record.line), message));
+            let complaint = format!("is {}; it must be a number", record.value);
+            self.complain(index, record, (Code::AccuracyNotANumber, complaint));
         }
     }
 
-    fn apply(&mut self, effect: Effect, record: &'a Record) {
+    fn apply(&mut self, effect: Effect, record: &Record) {
         match effect {
             Effect::EnterDivision => {
                 let division = division_named(&record.value);
-                self.next.extend(division.map(Book::Division));
+                self.open(division.map(Book::Division));
                 let open = division == Some(Division::Open);
                 self.state.limit_init(if open { 240.0 } else { 30.0 });
             }
             Effect::EnterBenchmark(division) => {
                 let known = record.value.as_str() == Some("resnet");
-                self.next.extend(known.then_some(Book::Resnet(division)));
+                self.open(known.then_some(Book::Resnet(division)));
             }
-            Effect::EnterOptimizer => self.next.extend(match record.value.as_str() {
+            Effect::EnterOptimizer => self.open(match record.value.as_str() {
                 Some("sgd") => Some(Book::Optimizer(Family::Sgd)),
                 Some("lars") => Some(Book::Optimizer(Family::Lars)),
                 _ => None,
@@ -138,22 +237,28 @@ impl<'a> Reading<'a> {
         }
     }
 
+    fn open(&mut self, book: Option<Book>) {
+        self.next.extend(book.filter(|book| !self.next.contains(book)));
+    }
+
     fn finish(&mut self) {
         for index in 0..self.rules.len() {
             self.count(index);
             let rule = &self.rules[index];
             let tally = &self.tallies[index];
-            if let (Some(wanted), Some(last), false) =
-                (rule.any, tally.records.last(), tally.any_met)
-            {
-                let (code, message) =
-                    (Code::TargetNotReached, target_missed(wanted, &tally.records));
-                self.findings.push(Finding::of(code, rule.key, Some(last.line), message));
+            if let (Some(wanted), Some(last), false) = (rule.any, tally.last_line, tally.any_met) {
+                let message = target_missed(wanted, tally.num, tally.best);
+                let code = Code::TargetNotReached;
+                self.findings.push(Finding::of(code, rule.key, Some(last), message));
             }
             if rule.effect == Some(Effect::CollectTensor)
                 && let Some(message) = self.state.tensors_differ()
             {
                 self.findings.push(Finding::of(Code::TensorsDiffer, rule.key, None, message));
+            }
+            if let Some(num) = tally.num_findings.checked_sub(MAX_ALIKE + 1) {
+                let message = format!("{} has {} more findings", rule.key.as_str(), num + 1);
+                self.findings.push(Finding::of(Code::BadValue, rule.key, None, message));
             }
         }
     }
@@ -162,50 +267,45 @@ impl<'a> Reading<'a> {
     fn count(&mut self, index: usize) {
         let rule = &self.rules[index];
         let key = rule.key.as_str();
-        let records = &self.tallies[index].records;
-        match (rule.need, records.as_slice()) {
-            (Need::ExactlyOne | Need::AtLeastOne, []) => {
-                let message = format!("{key} is missing");
-                self.findings.push(Finding::of(Code::MissingKey, rule.key, None, message));
+        let Tally { num, first, second_line, differing, .. } = &self.tallies[index];
+        let (code, line, message) = match (rule.need, first, second_line) {
+            (Need::ExactlyOne | Need::AtLeastOne, None, _) => {
+                (Code::MissingKey, None, format!("{key} is missing"))
             }
-            (Need::ExactlyOne, [first, rest @ ..]) if !rest.is_empty() => {
-                let differing = rest.iter().find(|other| !other.value.same(&first.value));
-                let times = records.len();
-                let (code, line, message) = match differing {
-                    Some(other) => (
-                        Code::RepeatedKey,
-                        other.line,
-                        format!(
-                            "{key} occurs {times} times and is {} in line {} but {} here",
-                            first.value, first.line, other.value
-                        ),
+            (Need::ExactlyOne, Some(first), Some(second)) => match differing {
+                Some(other) => (
+                    Code::RepeatedKey,
+                    Some(other.line),
+                    format!(
+                        "{key} occurs {num} times and is {} in line {} but {} here",
+                        first.value, first.line, other.value
                     ),
-                    None => (
-                        Code::RepeatedEqualKey,
-                        rest[0].line,
-                        format!(
-                            "{key} occurs {times} times, first in line {}, with the same value",
-                            first.line
-                        ),
+                ),
+                None => (
+                    Code::RepeatedEqualKey,
+                    Some(*second),
+                    format!(
+                        "{key} occurs {num} times, first in line {}, with the same value",
+                        first.line
                     ),
-                };
-                self.findings.push(Finding::of(code, rule.key, Some(line), message));
-            }
-            (Need::AtLeastOneOr(other), []) if self.either_missing(index, other) => {
+                ),
+            },
+            (Need::AtLeastOneOr(other), None, _) if self.either_missing(index, other) => {
                 let other = other.as_str();
                 let message = format!("{key} is missing, and so is {other}, which may replace it");
-                self.findings.push(Finding::of(Code::MissingKey, rule.key, None, message));
+                (Code::MissingKey, None, message)
             }
-            _ => {}
-        }
+            _ => return,
+        };
+        self.findings.push(Finding::of(code, rule.key, line, message));
     }
 
     /// Whether `other` is missing as well and has not said so for both.
     fn either_missing(&self, index: usize, other: Key) -> bool {
-        let Some(place) = self.rules.iter().position(|rule| rule.key == other) else { return true };
+        let Some(place) = self.places[other as usize] else { return true };
         let said =
             place < index && self.rules[place].need == Need::AtLeastOneOr(self.rules[index].key);
-        self.tallies[place].records.is_empty() && !said
+        self.tallies[place].num == 0 && !said
     }
 }
 
@@ -221,6 +321,7 @@ fn division_named(value: &Value) -> Option<Division> {
 mod tests {
     use proptest::prelude::*;
 
+    use super::super::parse::Log;
     use super::*;
 
     const OPEN: &str = include_str!("../../tests/logs/ok_open.txt");
@@ -229,7 +330,15 @@ mod tests {
 
     /// One line a finding: code, key, line, message.
     fn findings(log: &str, ruleset: Ruleset) -> Vec<String> {
-        let found = reference_findings(&Log::parse(log.as_bytes()), ruleset);
+        let Log { records, flaws } = Log::parse(log.as_bytes());
+        let mut checks = ReferenceChecks::new(ruleset);
+        for record in &records {
+            checks.read(Key::named(&record.key), record);
+        }
+        for flaw in flaws {
+            checks.flaw(flaw);
+        }
+        let found = checks.finish();
         let place = |line: Option<usize>| line.map_or("-".into(), |line| line.to_string());
         found.iter().map(|it| format!("{} {} {}", it.code, place(it.line), it.message)).collect()
     }

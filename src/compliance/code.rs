@@ -142,6 +142,10 @@ codes! {
         "run_stop says that the run was given up. The reference checker does not read the status \
          and counts an open run that was aborted as a success."
         "leave the run out of an open submission, or say so"
+    OrgDiffers "org-differs" Advice
+        "submission_org is not the submitter that systems/SYSTEM.json names. Logs that a reseller \
+         made with a vendor's code often say so."
+        "log the submitter's name"
     StatusWord "status-word" Advice
         "run_stop has a status other than success and aborted, the words of the rules."
         "log status success or aborted"
@@ -171,6 +175,56 @@ codes! {
         "cache_clear says that the page cache was not cleared, which the rules ask for before each \
          run."
         "clear the cache before the run, or reboot"
+}
+
+impl Code {
+    /// Where the rule stands.
+    pub const fn source(self) -> &'static str {
+        match self {
+            Self::NoRecords | Self::BadJson | Self::BadRecord => {
+                "mlperf_logging, compliance_checker/mlp_parser: how lines are read"
+            }
+            Self::MissingKey
+            | Self::RepeatedKey
+            | Self::RepeatedEqualKey
+            | Self::BadMetadata
+            | Self::WrongOrder
+            | Self::InitTooLong => {
+                "mlperf_logging, compliance_checker/training_VERSION: common.yaml and the files of \
+                 division, benchmark and optimizer"
+            }
+            Self::BadValue => {
+                "mlperf_logging, compliance_checker/training_VERSION; training_rules: table of the \
+                 closed division's hyperparameters"
+            }
+            Self::AccuracyNotANumber | Self::TargetNotReached => {
+                "mlperf_logging, compliance_checker/training_VERSION/DIVISION_resnet.yaml; \
+                 training_rules: quality targets"
+            }
+            Self::TensorsDiffer => {
+                "mlperf_logging, compliance_checker/training_1.1.0 to 2.1.0/closed_resnet.yaml"
+            }
+            Self::TimeBackwards | Self::EvalAfterStop | Self::StoppedTwice => {
+                "training_rules: the clock runs from run_start to run_stop, and all between counts"
+            }
+            Self::EvalEpochsFall | Self::EvalStep | Self::EvalSamples => {
+                "training_rules: evaluation, its frequency and its data"
+            }
+            Self::StatusContradicts | Self::Aborted | Self::StatusWord | Self::OpenBelowTarget => {
+                "training_rules: a run ends with success when it reaches the target, else it counts \
+                 as one that failed"
+            }
+            Self::OrgDiffers => {
+                "submission rules: the log and systems/SYSTEM.json name one submitter"
+            }
+            Self::EpochsFromZero | Self::EpochsUnpaired => {
+                "training_rules: log entries; epochs count from 1 and have two ends"
+            }
+            Self::TrainSamples => "training_rules: the data set is ImageNet-1k's training set",
+            Self::Momentum => "training_rules: table of the closed division's hyperparameters",
+            Self::CacheNotCleared => "training_rules: caches are cleared before each run",
+        }
+    }
 }
 
 impl fmt::Display for Code {

@@ -1,225 +1,264 @@
 //! What the reference overlooks: faults, which no honest log has, and advice.
 
 use super::code::Code;
-use super::parse::{Log, Record};
+use super::parse::Record;
 use super::report::Finding;
 use super::rules::TARGET;
-use super::timing::Curve;
 use super::value::Value;
 use crate::mllog::Key;
 
-/// Our own findings; none of them is the reference's.
-pub(super) fn own_findings(log: &Log) -> Vec<Finding> {
-    let run = Run::of(log);
-    let mut findings = Vec::new();
-    findings.extend(time_backwards(&run));
-    findings.extend(stops(log, &run));
-    findings.extend(eval_epochs(log));
-    findings.extend(status(&run));
-    findings.extend(epochs(log, &run));
-    findings.extend(samples(log));
-    findings.extend(closed_advice(log, &run));
-    findings.extend(cache(log));
-    findings
+/// Our own findings on the way through a log; none of them is the reference's.
+#[derive(Default)]
+pub(super) struct OwnChecks {
+    /// `submission_division` says closed.
+    closed: Option<bool>,
+    /// Since the last `run_start` before the first `run_stop`.
+    timed: Option<Timed>,
+    stop: Option<Stop>,
+    evaluations: Evaluations,
+    num_epoch_starts: usize,
+    num_epoch_stops: usize,
+    momentum: Option<(usize, Value)>,
+    batch_size: Option<f64>,
+    /// What could be said on the spot, each thing once.
+    findings: Vec<Finding>,
 }
 
-/// What the findings ask the log for.
-struct Run<'a> {
-    /// From the last `run_start` before the first `run_stop` up to that one.
-    timed: &'a [Record],
-    stop: Option<&'a Record>,
-    status: Option<&'a str>,
-    closed: bool,
-    curve: Curve,
+struct Timed {
+    line: usize,
+    time_ms: f64,
+    backwards: Option<Finding>,
 }
 
-impl<'a> Run<'a> {
-    fn of(log: &'a Log) -> Self {
-        let records = &log.records;
-        let at = |key: Key| records.iter().position(|record| record.key == key.as_str());
-        let stop = at(Key::RunStop);
-        let before_stop = &records[..stop.unwrap_or(records.len())];
-        let start = before_stop.iter().rposition(|record| record.key == Key::RunStart.as_str());
-        let end = stop.map_or(records.len(), |stop| stop + 1);
-        let stop = stop.map(|stop| &records[stop]);
-        let division = log.first(Key::SubmissionDivision.as_str());
-        Self {
-            timed: start.map_or(&[], |start| &records[start..end]),
-            stop,
-            status: stop.and_then(|stop| stop.metadata.get("status")).and_then(Value::as_str),
-            closed: division.and_then(|record| record.value.as_str()) == Some("closed"),
-            curve: Curve::of(log),
+struct Stop {
+    line: usize,
+    status: Option<String>,
+}
+
+#[derive(Default)]
+struct Evaluations {
+    /// Line and epoch of the one before.
+    before: Option<(usize, f64)>,
+    /// Epoch of the first one on the curve.
+    first: Option<f64>,
+    /// Epoch and accuracy of the last one on the curve.
+    last: Option<(f64, f64)>,
+    /// The first two epochs on the curve that do not lie 4 apart.
+    odd_step: Option<(f64, f64)>,
+}
+
+impl OwnChecks {
+    /// Takes the next record; `key` is its key, if it is one of MLPerf's.
+    pub(super) fn read(&mut self, key: Option<Key>, record: &Record) {
+        self.time(key, record);
+        self.epoch_zero(record);
+        match key {
+            Some(Key::SubmissionDivision) => {
+                self.closed.get_or_insert(record.value.as_str() == Some("closed"));
+            }
+            Some(Key::RunStop) => self.run_stop(record),
+            Some(Key::EvalAccuracy) => self.evaluation(record),
+            Some(Key::EpochStart) => self.num_epoch_starts += 1,
+            Some(Key::EpochStop) => self.num_epoch_stops += 1,
+            Some(Key::TrainSamples) => self.samples(Code::TrainSamples, record, 1_281_167),
+            Some(Key::EvalSamples) => self.samples(Code::EvalSamples, record, 50_000),
+            Some(Key::LarsOptMomentum) => {
+                self.momentum.get_or_insert_with(|| (record.line, record.value.clone()));
+            }
+            Some(Key::GlobalBatchSize) => {
+                self.batch_size = self.batch_size.or(record.value.as_f64());
+            }
+            Some(Key::CacheClear) => self.cache(record),
+            _ => {}
         }
     }
 
-    fn claims_success(&self) -> bool {
-        self.status == Some("success")
+    /// What was found.
+    pub(super) fn finish(mut self) -> Vec<Finding> {
+        let backwards = self.timed.take().and_then(|timed| timed.backwards);
+        let mut findings = std::mem::take(&mut self.findings);
+        findings.extend(backwards);
+        findings.extend(self.status());
+        findings.extend(self.unpaired());
+        if self.closed == Some(true) {
+            findings.extend(self.evaluations.step());
+            findings.extend(self.momentum());
+        }
+        findings
     }
 
-    /// The last accuracy, if it misses or reaches the target.
-    fn last_accuracy(&self) -> Option<f64> {
-        self.curve.last().map(|point| point.accuracy)
+    /// Keeps the first finding of a code only.
+    fn once(&mut self, finding: Finding) {
+        if self.findings.iter().all(|other| other.code != finding.code) {
+            self.findings.push(finding);
+        }
     }
-}
 
-/// The first record of the timed part that is older than the one before it.
-fn time_backwards(run: &Run) -> Option<Finding> {
-    let pair = run.timed.windows(2).find(|pair| pair[1].time_ms < pair[0].time_ms)?;
-    let [before, after] = pair else { return None };
-    let back_ms = before.time_ms - after.time_ms;
-    let message = format!("{} is {back_ms} ms older than line {}", after.key, before.line);
-    Some(Finding { code: Code::TimeBackwards, key: None, line: Some(after.line), message })
-}
+    /// Within the timed part no record is older than the one before.
+    fn time(&mut self, key: Option<Key>, record: &Record) {
+        let Record { line, time_ms, .. } = *record;
+        if self.stop.is_some() {
+            return;
+        }
+        if key == Some(Key::RunStart) {
+            self.timed = Some(Timed { line, time_ms, backwards: None });
+            return;
+        }
+        let Some(timed) = &mut self.timed else { return };
+        if time_ms < timed.time_ms && timed.backwards.is_none() {
+            let back_ms = timed.time_ms - time_ms;
+            let message = format!("{} is {back_ms} ms older than line {}", record.key, timed.line);
+            let (code, line) = (Code::TimeBackwards, Some(line));
+            timed.backwards = Some(Finding { code, key: None, line, message });
+        }
+        (timed.line, timed.time_ms) = (line, time_ms);
+    }
 
-fn stops(log: &Log, run: &Run) -> Vec<Finding> {
-    let Some(stop) = run.stop else { return Vec::new() };
-    let mut findings = Vec::new();
-    if let Some(second) = log.all(Key::RunStop.as_str()).nth(1) {
+    fn run_stop(&mut self, record: &Record) {
+        let Some(stop) = &self.stop else {
+            let status = record.metadata.get("status").and_then(Value::as_str);
+            self.stop = Some(Stop { line: record.line, status: status.map(str::to_owned) });
+            return;
+        };
         let message = format!("run_stop has been logged in line {} already", stop.line);
-        findings.push(Finding::of(Code::StoppedTwice, Key::RunStop, Some(second.line), message));
+        self.once(Finding::of(Code::StoppedTwice, Key::RunStop, Some(record.line), message));
     }
-    let mut accuracies = log.all(Key::EvalAccuracy.as_str());
-    if let Some(late) = accuracies.find(|record| record.line > stop.line) {
-        let message = format!("eval_accuracy comes after run_stop of line {}", stop.line);
-        findings.push(Finding::of(
-            Code::EvalAfterStop,
-            Key::EvalAccuracy,
-            Some(late.line),
-            message,
-        ));
+
+    fn evaluation(&mut self, record: &Record) {
+        let (code, key, line) = (Code::EvalAfterStop, Key::EvalAccuracy, Some(record.line));
+        let epoch = record.metadata.get("epoch_num").and_then(Value::as_f64);
+        if let Some(stop) = &self.stop {
+            let message = format!("eval_accuracy comes after run_stop of line {}", stop.line);
+            self.once(Finding::of(code, key, line, message));
+        } else if let (Some(epoch), Some(accuracy)) = (epoch, record.value.as_f64()) {
+            self.evaluations.add(epoch, accuracy);
+        }
+        let Some(epoch) = epoch else { return };
+        if let Some((line_before, before)) = self.evaluations.before
+            && epoch < before
+        {
+            let message = format!(
+                "eval_accuracy of epoch {epoch} comes after that of epoch {before} in line \
+                 {line_before}"
+            );
+            self.once(Finding::of(Code::EvalEpochsFall, key, line, message));
+        }
+        self.evaluations.before = Some((record.line, epoch));
     }
-    findings
-}
 
-fn eval_epochs(log: &Log) -> Option<Finding> {
-    let epochs: Vec<_> = log
-        .all(Key::EvalAccuracy.as_str())
-        .filter_map(|record| Some((record.line, epoch(record)?)))
-        .collect();
-    let pair = epochs.windows(2).find(|pair| pair[1].1 < pair[0].1)?;
-    let message = format!(
-        "eval_accuracy of epoch {} comes after that of epoch {} in line {}",
-        pair[1].1, pair[0].1, pair[0].0
-    );
-    Some(Finding::of(Code::EvalEpochsFall, Key::EvalAccuracy, Some(pair[1].0), message))
-}
-
-fn epoch(record: &Record) -> Option<f64> {
-    record.metadata.get("epoch_num").and_then(Value::as_f64)
-}
-
-fn status(run: &Run) -> Option<Finding> {
-    let (line, word) = (run.stop?.line, run.status?);
-    let accuracy = run.last_accuracy();
-    let reached = accuracy.is_some_and(|accuracy| accuracy >= TARGET);
-    let (code, message) = match (word, accuracy) {
-        ("success", Some(accuracy)) if !reached && !run.closed => (
-            Code::OpenBelowTarget,
-            format!("status is success, but the last accuracy is {accuracy}, below {TARGET}"),
-        ),
-        ("success", _) => return None,
-        (_, Some(accuracy)) if reached && run.closed => (
-            Code::StatusContradicts,
-            format!("status is {word}, but the last accuracy is {accuracy}, at least {TARGET}"),
-        ),
-        ("aborted", _) => (Code::Aborted, "status is aborted: the run was given up".into()),
-        _ => (Code::StatusWord, format!("status is {word:?}, neither success nor aborted")),
-    };
-    Some(Finding::of(code, Key::RunStop, Some(line), message))
-}
-
-fn epochs(log: &Log, run: &Run) -> Vec<Finding> {
-    let mut findings = Vec::new();
-    let first = log.records.iter().find(|record| {
+    fn epoch_zero(&mut self, record: &Record) {
         let metadata = &record.metadata;
         let number = metadata.get("epoch_num").or_else(|| metadata.get("first_epoch_num"));
-        number.and_then(Value::as_f64) == Some(0.0)
-    });
-    if let Some(first) = first {
-        findings.push(Finding {
-            code: Code::EpochsFromZero,
-            key: None,
-            line: Some(first.line),
-            message: format!("{} names epoch 0", first.key),
-        });
+        if number.and_then(Value::as_f64) == Some(0.0) {
+            let message = format!("{} names epoch 0", record.key);
+            let (code, line) = (Code::EpochsFromZero, Some(record.line));
+            self.once(Finding { code, key: None, line, message });
+        }
     }
-    let count = |key: Key| log.all(key.as_str()).count();
-    let (starts, stops) = (count(Key::EpochStart), count(Key::EpochStop));
-    if run.claims_success() && starts != stops {
-        let message = format!("epoch_start occurs {starts} times, epoch_stop {stops} times");
-        findings.push(Finding::of(Code::EpochsUnpaired, Key::EpochStop, None, message));
-    }
-    findings
-}
 
-fn samples(log: &Log) -> Vec<Finding> {
-    [
-        (Code::TrainSamples, Key::TrainSamples, 1_281_167),
-        (Code::EvalSamples, Key::EvalSamples, 50_000),
-    ]
-    .into_iter()
-    .filter_map(|(code, key, wanted)| {
-        let record = log.first(key.as_str())?;
-        if record.value.same(&Value::Int(wanted)) {
+    fn samples(&mut self, code: Code, record: &Record, wanted: i128) {
+        if !record.value.same(&Value::Int(wanted)) {
+            let key = if code == Code::TrainSamples { Key::TrainSamples } else { Key::EvalSamples };
+            let message = format!("{} is {}, not {wanted}", record.key, record.value);
+            self.once(Finding::of(code, key, Some(record.line), message));
+        }
+    }
+
+    fn cache(&mut self, record: &Record) {
+        if !record.value.same(&Value::Bool(false)) {
+            return;
+        }
+        let message = match record.metadata.get("reason").and_then(Value::as_str) {
+            Some(reason) => format!("cache_clear is false: {reason}"),
+            None => "cache_clear is false".into(),
+        };
+        let line = Some(record.line);
+        self.once(Finding::of(Code::CacheNotCleared, Key::CacheClear, line, message));
+    }
+
+    fn status(&self) -> Option<Finding> {
+        let stop = self.stop.as_ref()?;
+        let closed = self.closed == Some(true);
+        let accuracy = self.evaluations.last.map(|(_, accuracy)| accuracy);
+        let reached = accuracy.is_some_and(|accuracy| accuracy >= TARGET);
+        let (code, message) = match (stop.status.as_deref()?, accuracy) {
+            ("success", Some(accuracy)) if !reached && !closed => (
+                Code::OpenBelowTarget,
+                format!("status is success, but the last accuracy is {accuracy}, below {TARGET}"),
+            ),
+            ("success", _) => return None,
+            (word, Some(accuracy)) if reached && closed => (
+                Code::StatusContradicts,
+                format!("status is {word}, but the last accuracy is {accuracy}, at least {TARGET}"),
+            ),
+            ("aborted", _) => (Code::Aborted, "status is aborted: the run was given up".into()),
+            (word, _) => {
+                (Code::StatusWord, format!("status is {word:?}, neither success nor aborted"))
+            }
+        };
+        Some(Finding::of(code, Key::RunStop, Some(stop.line), message))
+    }
+
+    fn unpaired(&self) -> Option<Finding> {
+        let (starts, stops) = (self.num_epoch_starts, self.num_epoch_stops);
+        let success = self.stop.as_ref()?.status.as_deref() == Some("success");
+        let message = format!("epoch_start occurs {starts} times, epoch_stop {stops} times");
+        (success && starts != stops)
+            .then(|| Finding::of(Code::EpochsUnpaired, Key::EpochStop, None, message))
+    }
+
+    fn momentum(&self) -> Option<Finding> {
+        let ((line, momentum), batch) = (self.momentum.as_ref()?, self.batch_size?);
+        if batch >= 32_768.0 || momentum.same(&Value::Float(0.9)) {
             return None;
         }
-        let message = format!("{} is {}, not {wanted}", key.as_str(), record.value);
-        Some(Finding::of(code, key, Some(record.line), message))
-    })
-    .collect()
-}
-
-fn closed_advice(log: &Log, run: &Run) -> Vec<Finding> {
-    if !run.closed {
-        return Vec::new();
+        let message = format!("lars_opt_momentum is {momentum} at batch size {batch}, not 0.9");
+        Some(Finding::of(Code::Momentum, Key::LarsOptMomentum, Some(*line), message))
     }
-    eval_step(&run.curve).into_iter().chain(momentum(log)).collect()
 }
 
-/// Evaluations every 4 epochs, the first one after epoch 1 to 4.
-fn eval_step(curve: &Curve) -> Option<Finding> {
-    let epochs: Vec<f64> = curve.points.iter().map(|point| point.epoch).collect();
-    let first = *epochs.first()?;
-    let odd_step = epochs.windows(2).find(|pair| pair[1].total_cmp(&(pair[0] + 4.0)).is_ne());
-    let message = match odd_step {
-        _ if !(1.0..=4.0).contains(&first) => {
-            format!("the first evaluation is that of epoch {first}")
+impl Evaluations {
+    fn add(&mut self, epoch: f64, accuracy: f64) {
+        self.first.get_or_insert(epoch);
+        if let Some((before, _)) = self.last
+            && epoch.total_cmp(&(before + 4.0)).is_ne()
+        {
+            self.odd_step.get_or_insert((before, epoch));
         }
-        Some(pair) => format!("after epoch {} the next evaluation is that of {}", pair[0], pair[1]),
-        None => return None,
-    };
-    Some(Finding::of(Code::EvalStep, Key::EvalAccuracy, None, message))
-}
-
-fn momentum(log: &Log) -> Option<Finding> {
-    let record = log.first(Key::LarsOptMomentum.as_str())?;
-    let batch = log.first(Key::GlobalBatchSize.as_str())?.value.as_f64()?;
-    if batch >= 32_768.0 || record.value.same(&Value::Float(0.9)) {
-        return None;
+        self.last = Some((epoch, accuracy));
     }
-    let message = format!("lars_opt_momentum is {} at batch size {batch}, not 0.9", record.value);
-    Some(Finding::of(Code::Momentum, Key::LarsOptMomentum, Some(record.line), message))
-}
 
-fn cache(log: &Log) -> Option<Finding> {
-    let record = log.all(Key::CacheClear.as_str()).find(|r| r.value.same(&Value::Bool(false)))?;
-    let reason = record.metadata.get("reason").and_then(Value::as_str);
-    let message = match reason {
-        Some(reason) => format!("cache_clear is false: {reason}"),
-        None => "cache_clear is false".into(),
-    };
-    Some(Finding::of(Code::CacheNotCleared, Key::CacheClear, Some(record.line), message))
+    /// Every 4 epochs, the first one after epoch 1 to 4.
+    fn step(&self) -> Option<Finding> {
+        let first = self.first?;
+        let message = match self.odd_step {
+            _ if !(1.0..=4.0).contains(&first) => {
+                format!("the first evaluation is that of epoch {first}")
+            }
+            Some((before, epoch)) => {
+                format!("after epoch {before} the next evaluation is that of {epoch}")
+            }
+            None => return None,
+        };
+        Some(Finding::of(Code::EvalStep, Key::EvalAccuracy, None, message))
+    }
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::parse::Log;
     use super::*;
 
     const OPEN: &str = include_str!("../../tests/logs/ok_open.txt");
     const CLOSED: &str = include_str!("../../tests/logs/ok_closed_lars.txt");
 
     fn findings(log: &str) -> Vec<(&'static str, Option<usize>, String)> {
-        let found = own_findings(&Log::parse(log.as_bytes()));
+        let mut checks = OwnChecks::default();
+        for record in &Log::parse(log.as_bytes()).records {
+            checks.read(Key::named(&record.key), record);
+        }
+        let mut found = checks.finish();
+        found.sort_by_key(|finding| finding.code as usize);
         found.into_iter().map(|it| (it.code.as_str(), it.line, it.message)).collect()
     }
 
@@ -268,14 +307,14 @@ mod tests {
             findings(&late),
             [
                 (
-                    "stopped-twice",
-                    Some(line + 2),
-                    format!("run_stop has been logged in line {line} already")
-                ),
-                (
                     "eval-after-stop",
                     Some(line + 1),
                     format!("eval_accuracy comes after run_stop of line {line}")
+                ),
+                (
+                    "stopped-twice",
+                    Some(line + 2),
+                    format!("run_stop has been logged in line {line} already")
                 ),
             ]
         );

@@ -21,17 +21,136 @@ mod state;
 mod timing;
 mod value;
 
-use std::io;
-use std::path::Path;
+use std::fs::File;
+use std::io::{self, BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
 
 pub use code::{Code, Severity};
-pub use parse::{Flaw, FlawKind, Log, Record};
+use parse::Entries;
+pub use parse::{Entry, Flaw, FlawKind, Log, Record};
+use report::Judge;
 pub use report::{Finding, Report, Strictness};
 pub use ruleset::{Division, Ruleset, UnknownRuleset};
 pub use timing::{Curve, CurvePoint, RunTiming};
 pub use value::Value;
 
+/// Bytes of a file that are read at once.
+const BUFFER_BYTES: usize = 1 << 16;
+
+/// Judges a log of any source, one line at a time: memory does not grow with it.
+///
+/// ```
+/// use mlperf_run::compliance::{Ruleset, check};
+///
+/// let log = std::io::Cursor::new(":::MLLOG {\"key\": \"run_start\"}");
+/// let report = check(log, Ruleset::V4_0_0)?;
+/// assert!(!report.reference_accepts());
+/// for finding in &report.findings {
+///     println!("{}: {finding}", finding.code);
+/// }
+/// # Ok::<(), std::io::Error>(())
+/// ```
+pub fn check(log: impl BufRead, ruleset: Ruleset) -> io::Result<Report> {
+    judge(log, ruleset, Path::new(""))
+}
+
+/// Judges a log in memory; any bytes are one.
+///
+/// ```
+/// use mlperf_run::compliance::{Code, Ruleset, check_bytes};
+///
+/// let report = check_bytes(b"no log at all", Ruleset::V4_0_0);
+/// assert_eq!(report.findings[0].code, Code::NoRecords);
+/// ```
+pub fn check_bytes(log: &[u8], ruleset: Ruleset) -> Report {
+    check(log, ruleset).expect("bytes in memory can be read")
+}
+
 /// Reads and judges the log at `path`.
 pub fn check_file(path: &Path, ruleset: Ruleset) -> io::Result<Report> {
-    Ok(Report::of(path, &Log::read(path)?, ruleset))
+    judge(BufReader::with_capacity(BUFFER_BYTES, File::open(path)?), ruleset, path)
+}
+
+fn judge(log: impl BufRead, ruleset: Ruleset, path: &Path) -> io::Result<Report> {
+    let mut entries = Entries::new(log);
+    let mut judge = Judge::new(ruleset);
+    while let Some(entry) = entries.next()? {
+        judge.read(entry);
+    }
+    Ok(judge.finish(path))
+}
+
+/// Reads and judges many logs, on all processors at once; answers in the order of `logs`.
+pub fn check_files(logs: &[(PathBuf, Ruleset)]) -> Vec<io::Result<Report>> {
+    let num_threads = thread::available_parallelism().map_or(1, usize::from).min(logs.len());
+    let next = AtomicUsize::new(0);
+    let work = || {
+        let mut done = Vec::new();
+        loop {
+            let index = next.fetch_add(1, Ordering::Relaxed);
+            let Some((path, ruleset)) = logs.get(index) else { return done };
+            done.push((index, check_file(path, *ruleset)));
+        }
+    };
+    let mut reports: Vec<_> = thread::scope(|scope| {
+        // This thread is one of them.
+        let others: Vec<_> = (1..num_threads).map(|_| scope.spawn(work)).collect();
+        let own = work();
+        let done = others.into_iter().map(|other| other.join().expect("no log is a panic"));
+        own.into_iter().chain(done.flatten()).collect()
+    });
+    reports.sort_by_key(|(index, _)| *index);
+    reports.into_iter().map(|(_, report)| report).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const CLOSED: &[u8] = include_bytes!("../../tests/logs/ok_closed_lars.txt");
+
+    #[test]
+    fn many_logs_are_answered_in_their_order() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = |number: usize| folder.path().join(number.to_string());
+        for number in 0..40 {
+            std::fs::write(path(number), "\n".repeat(number) + ":::MLLOG {").unwrap();
+        }
+        let logs: Vec<_> = (0..41).map(|number| (path(number), Ruleset::LATEST)).collect();
+        let reports = check_files(&logs);
+        for (number, report) in reports[..40].iter().enumerate() {
+            let finding = &report.as_ref().unwrap().findings[0];
+            assert_eq!(finding.line, Some(number + 1));
+        }
+        assert!(reports[40].is_err() && reports.len() == 41);
+    }
+
+    #[test]
+    fn a_finding_of_very_many_is_told_a_thousand_times_and_then_counted() {
+        let log = ":::MLLOG x\n".repeat(5000);
+        let report = check_bytes(log.as_bytes(), Ruleset::LATEST);
+        let told = report.findings.iter().filter(|finding| finding.code == Code::BadJson);
+        let told: Vec<_> = told.collect();
+        assert_eq!(told.len(), 1001);
+        assert_eq!(told[1000].message, "4000 more lines are no records");
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_within_a_log_are_a_panic(
+            place in any::<prop::sample::Index>(),
+            bytes in proptest::collection::vec(any::<u8>(), 0..40),
+            ruleset in proptest::sample::select(&Ruleset::ALL[..]),
+        ) {
+            let mut log = CLOSED.to_vec();
+            let at = place.index(log.len());
+            let end = (at + bytes.len()).min(log.len());
+            log.splice(at..end, bytes);
+            check_bytes(&log, ruleset);
+        }
+    }
 }

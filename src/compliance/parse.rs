@@ -1,11 +1,12 @@
-//! Reads a log as the reference reads it, keeping the file's own line numbers.
+//! Reads a log as the reference reads it, keeping the file's own line numbers, one line at a time.
 //!
 //! The text is latin-1; LF, CRLF and a lone CR end a line. A line counts if it holds the token with
 //! its blank; everything before the *last* token is dropped. What the reference cannot read is kept
 //! as a [`Flaw`]: each of them makes it reject the file.
 
-use std::io;
-use std::path::Path;
+use std::io::{self, BufRead};
+
+use memchr::{memchr2, memmem};
 
 use super::json;
 use super::value::Value;
@@ -55,55 +56,103 @@ pub enum FlawKind {
     Record,
 }
 
-impl Log {
-    /// Reads the log at `path`.
-    pub fn read(path: &Path) -> io::Result<Self> {
-        Ok(Self::parse(&std::fs::read(path)?))
-    }
+/// What a line with a token holds.
+#[derive(Clone, Debug)]
+pub enum Entry {
+    /// A record.
+    Record(Record),
+    /// None.
+    Flaw(Flaw),
+}
 
+impl Log {
     /// Reads a log of any bytes.
     pub fn parse(bytes: &[u8]) -> Self {
         let mut log = Self::default();
-        for (index, line) in lines(bytes).enumerate() {
-            let Some(text) = after_last_token(line) else { continue };
-            match record(index + 1, text) {
-                Ok(record) => log.records.push(record),
-                Err((kind, reason)) => log.flaws.push(Flaw { line: index + 1, kind, reason }),
+        let mut entries = Entries::new(bytes);
+        while let Some(entry) = entries.next().expect("bytes in memory can be read") {
+            match entry {
+                Entry::Record(record) => log.records.push(record),
+                Entry::Flaw(flaw) => log.flaws.push(flaw),
             }
         }
         log
     }
+}
 
-    /// The records of `key`, in the order of the file.
-    pub fn all<'a>(&'a self, key: &'a str) -> impl Iterator<Item = &'a Record> {
-        self.records.iter().filter(move |record| record.key == key)
+/// The lines of a log that hold a token, read one after the other.
+pub(super) struct Entries<R> {
+    source: R,
+    /// Lines that have been read.
+    num_lines: usize,
+    /// The start of a line of which the end has not been read yet.
+    started: Vec<u8>,
+    /// The line before ended with CR: an LF that follows belongs to it.
+    after_cr: bool,
+}
+
+impl<R: BufRead> Entries<R> {
+    pub(super) fn new(source: R) -> Self {
+        Self { source, num_lines: 0, started: Vec::new(), after_cr: false }
     }
 
-    /// The first record of `key`.
-    pub fn first(&self, key: &str) -> Option<&Record> {
-        self.records.iter().find(|record| record.key == key)
+    /// The next one; none at the end.
+    pub(super) fn next(&mut self) -> io::Result<Option<Entry>> {
+        loop {
+            let buffer = match self.source.fill_buf() {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                buffer => buffer?,
+            };
+            if buffer.is_empty() {
+                return Ok(self.last());
+            }
+            if std::mem::take(&mut self.after_cr) && buffer[0] == b'\n' {
+                self.source.consume(1);
+                continue;
+            }
+            let Some(end) = memchr2(b'\n', b'\r', buffer) else {
+                let length = buffer.len();
+                self.started.extend_from_slice(buffer);
+                self.source.consume(length);
+                continue;
+            };
+            self.num_lines += 1;
+            self.after_cr = buffer[end] == b'\r';
+            let found = if self.started.is_empty() {
+                entry(self.num_lines, &buffer[..end])
+            } else {
+                self.started.extend_from_slice(&buffer[..end]);
+                let found = entry(self.num_lines, &self.started);
+                self.started.clear();
+                found
+            };
+            self.source.consume(end + 1);
+            if found.is_some() {
+                return Ok(found);
+            }
+        }
+    }
+
+    /// What stands behind the last line end.
+    fn last(&mut self) -> Option<Entry> {
+        let line = std::mem::take(&mut self.started);
+        self.num_lines += usize::from(!line.is_empty());
+        entry(self.num_lines, &line)
     }
 }
 
-/// Lines without their ends.
-fn lines(bytes: &[u8]) -> impl Iterator<Item = &[u8]> {
-    let mut rest = bytes;
-    std::iter::from_fn(move || {
-        if rest.is_empty() {
-            return None;
-        }
-        let end = rest.iter().position(|byte| matches!(byte, b'\n' | b'\r')).unwrap_or(rest.len());
-        let line = &rest[..end];
-        let ending = if rest[end..].starts_with(b"\r\n") { 2 } else { 1 };
-        rest = rest.get(end + ending..).unwrap_or_default();
-        Some(line)
+/// What `line` holds, if it has a token.
+fn entry(number: usize, line: &[u8]) -> Option<Entry> {
+    Some(match record(number, after_last_token(line)?) {
+        Ok(record) => Entry::Record(record),
+        Err((kind, reason)) => Entry::Flaw(Flaw { line: number, kind, reason }),
     })
 }
 
 /// What follows the last token, without the blanks at the end.
 fn after_last_token(line: &[u8]) -> Option<&[u8]> {
     let token = TOKEN.as_bytes();
-    let start = line.windows(token.len()).rposition(|window| window == token)?;
+    let start = memmem::rfind(line, token)?;
     let text = &line[start + token.len()..];
     let end = text.iter().rposition(|byte| !is_python_blank(*byte)).map_or(0, |last| last + 1);
     Some(&text[..end])
@@ -224,6 +273,21 @@ mod tests {
     fn a_key_that_is_no_string_is_a_record_that_no_rule_knows() {
         let record = one(&format!(":::MLLOG {}", GOOD.replace("\"seed\"", "7"))).unwrap();
         assert_eq!(record.key, "");
+    }
+
+    #[test]
+    fn lines_may_be_longer_than_what_is_read_at_once() {
+        let text = format!("x\r\n:::MLLOG {GOOD}\r:::MLLOG {GOOD}\r\nnoise\n:::MLLOG {GOOD}");
+        for capacity in [1, 2, 3, 7, 64] {
+            let source = io::BufReader::with_capacity(capacity, text.as_bytes());
+            let mut entries = Entries::new(source);
+            let mut lines = Vec::new();
+            while let Some(entry) = entries.next().unwrap() {
+                let Entry::Record(record) = entry else { panic!("{entry:?}") };
+                lines.push(record.line);
+            }
+            assert_eq!(lines, [2, 3, 5], "{capacity} bytes at once");
+        }
     }
 
     proptest! {

@@ -3,12 +3,13 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-use super::check::reference_findings;
+use super::check::ReferenceChecks;
 use super::code::{Code, Severity};
-use super::faults::own_findings;
-use super::parse::Log;
+use super::faults::OwnChecks;
+use super::parse::Entry;
 use super::ruleset::Ruleset;
-use super::timing::{Curve, RunTiming};
+use super::timing::{Curve, RunTiming, Stopwatch};
+use super::value::Value;
 use crate::mllog::Key;
 
 /// One thing that is wrong with a log.
@@ -54,7 +55,7 @@ pub struct Strictness {
 /// What the checker says about one log.
 #[derive(Clone, Debug)]
 pub struct Report {
-    /// The file, as it was named.
+    /// The file, as it was named; empty if it was none.
     pub path: PathBuf,
     /// The rules it was judged by.
     pub ruleset: Ruleset,
@@ -62,6 +63,10 @@ pub struct Report {
     pub division: Option<String>,
     /// `run_stop`'s status.
     pub status: Option<String>,
+    /// `submission_org`.
+    pub org: Option<String>,
+    /// `global_batch_size`.
+    pub batch_size: Option<f64>,
     /// Its timed part, if it has both ends.
     pub timing: Option<RunTiming>,
     /// Accuracy by epoch.
@@ -70,23 +75,100 @@ pub struct Report {
     pub findings: Vec<Finding>,
 }
 
-impl Report {
-    /// Judges a log that has been read.
-    pub fn of(path: &Path, log: &Log, ruleset: Ruleset) -> Self {
-        let mut findings = reference_findings(log, ruleset);
-        findings.extend(own_findings(log));
-        findings.sort_by_key(|finding| (finding.severity(), finding.line.unwrap_or(usize::MAX)));
-        let division = log.first("submission_division");
-        let status = log.first("run_stop").and_then(|stop| stop.metadata.get("status"));
+/// Judges a log on the way through it.
+pub(super) struct Judge {
+    ruleset: Ruleset,
+    reference: ReferenceChecks,
+    own: OwnChecks,
+    stopwatch: Stopwatch,
+    org: First,
+    division: First,
+    status: First,
+    batch_size: Option<f64>,
+}
+
+/// The first value of a key, where it is a text.
+#[derive(Default)]
+enum First {
+    #[default]
+    Unseen,
+    Seen(Option<String>),
+}
+
+impl First {
+    fn see(&mut self, value: Option<&Value>) {
+        if matches!(self, Self::Unseen) {
+            *self = Self::Seen(value.and_then(Value::as_str).map(str::to_owned));
+        }
+    }
+
+    fn text(self) -> Option<String> {
+        match self {
+            Self::Unseen => None,
+            Self::Seen(text) => text,
+        }
+    }
+}
+
+impl Judge {
+    pub(super) fn new(ruleset: Ruleset) -> Self {
         Self {
-            path: path.into(),
             ruleset,
-            division: division.and_then(|record| record.value.as_str()).map(Into::into),
-            status: status.and_then(|status| status.as_str()).map(Into::into),
-            timing: RunTiming::of(log),
-            curve: Curve::of(log),
+            reference: ReferenceChecks::new(ruleset),
+            own: OwnChecks::default(),
+            stopwatch: Stopwatch::default(),
+            org: First::default(),
+            division: First::default(),
+            status: First::default(),
+            batch_size: None,
+        }
+    }
+
+    pub(super) fn read(&mut self, entry: Entry) {
+        let record = match entry {
+            Entry::Record(record) => record,
+            Entry::Flaw(flaw) => return self.reference.flaw(flaw),
+        };
+        let key = Key::named(&record.key);
+        self.reference.read(key, &record);
+        self.own.read(key, &record);
+        self.stopwatch.read(key, &record);
+        match key {
+            Some(Key::SubmissionOrg) => self.org.see(Some(&record.value)),
+            Some(Key::SubmissionDivision) => self.division.see(Some(&record.value)),
+            Some(Key::RunStop) => self.status.see(record.metadata.get("status")),
+            Some(Key::GlobalBatchSize) => {
+                self.batch_size = self.batch_size.or(record.value.as_f64());
+            }
+            _ => {}
+        }
+    }
+
+    pub(super) fn finish(self, path: &Path) -> Report {
+        let mut findings = self.reference.finish();
+        findings.extend(self.own.finish());
+        findings.sort_by_key(|finding| (finding.severity(), finding.line.unwrap_or(usize::MAX)));
+        let (timing, curve) = self.stopwatch.finish();
+        Report {
+            path: path.into(),
+            ruleset: self.ruleset,
+            division: self.division.text(),
+            status: self.status.text(),
+            org: self.org.text(),
+            batch_size: self.batch_size,
+            timing,
+            curve,
             findings,
         }
+    }
+}
+
+impl Report {
+    /// Advises about a log whose `submission_org` is not the submitter of the system's description.
+    pub fn hold_against(&mut self, submitter: &str) {
+        let Some(org) = self.org.as_deref().filter(|org| *org != submitter) else { return };
+        let message = format!("submission_org is {org:?}, the system's submitter {submitter:?}");
+        self.findings.push(Finding::of(Code::OrgDiffers, Key::SubmissionOrg, None, message));
     }
 
     /// Whether the reference checker accepts the log, without `--werror`.

@@ -61,11 +61,26 @@ impl fmt::Display for Ruleset {
     }
 }
 
-/// A name that no ruleset has.
-#[derive(Debug, PartialEq, Eq, thiserror::Error)]
-#[error("unknown ruleset \"{0}\"; ResNet is in the rulesets 0.7.0 to 4.0.0: name one of {names}",
-        names = Ruleset::ALL.map(Ruleset::as_str).join(", "))]
+/// Versions of the rules since the benchmark was retired.
+const WITHOUT_RESNET: [&str; 5] = ["4.1.0", "5.0.0", "5.1.0", "6.0.0", "6.1.0"];
+
+/// A name that no ruleset with ResNet has.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UnknownRuleset(pub String);
+
+impl std::error::Error for UnknownRuleset {}
+
+impl fmt::Display for UnknownRuleset {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self(name) = self;
+        if WITHOUT_RESNET.contains(&name.as_str()) {
+            write!(out, "no resnet in ruleset {name}: the benchmark ended with 4.0.0")?;
+        } else {
+            write!(out, "unknown ruleset \"{name}\"")?;
+        }
+        write!(out, "; name one of {}", Ruleset::ALL.map(Ruleset::as_str).join(", "))
+    }
+}
 
 impl FromStr for Ruleset {
     type Err = UnknownRuleset;
@@ -94,7 +109,9 @@ mod tests {
         for ruleset in Ruleset::ALL {
             assert_eq!(ruleset.to_string().parse(), Ok(ruleset));
         }
-        let error = "4.1.0".parse::<Ruleset>().unwrap_err();
-        assert!(error.to_string().starts_with("unknown ruleset \"4.1.0\"; "), "{error}");
+        let later = "4.1.0".parse::<Ruleset>().unwrap_err().to_string();
+        assert!(later.starts_with("no resnet in ruleset 4.1.0: "), "{later}");
+        let other = "v2".parse::<Ruleset>().unwrap_err().to_string();
+        assert!(other.starts_with("unknown ruleset \"v2\"; name one of 0.7.0, "), "{other}");
     }
 }

@@ -1,26 +1,45 @@
 //! What a record is held against: the state that the records before it have left, and the checks.
 
+use std::collections::BTreeMap;
+
 use super::code::Code;
 use super::parse::Record;
 use super::rules::{Accuracy, Check, InitLimit, Mark, TARGET, reference_tensors};
 use super::value::Value;
 
 /// What the records have done so far.
-pub(super) struct State<'a> {
+pub(super) struct State {
     reached: Vec<Mark>,
     /// ms since the Unix epoch; far in the future until there was one.
     first_init_ms: f64,
     init_limit_min: f64,
-    tensors: Vec<&'a Record>,
+    tensors: Tensors,
 }
 
-impl<'a> State<'a> {
+/// The tensors whose initialization was logged.
+#[derive(Default)]
+struct Tensors {
+    /// How often each of the reference's was.
+    known: BTreeMap<String, usize>,
+    num_unknown: usize,
+    /// Of the unknown ones the first by name.
+    first_unknown: Option<String>,
+}
+
+impl State {
     pub(super) fn new() -> Self {
-        Self { reached: Vec::new(), first_init_ms: 9e99, init_limit_min: 0.0, tensors: Vec::new() }
+        Self {
+            reached: Vec::new(),
+            first_init_ms: 9e99,
+            init_limit_min: 0.0,
+            tensors: Tensors::default(),
+        }
     }
 
     pub(super) fn reach(&mut self, mark: Mark, record: &Record) {
-        self.reached.push(mark);
+        if !self.reached.contains(&mark) {
+            self.reached.push(mark);
+        }
         // `f64::min` keeps the number when the other one is NaN, as the reference does.
         if mark == Mark::InitStarted {
             self.first_init_ms = self.first_init_ms.min(record.time_ms);
@@ -31,8 +50,21 @@ impl<'a> State<'a> {
         self.init_limit_min = minutes;
     }
 
-    pub(super) fn collect_tensor(&mut self, record: &'a Record) {
-        self.tensors.push(record);
+    pub(super) fn collect_tensor(&mut self, record: &Record) {
+        let known = &mut self.tensors.known;
+        if known.is_empty() {
+            known.extend(reference_tensors().into_iter().map(|name| (name, 0)));
+        }
+        let name = record.metadata.get("tensor").and_then(Value::as_str).unwrap_or("?");
+        if let Some(count) = known.get_mut(name) {
+            *count += 1;
+            return;
+        }
+        self.tensors.num_unknown += 1;
+        let first = &mut self.tensors.first_unknown;
+        if first.as_deref().is_none_or(|first| name < first) {
+            *first = Some(name.to_owned());
+        }
     }
 
     /// What is wrong with `record`, as the rest of a sentence that begins with its key.
@@ -109,29 +141,22 @@ impl<'a> State<'a> {
 
     /// How the tensors that were initialized differ from the reference's, if they do.
     pub(super) fn tensors_differ(&self) -> Option<String> {
-        let names =
-            self.tensors.iter().map(|record| record.metadata.get("tensor").and_then(Value::as_str));
-        let mut logged: Vec<_> = names.map(|name| name.unwrap_or("?")).collect();
-        logged.sort_unstable();
-        let wanted = reference_tensors();
-        if logged == wanted {
+        let Tensors { known, num_unknown, first_unknown } = &self.tensors;
+        let missing: Vec<_> = known.iter().filter(|(_, count)| **count == 0).collect();
+        let repeated: usize = known.values().map(|count| count.saturating_sub(1)).sum();
+        if known.is_empty() || (missing.is_empty() && repeated == 0 && *num_unknown == 0) {
             return None;
         }
-        let missing: Vec<_> =
-            wanted.iter().map(String::as_str).filter(|w| !logged.contains(w)).collect();
-        let unknown: Vec<_> =
-            logged.iter().copied().filter(|name| !wanted.iter().any(|w| w == name)).collect();
-        let repeated = logged.len() + missing.len() - unknown.len() - wanted.len();
-        let listed = |names: &[&str]| match names {
-            [] => "0".into(),
-            [first, ..] => format!("{} ({first} first)", names.len()),
+        let listed = |num: usize, first: Option<&str>| match first {
+            None => "0".into(),
+            Some(first) => format!("{num} ({first} first)"),
         };
         Some(format!(
             "the tensors of weights_initialization are not the reference's {}: {} missing, {} \
              unknown, {repeated} repeated",
-            wanted.len(),
-            listed(&missing),
-            listed(&unknown),
+            known.len(),
+            listed(missing.len(), missing.first().map(|(name, _)| name.as_str())),
+            listed(*num_unknown, first_unknown.as_deref()),
         ))
     }
 }
@@ -148,12 +173,12 @@ pub(super) fn meets(wanted: Accuracy, accuracy: f64) -> bool {
     }
 }
 
-pub(super) fn target_missed(wanted: Accuracy, records: &[&Record]) -> String {
-    let accuracies = records.iter().filter_map(|record| record.value.as_f64());
-    let best = accuracies.reduce(f64::max).map_or("no number".into(), |best| best.to_string());
+/// What is wrong with `num` evaluations of which `best` is the best.
+pub(super) fn target_missed(wanted: Accuracy, num: usize, best: Option<f64>) -> String {
+    let best = best.map_or("no number".into(), |best| best.to_string());
     let range = match wanted {
         Accuracy::Any => "below 1".into(),
         Accuracy::Target => format!("at least {TARGET} and below 1"),
     };
-    format!("no eval_accuracy is {range}; the best of {} is {best}", records.len())
+    format!("no eval_accuracy is {range}; the best of {num} is {best}")
 }

@@ -1,10 +1,14 @@
 //! What a log says about time and accuracy.
 
-use super::parse::Log;
+use super::parse::Record;
 use super::value::Value;
+use crate::mllog::Key;
 
-/// The timed part of a run, as the reference summarizer takes it.
-#[derive(Clone, Copy, Debug, PartialEq)]
+/// Evaluations that a curve holds; a log may have more, memory may not.
+const MAX_POINTS: usize = 100_000;
+
+/// The timed part of a run, as the reference summarizer takes it, and where its time went.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct RunTiming {
     /// `run_start`, ms since the Unix epoch.
     pub start_ms: f64,
@@ -12,28 +16,51 @@ pub struct RunTiming {
     pub stop_ms: f64,
     /// Minutes between the two; negative if the log's clock says so.
     pub minutes: f64,
+    /// Epochs with both ends; of logs that have blocks only, blocks.
+    pub num_epochs: usize,
+    /// Seconds of the first epoch.
+    pub first_epoch_s: f64,
+    /// Seconds of all epochs.
+    pub epochs_s: f64,
+    /// Evaluations with both ends.
+    pub num_evals: usize,
+    /// Seconds of the first evaluation.
+    pub first_eval_s: f64,
+    /// Seconds of all evaluations.
+    pub evals_s: f64,
 }
 
 impl RunTiming {
-    /// Reads until both ends are known: of several `run_start` before the first `run_stop` the last
-    /// one counts, and later records are not seen.
-    pub fn of(log: &Log) -> Option<Self> {
-        let (mut start, mut stop) = (None, None);
-        for record in &log.records {
-            match record.key.as_str() {
-                "run_start" => start = Some(record.time_ms),
-                "run_stop" => stop = Some(record.time_ms),
-                _ => continue,
-            }
-            if let (Some(start_ms), Some(stop_ms)) = (start, stop) {
-                return Some(Self {
-                    start_ms,
-                    stop_ms,
-                    minutes: (stop_ms - start_ms) / 60.0 / 1000.0,
-                });
-            }
-        }
-        None
+    /// Seconds from `run_start` to `run_stop`.
+    pub fn seconds(&self) -> f64 {
+        60.0 * self.minutes
+    }
+
+    /// Mean seconds of the epochs after the first.
+    pub fn later_epoch_s(&self) -> Option<f64> {
+        let num_later = self.num_epochs.checked_sub(1).filter(|num| *num > 0)?;
+        Some((self.epochs_s - self.first_epoch_s) / num_later as f64)
+    }
+
+    /// By how much the first epoch exceeds the mean of the later ones (a cold cache, mostly), as a
+    /// share of the run.
+    pub fn first_epoch_share(&self) -> Option<f64> {
+        self.share(self.first_epoch_s - self.later_epoch_s()?)
+    }
+
+    /// Evaluations, as a share of the run.
+    pub fn eval_share(&self) -> Option<f64> {
+        self.share(self.evals_s)
+    }
+
+    /// Neither an epoch nor an evaluation: from `run_start` to the first epoch, and between them; as
+    /// a share of the run.
+    pub fn gap_share(&self) -> Option<f64> {
+        self.share((self.seconds() - self.epochs_s - self.evals_s).max(0.0))
+    }
+
+    fn share(&self, seconds: f64) -> Option<f64> {
+        (self.num_epochs > 0 && self.seconds() > 0.0).then(|| seconds / self.seconds())
     }
 }
 
@@ -56,30 +83,118 @@ pub struct CurvePoint {
 }
 
 impl Curve {
-    /// The evaluations before the first `run_stop` that have a number for epoch and accuracy.
-    pub fn of(log: &Log) -> Self {
-        let timed = log.records.iter().take_while(|record| record.key != "run_stop");
-        let points = timed
-            .filter(|record| record.key == "eval_accuracy")
-            .filter_map(|record| {
-                Some(CurvePoint {
-                    epoch: record.metadata.get("epoch_num").and_then(Value::as_f64)?,
-                    accuracy: record.value.as_f64()?,
-                    time_ms: record.time_ms,
-                })
-            })
-            .collect();
-        Self { points }
-    }
-
     /// The last evaluation.
     pub fn last(&self) -> Option<CurvePoint> {
         self.points.last().copied()
+    }
+
+    fn add(&mut self, record: &Record) {
+        let epoch = record.metadata.get("epoch_num").and_then(Value::as_f64);
+        if let (Some(epoch), Some(accuracy)) = (epoch, record.value.as_f64()) {
+            let point = CurvePoint { epoch, accuracy, time_ms: record.time_ms };
+            if self.points.len() == MAX_POINTS {
+                self.points.pop();
+            }
+            self.points.push(point);
+        }
+    }
+}
+
+/// Takes time and accuracy from a log on the way through it.
+#[derive(Default)]
+pub(super) struct Stopwatch {
+    run_start: Option<f64>,
+    stopped: Option<f64>,
+    ends_known: Option<RunTiming>,
+    epochs: Spans,
+    blocks: Spans,
+    evals: Spans,
+    curve: Curve,
+}
+
+/// Spans of one kind since `run_start`.
+#[derive(Clone, Copy, Default)]
+struct Spans {
+    open: Option<f64>,
+    num: usize,
+    first_s: f64,
+    sum_s: f64,
+}
+
+impl Spans {
+    fn close(&mut self, time_ms: f64) {
+        let Some(open) = self.open.take() else { return };
+        let seconds = (time_ms - open) / 1e3;
+        if self.num == 0 {
+            self.first_s = seconds;
+        }
+        self.num += 1;
+        self.sum_s += seconds;
+    }
+}
+
+impl Stopwatch {
+    /// Takes the next record.
+    ///
+    /// Both ends are sought as the reference summarizer seeks them: of several `run_start` before the
+    /// first `run_stop` the last one counts, and what follows once both are known is not seen. The
+    /// curve ends with the first `run_stop`.
+    pub(super) fn read(&mut self, key: Option<Key>, record: &Record) {
+        let time_ms = record.time_ms;
+        let Some(key) = key.filter(|_| self.ends_known.is_none()) else { return };
+        if self.stopped.is_none() {
+            self.span(key, time_ms);
+        }
+        match key {
+            Key::EvalAccuracy if self.stopped.is_none() => self.curve.add(record),
+            Key::RunStart => {
+                self.run_start = Some(time_ms);
+                (self.epochs, self.blocks, self.evals) = Default::default();
+            }
+            Key::RunStop => self.stopped = Some(time_ms),
+            _ => return,
+        }
+        if let (Some(start_ms), Some(stop_ms)) = (self.run_start, self.stopped) {
+            self.ends_known = Some(self.timing(start_ms, stop_ms));
+        }
+    }
+
+    fn span(&mut self, key: Key, time_ms: f64) {
+        match key {
+            Key::EpochStart => self.epochs.open = Some(time_ms),
+            Key::EpochStop => self.epochs.close(time_ms),
+            Key::BlockStart => self.blocks.open = Some(time_ms),
+            Key::BlockStop => self.blocks.close(time_ms),
+            Key::EvalStart => self.evals.open = Some(time_ms),
+            Key::EvalStop => self.evals.close(time_ms),
+            _ => {}
+        }
+    }
+
+    fn timing(&self, start_ms: f64, stop_ms: f64) -> RunTiming {
+        let epochs = if self.epochs.num > 0 { self.epochs } else { self.blocks };
+        RunTiming {
+            start_ms,
+            stop_ms,
+            minutes: (stop_ms - start_ms) / 60.0 / 1000.0,
+            num_epochs: epochs.num,
+            first_epoch_s: epochs.first_s,
+            epochs_s: epochs.sum_s,
+            num_evals: self.evals.num,
+            first_eval_s: self.evals.first_s,
+            evals_s: self.evals.sum_s,
+        }
+    }
+
+    /// The timing, if the log has both ends, and the curve.
+    pub(super) fn finish(self) -> (Option<RunTiming>, Curve) {
+        (self.ends_known, self.curve)
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::parse::Log;
     use super::*;
 
     fn log(events: &[(&str, u64, &str, u64)]) -> Log {
@@ -95,6 +210,40 @@ mod tests {
         Log::parse(lines.join("\n").as_bytes())
     }
 
+    fn watched(log: &Log) -> (Option<RunTiming>, Curve) {
+        let mut stopwatch = Stopwatch::default();
+        for record in &log.records {
+            stopwatch.read(Key::named(&record.key), record);
+        }
+        stopwatch.finish()
+    }
+
+    fn timed(log: &Log) -> Option<RunTiming> {
+        watched(log).0
+    }
+
+    #[test]
+    fn time_is_shared_out_between_epochs_evaluations_and_gaps() {
+        let log = log(&[
+            ("run_start", 0, "null", 0),
+            ("epoch_start", 1_000, "null", 1),
+            ("epoch_stop", 41_000, "null", 1),
+            ("eval_start", 41_000, "null", 1),
+            ("eval_stop", 51_000, "null", 1),
+            ("epoch_start", 60_000, "null", 2),
+            ("epoch_stop", 80_000, "null", 2),
+            ("epoch_start", 80_000, "null", 3),
+            ("epoch_stop", 100_000, "null", 3),
+            ("run_stop", 100_000, "null", 0),
+        ]);
+        let timing = timed(&log).unwrap();
+        let close = |share: Option<f64>, wanted: f64| (share.unwrap() - wanted).abs() < 1e-12;
+        assert!(close(timing.later_epoch_s(), 20.0), "{timing:?}");
+        assert!(close(timing.first_epoch_share(), 0.2), "{timing:?}");
+        assert!(close(timing.eval_share(), 0.1), "{timing:?}");
+        assert!(close(timing.gap_share(), 0.1), "{timing:?}");
+    }
+
     #[test]
     fn the_last_start_before_the_first_stop_counts() {
         let log = log(&[
@@ -104,13 +253,13 @@ mod tests {
             ("run_start", 190_000, "null", 0),
             ("run_stop", 999_000, "null", 0),
         ]);
-        let timing = RunTiming::of(&log).unwrap();
+        let timing = timed(&log).unwrap();
         assert!((timing.minutes - 2.0).abs() < 1e-12, "{timing:?}");
     }
 
     #[test]
     fn a_run_without_an_end_has_no_time() {
-        assert_eq!(RunTiming::of(&log(&[("run_start", 0, "null", 0)])), None);
+        assert_eq!(timed(&log(&[("run_start", 0, "null", 0)])), None);
     }
 
     #[test]
@@ -122,7 +271,7 @@ mod tests {
             ("run_stop", 4, "null", 0),
             ("eval_accuracy", 5, "0.8", 16),
         ]);
-        let curve = Curve::of(&log);
+        let curve = watched(&log).1;
         assert_eq!(curve.points.len(), 2);
         let last = curve.last().unwrap();
         assert!((last.epoch - 12.0).abs() < 1e-12 && (last.accuracy - 0.7).abs() < 1e-12);

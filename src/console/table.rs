@@ -1,5 +1,6 @@
 //! The closing table: one line a run.
 
+use super::columns::{Column, aligned};
 use super::numbers::{grouped, percent};
 use crate::events::RunSummary;
 
@@ -8,44 +9,7 @@ const NONE: &str = "-";
 
 /// The runs as aligned plain text, each compared with the first recipe's mean.
 pub fn table(runs: &[RunSummary]) -> String {
-    let columns = columns(runs);
-    let lines = (0..=runs.len()).map(|line| {
-        let cells = columns.iter().map(|column| column.cell(line));
-        cells.collect::<Vec<_>>().join("  ").trim_end().to_owned()
-    });
-    lines.collect::<Vec<_>>().join("\n")
-}
-
-struct Column {
-    title: &'static str,
-    cells: Vec<String>,
-    align: Align,
-}
-
-enum Align {
-    Left,
-    Right,
-}
-
-impl Column {
-    fn left(title: &'static str, cells: impl Iterator<Item = String>) -> Self {
-        Self { title, cells: cells.collect(), align: Align::Left }
-    }
-
-    fn right(title: &'static str, cells: impl Iterator<Item = String>) -> Self {
-        Self { align: Align::Right, ..Self::left(title, cells) }
-    }
-
-    /// Line 0 is the title.
-    fn cell(&self, line: usize) -> String {
-        let width = self.cells.iter().map(|cell| cell.chars().count()).max().unwrap_or(0);
-        let width = width.max(self.title.len());
-        let text = if line == 0 { self.title } else { &self.cells[line - 1] };
-        match self.align {
-            Align::Left => format!("{text:<width$}"),
-            Align::Right => format!("{text:>width$}"),
-        }
-    }
+    aligned(&columns(runs))
 }
 
 fn columns(runs: &[RunSummary]) -> Vec<Column> {

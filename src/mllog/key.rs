@@ -19,6 +19,14 @@ macro_rules! keys {
                     $(Self::$name => $text,)*
                 }
             }
+
+            /// The key that stands as `text` in the log.
+            pub fn named(text: &str) -> Option<Self> {
+                match text {
+                    $($text => Some(Self::$name),)*
+                    _ => None,
+                }
+            }
         }
     };
 }

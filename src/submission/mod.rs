@@ -1,6 +1,20 @@
-//! What is handed in. So far: who submits, and on what.
+//! What is handed in: who submits and on what, where results lie in a tree, what they score, and
+//! whether they converge as the reference does.
 
+mod layout;
+mod leaders;
 mod machine;
+mod rcp;
+mod score;
+mod summary;
 mod system;
 
+pub use layout::{LayoutError, RulesetGuess, SystemResults, Tree, guess_ruleset};
+pub use leaders::{Leader, leaders};
+pub use rcp::{
+    Basis, Convergence, RcpCheck, RcpObstacle, RcpTable, ReferencePoint, ReferenceRecipe,
+    RunConvergence,
+};
+pub use score::{NUM_RUNS, RunScore, SystemScore, olympic_mean};
+pub use summary::{summary_columns, summary_row};
 pub use system::{Availability, SystemDescription, SystemError};

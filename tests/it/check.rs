@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use clap::Parser;
 use mlperf_run::cli::check::{CheckArgs, answer};
 use mlperf_run::cli::exit::{Exit, Failure};
-use mlperf_run::compliance::{Ruleset, Severity, Strictness, check_file};
+use mlperf_run::compliance::{Report, Ruleset, Severity, Strictness, check_file};
 use serde_json::{Value, json};
 
 pub(crate) fn own_logs() -> PathBuf {
@@ -18,7 +18,7 @@ pub(crate) fn own_logs() -> PathBuf {
 }
 
 #[expect(clippy::print_stderr, reason = "a run without the corpus has to say so")]
-fn say(what: &str) {
+pub(crate) fn say(what: &str) {
     eprintln!("{what}");
 }
 
@@ -216,8 +216,8 @@ fn a_folder_is_searched_and_each_run_is_judged_by_the_rules_of_its_manifest() {
     let (text, exit) = check(&[path]).unwrap();
     assert_eq!(exit, Exit::Ok);
     insta::assert_snapshot!(text.replace(path, "SYSTEM"), @r"
-    accepted  SYSTEM/resnet/result_2.txt  ruleset 2.0.0 (SYSTEM/run_2/manifest.json), open, 2.68 min
-    accepted  SYSTEM/resnet/result_10.txt  ruleset 4.0.0 (the default), open, 2.68 min
+    accepted  SYSTEM/resnet/result_2.txt  ruleset 2.0.0 (run_2/manifest.json), open, 2.68 min
+    accepted  SYSTEM/resnet/result_10.txt  ruleset 4.0.0 (the default; --ruleset names another), open, 2.68 min
     2 accepted, 0 rejected
     ");
     let named = check(&[path, "--ruleset", "1.1.0"]).unwrap().0;
@@ -230,10 +230,17 @@ fn a_manifest_that_names_no_ruleset_leaves_the_default_and_a_wrong_one_is_refuse
         let system = runs(manifest);
         check(&[system.path().to_str().unwrap()])
     };
-    assert!(check_runs("{}").unwrap().0.matches("ruleset 4.0.0 (the default)").count() == 2);
+    assert!(
+        check_runs("{}")
+            .unwrap()
+            .0
+            .matches("ruleset 4.0.0 (the default; --ruleset names another)")
+            .count()
+            == 2
+    );
     for (manifest, words) in [
-        (r#"{"ruleset": "5.0.0"}"#, "unknown ruleset \"5.0.0\""),
-        (r#"{"ruleset": 2}"#, "is 2, not a name"),
+        (r#"{"ruleset": "5.0.0"}"#, "no resnet in ruleset 5.0.0"),
+        (r#"{"ruleset": 2}"#, "unknown ruleset \"2\""),
         ("{", "is no JSON"),
     ] {
         let error = format!("{:#}", check_runs(manifest).unwrap_err().error);
@@ -243,7 +250,9 @@ fn a_manifest_that_names_no_ruleset_leaves_the_default_and_a_wrong_one_is_refuse
 
 #[test]
 fn what_cannot_be_read_ends_the_command() {
-    assert!(failure(&["no/such/log"]).starts_with("cannot check no/such/log: No such file"));
+    let missing = failure(&["no/such/log"]);
+    assert!(missing.starts_with("cannot read no/such/log (No such file"), "{missing}");
+    assert!(missing.contains("name a log or a folder"), "{missing}");
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().to_str().unwrap();
     assert_eq!(failure(&[path]), format!("no result_*.txt lies below {path}; name a log"));
@@ -255,6 +264,7 @@ fn a_code_is_explained() {
     eval-after-stop (fault: rejects with --strict; the reference checker overlooks it)
     An evaluation is logged after run_stop: its time is not counted.
     Cure: stop the clock after the last evaluation.
+    Source: training_rules: the clock runs from run_start to run_stop, and all between counts.
     ");
 }
 
@@ -267,7 +277,73 @@ fn wrong_arguments_are_refused_with_the_ones_there_are() {
         assert_eq!(error.exit_code(), Exit::Usage as i32);
         error.to_string()
     };
-    assert!(refuse(&["log", "--ruleset", "4.1.0"]).contains("auto, 0.7.0, 1.0.0"));
+    let later = refuse(&["log", "--ruleset", "4.1.0"]);
+    assert!(
+        later.contains("no resnet in ruleset 4.1.0") && later.contains("0.7.0, 1.0.0"),
+        "{later}"
+    );
     assert!(refuse(&["--explain", "nonsense"]).contains("eval-after-stop"));
     assert!(refuse(&[]).contains("<PATH>"));
+}
+
+/// What was published about the time and the accuracy of five systems, averaged over their runs.
+#[test]
+fn time_and_curves_agree_with_the_published_ones() {
+    let Some(folder) = std::env::var_os("MLPERF_RUN_LOGS").map(PathBuf::from) else {
+        say("MLPERF_RUN_LOGS is not set: curves are not compared");
+        return;
+    };
+    let curves = fs::read_to_string(folder.join("reference_curves.json")).unwrap();
+    let curves: Value = serde_json::from_str(&curves).unwrap();
+    for (name, logs) in [
+        ("mosaicml-v2.0-methods-8xA100-80GB", "v2.0/MosaicML/results/8xA100_80GB-methods"),
+        ("mosaicml-v2.0-baseline-8xA100-80GB", "v2.0/MosaicML/results/8xA100_80GB-baseline"),
+        ("nvidia-v2.0-dgxa100-8xA100-80GB", "v2.0/NVIDIA/results/dgxa100_ngc22.04_mxnet"),
+        ("nvidia-v4.0-h200-8xH200", "v4.0/NVIDIA/results/h200_ngc24.04_mxnet"),
+    ] {
+        let published = &curves[name];
+        let resnet = folder.join("submissions").join(logs).join("resnet");
+        let reports: Vec<_> = (0..5)
+            .map(|run| check_file(&resnet.join(format!("result_{run}.txt")), Ruleset::V2_0_0))
+            .map(Result::unwrap)
+            .filter(|report| report.status.as_deref() == Some("success"))
+            .collect();
+        assert_eq!(reports.len() as u64, published["runs_used"].as_u64().unwrap(), "{name}");
+        let mean = |of: &dyn Fn(&Report) -> f64| {
+            reports.iter().map(of).sum::<f64>() / reports.len() as f64
+        };
+        let seconds = |kind: &str| -> Vec<f64> {
+            published[kind].as_array().unwrap().iter().map(|it| it.as_f64().unwrap()).collect()
+        };
+        let near = |ours: f64, theirs: f64, what: &str| {
+            assert!((ours - theirs).abs() < 0.01 * theirs, "{name}, {what}: {ours} {theirs}");
+        };
+        let timing = |report: &Report| report.timing.unwrap();
+        let (epochs, evals) = (seconds("epoch_seconds_mean"), seconds("eval_seconds_mean"));
+        near(mean(&|it| timing(it).first_epoch_s), epochs[0], "first epoch");
+        near(mean(&|it| timing(it).epochs_s), epochs.iter().sum(), "epochs");
+        near(mean(&|it| timing(it).first_eval_s), evals[0], "first evaluation");
+        near(mean(&|it| timing(it).evals_s), evals.iter().sum(), "evaluations");
+        for report in &reports {
+            let timing = timing(report);
+            assert_eq!(
+                (timing.num_epochs, timing.num_evals),
+                (epochs.len(), evals.len()),
+                "{name}"
+            );
+            let gap = timing.gap_share().unwrap();
+            assert!((0.0..0.06).contains(&gap), "{name}: {gap}");
+        }
+        for (epoch, accuracy) in published["accuracy_by_epoch"].as_object().unwrap() {
+            let epoch: f64 = epoch.parse().unwrap();
+            let at = |report: &Report| {
+                let mut points = report.curve.points.iter();
+                points.find(|point| point.epoch.total_cmp(&epoch).is_eq()).unwrap().accuracy
+            };
+            assert!(
+                (mean(&at) - accuracy["mean"].as_f64().unwrap()).abs() < 1e-4,
+                "{name} {epoch}"
+            );
+        }
+    }
 }

@@ -1,5 +1,6 @@
 //! Everything that is tested from outside: one binary.
 
+// The lint knows tests by `cfg(test)` alone, not by the `all(test, ..)` of those that need torch.
 #![cfg_attr(
     feature = "torch",
     expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")
@@ -17,5 +18,7 @@ mod launch;
 mod oracle;
 #[cfg(test)]
 mod recipe;
+#[cfg(test)]
+mod score;
 #[cfg(all(test, feature = "torch"))]
 mod train;

@@ -1,0 +1,34 @@
+//! `--ruleset`.
+
+use std::path::Path;
+use std::str::FromStr;
+
+use crate::compliance::{Ruleset, UnknownRuleset};
+use crate::submission::{LayoutError, RulesetGuess, guess_ruleset};
+
+/// Which rules hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RulesetChoice {
+    /// Those that the tree around a log speaks of, else the latest.
+    Auto,
+    /// These.
+    Named(Ruleset),
+}
+
+impl FromStr for RulesetChoice {
+    type Err = UnknownRuleset;
+
+    fn from_str(name: &str) -> Result<Self, UnknownRuleset> {
+        if name == "auto" { Ok(Self::Auto) } else { name.parse().map(Self::Named) }
+    }
+}
+
+impl RulesetChoice {
+    /// The rules for `log`.
+    pub(super) fn of(self, log: &Path) -> Result<RulesetGuess, LayoutError> {
+        match self {
+            Self::Auto => guess_ruleset(log),
+            Self::Named(ruleset) => Ok(RulesetGuess { ruleset, why: "--ruleset".into() }),
+        }
+    }
+}

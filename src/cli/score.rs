@@ -1,0 +1,194 @@
+//! `mlperf-run score`: what submissions score.
+
+use std::path::PathBuf;
+
+use anyhow::{Context, anyhow};
+use serde_json::{Value, json};
+
+use super::score_text;
+use crate::cli::exit::{Exit, Failure, OrExit, Outcome};
+use crate::cli::ruleset::RulesetChoice;
+use crate::compliance::{Ruleset, check_files};
+use crate::console;
+use crate::submission::{
+    RcpCheck, RcpObstacle, RcpTable, SystemScore, Tree, leaders, summary_columns, summary_row,
+};
+
+/// What `score` is asked for.
+#[derive(Clone, Debug, clap::Args)]
+#[expect(clippy::struct_excessive_bools, reason = "flags of the command line")]
+pub struct ScoreArgs {
+    /// A submission, a folder of several, or a part of one
+    #[arg(value_name = "DIR", required_unless_present_any = ["rcp_table", "leaders"])]
+    pub dir: Option<PathBuf>,
+    /// Rules of the round: 0.7.0 to 4.0.0; auto takes what the runs' manifests or a folder such as
+    /// v2.0 says, else 4.0.0
+    #[arg(long, value_name = "RULESET", default_value = "auto")]
+    pub ruleset: RulesetChoice,
+    /// Print JSON
+    #[arg(long, conflicts_with_all = ["csv", "rcp_table", "leaders"])]
+    pub json: bool,
+    /// Print CSV with the columns of the reference summarizer
+    #[arg(long, conflicts_with_all = ["rcp_table", "leaders"])]
+    pub csv: bool,
+    /// Show the reference convergence points as well
+    #[arg(long)]
+    pub rcp_table: bool,
+    /// Compare with published results
+    #[arg(long)]
+    pub leaders: bool,
+    /// Write scaling.json into the submission where the score is scaled, and remove stale ones
+    #[arg(long, requires = "dir")]
+    pub write_scaling: bool,
+}
+
+/// Scores, prints, and ends with [`Exit::NotCompliant`] if a system has no valid score.
+pub fn run(args: &ScoreArgs) -> Outcome {
+    let (text, exit) = answer(args)?;
+    console::result(text.trim_end());
+    Ok(exit)
+}
+
+/// What [`run`] prints, and the code it ends with.
+pub fn answer(args: &ScoreArgs) -> Result<(String, Exit), Failure> {
+    let scores = score_all(args).or_exit(Exit::Invalid)?;
+    if args.write_scaling {
+        write_scaling(&scores).or_exit(Exit::Invalid)?;
+    }
+    let valid = scores.iter().all(SystemScore::is_valid);
+    let exit = if valid { Exit::Ok } else { Exit::NotCompliant };
+    if args.json {
+        let systems: Vec<_> = scores.iter().map(json_of).collect();
+        let text = serde_json::to_string_pretty(&json!({ "systems": systems }))
+            .expect("a score has only strings for keys");
+        return Ok((text, exit));
+    }
+    if args.csv {
+        return Ok((csv(&scores).or_exit(Exit::Invalid)?, exit));
+    }
+    let mut parts: Vec<String> = scores.iter().map(score_text::system).collect();
+    if scores.len() > 1 {
+        parts.push(score_text::overview(&scores));
+    }
+    if args.rcp_table {
+        parts.extend(rcp_tables(args, &scores).or_exit(Exit::Usage)?);
+    }
+    if args.leaders {
+        parts.push(score_text::leaders(&leaders(), &scores));
+    }
+    Ok((parts.join("\n\n"), exit))
+}
+
+fn score_all(args: &ScoreArgs) -> anyhow::Result<Vec<SystemScore>> {
+    let Some(dir) = &args.dir else { return Ok(Vec::new()) };
+    let tree = Tree::find(dir)?;
+    for other in &tree.other_benchmarks {
+        console::note(format!("{} is not of ResNet: not scored", other.display()));
+    }
+    let mut logs = Vec::new();
+    let mut rulesets = Vec::new();
+    for system in &tree.systems {
+        let ruleset = args.ruleset.of(&system.logs[0])?.ruleset;
+        rulesets.push(ruleset);
+        logs.extend(system.logs.iter().map(|log| (log.clone(), ruleset)));
+    }
+    let mut reports = check_files(&logs).into_iter().zip(&logs).map(|(report, (log, _))| {
+        report.with_context(|| format!("cannot read the log {}", log.display()))
+    });
+    let scored = tree.systems.iter().zip(rulesets).map(|(system, ruleset)| {
+        let reports = reports.by_ref().take(system.logs.len());
+        let reports = reports.collect::<anyhow::Result<Vec<_>>>()?;
+        Ok(SystemScore::of(system, ruleset, &reports)?)
+    });
+    scored.collect()
+}
+
+fn write_scaling(scores: &[SystemScore]) -> anyhow::Result<()> {
+    for score in scores {
+        let folder = &score.results.folder;
+        let written = score
+            .write_scaling()
+            .with_context(|| format!("cannot write scaling.json into {}", folder.display()))?;
+        if let Some(path) = written {
+            console::note(format!("wrote {}", path.display()));
+        }
+    }
+    Ok(())
+}
+
+/// The points of each ruleset that the scores speak of, or of the one that was named.
+fn rcp_tables(args: &ScoreArgs, scores: &[SystemScore]) -> anyhow::Result<Vec<String>> {
+    let mut rulesets: Vec<Ruleset> = scores.iter().map(|score| score.ruleset).collect();
+    if rulesets.is_empty() {
+        rulesets.push(match args.ruleset {
+            RulesetChoice::Named(ruleset) => ruleset,
+            RulesetChoice::Auto => Ruleset::LATEST,
+        });
+    }
+    rulesets.sort_unstable();
+    rulesets.dedup();
+    let tables = rulesets.into_iter().map(|ruleset| {
+        let table = RcpTable::of(ruleset).ok_or_else(|| {
+            anyhow!("ruleset {ruleset} has no reference convergence points; name a later one")
+        })?;
+        Ok(score_text::rcp_table(ruleset, &table))
+    });
+    tables.collect()
+}
+
+fn csv(scores: &[SystemScore]) -> anyhow::Result<String> {
+    let ruleset = scores[0].ruleset;
+    if let Some(other) = scores.iter().find(|score| score.ruleset != ruleset) {
+        return Err(anyhow!(
+            "the systems are of rulesets {ruleset} and {}, whose columns differ; name one with \
+             --ruleset, or score one round",
+            other.ruleset
+        ));
+    }
+    let mut rows = scores.iter().map(summary_row).collect::<Result<Vec<_>, _>>()?;
+    rows.sort();
+    let mut writer = csv::Writer::from_writer(Vec::new());
+    writer.write_record(summary_columns(ruleset))?;
+    for row in rows {
+        writer.write_record(row)?;
+    }
+    Ok(String::from_utf8(writer.into_inner()?)?)
+}
+
+fn json_of(score: &SystemScore) -> Value {
+    let runs = score.runs.iter().map(|run| {
+        json!({
+            "file": run.file.to_string_lossy(),
+            "minutes": run.minutes,
+            "compliant": run.compliant,
+            "status": run.status,
+        })
+    });
+    json!({
+        "submitter": score.submitter,
+        "system": score.results.system,
+        "division": score.division,
+        "ruleset": score.ruleset.as_str(),
+        "runs": runs.collect::<Vec<_>>(),
+        "olympic_minutes": score.olympic_minutes,
+        "scaled_minutes": score.scaled_minutes,
+        "rcp": score.rcp.as_ref().map(rcp_json),
+        "problems": score.problems,
+    })
+}
+
+fn rcp_json(rcp: &Result<RcpCheck, RcpObstacle>) -> Value {
+    match rcp {
+        Ok(check) => json!({
+            "passed": check.passed,
+            "result": check.result(),
+            "batch_size": check.batch_size,
+            "mean_epochs": check.mean_epochs,
+            "reference_mean_epochs": check.reference.mean_epochs,
+            "reference_stdev_epochs": check.reference.stdev_epochs,
+            "min_epochs": check.reference.min_epochs,
+            "scaling_factor": check.scaling,
+        }),
+        Err(obstacle) => json!({ "passed": false, "result": obstacle.to_string() }),
+    }
+}

@@ -1,0 +1,166 @@
+//! Scores as a person reads them.
+
+use crate::compliance::Ruleset;
+use crate::console::{Column, Paint, aligned, painted};
+use crate::submission::{Leader, RcpTable, RunScore, SystemScore};
+
+const NONE: &str = "-";
+
+fn optional(value: Option<f64>, decimals: usize) -> String {
+    value.map_or_else(|| NONE.to_owned(), |value| format!("{value:.decimals$}"))
+}
+
+fn indented(text: &str) -> String {
+    text.lines()
+        .map(|line| format!("  {line}").trim_end().to_owned())
+        .collect::<Vec<_>>()
+        .join("\n")
+}
+
+/// One system: its runs, its score, and what a reviewer would ask about.
+pub(super) fn system(score: &SystemScore) -> String {
+    let submitter = score.submitter.as_deref().unwrap_or("nobody");
+    let title = format!("{submitter}: {}", score.results.system);
+    let division = score.division.as_deref().unwrap_or("no division");
+    let heading = painted(&title, Paint::Heading);
+    let mut lines = vec![format!("{heading} ({division}, ruleset {})", score.ruleset)];
+    lines.push(indented(&runs(&score.runs)));
+    lines.push(String::new());
+    lines.extend(figures(score).into_iter().map(|line| format!("  {line}")));
+    for problem in &score.problems {
+        lines.push(format!("  {} {problem}", painted("note:", Paint::Doubtful)));
+    }
+    lines.join("\n")
+}
+
+fn runs(runs: &[RunScore]) -> String {
+    let column = |cell: fn(&RunScore) -> String| runs.iter().map(cell).collect::<Vec<_>>();
+    let right = |title, cells: Vec<String>| Column::right(title, cells.into_iter());
+    let left = |title, cells: Vec<String>| Column::left(title, cells.into_iter());
+    let name =
+        |run: &RunScore| run.file.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    aligned(&[
+        left("run", column(name)),
+        right("minutes", column(|run| optional(run.minutes, 4))),
+        right("epochs", column(|run| run.epochs.map_or(NONE.into(), |it| it.to_string()))),
+        right(
+            "accuracy",
+            column(|run| run.accuracy.map_or(NONE.into(), |it| format!("{:.2} %", 100.0 * it))),
+        ),
+        right("batch", column(|run| run.batch_size.map_or(NONE.into(), |it| it.to_string()))),
+        left("status", column(|run| run.status.clone().unwrap_or(NONE.into()))),
+        left("log", column(|run| if run.compliant { "accepted" } else { "rejected" }.into())),
+        left("counts", counts(runs)),
+    ])
+}
+
+/// Which runs the mean is made of.
+fn counts(runs: &[RunScore]) -> Vec<String> {
+    let minutes = |run: &RunScore| run.minutes.filter(|_| run.compliant);
+    let counted = || runs.iter().enumerate().filter_map(|(at, run)| Some((at, minutes(run)?)));
+    let fastest = counted().min_by(|a, b| a.1.total_cmp(&b.1)).map(|(at, _)| at);
+    let failed = counted().count() < runs.len();
+    let slowest = counted().max_by(|a, b| a.1.total_cmp(&b.1)).filter(|_| !failed);
+    let slowest = slowest.map(|(at, _)| at);
+    let word = |(at, run): (usize, &RunScore)| match minutes(run) {
+        None => "failed".into(),
+        Some(_) if Some(at) == fastest => "fastest, dropped".into(),
+        Some(_) if Some(at) == slowest => "slowest, dropped".into(),
+        Some(_) => "yes".into(),
+    };
+    runs.iter().enumerate().map(word).collect()
+}
+
+fn figures(score: &SystemScore) -> Vec<String> {
+    let mean = score.olympic_minutes.map_or("none".into(), |minutes| format!("{minutes:.4} min"));
+    let mut lines = vec![format!("olympic mean  {mean}")];
+    match &score.rcp {
+        None => {}
+        Some(Ok(check)) => lines.push(format!("convergence   {}", check.result())),
+        Some(Err(_)) => lines.push("convergence   not tested".into()),
+    }
+    if score.scaling() > 1.0 {
+        lines.push(format!("scaling       x {:.7}", score.scaling()));
+    }
+    let paint = if score.is_valid() { Paint::Good } else { Paint::Bad };
+    let minutes = match score.scaled_minutes.filter(|_| score.is_valid()) {
+        Some(minutes) => format!("{minutes:.4} min"),
+        None => "none that the rules allow".into(),
+    };
+    lines.push(format!("score         {}", painted(&minutes, paint)));
+    lines
+}
+
+/// One line a system.
+pub(super) fn overview(scores: &[SystemScore]) -> String {
+    let column = |cell: &dyn Fn(&SystemScore) -> String| {
+        scores.iter().map(cell).collect::<Vec<_>>().into_iter()
+    };
+    let failed = |score: &SystemScore| {
+        let compliant = score.runs.iter().filter(|run| run.compliant).count();
+        format!("{compliant} of {}", score.runs.len())
+    };
+    aligned(&[
+        Column::left("submitter", column(&|it| it.submitter.clone().unwrap_or(NONE.into()))),
+        Column::left("system", column(&|it| it.results.system.clone())),
+        Column::left("division", column(&|it| it.division.clone().unwrap_or(NONE.into()))),
+        Column::left("ruleset", column(&|it| it.ruleset.to_string())),
+        Column::right("accepted", column(&failed)),
+        Column::right("olympic min", column(&|it| optional(it.olympic_minutes, 4))),
+        Column::right("scaling", column(&|it| format!("{:.5}", it.scaling()))),
+        Column::right("score min", column(&|it| optional(it.scaled_minutes, 4))),
+        Column::left("valid", column(&|it| if it.is_valid() { "yes" } else { "no" }.into())),
+    ])
+}
+
+/// The reference convergence points of a ruleset.
+pub(super) fn rcp_table(ruleset: Ruleset, table: &RcpTable) -> String {
+    let points = &table.points;
+    let column = |cell: &dyn Fn(usize) -> String| {
+        (0..points.len()).map(cell).collect::<Vec<_>>().into_iter()
+    };
+    let converged = |at: usize| points[at].convergence;
+    let recipe = |at: usize| points[at].recipe;
+    let body = aligned(&[
+        Column::right("batch size", column(&|at| converged(at).batch_size.to_string())),
+        Column::right("runs", column(&|at| points[at].num_runs.to_string())),
+        Column::right("mean epochs", column(&|at| format!("{:.4}", converged(at).mean_epochs))),
+        Column::right("deviation", column(&|at| format!("{:.4}", converged(at).stdev_epochs))),
+        Column::right("least epochs", column(&|at| format!("{:.4}", converged(at).min_epochs))),
+        Column::right("speed-up", column(&|at| format!("{:.5}", converged(at).max_speedup()))),
+        Column::right("lr", column(&|at| recipe(at).learning_rate.to_string())),
+        Column::right("warm-up", column(&|at| recipe(at).warmup_epochs.to_string())),
+        Column::right("momentum", column(&|at| recipe(at).momentum.to_string())),
+        Column::right("decay", column(&|at| recipe(at).weight_decay.to_string())),
+        Column::left("used", column(&|at| if points[at].pruned { "no" } else { "yes" }.into())),
+    ]);
+    let title = format!("Reference convergence points of ruleset {ruleset}");
+    format!("{}\n{}", painted(&title, Paint::Heading), indented(&body))
+}
+
+/// Published results; with one score, how many times faster it is than each of its division.
+pub(super) fn leaders(leaders: &[Leader], scores: &[SystemScore]) -> String {
+    let ours = match scores {
+        [score] => score.scaled_minutes.map(|minutes| (score, minutes)),
+        _ => None,
+    };
+    let compared = |leader: &Leader| {
+        let same = ours.filter(|(score, _)| score.division.as_ref() == Some(&leader.division));
+        same.map_or(NONE.into(), |(_, minutes)| format!("{:.3}x", leader.scaled_minutes / minutes))
+    };
+    let column =
+        |cell: &dyn Fn(&Leader) -> String| leaders.iter().map(cell).collect::<Vec<_>>().into_iter();
+    let mut columns = vec![
+        Column::left("round", column(&|it| it.round.clone())),
+        Column::left("division", column(&|it| it.division.clone())),
+        Column::left("submitter", column(&|it| it.submitter.clone())),
+        Column::right("accelerators", column(&|it| it.num_accelerators.to_string())),
+        Column::left("model", column(&|it| it.accelerator.clone())),
+        Column::right("olympic min", column(&|it| format!("{:.4}", it.olympic_minutes))),
+        Column::right("score min", column(&|it| format!("{:.4}", it.scaled_minutes))),
+    ];
+    if ours.is_some() {
+        columns.push(Column::right("score is faster", column(&compared)));
+    }
+    format!("{}\n{}", painted("Published results", Paint::Heading), indented(&aligned(&columns)))
+}

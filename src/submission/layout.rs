@@ -1,0 +1,309 @@
+//! Where things lie in a tree of results: `SUBMITTER/results/SYSTEM/resnet/result_*.txt` beside
+//! `SUBMITTER/systems/SYSTEM.json`, one such tree, several, or a part of one; and the layout of runs,
+//! `DIR/SYSTEM/resnet/result_N.txt` beside `DIR/SYSTEM/run_N/manifest.json`.
+//!
+//! Nothing is written here.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use serde_json::{Map, Value};
+
+use crate::compliance::{Ruleset, UnknownRuleset};
+
+/// Folders of results that are not ResNet's.
+const OTHER_BENCHMARKS: [&str; 23] = [
+    "bert",
+    "dlrm",
+    "dlrm_dcnv2",
+    "flux1",
+    "gnmt",
+    "gnn",
+    "gpt3",
+    "llama2_70b_lora",
+    "llama31_405b",
+    "llama31_8b",
+    "mask",
+    "maskrcnn",
+    "minigo",
+    "ncf",
+    "retinanet",
+    "rgat",
+    "rnnt",
+    "ssd",
+    "stable_diffusion",
+    "transformer",
+    "translation",
+    "unet3d",
+    "single_stage_detector",
+];
+
+/// What lies below a folder.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Tree {
+    /// One for each folder with ResNet results, by path.
+    pub systems: Vec<SystemResults>,
+    /// Folders with results of other benchmarks.
+    pub other_benchmarks: Vec<PathBuf>,
+}
+
+/// The ResNet results of one system.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SystemResults {
+    /// The folder of the logs.
+    pub folder: PathBuf,
+    /// `result_*.txt`, by number.
+    pub logs: Vec<PathBuf>,
+    /// Name of the system's folder.
+    pub system: String,
+    /// Name of the submitter's folder, where the tree has one.
+    pub submitter: Option<String>,
+    /// `systems/SYSTEM.json`, whether it is there or not, where the tree has a place for it.
+    pub description: Option<PathBuf>,
+}
+
+/// Why a tree cannot be read.
+#[derive(Debug, thiserror::Error)]
+pub enum LayoutError {
+    /// A folder or file cannot be read.
+    #[error("cannot read {} ({source}); name a log or a folder that is there", path.display())]
+    Read {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// No log is there.
+    #[error("no result_*.txt lies below {}; name a log", .0.display())]
+    NoLogs(PathBuf),
+    /// A JSON file is none.
+    #[error("{} is no JSON object ({message}); repair or remove it", path.display())]
+    Json {
+        /// Which.
+        path: PathBuf,
+        /// What is wrong.
+        message: String,
+    },
+    /// The tree names a ruleset that is none.
+    #[error("{}: {source}", path.display())]
+    Ruleset {
+        /// The manifest or the folder.
+        path: PathBuf,
+        /// What is wrong.
+        source: UnknownRuleset,
+    },
+}
+
+impl Tree {
+    /// Finds what lies below `folder`; at least one log has to be there.
+    pub fn find(folder: &Path) -> Result<Self, LayoutError> {
+        let mut tree = Self::default();
+        tree.search(folder)?;
+        if tree.systems.is_empty() {
+            return Err(LayoutError::NoLogs(folder.into()));
+        }
+        tree.systems.sort_by(|a, b| a.folder.cmp(&b.folder));
+        tree.other_benchmarks.sort();
+        Ok(tree)
+    }
+
+    fn search(&mut self, folder: &Path) -> Result<(), LayoutError> {
+        let mut logs = Vec::new();
+        let unreadable = |source| LayoutError::Read { path: folder.into(), source };
+        for entry in folder.read_dir().map_err(unreadable)? {
+            let entry = entry.map_err(unreadable)?;
+            let name = entry.file_name();
+            let name = name.to_string_lossy();
+            if entry.file_type().map_err(unreadable)?.is_dir() {
+                self.search(&entry.path())?;
+            } else if name.starts_with("result_") && name.ends_with(".txt") {
+                logs.push(entry.path());
+            }
+        }
+        if !logs.is_empty() {
+            let other = folder.file_name().and_then(|name| name.to_str());
+            if other.is_some_and(|name| OTHER_BENCHMARKS.contains(&name)) {
+                self.other_benchmarks.push(folder.into());
+            } else {
+                self.systems.push(SystemResults::new(folder, logs));
+            }
+        }
+        Ok(())
+    }
+}
+
+impl SystemResults {
+    fn new(folder: &Path, mut logs: Vec<PathBuf>) -> Self {
+        // By number where the names are numbered: result_2 before result_10.
+        logs.sort_by_cached_key(|log| (log.as_os_str().len(), log.clone()));
+        let mut results = Self::around(folder);
+        results.logs = logs;
+        results
+    }
+
+    /// The system whose logs lie in `folder`, without the logs.
+    fn around(folder: &Path) -> Self {
+        let absolute = std::path::absolute(folder).unwrap_or_else(|_| folder.into());
+        let is_benchmark = absolute.file_name().is_some_and(|name| name == "resnet");
+        let system_folder = if is_benchmark { absolute.parent() } else { Some(absolute.as_path()) };
+        let results = system_folder.and_then(Path::parent);
+        let submitter = results
+            .filter(|folder| folder.file_name().is_some_and(|name| name == "results"))
+            .and_then(Path::parent);
+        let name = |folder: &Path| Some(folder.file_name()?.to_string_lossy().into_owned());
+        let system = system_folder.and_then(name).unwrap_or_default();
+        Self {
+            folder: folder.into(),
+            logs: Vec::new(),
+            description: submitter.map(|it| it.join("systems").join(format!("{system}.json"))),
+            submitter: submitter.and_then(name),
+            system,
+        }
+    }
+
+    /// The system around one log.
+    pub fn of_log(log: &Path) -> Self {
+        let mut results = Self::around(log.parent().unwrap_or(Path::new("")));
+        results.logs.push(log.into());
+        results
+    }
+
+    /// The members of `systems/SYSTEM.json`, if it is there.
+    pub fn read_description(&self) -> Result<Option<Map<String, Value>>, LayoutError> {
+        self.description.as_deref().map_or(Ok(None), read_json)
+    }
+}
+
+/// A JSON object, if the file is there.
+fn read_json(path: &Path) -> Result<Option<Map<String, Value>>, LayoutError> {
+    let text = match fs::read_to_string(path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(source) => return Err(LayoutError::Read { path: path.into(), source }),
+    };
+    let json = |message: String| LayoutError::Json { path: path.into(), message };
+    serde_json::from_str(&text).map(Some).map_err(|error| json(error.to_string()))
+}
+
+/// A ruleset, and what it was taken from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RulesetGuess {
+    /// Which.
+    pub ruleset: Ruleset,
+    /// In a few words.
+    pub why: String,
+}
+
+/// The ruleset that the manifest of the log's run names, else the round in the name of a folder
+/// above (`v2.0`, `training_results_v2.0`), else the latest.
+pub fn guess_ruleset(log: &Path) -> Result<RulesetGuess, LayoutError> {
+    let absolute = std::path::absolute(log).unwrap_or_else(|_| log.into());
+    if let Some(guess) = ruleset_of_manifest(&absolute)? {
+        return Ok(guess);
+    }
+    for folder in absolute.ancestors().skip(1) {
+        let Some(round) = folder.file_name().and_then(|name| round_named(name.to_str()?)) else {
+            continue;
+        };
+        let ruleset =
+            round.parse().map_err(|source| LayoutError::Ruleset { path: folder.into(), source })?;
+        let name = folder.file_name().expect("it has just been read").to_string_lossy();
+        return Ok(RulesetGuess { ruleset, why: format!("folder {name}") });
+    }
+    Ok(RulesetGuess {
+        ruleset: Ruleset::LATEST,
+        why: "the default; --ruleset names another".into(),
+    })
+}
+
+fn ruleset_of_manifest(log: &Path) -> Result<Option<RulesetGuess>, LayoutError> {
+    let Some(path) = manifest_of(log) else { return Ok(None) };
+    let Some(manifest) = read_json(&path)? else { return Ok(None) };
+    let name = match manifest.get("ruleset") {
+        None | Some(Value::Null) => return Ok(None),
+        Some(Value::String(name)) => name.clone(),
+        Some(other) => other.to_string(),
+    };
+    let ruleset =
+        name.parse().map_err(|source| LayoutError::Ruleset { path: path.clone(), source })?;
+    let place = path.parent().and_then(Path::file_name).unwrap_or_default().to_string_lossy();
+    Ok(Some(RulesetGuess { ruleset, why: format!("{place}/manifest.json") }))
+}
+
+/// `DIR/run_N/manifest.json` of `DIR/resnet/result_N.txt`.
+fn manifest_of(log: &Path) -> Option<PathBuf> {
+    let number = log.file_stem()?.to_str()?.strip_prefix("result_")?;
+    let folder = log.parent()?;
+    let system = (folder.file_name()? == "resnet").then(|| folder.parent())??;
+    Some(system.join(format!("run_{number}")).join("manifest.json"))
+}
+
+/// `2.0.0` of `v2.0`, `training_results_v2.0`, `v2.0.0`.
+fn round_named(folder: &str) -> Option<String> {
+    let (before, version) = folder.rsplit_once('v')?;
+    if !(before.is_empty() || before.ends_with(['_', '-'])) {
+        return None;
+    }
+    let numbers: Vec<&str> = version.split('.').collect();
+    let digits = |text: &&str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
+    (matches!(numbers.len(), 2 | 3) && numbers.iter().all(digits))
+        .then(|| format!("{}.{}.{}", numbers[0], numbers[1], numbers.get(2).unwrap_or(&"0")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn put(root: &Path, path: &str, text: &str) {
+        let path = root.join(path);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, text).unwrap();
+    }
+
+    #[test]
+    fn systems_are_found_from_any_folder_of_the_tree() {
+        let root = tempfile::tempdir().unwrap();
+        for log in ["result_10.txt", "result_2.txt", "scaling.json", "result-3.txt"] {
+            put(root.path(), &format!("v2.0/Somebody/results/box/resnet/{log}"), "");
+        }
+        put(root.path(), "v2.0/Somebody/results/box/bert/result_0.txt", "");
+        put(root.path(), "v2.0/Somebody/systems/box.json", r#"{"division": "open"}"#);
+        for from in ["", "v2.0/Somebody", "v2.0/Somebody/results/box/resnet"] {
+            let tree = Tree::find(&root.path().join(from)).unwrap();
+            let [system] = &tree.systems[..] else { panic!("{tree:?}") };
+            assert_eq!(system.system, "box");
+            assert_eq!(system.submitter.as_deref(), Some("Somebody"));
+            let names: Vec<_> = system.logs.iter().map(|log| log.file_name().unwrap()).collect();
+            assert_eq!(names, ["result_2.txt", "result_10.txt"]);
+            assert_eq!(system.read_description().unwrap().unwrap()["division"], "open");
+            let guess = guess_ruleset(&system.logs[0]).unwrap();
+            assert_eq!((guess.ruleset, guess.why.as_str()), (Ruleset::V2_0_0, "folder v2.0"));
+        }
+        assert_eq!(Tree::find(root.path()).unwrap().other_benchmarks.len(), 1);
+    }
+
+    #[test]
+    fn what_is_not_there_or_not_whole_says_so() {
+        let root = tempfile::tempdir().unwrap();
+        let error = |path: &Path| Tree::find(path).unwrap_err().to_string();
+        assert!(error(root.path()).starts_with("no result_*.txt lies below "));
+        assert!(error(&root.path().join("no")).contains("No such file"));
+        put(root.path(), "me/results/box/resnet/result_0.txt", "");
+        put(root.path(), "me/systems/box.json", "[]");
+        let tree = Tree::find(root.path()).unwrap();
+        let error = tree.systems[0].read_description().unwrap_err().to_string();
+        assert!(error.contains("box.json is no JSON object"), "{error}");
+    }
+
+    #[test]
+    fn rounds_are_read_from_folder_names() {
+        assert_eq!(round_named("v2.0").as_deref(), Some("2.0.0"));
+        assert_eq!(round_named("training_results_v0.7").as_deref(), Some("0.7.0"));
+        for other in ["ngc22.04", "gpu-v100-8", "v", "rev2.0", "v2", "v2.x"] {
+            assert_eq!(round_named(other), None, "{other}");
+        }
+        let error = guess_ruleset(Path::new("/v5.0/a/result_0.txt")).unwrap_err();
+        assert!(error.to_string().contains("5.0.0"), "{error}");
+    }
+}

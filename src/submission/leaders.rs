@@ -1,0 +1,52 @@
+//! Published results to measure a score against.
+
+use serde::Deserialize;
+
+const LEADERS: &str = include_str!("leaders.toml");
+
+/// One published result.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Leader {
+    /// Such as `v4.0`.
+    pub round: String,
+    /// Who.
+    pub submitter: String,
+    /// On what, by its folder.
+    pub system: String,
+    /// `open` or `closed`.
+    pub division: String,
+    /// Of all machines.
+    pub num_accelerators: u32,
+    /// Their model.
+    pub accelerator: String,
+    /// Olympic mean of the minutes.
+    pub olympic_minutes: f64,
+    /// The published score: scaled by the test of convergence, where there was one.
+    pub scaled_minutes: f64,
+}
+
+#[derive(Deserialize)]
+struct LeadersFile {
+    leader: Vec<Leader>,
+}
+
+/// Published results, open ones first, the fastest first.
+pub fn leaders() -> Vec<Leader> {
+    let file: LeadersFile = toml::from_str(LEADERS).expect("a test reads the built-in leaders");
+    file.leader
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn leaders_are_in_order_and_scaling_never_shortens() {
+        let leaders = leaders();
+        assert!(leaders.len() > 10);
+        assert!(leaders.iter().all(|leader| leader.scaled_minutes >= leader.olympic_minutes));
+        let rank = |leader: &Leader| (leader.division == "closed", leader.scaled_minutes);
+        assert!(leaders.is_sorted_by(|a, b| rank(a) <= rank(b)));
+    }
+}

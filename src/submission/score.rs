@@ -1,0 +1,320 @@
+//! The score of a system: the olympic mean of its runs' minutes, scaled as the reference convergence
+//! points ask for. Pure: the order of calls changes nothing, and a `scaling.json` that lies about is
+//! not read. Only [`SystemScore::write_scaling`] writes.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use serde_json::{Map, Value};
+
+use super::layout::{LayoutError, SystemResults};
+use super::rcp::{RcpCheck, RcpObstacle, RcpTable, RunConvergence};
+use crate::compliance::{Report, Ruleset, Severity};
+
+/// Result files of a ResNet submission, in every round.
+pub const NUM_RUNS: usize = 5;
+
+/// What one system scores.
+#[derive(Clone, Debug)]
+pub struct SystemScore {
+    /// Where its logs lie.
+    pub results: SystemResults,
+    /// As the system's description names it, else the folder.
+    pub submitter: Option<String>,
+    /// `open` or `closed`: as the description says, else as the logs do.
+    pub division: Option<String>,
+    /// The rules of the round.
+    pub ruleset: Ruleset,
+    /// By number.
+    pub runs: Vec<RunScore>,
+    /// Mean of the minutes without the fastest and the slowest run; none if two runs failed.
+    pub olympic_minutes: Option<f64>,
+    /// The test of convergence; none where the rules have none.
+    pub rcp: Option<Result<RcpCheck, RcpObstacle>>,
+    /// The score: the olympic mean times the factor of the test of convergence.
+    pub scaled_minutes: Option<f64>,
+    /// What a reviewer would ask about, in words.
+    pub problems: Vec<String>,
+}
+
+/// One run in it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RunScore {
+    /// The log.
+    pub file: PathBuf,
+    /// From `run_start` to `run_stop`.
+    pub minutes: Option<f64>,
+    /// Whether the reference checker accepts the log, warnings aside: only then does it count.
+    pub compliant: bool,
+    /// `run_stop`'s word.
+    pub status: Option<String>,
+    /// Epoch of the last evaluation.
+    pub epochs: Option<f64>,
+    /// The last evaluation's top-1 accuracy.
+    pub accuracy: Option<f64>,
+    /// `global_batch_size`.
+    pub batch_size: Option<f64>,
+    /// The first of its errors.
+    pub error: Option<String>,
+}
+
+impl RunScore {
+    /// What the report of a log says about its score.
+    pub fn of(report: &Report) -> Self {
+        let last = report.curve.last();
+        let error = report.findings.iter().find(|it| it.severity() == Severity::Error);
+        Self {
+            file: report.path.clone(),
+            minutes: report.timing.map(|timing| timing.minutes),
+            compliant: report.reference_accepts(),
+            status: report.status.clone(),
+            epochs: last.map(|point| point.epoch),
+            accuracy: last.map(|point| point.accuracy),
+            batch_size: report.batch_size,
+            error: error.map(|finding| format!("{}: {}", finding.code, finding.message)),
+        }
+    }
+
+    /// Its minutes, if it counts.
+    fn counted(&self) -> Option<f64> {
+        self.minutes.filter(|_| self.compliant)
+    }
+
+    /// Python's `round(epoch, 3)`, of runs that claim success only.
+    fn convergence(&self) -> RunConvergence {
+        let epochs = self.epochs.filter(|_| self.status.as_deref() == Some("success"));
+        RunConvergence {
+            batch_size: self.batch_size,
+            epochs: epochs.map(|epochs| (epochs * 1e3).round() / 1e3),
+        }
+    }
+
+    fn name(&self) -> String {
+        self.file.file_name().unwrap_or_default().to_string_lossy().into_owned()
+    }
+}
+
+/// Mean without the fastest and the slowest. Of runs that failed one may be there, and it is the
+/// slowest; none if more failed or nothing is left.
+pub fn olympic_mean(values: &[f64], num_failed: usize) -> Option<f64> {
+    let mut sorted = values.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    let end = sorted.len().checked_sub(1_usize.checked_sub(num_failed)?)?;
+    let counted = sorted.get(1..end).filter(|counted| !counted.is_empty())?;
+    Some(counted.iter().sum::<f64>() / counted.len() as f64)
+}
+
+impl SystemScore {
+    /// Scores `results`, whose logs have been judged: one report a log, in their order.
+    pub fn of(
+        results: &SystemResults,
+        ruleset: Ruleset,
+        reports: &[Report],
+    ) -> Result<Self, LayoutError> {
+        let description = results.read_description()?;
+        let logged = reports.iter().find_map(|report| report.division.as_deref());
+        Ok(Self::described(results, ruleset, description.as_ref(), (reports, logged)))
+    }
+
+    fn described(
+        results: &SystemResults,
+        ruleset: Ruleset,
+        description: Option<&Map<String, Value>>,
+        (reports, logged_division): (&[Report], Option<&str>),
+    ) -> Self {
+        let member = |name: &str| description?.get(name)?.as_str().map(str::to_owned);
+        let mut problems = Vec::new();
+        let described = member("division").map(|it| it.to_lowercase());
+        let known = described.filter(|it| matches!(it.as_str(), "open" | "closed"));
+        let division = known.or_else(|| logged_division.map(str::to_owned));
+        if let (Some(division), Some(logged)) = (&division, logged_division)
+            && division != logged
+        {
+            problems.push(format!(
+                "the system's description says division {division}, the log says {logged}"
+            ));
+        }
+        let runs: Vec<_> = reports.iter().map(RunScore::of).collect();
+        let closed = division.as_deref() == Some("closed");
+        let rcp = RcpTable::of(ruleset)
+            .filter(|_| closed)
+            .map(|table| table.check(&runs.iter().map(RunScore::convergence).collect::<Vec<_>>()));
+        problems.extend(problems_of_runs(&runs));
+        problems.extend(match &rcp {
+            Some(Err(obstacle)) => Some(format!("no test of convergence: {obstacle}")),
+            Some(Ok(check)) if !check.passed => Some(format!("convergence {}", check.result())),
+            _ => None,
+        });
+        let minutes: Vec<f64> = runs.iter().filter_map(RunScore::counted).collect();
+        let olympic_minutes = olympic_mean(&minutes, runs.len() - minutes.len());
+        let scaling = rcp.as_ref().and_then(|rcp| rcp.as_ref().ok()).map_or(1.0, |it| it.scaling);
+        Self {
+            results: results.clone(),
+            submitter: member("submitter").or_else(|| results.submitter.clone()),
+            division,
+            ruleset,
+            scaled_minutes: olympic_minutes.map(|minutes| minutes * scaling),
+            olympic_minutes,
+            rcp,
+            runs,
+            problems,
+        }
+    }
+
+    /// The factor that the test of convergence asks for.
+    pub fn scaling(&self) -> f64 {
+        self.rcp.as_ref().and_then(|rcp| rcp.as_ref().ok()).map_or(1.0, |check| check.scaling)
+    }
+
+    /// Whether the rules let the system have a score: five runs, at most one of which failed, that
+    /// pass the test of convergence.
+    pub fn is_valid(&self) -> bool {
+        let converges = self.rcp.as_ref().is_none_or(|rcp| matches!(rcp, Ok(it) if it.passed));
+        self.olympic_minutes.is_some() && self.runs.len() == NUM_RUNS && converges
+    }
+
+    /// Puts the factor into the submission as `scaling.json`, where the reference summarizer looks
+    /// for it, and takes away one that does not hold any more. The path, if a file was written.
+    pub fn write_scaling(&self) -> io::Result<Option<PathBuf>> {
+        let path = self.results.folder.join("scaling.json");
+        if self.scaling() > 1.0 {
+            let whole = self.results.folder.join(".scaling.json.part");
+            fs::write(&whole, format!("{{\"scaling_factor\": {:?}}}", self.scaling()))?;
+            fs::rename(&whole, &path)?;
+            return Ok(Some(path));
+        }
+        remove_if_there(&path)?;
+        Ok(None)
+    }
+}
+
+fn remove_if_there(path: &Path) -> io::Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}
+
+fn problems_of_runs(runs: &[RunScore]) -> Vec<String> {
+    let mut problems = Vec::new();
+    if runs.len() != NUM_RUNS {
+        let num_runs = runs.len();
+        problems.push(format!("{num_runs} result_*.txt are there; the rules ask for {NUM_RUNS}"));
+    }
+    for run in runs {
+        let name = run.name();
+        match (&run.error, run.status.as_deref()) {
+            (Some(error), _) => problems.push(format!("{name} does not count: {error}")),
+            (None, Some("success")) => {}
+            (None, status) => problems.push(format!(
+                "{name} counts, as in the reference, though its status is {}",
+                status.unwrap_or("not logged")
+            )),
+        }
+    }
+    let num_failed = runs.iter().filter(|run| run.counted().is_none()).count();
+    if num_failed > 1 {
+        problems.push(format!("no score: {num_failed} runs failed; at most one may"));
+    }
+    problems
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::compliance::check_bytes;
+
+    const OPEN: &str = include_str!("../../tests/logs/ok_open.txt");
+    const CLOSED: &str = include_str!("../../tests/logs/ok_closed_lars.txt");
+
+    fn results() -> SystemResults {
+        SystemResults::of_log(Path::new("/x/Somebody/results/box/resnet/result_0.txt"))
+    }
+
+    fn score(logs: &[String], description: &str) -> SystemScore {
+        let report = |(number, log): (usize, &String)| {
+            let path = PathBuf::from(format!("result_{number}.txt"));
+            Report { path, ..check_bytes(log.as_bytes(), Ruleset::V4_0_0) }
+        };
+        let reports: Vec<_> = logs.iter().enumerate().map(report).collect();
+        let description: Map<String, Value> = serde_json::from_str(description).unwrap();
+        let logged = reports.iter().find_map(|report| report.division.as_deref());
+        let both = (&reports[..], logged);
+        SystemScore::described(&results(), Ruleset::V4_0_0, Some(&description), both)
+    }
+
+    /// The log of a run that stops so many minutes later.
+    fn later(log: &str, minutes: u64) -> String {
+        let stop = log.lines().last().unwrap();
+        let (before, rest) = stop.split_once("\"time_ms\": ").unwrap();
+        let (time, after) = rest.split_once(',').unwrap();
+        let time = time.parse::<u64>().unwrap() + minutes * 60_000;
+        log.replace(stop, &format!("{before}\"time_ms\": {time},{after}"))
+    }
+
+    #[test]
+    fn the_fastest_and_the_slowest_do_not_count_and_a_failed_run_is_the_slowest() {
+        let close = |a: Option<f64>, b: f64| (a.unwrap() - b).abs() < 1e-12;
+        assert!(close(olympic_mean(&[9.0, 1.0, 2.0, 3.0, 4.0], 0), 3.0));
+        assert!(close(olympic_mean(&[1.0, 2.0, 3.0, 4.0], 1), 3.0));
+        assert!(close(olympic_mean(&[4.0, 1.0, 2.0, 3.0], 0), 2.5));
+        assert_eq!(olympic_mean(&[1.0, 2.0, 3.0], 2), None);
+        assert_eq!(olympic_mean(&[1.0, 2.0], 0), None);
+        assert_eq!(olympic_mean(&[], 0), None);
+        assert_eq!(olympic_mean(&[], 1), None);
+    }
+
+    #[test]
+    fn an_open_system_is_scored_without_a_test_of_convergence() {
+        let logs: Vec<_> = (0..5).map(|minutes| later(OPEN, minutes)).collect();
+        let one = score(&logs[..1], "{}").runs[0].minutes.unwrap();
+        let score = score(&logs, r#"{"submitter": "Some Body", "division": "open"}"#);
+        assert!((score.scaled_minutes.unwrap() - one - 2.0).abs() < 1e-9);
+        assert_eq!(score.submitter.as_deref(), Some("Some Body"));
+        assert!(score.is_valid() && score.rcp.is_none() && score.problems.is_empty());
+    }
+
+    #[test]
+    fn a_closed_system_that_converges_too_fast_has_a_score_but_no_valid_one() {
+        let logs = vec![CLOSED.to_owned(); 5];
+        let score = score(&logs, r#"{"division": "closed"}"#);
+        assert!(matches!(&score.rcp, Some(Ok(check)) if !check.passed), "{:?}", score.rcp);
+        assert!(!score.is_valid() && score.olympic_minutes == score.scaled_minutes);
+        assert!(score.problems[0].starts_with("convergence failed: 8.00 epochs"), "{score:?}");
+    }
+
+    #[test]
+    fn what_a_reviewer_would_ask_about_is_said() {
+        let mut logs = vec![OPEN.to_owned(); 4];
+        logs[1] = OPEN.replace("\"success\"", "\"aborted\"");
+        logs[2] = "nothing".to_owned();
+        logs[3] = "nothing".to_owned();
+        let score = score(&logs, r#"{"division": "Closed"}"#);
+        insta::assert_snapshot!(score.problems.join("\n"), @r#"
+        the system's description says division closed, the log says open
+        4 result_*.txt are there; the rules ask for 5
+        result_1.txt counts, as in the reference, though its status is aborted
+        result_2.txt does not count: no-records: no line holds the token ":::MLLOG " with its blank
+        result_3.txt does not count: no-records: no line holds the token ":::MLLOG " with its blank
+        no score: 2 runs failed; at most one may
+        no test of convergence: a run does not log global_batch_size; log it
+        "#);
+    }
+
+    #[test]
+    fn the_factor_is_written_only_when_asked_and_a_stale_one_goes() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut score = score(&vec![CLOSED.to_owned(); 5], r#"{"division": "closed"}"#);
+        score.results.folder = folder.path().into();
+        let stale = folder.path().join("scaling.json");
+        fs::write(&stale, "{}").unwrap();
+        assert_eq!(score.write_scaling().unwrap(), None);
+        assert!(!stale.exists());
+        let Some(Ok(check)) = &mut score.rcp else { panic!("it is closed") };
+        check.scaling = 1.25;
+        assert_eq!(score.write_scaling().unwrap(), Some(stale.clone()));
+        assert_eq!(fs::read_to_string(&stale).unwrap(), r#"{"scaling_factor": 1.25}"#);
+        assert_eq!(folder.path().read_dir().unwrap().count(), 1);
+    }
+}
