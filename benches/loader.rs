@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use divan::{Bencher, counter::ItemsCount};
 use mlperf_run::data::{
-    Folder, Interpolation, Loader, LoaderConfig, OnBadImage, Sampler, Shard, Split, SynthConfig,
+    Index, Interpolation, Loader, LoaderConfig, OnBadImage, Sampler, Shard, Split, SynthConfig,
     TrainSchedule, TrainTransform, synth, train_plans,
 };
 use tempfile::TempDir;
@@ -16,12 +16,12 @@ fn main() {
     divan::main();
 }
 
-fn data_set() -> (TempDir, Arc<Folder>) {
+fn data_set() -> (TempDir, Arc<Index>) {
     let root = tempfile::tempdir().expect("a folder for the pictures");
     let config =
         SynthConfig { num_train: NUM_PICTURES, num_eval: 16, size: 500, ..SynthConfig::default() };
     synth::write(&config, root.path(), None).expect("pictures");
-    let folder = Folder::open(root.path(), Split::Train).expect("a data set");
+    let folder = Index::open(root.path(), Split::Train).expect("a data set");
     (root, Arc::new(folder))
 }
 

@@ -3,12 +3,17 @@
 //!
 //! | file | part |
 //! |---|---|
-//! | `folder` | which files there are, and their labels |
+//! | `source` | what lies at a path: `folder`, `archive` (with `labels`) or `arrow` |
+//! | `index`, `index_cache` | the samples of a split as spans of files; kept between runs |
+//! | `span_reader` | from a span to bytes |
 //! | `sampler`, `plan` | which rank sees which sample when, and how it is cut |
+//! | `turbo`, `splice`, `transcode` | libjpeg-turbo; JPEGs cut down and written anew |
 //! | `decode`, `augment`, `resize`, `area`, `sample` | from a file to a row of pixels |
 //! | `loader`, `batch` | the threads that do so ahead of the trainer |
 
+mod archive;
 mod area;
+mod arrow;
 mod augment;
 mod batch;
 mod config;
@@ -19,13 +24,23 @@ mod fixture;
 mod folder;
 #[cfg(test)]
 mod golden_tests;
+mod index;
+mod index_cache;
+mod labels;
 mod loader;
 mod plan;
 pub mod random;
 mod resize;
 mod sample;
 mod sampler;
+mod source;
+#[cfg(test)]
+mod source_tests;
+mod span_reader;
+mod splice;
 pub mod synth;
+mod transcode;
+mod turbo;
 
 pub use augment::{Crop, Size, channel_scale, ffcv_crop, random_resized_crop, torchvision_crop};
 pub use batch::Batch;
@@ -33,8 +48,9 @@ pub use config::{
     DataConfig, EvalTransform, Geometry, Interpolation, OnBadImage, SynthConfig, TrainTransform,
 };
 pub use error::DataError;
-pub use folder::{Dataset, Folder, Split};
+pub use index::{Index, Split};
 pub use loader::{BadImage, Loader, LoaderConfig};
 pub use plan::{BatchPlan, TrainSchedule, Transform, eval_plans, train_plans};
 pub use random::Rng;
 pub use sampler::{Sampler, Shard};
+pub use source::Dataset;

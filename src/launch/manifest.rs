@@ -13,7 +13,7 @@ use sha2::{Digest, Sha256};
 
 use super::LaunchError;
 use crate::{
-    data::{Dataset, Folder, SynthConfig},
+    data::{Dataset, Index, SynthConfig},
     recipe::{DeviceChoice, Division, Recipe},
 };
 
@@ -120,7 +120,7 @@ impl DataStamp {
     }
 }
 
-fn add_listing(hasher: &mut Sha256, root: &Path, folder: &Folder) {
+fn add_listing(hasher: &mut Sha256, root: &Path, folder: &Index) {
     for i in 0..folder.len() {
         let path = folder.path(i);
         let name = path.strip_prefix(root).unwrap_or(&path);

@@ -1,0 +1,52 @@
+//! Bytes of a sample: one `pread` of its span, or its whole file.
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::os::unix::fs::FileExt;
+use std::path::PathBuf;
+
+use super::Index;
+use super::index::WHOLE_FILE;
+
+/// No picture's file is this long; a damaged archive may say so.
+const MAX_FILE_LEN: u64 = 1 << 30;
+
+/// Archives that stay open: well below the usual limit of 1024 files a process.
+const MAX_OPEN: usize = 512;
+
+/// One thread's buffers.
+#[derive(Default)]
+pub(super) struct SpanReader {
+    path: PathBuf,
+}
+
+impl SpanReader {
+    /// Fills `bytes` with sample `i`.
+    pub(super) fn read(&mut self, index: &Index, i: usize, bytes: &mut Vec<u8>) -> io::Result<()> {
+        bytes.clear();
+        if index.columns.flags[i] & WHOLE_FILE != 0 {
+            index.path_into(i, &mut self.path);
+            let num_read = File::open(&self.path)?.take(MAX_FILE_LEN).read_to_end(bytes)?;
+            return if num_read as u64 == MAX_FILE_LEN { Err(too_long()) } else { Ok(()) };
+        }
+        let (offset, length) = (index.columns.offsets[i], index.columns.lengths[i]);
+        if u64::from(length) >= MAX_FILE_LEN {
+            return Err(too_long());
+        }
+        bytes.resize(length as usize, 0);
+        let number = index.columns.places[i] as usize;
+        let (place, handle) = &index.places[number];
+        if number >= MAX_OPEN {
+            return File::open(place)?.read_exact_at(bytes, offset);
+        }
+        if let Some(file) = handle.get() {
+            return file.read_exact_at(bytes, offset);
+        }
+        let file = File::open(place)?;
+        handle.get_or_init(|| file).read_exact_at(bytes, offset)
+    }
+}
+
+fn too_long() -> io::Error {
+    io::Error::other(format!("{MAX_FILE_LEN} bytes or more are no picture"))
+}
