@@ -88,7 +88,7 @@ pub enum Geometry {
 }
 
 /// Filter of a resize.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "snake_case")]
 pub enum Interpolation {
     /// `OpenCV`'s `INTER_AREA`.

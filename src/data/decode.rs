@@ -16,11 +16,11 @@ use std::io;
 use super::augment::{Crop, Size};
 use super::resize::View;
 use super::splice::{Spliced, Splicer};
-use super::turbo::{Decompressor, Header, Inks, Region};
+use super::turbo::{Decompressor, Fault, Header, Inks, Region};
 use thiserror::Error;
 
 /// PIL's limit against decompression bombs, px.
-const MAX_PIXELS: usize = 178_956_970;
+pub(super) const MAX_PIXELS: usize = 178_956_970;
 /// Pixels around a part that its own depend on, with some to spare: chroma is interpolated over
 /// one sample to each side, which is two pixels at half resolution.
 const MARGIN: usize = 4;
@@ -42,12 +42,24 @@ pub(super) enum DecodeError {
     Damaged(String),
 }
 
+impl DecodeError {
+    fn of(fault: Fault) -> Self {
+        Self::Damaged(fault.message)
+    }
+}
+
 /// A decoded picture: `pixels` is RGB, `[height, width, 3]`.
 #[derive(Clone, Copy)]
 pub(super) struct Picture<'a> {
     pub(super) pixels: &'a [u8],
     pub(super) width: usize,
     pub(super) height: usize,
+}
+
+impl Picture<'_> {
+    pub(super) fn size(&self) -> Size {
+        Size { height: self.height, width: self.width }
+    }
 }
 
 /// Part of a picture to decode.
@@ -64,18 +76,31 @@ pub(super) struct Decoder {
     decompressor: Decompressor,
     splicer: Splicer,
     pixels: Vec<u8>,
+    /// Size of a damaged picture of which some was decoded.
+    rest: Option<Size>,
 }
 
 impl Decoder {
     pub(super) fn new() -> Self {
         let (decompressor, splicer) = (Decompressor::new(), Splicer::default());
-        Self { decompressor, splicer, pixels: Vec::new() }
+        Self { decompressor, splicer, pixels: Vec::new(), rest: None }
     }
 
     /// Size of a file's picture; says what is wrong with a file that is none.
     pub(super) fn size(&mut self, file: &[u8]) -> Result<Size, DecodeError> {
         let Header { width, height, .. } = self.header(file)?;
         Ok(Size { height, width })
+    }
+
+    /// How many values a pixel is stored as; nothing where the file is no JPEG.
+    pub(super) fn inks(&mut self, file: &[u8]) -> Option<Inks> {
+        self.header(file).ok().map(|header| header.inks)
+    }
+
+    /// What could be decoded of the damaged picture that was tried last.
+    pub(super) fn what_is_left(&self) -> Option<Picture<'_>> {
+        let Size { height, width } = self.rest?;
+        Some(Picture { pixels: &self.pixels[..width * height * 3], width, height })
     }
 
     /// Decodes all of a picture.
@@ -97,7 +122,7 @@ impl Decoder {
             });
         let (file, header) = match spliced {
             Some(Spliced { file, top, left }) => {
-                let header = self.decompressor.read_header(file).map_err(DecodeError::Damaged)?;
+                let header = self.decompressor.read_header(file).map_err(DecodeError::of)?;
                 (crop.top, crop.left) = (crop.top - top, crop.left - left);
                 (file, header.ok_or(DecodeError::NoFrame)?)
             }
@@ -111,7 +136,13 @@ impl Decoder {
         }
         let pixels = &mut self.pixels[..bytes];
         let decoded = self.decompressor.decode((file, header), region, pixels);
-        decoded.map_err(DecodeError::Damaged)?;
+        self.rest = None;
+        if let Err(fault) = decoded {
+            let (height, width) = (region.height, region.width);
+            let is_rest = fault.is_warning && header.inks == Inks::UpToThree;
+            self.rest = is_rest.then_some(Size { height, width });
+            return Err(DecodeError::of(fault));
+        }
         if header.inks == Inks::Four {
             cmyk_to_rgb(pixels);
         }
@@ -128,7 +159,7 @@ impl Decoder {
         if !file.starts_with(&[0xff, 0xd8]) {
             return Err(DecodeError::NotJpeg(guess_format(file)));
         }
-        let header = self.decompressor.read_header(file).map_err(DecodeError::Damaged)?;
+        let header = self.decompressor.read_header(file).map_err(DecodeError::of)?;
         let header = header.ok_or(DecodeError::NoFrame)?;
         let Header { width, height, .. } = header;
         if width * height > MAX_PIXELS {
@@ -291,6 +322,18 @@ mod tests {
         decoder.decode(&file).unwrap();
         let fresh = decode(&file).unwrap();
         assert_eq!(decoder.pixels[..fresh.len()], fresh);
+    }
+
+    #[test]
+    fn a_good_picture_after_a_damaged_one_is_good() {
+        let file = fixture::jpeg(&fixture::picture(SIZE, 4), SIZE);
+        let (mut decoder, mut transcoder) = (Decoder::new(), Transcoder::new());
+        for len in 2..800 {
+            let _ = decoder.decode(&file[..len]).map(|_| ());
+            let _ = (transcoder.unit_width(&file[..len]), transcoder.transcode(&file[..len], 1));
+            assert_eq!(decoder.decode(&file).unwrap().size(), SIZE, "after {len} bytes");
+            assert_eq!(transcoder.unit_width(&file), Ok(8), "after {len} bytes");
+        }
     }
 
     /// Pictures of every subsampling that a JPEG can have, without restart markers and with.

@@ -109,6 +109,14 @@ pub enum DataError {
         /// What is wrong with it.
         reason: String,
     },
+    /// A sheet of pictures cannot be written.
+    #[error("cannot write {}: {source}; name a file in a folder that is there", .path.display())]
+    Sheet {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
     /// A thread of the loader panicked: a bug of ours.
     #[error("the loader panicked: {0}; this is a bug")]
     Panicked(String),

@@ -10,12 +10,15 @@
 //! | `turbo`, `splice`, `transcode` | libjpeg-turbo; JPEGs cut down and written anew |
 //! | `decode`, `augment`, `resize`, `area`, `sample` | from a file to a row of pixels |
 //! | `loader`, `batch` | the threads that do so ahead of the trainer |
+//! | `store` | pictures packed once: Arrow shards and their manifest |
+//! | `inspect`, `bench` | what a data set looks like, and how fast it can be read |
 
 mod archive;
 mod area;
 mod arrow;
 mod augment;
 mod batch;
+pub mod bench;
 mod config;
 mod decode;
 mod error;
@@ -26,6 +29,7 @@ mod folder;
 mod golden_tests;
 mod index;
 mod index_cache;
+pub mod inspect;
 mod labels;
 mod loader;
 mod plan;
@@ -38,6 +42,7 @@ mod source;
 mod source_tests;
 mod span_reader;
 mod splice;
+pub mod store;
 pub mod synth;
 mod transcode;
 mod turbo;

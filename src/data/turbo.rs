@@ -19,6 +19,14 @@ pub(super) struct Header {
     pub(super) inks: Inks,
 }
 
+/// What libjpeg-turbo finds wrong.
+#[derive(Debug)]
+pub(super) struct Fault {
+    pub(super) message: String,
+    /// It went on nevertheless, and filled the rest with grey.
+    pub(super) is_warning: bool,
+}
+
 /// How many values a pixel is stored as.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Inks {
@@ -54,13 +62,13 @@ impl Decompressor {
     }
 
     /// Reads a header; nothing where the file has tables alone and no picture.
-    pub(super) fn read_header(&mut self, file: &[u8]) -> Result<Option<Header>, String> {
+    pub(super) fn read_header(&mut self, file: &[u8]) -> Result<Option<Header>, Fault> {
         // SAFETY: pointer and length are those of a slice; the handle is alive.
         let code = unsafe {
             raw::tj3DecompressHeader(self.handle, file.as_ptr(), file.len() as raw::size_t)
         };
         if code != 0 {
-            return Err(self.error());
+            return Err(self.start_over());
         }
         let width = usize::try_from(self.get(raw::TJPARAM_TJPARAM_JPEGWIDTH));
         let height = usize::try_from(self.get(raw::TJPARAM_TJPARAM_JPEGHEIGHT));
@@ -89,7 +97,7 @@ impl Decompressor {
         (file, header): (&[u8], Header),
         region: Region,
         pixels: &mut [u8],
-    ) -> Result<(), String> {
+    ) -> Result<(), Fault> {
         let (format, bytes) = match header.inks {
             Inks::UpToThree => (raw::TJPF_TJPF_RGB, 3),
             Inks::Four => (raw::TJPF_TJPF_CMYK, 4),
@@ -122,7 +130,7 @@ impl Decompressor {
             }
             code
         };
-        if code == 0 { Ok(()) } else { Err(self.error()) }
+        if code == 0 { Ok(()) } else { Err(self.start_over()) }
     }
 
     fn get(&mut self, parameter: raw::TJPARAM) -> Int {
@@ -130,8 +138,15 @@ impl Decompressor {
         unsafe { raw::tj3Get(self.handle, parameter as Int) }
     }
 
-    fn error(&mut self) -> String {
-        last_error(self.handle)
+    /// What went wrong. A handle that failed within a header would take the next file for the
+    /// rest of that header, so there is a new one.
+    fn start_over(&mut self) -> Fault {
+        // SAFETY: the handle is alive.
+        let code = unsafe { raw::tj3GetErrorCode(self.handle) };
+        let is_warning = code as raw::TJERR == raw::TJERR_TJERR_WARNING;
+        let message = last_error(self.handle);
+        *self = Self::new();
+        Fault { message, is_warning }
     }
 }
 
