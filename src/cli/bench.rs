@@ -7,7 +7,7 @@ use clap::{Args, Subcommand};
 use crate::cli::exit::{Exit, Failure, OrExit as _, Outcome};
 use crate::console;
 use crate::data::bench::{DEMANDS, Rates, Shares, measure};
-use crate::data::{Index, Interpolation, Split, TrainTransform};
+use crate::data::{Bound, Index, Interpolation, Split, TrainTransform};
 
 /// What `mlperf-run bench` takes.
 #[derive(Debug, Args)]
@@ -74,6 +74,9 @@ fn data(args: &BenchDataArgs) -> Outcome {
         let rates = rates.or_exit(Exit::Invalid)?;
         console::result(line(&rates));
         console::note(feeds(&rates, num_threads, cores));
+        if rates.stall.bound(rates.wall_s) == Bound::Reading {
+            console::note(rates.stall.verdict(rates.wall_s).unwrap_or_default());
+        }
     }
     Ok(Exit::Ok)
 }

@@ -12,7 +12,7 @@ use super::random::Rng;
 use super::resize::{Resizer, Target};
 use super::span_reader::SpanReader;
 use super::{
-    DataError, Index, Loader, LoaderConfig, OnBadImage, Sampler, Shard, TrainSchedule,
+    DataError, Index, Loader, LoaderConfig, OnBadImage, Sampler, Shard, Stall, TrainSchedule,
     TrainTransform, train_plans,
 };
 
@@ -34,6 +34,10 @@ pub struct Rates {
     pub bytes_per_s: f64,
     /// Where the time of one thread goes.
     pub shares: Shares,
+    /// Where the loader's time went, which nobody else takes any of here.
+    pub stall: Stall,
+    /// How long that was, s.
+    pub wall_s: f64,
 }
 
 /// Shares of a thread's time, which add up to 1.
@@ -74,21 +78,22 @@ pub fn measure(
     for _ in 0..steps_per_epoch {
         loader.next_batch()?;
     }
-    let (start, cpu) = (Instant::now(), cpu_time());
+    let (start, cpu_s, before) = (Instant::now(), cpu_time_s(), loader.stall());
     while loader.next_batch()?.is_some() {}
-    let (wall_s, cpu_s) = (start.elapsed().as_secs_f64(), (cpu_time() - cpu).as_secs_f64());
+    let (wall_s, cpu_s) = (start.elapsed().as_secs_f64(), cpu_time_s() - cpu_s);
+    let stall = loader.stall().since(&before);
     let (shares, bytes) = stages(index, &order, (side, transform));
     let num_images = order.len() as f64;
     let images_per_s = num_images / wall_s;
     let bytes_per_s = images_per_s * bytes;
     let images_per_core_s = num_images / cpu_s;
-    Ok(Rates { side, images_per_s, images_per_core_s, bytes_per_s, shares })
+    Ok(Rates { side, images_per_s, images_per_core_s, bytes_per_s, shares, stall, wall_s })
 }
 
-/// Processor time of all threads of this process.
-fn cpu_time() -> Duration {
+/// Processor time of all threads of this process so far.
+fn cpu_time_s() -> f64 {
     let time = clock_gettime(ClockId::ProcessCPUTime);
-    Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
+    time.tv_sec as f64 + time.tv_nsec as f64 * 1e-9
 }
 
 /// Shares of one thread's time, and the mean length of a file.
@@ -102,8 +107,8 @@ fn stages(index: &Index, order: &[u32], (side, config): (usize, TrainTransform))
         let begin = Instant::now();
         let read = spans.read(index, sample as usize, &mut file);
         spent[0] += begin.elapsed();
-        let (Ok(()), Ok(size)) = (read, decoder.size(&file)) else { continue };
-        let crop = random_resized_crop(size, &config, &mut Rng::keyed(&[u64::from(sample)]));
+        let (Ok(()), Ok(picture)) = (read, decoder.size(&file)) else { continue };
+        let crop = random_resized_crop(picture, &config, &mut Rng::keyed(&[u64::from(sample)]));
         for (stage, denominator) in [(1, 8), (2, 1)] {
             let begin = Instant::now();
             let view = decoder.decode_part(&file, Part { crop, denominator });

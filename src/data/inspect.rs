@@ -183,7 +183,8 @@ mod tests {
         assert_eq!((survey.num_images, survey.num_classes, survey.num_looked_at), (15, 3, 15));
         assert_eq!(survey.widths, Quantiles { least: 36.0, median: 38.0, greatest: 40.0 });
         assert_eq!(survey.heights, Quantiles { least: 24.0, median: 30.0, greatest: 36.0 });
-        assert_eq!(survey.class_sizes.median, 5.0);
+        let five = Quantiles { least: 5.0, median: 5.0, greatest: 5.0 };
+        assert_eq!(survey.class_sizes, five);
         assert_eq!(survey.bad, [(bad, "not a JPEG but a GIF".to_owned())]);
         let some = super::survey(&index, 4, 0);
         assert_eq!(some.num_looked_at, 4);

@@ -10,7 +10,10 @@
 //! - Nobody spins: threads without work sleep, for cores are shared with compute.
 //! - A panic on a thread becomes an error of the batch that it was working on.
 //!
-//! Deliberately absent: an I/O stage of its own and pinned memory.
+//! - The system is told of a batch's spans when the batch is planned, so that reads run ahead of
+//!   decoding by `batches_ahead` batches.
+//!
+//! Deliberately absent: reader threads and pinned memory.
 
 #[cfg(test)]
 mod tests;
@@ -29,6 +32,8 @@ use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
 use super::batch::{Batch, Buffers, OpenRows};
 use super::random::Rng;
 use super::sample::SampleReader;
+use super::span_reader::advise;
+use super::stall::{Clock, Stall};
 use super::{BatchPlan, DataError, Index, OnBadImage, Transform};
 
 /// Keeps the stream of crops apart from other uses of the same seed.
@@ -75,6 +80,8 @@ struct Shared {
     index: Arc<Index>,
     on_bad_image: OnBadImage,
     stop: AtomicBool,
+    /// Time that the threads spend reading and decoding.
+    clock: Clock,
     /// Buffers that came back.
     pool: (Sender<Buffers>, Receiver<Buffers>),
 }
@@ -124,6 +131,7 @@ impl Loader {
             index,
             on_bad_image: config.on_bad_image,
             stop: AtomicBool::new(false),
+            clock: Clock::default(),
             pool: unbounded(),
         });
         let (permits, granted) = bounded(config.batches_ahead);
@@ -138,12 +146,14 @@ impl Loader {
                 spawn("decode", move || work(&shared, &jobs))
             })
             .collect();
-        let pool = shared.pool.1.clone();
+        let planner_shared = Arc::clone(&shared);
         let planner = spawn("plan", move || {
+            let Shared { pool: (_, pool), index, .. } = &*planner_shared;
             for plan in plans {
                 if granted.recv().is_err() {
                     return;
                 }
+                advise(index, &plan.samples);
                 let slot = Arc::new(Slot::new(plan, pool.try_recv().unwrap_or_default()));
                 let _ = slot_sender.send(Arc::clone(&slot));
                 for row in 0..slot.plan.samples.len() {
@@ -200,6 +210,11 @@ impl Loader {
     /// Seconds spent waiting in [`Self::next_batch`] so far.
     pub fn wait_s(&self) -> f64 {
         self.waited.as_secs_f64()
+    }
+
+    /// Where the loader's time went so far.
+    pub fn stall(&self) -> Stall {
+        Stall { wait_s: self.wait_s(), ..self.shared.clock.read() }
     }
 
     /// Files left out so far.
@@ -303,6 +318,7 @@ fn work(shared: &Shared, jobs: &Receiver<Job>) {
         }
         let work = || make_row(shared, &mut reader, (&slot, row), &mut pixels);
         let outcome = catch_unwind(AssertUnwindSafe(work));
+        shared.clock.add(reader.take_times());
         let made = outcome.unwrap_or_else(|panic| {
             reader = SampleReader::new();
             Err(DataError::Panicked(panic_message(&*panic)))

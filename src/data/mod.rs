@@ -10,6 +10,7 @@
 //! | `turbo`, `splice`, `transcode` | libjpeg-turbo; JPEGs cut down and written anew |
 //! | `decode`, `augment`, `resize`, `area`, `sample` | from a file to a row of pixels |
 //! | `loader`, `batch` | the threads that do so ahead of the trainer |
+//! | `stall` | who waits for whom |
 //! | `store` | pictures packed once: Arrow shards and their manifest |
 //! | `inspect`, `bench` | what a data set looks like, and how fast it can be read |
 
@@ -42,6 +43,7 @@ mod source;
 mod source_tests;
 mod span_reader;
 mod splice;
+mod stall;
 pub mod store;
 pub mod synth;
 mod transcode;
@@ -55,7 +57,8 @@ pub use config::{
 pub use error::DataError;
 pub use index::{Index, Split};
 pub use loader::{BadImage, Loader, LoaderConfig};
-pub use plan::{BatchPlan, TrainSchedule, Transform, eval_plans, train_plans};
+pub use plan::{BatchPlan, TrainSchedule, Transform, eval_plans, train_plans, train_plans_from};
 pub use random::Rng;
 pub use sampler::{Sampler, Shard};
 pub use source::Dataset;
+pub use stall::{Bound, Stall};

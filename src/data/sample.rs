@@ -1,6 +1,8 @@
 //! One sample's road: span, bytes, box, part of the picture, resized row. Each thread has a reader
 //! of its own with all the scratch it needs.
 
+use std::time::{Duration, Instant};
+
 use super::augment::{Crop, Size, ffcv_crop, random_resized_crop, torchvision_crop};
 use super::decode::{DecodeError, Decoder, Part, Picture};
 use super::random::Rng;
@@ -16,6 +18,8 @@ pub(super) struct SampleReader {
     resizer: Resizer,
     /// The whole picture resized, where the crop comes after.
     whole: Vec<u8>,
+    /// Spent reading, and on all that follows.
+    times: [Duration; 2],
 }
 
 impl SampleReader {
@@ -26,6 +30,7 @@ impl SampleReader {
             decoder: Decoder::new(),
             resizer: Resizer::default(),
             whole: Vec::new(),
+            times: [Duration::ZERO; 2],
         }
     }
 
@@ -33,10 +38,29 @@ impl SampleReader {
     pub(super) fn read(
         &mut self,
         (index, i): (&Index, usize),
+        how: (&Transform, &mut Rng),
+        row: &mut [u8],
+    ) -> Result<(), DecodeError> {
+        let begin = Instant::now();
+        let read = self.spans.read(index, i, &mut self.file);
+        let middle = Instant::now();
+        let made = read.map_err(DecodeError::from).and_then(|()| self.make(how, row));
+        self.times[0] += middle - begin;
+        self.times[1] += middle.elapsed();
+        made
+    }
+
+    /// Times spent reading and decoding since the last call.
+    pub(super) fn take_times(&mut self) -> [Duration; 2] {
+        std::mem::take(&mut self.times)
+    }
+
+    /// Makes a row of the file that was read.
+    fn make(
+        &mut self,
         (transform, rng): (&Transform, &mut Rng),
         row: &mut [u8],
     ) -> Result<(), DecodeError> {
-        self.spans.read(index, i, &mut self.file)?;
         let picture = self.decoder.size(&self.file)?;
         let side = transform.side();
         match transform {

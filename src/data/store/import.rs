@@ -79,6 +79,16 @@ struct Work<'a> {
     progress: &'a (dyn Fn(usize) + Sync),
 }
 
+/// What goes into one shard.
+struct Part<'a> {
+    split: Split,
+    index: &'a Index,
+    file: &'a str,
+    samples: &'a [u32],
+    /// Pictures of the import before these.
+    num_before: usize,
+}
+
 /// Imports into `out`; `progress` hears of pictures done. Returns the folders of the stores.
 pub fn import(
     import: &Import,
@@ -145,7 +155,8 @@ impl Work<'_> {
             for (number, samples) in order.chunks(ROWS_PER_SHARD).enumerate() {
                 let file = format!("{}-{number:05}.arrow", split.folder_name());
                 if !done.shards[0].iter().any(|shard| shard.file == file) {
-                    self.write_shard((split, index), &file, samples, (num_before, &mut done))?;
+                    let part = Part { split, index, file: &file, samples, num_before };
+                    self.write_shard(&part, &mut done)?;
                     write_whole(&out.join(UNFINISHED), &done)?;
                 }
                 num_before += samples.len();
@@ -179,13 +190,8 @@ impl Work<'_> {
 
     /// Writes one shard of every store. Validation pictures are never shrunk: the stores share
     /// them.
-    fn write_shard(
-        &self,
-        (split, index): (Split, &Index),
-        file: &str,
-        samples: &[u32],
-        (num_before, done): (usize, &mut Progress),
-    ) -> Result<(), StoreError> {
+    fn write_shard(&self, part: &Part<'_>, done: &mut Progress) -> Result<(), StoreError> {
+        let Part { split, index, file, samples, num_before } = *part;
         let sides: Vec<Option<usize>> = match (split, self.import.max_sides.as_slice()) {
             (Split::Eval, _) | (Split::Train, []) => vec![None],
             (Split::Train, sides) => sides.iter().copied().map(Some).collect(),
