@@ -1,13 +1,18 @@
 //! How fast a data set can be turned into batches on this machine, where the time goes, and how
 //! many accelerators that feeds.
 
+use std::fs::File;
+use std::io;
+use std::path::Path;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use rustix::time::{ClockId, clock_gettime};
 
 use super::augment::{Size, random_resized_crop};
 use super::decode::{Decoder, Part};
+use super::index::{Entry, Witness};
+use super::index_cache;
 use super::random::Rng;
 use super::resize::{Resizer, Target};
 use super::span_reader::SpanReader;
@@ -133,6 +138,42 @@ fn stages(index: &Index, order: &[u32], (side, config): (usize, TrainTransform))
     (shares, num_bytes as f64 / f64::from(num_files.max(1)))
 }
 
+/// What an index of many samples costs.
+#[derive(Clone, Copy, Debug)]
+pub struct IndexCost {
+    /// Memory of the loaded index.
+    pub memory_bytes: usize,
+    /// Time to load it from the cache, s.
+    pub load_s: f64,
+}
+
+/// Writes an index of `num_samples` samples with names as long as `ImageNet`'s below `folder`, and
+/// loads it.
+pub fn index_cost(num_samples: usize, folder: &Path) -> io::Result<IndexCost> {
+    const CLASSES: usize = 1000;
+    let place = folder.join("ILSVRC2012_img_train.tar");
+    let file = File::create(&place)?;
+    file.set_len(num_samples as u64)?;
+    file.set_modified(SystemTime::UNIX_EPOCH)?;
+    let mut index = Index::new(vec![place.clone()], vec![Witness::of(&place)?]);
+    index.classes = (0..CLASSES).map(|class| format!("n{class:08}")).collect();
+    for i in 0..num_samples {
+        let label = i * CLASSES / num_samples;
+        let name = format!("n{label:08}.tar/n{label:08}_{i}.JPEG");
+        let (place, offset, length, label) = (0, i as u64, 1, label as u32);
+        let (size, flags, name) = ([0; 2], 0, name.as_bytes());
+        index.push(&Entry { place, offset, length, label, size, flags, name });
+    }
+    let cached = folder.join("index.bin");
+    index_cache::store(&cached, &index)?;
+    let begin = Instant::now();
+    let loaded = index_cache::load(&cached).filter(|loaded| loaded.len() == num_samples);
+    let load_s = begin.elapsed().as_secs_f64();
+    let loaded =
+        loaded.ok_or_else(|| io::Error::other("the index that was written is not read"))?;
+    Ok(IndexCost { memory_bytes: loaded.memory_bytes(), load_s })
+}
+
 /// What one accelerator takes in, images a second.
 #[derive(Clone, Copy, Debug)]
 pub struct Demand {
@@ -179,6 +220,13 @@ mod tests {
         let mean = rates.bytes_per_s / rates.images_per_s;
         let file = std::fs::metadata(index.path(0)).unwrap().len() as f64;
         assert!((0.3..3.0).contains(&(mean / file)), "{mean} bytes a file");
+    }
+
+    #[test]
+    fn an_index_of_imagenet_takes_less_than_100_megabytes() {
+        let folder = tempfile::tempdir().unwrap();
+        let cost = index_cost(1_281_167, folder.path()).unwrap();
+        assert!(cost.memory_bytes < 100_000_000, "{} bytes", cost.memory_bytes);
     }
 
     #[test]

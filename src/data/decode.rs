@@ -117,9 +117,7 @@ impl Decoder {
         let mut crop = part.crop;
         let spliced = Some(file)
             .filter(|file| has_end(file) && whole.unit.is_some() && whole.inks == Inks::UpToThree)
-            .and_then(|file| {
-                self.splicer.splice(file, around(crop, MARGIN * part.denominator, size))
-            });
+            .and_then(|file| self.splicer.splice(file, around(crop, MARGIN, size)));
         let (file, header) = match spliced {
             Some(Spliced { file, top, left }) => {
                 let header = self.decompressor.read_header(file).map_err(DecodeError::of)?;

@@ -161,6 +161,17 @@ impl Index {
         &self.columns.names[start as usize..ends[i] as usize]
     }
 
+    /// Memory that the samples take.
+    pub(super) fn memory_bytes(&self) -> usize {
+        let columns = &self.columns;
+        let words = [&columns.places, &columns.lengths, &columns.labels, &columns.name_ends];
+        4 * words.iter().map(|column| column.capacity()).sum::<usize>()
+            + 4 * columns.sizes.capacity()
+            + 8 * columns.offsets.capacity()
+            + columns.flags.capacity()
+            + columns.names.capacity()
+    }
+
     /// Sorts the classes by name; labels follow.
     pub(super) fn sort_classes(&mut self) {
         let mut order: Vec<usize> = (0..self.classes.len()).collect();
