@@ -1,7 +1,6 @@
 //! The loader takes no memory for a sample once its buffers have grown. A program of its own, as
 //! it counts what every thread allocates. libjpeg's own memory is not Rust's and not counted.
 
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 #![expect(unsafe_code, reason = "an allocator is unsafe by its trait")]
 
 use std::alloc::{GlobalAlloc, Layout, System};

@@ -81,6 +81,11 @@ impl Manifest {
     }
 }
 
+/// Where a run on the data set in `folder` may be submitted; nothing where it is no store.
+pub fn division_of(folder: &Path) -> Option<Division> {
+    Manifest::read(folder).ok().map(|manifest| manifest.division)
+}
+
 /// Reads every byte of the store in `folder` and compares; `progress` hears of bytes read.
 pub fn verify(folder: &Path, progress: &dyn Fn(u64)) -> Result<Manifest, StoreError> {
     let manifest = Manifest::read(folder)?;
