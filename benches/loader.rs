@@ -1,11 +1,14 @@
 //! Pictures a second on one decoding thread, from file to row, on photo-like 4:2:0 JPEGs with a
 //! long side of about 500 px: `cargo bench --no-default-features --bench loader`.
 
+#![expect(clippy::print_stdout, reason = "a benchmark prints its figures")]
+
 use std::sync::Arc;
 
 use divan::{Bencher, counter::ItemsCount};
+use mlperf_run::data::bench::index_cost;
 use mlperf_run::data::{
-    Folder, Interpolation, Loader, LoaderConfig, OnBadImage, Sampler, Shard, Split, SynthConfig,
+    Index, Interpolation, Loader, LoaderConfig, OnBadImage, Sampler, Shard, Split, SynthConfig,
     TrainSchedule, TrainTransform, synth, train_plans,
 };
 use tempfile::TempDir;
@@ -13,15 +16,19 @@ use tempfile::TempDir;
 const NUM_PICTURES: usize = 96;
 
 fn main() {
+    let folder = tempfile::tempdir().expect("a folder for the index");
+    let cost = index_cost(1_281_167, folder.path()).expect("an index");
+    let (megabytes, ms) = (cost.memory_bytes as f64 / 1e6, cost.load_s * 1e3);
+    println!("index of 1281167 samples: {megabytes:.0} MB, loaded in {ms:.0} ms");
     divan::main();
 }
 
-fn data_set() -> (TempDir, Arc<Folder>) {
+fn data_set() -> (TempDir, Arc<Index>) {
     let root = tempfile::tempdir().expect("a folder for the pictures");
     let config =
         SynthConfig { num_train: NUM_PICTURES, num_eval: 16, size: 500, ..SynthConfig::default() };
     synth::write(&config, root.path(), None).expect("pictures");
-    let folder = Folder::open(root.path(), Split::Train).expect("a data set");
+    let folder = Index::open(root.path(), Split::Train).expect("a data set");
     (root, Arc::new(folder))
 }
 

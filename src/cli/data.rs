@@ -1,4 +1,4 @@
-//! `mlperf-run data`: makes data sets.
+//! `mlperf-run data`: makes, imports, inspects and verifies data sets.
 
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -8,8 +8,10 @@ use clap::{Args, Subcommand};
 
 use crate::cli::exit::{Exit, OrExit as _, Outcome};
 use crate::console::{self, Counter, Manner};
-use crate::data::SynthConfig;
+use crate::data::inspect::{self, Quantiles, SplitSurvey};
+use crate::data::store::{self, Division, Import, Manifest, Note, OnBad};
 use crate::data::synth::{self, SynthError};
+use crate::data::{Dataset, SynthConfig};
 
 /// What `mlperf-run data` takes.
 #[derive(Debug, Args)]
@@ -22,6 +24,54 @@ pub struct DataArgs {
 enum DataCommand {
     /// Draw the built-in image set and print its folder
     Synth(SynthArgs),
+    /// Pack a data set into a store that trains fastest, and print its folder
+    Import(ImportArgs),
+    /// Show counts, sizes and pictures of a data set
+    Inspect(InspectArgs),
+    /// Read a store again and compare it with its hashes
+    Verify(VerifyArgs),
+}
+
+#[derive(Debug, Args)]
+struct ImportArgs {
+    /// Data set: a folder whose train and val hold CLASS/*.JPEG, *.tar or *.arrow
+    source: PathBuf,
+    /// Folder to write to, new or of an import that was cut off
+    #[arg(long, value_name = "DIR")]
+    out: PathBuf,
+    /// Shrink training pictures to this longest side; several make a store each (open division)
+    #[arg(long, value_name = "PX", value_delimiter = ',')]
+    max_side: Vec<usize>,
+    /// What a bad picture leads to
+    #[arg(long, value_name = "WHAT", default_value = "fail")]
+    on_bad: OnBad,
+    /// Seed of the order of training pictures
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    seed: u64,
+    /// Threads [default: all cores]
+    #[arg(long, value_name = "N")]
+    threads: Option<usize>,
+}
+
+#[derive(Debug, Args)]
+struct InspectArgs {
+    /// Data set of any kind
+    data: PathBuf,
+    /// Draw random pictures and crops of them on a sheet
+    #[arg(long, value_name = "FILE.png")]
+    sheet: Option<PathBuf>,
+    /// Pictures whose headers are read, of each split
+    #[arg(long, value_name = "N", default_value_t = 2000)]
+    num: usize,
+    /// Seed of the choice of pictures
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    seed: u64,
+}
+
+#[derive(Debug, Args)]
+struct VerifyArgs {
+    /// Folder of the store
+    store: PathBuf,
 }
 
 #[derive(Debug, Args)]
@@ -53,7 +103,119 @@ struct SynthArgs {
 pub fn run(args: &DataArgs) -> Outcome {
     match &args.command {
         DataCommand::Synth(args) => synth(args),
+        DataCommand::Import(args) => import(args),
+        DataCommand::Inspect(args) => inspect(args),
+        DataCommand::Verify(args) => verify(args),
     }
+}
+
+fn import(args: &ImportArgs) -> Outcome {
+    let request = Import {
+        source: args.source.canonicalize().unwrap_or_else(|_| args.source.clone()),
+        max_sides: args.max_side.clone(),
+        on_bad: args.on_bad,
+        seed: args.seed,
+    };
+    let started = Instant::now();
+    let num_threads = args.threads.unwrap_or_else(num_cores).max(1);
+    let stores = {
+        let dataset = Dataset::open(&request.source).or_exit(Exit::Invalid)?;
+        let total = dataset.train.len() + dataset.eval.len();
+        let counter = Counter::new(Manner::of_stderr(), "importing", total);
+        let progress = |done| counter.set(done);
+        store::import(&request, &args.out, num_threads, &progress).or_exit(Exit::Invalid)?
+    };
+    for folder in stores {
+        let manifest = Manifest::read(&folder).or_exit(Exit::Invalid)?;
+        describe(&manifest);
+        console::result(folder.display());
+    }
+    console::note(format!("done in {:.1} s", started.elapsed().as_secs_f64()));
+    Ok(Exit::Ok)
+}
+
+fn describe(manifest: &Manifest) {
+    /// Notes that are shown; the manifest has them all.
+    const MAX_NOTES: usize = 20;
+    let bytes: u64 = manifest.shards.iter().map(|shard| shard.bytes).sum();
+    let division = match manifest.division {
+        Division::ClosedSafe => "closed-safe (no picture was changed)",
+        Division::OpenOnly => "open-only (training pictures were shrunk)",
+    };
+    console::note(format!(
+        "{} training and {} validation images of {} classes, {:.1} MB in {}, {division}",
+        manifest.num_train,
+        manifest.num_eval,
+        manifest.classes.len(),
+        bytes as f64 / 1e6,
+        console::counted(manifest.shards.len(), "shard"),
+    ));
+    for (what, notes) in [("mended", &manifest.mended), ("left out", &manifest.skipped)] {
+        for Note { path, reason } in notes.iter().take(MAX_NOTES) {
+            console::note(format!("{what}: {}: {reason}", path.display()));
+        }
+        if notes.len() > MAX_NOTES {
+            console::note(format!("{what}: {} more, in manifest.json", notes.len() - MAX_NOTES));
+        }
+    }
+}
+
+fn verify(args: &VerifyArgs) -> Outcome {
+    let manifest = {
+        let manifest = Manifest::read(&args.store).or_exit(Exit::Invalid)?;
+        let bytes: u64 = manifest.shards.iter().map(|shard| shard.bytes).sum();
+        let counter = Counter::new(Manner::of_stderr(), "reading MB", (bytes / 1_000_000) as usize);
+        let progress = |done| counter.set((done / 1_000_000) as usize);
+        store::verify(&args.store, &progress).or_exit(Exit::Invalid)?
+    };
+    describe(&manifest);
+    let num_shards = console::counted(manifest.shards.len(), "shard");
+    console::result(format!("{num_shards} as written: {}", args.store.display()));
+    Ok(Exit::Ok)
+}
+
+fn inspect(args: &InspectArgs) -> Outcome {
+    let dataset = Dataset::open(&args.data).or_exit(Exit::Invalid)?;
+    for (name, index) in [("train", &dataset.train), ("val", &dataset.eval)] {
+        let survey = inspect::survey(index, args.num, args.seed);
+        console::result(survey_text(name, &survey));
+    }
+    if let Some(path) = &args.sheet {
+        inspect::contact_sheet(&dataset.train, args.seed, path).or_exit(Exit::Invalid)?;
+        console::note(format!("pictures, and crops of them, are in {}", path.display()));
+    }
+    Ok(Exit::Ok)
+}
+
+fn survey_text(name: &str, survey: &SplitSurvey) -> String {
+    let with = |Quantiles { least, median, greatest }: &Quantiles, decimals: usize| {
+        format!("{least:.decimals$} / {median:.decimals$} / {greatest:.decimals$}")
+    };
+    let quantiles = |quantiles: &Quantiles| with(quantiles, 0);
+    let mut text = format!(
+        "{name}: {} of {} classes, least / median / greatest\n  images of a class  {}\n  width, px          \
+         {}\n  height, px         {}\n  width / height     {}\n  bytes of a file    {}\n  \
+         of {} looked at: {} progressive, {} with restart markers, {} bad",
+        console::counted(survey.num_images, "image"),
+        survey.num_classes,
+        quantiles(&survey.class_sizes),
+        quantiles(&survey.widths),
+        quantiles(&survey.heights),
+        with(&survey.aspects, 2),
+        quantiles(&survey.bytes),
+        survey.num_looked_at,
+        survey.num_progressive,
+        survey.num_with_restarts,
+        survey.bad.len(),
+    );
+    for (path, reason) in survey.bad.iter().take(20) {
+        text = format!("{text}\n  bad: {}: {reason}", path.display());
+    }
+    text
+}
+
+fn num_cores() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
 }
 
 fn synth(args: &SynthArgs) -> Outcome {
@@ -144,6 +306,32 @@ mod tests {
     }
 
     #[test]
+    fn a_store_is_imported_inspected_verified_and_found_damaged() {
+        let (source, out) = (tempfile::TempDir::new().unwrap(), tempfile::TempDir::new().unwrap());
+        run_line("--num-classes 2 --num-train 6 --num-eval 2 --size 48", source.path()).unwrap();
+        let run = |words: &[&std::ffi::OsStr]| {
+            let words = [std::ffi::OsStr::new("data")].into_iter().chain(words.iter().copied());
+            run(&Cli::try_parse_from(words).unwrap().data)
+        };
+        let (from, to) = (source.path().as_os_str(), out.path().as_os_str());
+        let word = std::ffi::OsStr::new;
+        assert_eq!(run(&[word("import"), from, word("--out"), to]).unwrap(), Exit::Ok);
+        let sheet = out.path().join("sheet.png");
+        let inspect = [word("inspect"), to, word("--sheet"), sheet.as_os_str()];
+        assert_eq!(run(&inspect).unwrap(), Exit::Ok);
+        assert!(std::fs::read(&sheet).unwrap().starts_with(b"\x89PNG"));
+        assert_eq!(run(&[word("verify"), to]).unwrap(), Exit::Ok);
+        let shard = out.path().join("train-00000.arrow");
+        let len = std::fs::metadata(&shard).unwrap().len();
+        std::fs::OpenOptions::new().write(true).open(&shard).unwrap().set_len(len - 1).unwrap();
+        let failure = run(&[word("verify"), to]).unwrap_err();
+        assert_eq!(failure.exit, Exit::Invalid);
+        assert!(failure.error.to_string().contains("train-00000.arrow"), "{}", failure.error);
+        let failure = run(&[word("verify"), from]).unwrap_err();
+        assert!(failure.error.to_string().contains("is no manifest of a store"));
+    }
+
+    #[test]
     fn synth_refuses_what_cannot_be_drawn() {
         let out = tempfile::TempDir::new().unwrap();
         let failure = run_line("--difficulty 2", out.path()).unwrap_err();
@@ -154,7 +342,8 @@ mod tests {
 
     #[test]
     fn the_defaults_are_those_of_a_recipe() {
-        let DataCommand::Synth(args) = Cli::try_parse_from(["data", "synth"]).unwrap().data.command;
+        let command = Cli::try_parse_from(["data", "synth"]).unwrap().data.command;
+        let DataCommand::Synth(args) = command else { panic!("another verb") };
         assert_eq!(args.config(), SynthConfig::default());
     }
 }

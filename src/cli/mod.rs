@@ -2,6 +2,7 @@
 
 use clap::{Parser, Subcommand};
 
+pub mod bench;
 pub mod check;
 pub mod data;
 pub mod exit;
@@ -46,8 +47,10 @@ enum Verb {
     Score(score::ScoreArgs),
     /// Show what a recipe will do, without doing it
     Plan(plan::PlanArgs),
-    /// Make data sets
+    /// Make, import, inspect and verify data sets
     Data(data::DataArgs),
+    /// Measure this machine
+    Bench(bench::BenchArgs),
 }
 
 impl Cli {
@@ -58,6 +61,7 @@ impl Cli {
             Some(Verb::Score(args)) => score::run(args),
             Some(Verb::Plan(args)) => plan::run(args),
             Some(Verb::Data(args)) => data::run(args),
+            Some(Verb::Bench(args)) => bench::run(args),
             None => train::run(&self.train),
         }
     }

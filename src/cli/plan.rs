@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use super::exit::{Exit, OrExit, Outcome};
 use crate::{
     console,
-    data::{Folder, Split},
+    data::Dataset,
     recipe::{self, Plan, RawRecipe, Recipe, Situation},
 };
 
@@ -19,7 +19,7 @@ pub struct PlanArgs {
     /// A file, or a name in ./configs, or a built-in recipe
     #[arg(long, value_name = "RECIPE")]
     pub recipe: String,
-    /// Data set to plan for: a folder with train/CLASS/*.JPEG and val/CLASS/*.JPEG
+    /// Data set to plan for: a folder whose train and val hold CLASS/*.JPEG, *.tar or *.arrow
     #[arg(long, value_name = "DIR")]
     pub data: Option<PathBuf>,
     /// Ranks; else what the recipe says
@@ -75,12 +75,11 @@ fn planned(args: &PlanArgs) -> anyhow::Result<(Recipe, Vec<String>)> {
 /// Counts of the data set that `raw` names.
 fn counts(raw: &RawRecipe, notes: &mut Vec<String>) -> anyhow::Result<Situation> {
     if let Some(path) = &raw.data.path {
-        let train = Folder::open(path, Split::Train)?;
-        let eval = Folder::open(path, Split::Eval)?;
+        let dataset = Dataset::open(path)?;
         return Ok(Situation {
-            num_classes: train.num_classes(),
-            num_train: train.len(),
-            num_eval: eval.len(),
+            num_classes: dataset.num_classes(),
+            num_train: dataset.train.len(),
+            num_eval: dataset.eval.len(),
             ..IMAGENET
         });
     }

@@ -25,7 +25,7 @@ pub struct TrainArgs {
     /// Where to train; else what the recipe says
     #[arg(long, value_enum, value_name = "auto|cpu|cuda", hide_possible_values = true)]
     pub device: Option<DeviceChoice>,
-    /// Folder with train/CLASS/*.JPEG and val/CLASS/*.JPEG; else what the recipe says
+    /// Folder whose train and val hold CLASS/*.JPEG, *.tar or *.arrow; else what the recipe says
     #[arg(long, value_name = "DIR")]
     pub data: Option<PathBuf>,
     /// Ranks, a process each; else what the recipe says

@@ -1,5 +1,6 @@
 //! A finished batch, and the buffers that go round between loader and trainer.
 
+use bytes::BytesMut;
 use crossbeam_channel::Sender;
 
 use super::BatchPlan;
@@ -7,28 +8,56 @@ use super::BatchPlan;
 /// Pixels and labels of one batch. Grows to the largest batch seen and stays there.
 #[derive(Default)]
 pub(super) struct Buffers {
-    pixels: Vec<u8>,
+    pixels: BytesMut,
+    labels: Vec<i64>,
+    row_len: usize,
+}
+
+/// Rows of one buffer, each of which a thread may own while it writes it.
+pub(super) struct OpenRows {
+    rows: Vec<BytesMut>,
     labels: Vec<i64>,
     row_len: usize,
 }
 
 impl Buffers {
-    /// Makes room for `num_rows` rows of `side * side` pixels.
-    pub(super) fn reserve_rows(&mut self, num_rows: usize, side: usize) {
+    /// Makes room for `num_rows` rows of `side * side` pixels and takes them apart.
+    pub(super) fn open(mut self, num_rows: usize, side: usize) -> OpenRows {
         self.row_len = side * side * 3;
-        // Never shrunk, so that a short batch does not make the next one clear memory again.
-        self.pixels.resize(self.pixels.len().max(num_rows * self.row_len), 0);
-        self.labels.resize(self.labels.len().max(num_rows), 0);
-    }
-
-    pub(super) fn put(&mut self, row: usize, pixels: &[u8], label: i64) {
-        self.pixels[row * self.row_len..][..self.row_len].copy_from_slice(pixels);
-        self.labels[row] = label;
+        self.pixels.resize(num_rows * self.row_len, 0);
+        self.labels.resize(num_rows, 0);
+        let mut rows = Vec::with_capacity(num_rows);
+        for _ in 1..num_rows {
+            rows.push(self.pixels.split_to(self.row_len));
+        }
+        // With what room there is behind.
+        rows.push(self.pixels);
+        OpenRows { rows, labels: self.labels, row_len: self.row_len }
     }
 
     fn move_row(&mut self, from: usize, to: usize) {
         self.pixels.copy_within(from * self.row_len..(from + 1) * self.row_len, to * self.row_len);
         self.labels[to] = self.labels[from];
+    }
+}
+
+impl OpenRows {
+    /// A row to write to; it comes back by [`Self::put`].
+    pub(super) fn take(&mut self, row: usize) -> BytesMut {
+        std::mem::take(&mut self.rows[row])
+    }
+
+    pub(super) fn put(&mut self, row: usize, pixels: BytesMut, label: i64) {
+        self.rows[row] = pixels;
+        self.labels[row] = label;
+    }
+
+    /// One buffer again: rows lie side by side, so nothing is copied.
+    pub(super) fn close(&mut self) -> Buffers {
+        let mut rows = std::mem::take(&mut self.rows).into_iter();
+        let mut pixels = rows.next().unwrap_or_default();
+        rows.for_each(|row| pixels.unsplit(row));
+        Buffers { pixels, labels: std::mem::take(&mut self.labels), row_len: self.row_len }
     }
 }
 

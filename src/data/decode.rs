@@ -1,20 +1,29 @@
-//! JPEG files to RGB pixels, by libjpeg-turbo. Handle and buffers are kept from picture to
-//! picture.
+//! JPEG files to RGB pixels, by libjpeg-turbo. Only the part of the picture that is asked for is
+//! decoded, at a half, quarter or eighth where that will do. Handle and buffers are kept from
+//! picture to picture.
 //!
-//! Strict: what libjpeg-turbo merely warns of (a file cut short, damaged entropy data) is an
-//! error, for it would fill the rest with grey. EXIF orientation is not applied, as in
-//! torchvision. Deliberately absent: scaled and cropped decoding.
+//! - A part is bit for bit what a whole decode has there: chroma is interpolated over neighbours,
+//!   so some pixels more than asked for are decoded around it.
+//! - Rows above the part cost Huffman decoding only, those below nothing; a file with restart
+//!   markers is cut down first (`splice`).
+//! - Strict: what libjpeg-turbo merely warns of (a file cut short, damaged entropy data) is an
+//!   error, for it would fill the rest with grey. A file without an end is decoded whole to find
+//!   out; damage outside the part is found by `data import`, not here.
+//! - EXIF orientation is not applied, as in torchvision.
 
-use std::fs::File;
-use std::io::{self, Read};
-use std::path::Path;
+use std::io;
 
-use super::augment::Size;
+use super::augment::{Crop, Size};
+use super::resize::View;
+use super::splice::{Spliced, Splicer};
+use super::turbo::{Decompressor, Fault, Header, Inks, Region};
 use thiserror::Error;
-use turbojpeg::{Colorspace, Decompressor, Image, PixelFormat};
 
 /// PIL's limit against decompression bombs, px.
-const MAX_PIXELS: usize = 178_956_970;
+pub(super) const MAX_PIXELS: usize = 178_956_970;
+/// Pixels around a part that its own depend on, with some to spare: chroma is interpolated over
+/// one sample to each side, which is two pixels at half resolution.
+const MARGIN: usize = 4;
 
 /// Why a file gives no picture; the path is the caller's to add.
 #[derive(Debug, Error)]
@@ -30,7 +39,13 @@ pub(super) enum DecodeError {
     #[error("{width} x {height} px exceed the limit of {MAX_PIXELS} px")]
     TooLarge { width: usize, height: usize },
     #[error("{0}")]
-    Damaged(#[from] turbojpeg::Error),
+    Damaged(String),
+}
+
+impl DecodeError {
+    fn of(fault: Fault) -> Self {
+        Self::Damaged(fault.message)
+    }
 }
 
 /// A decoded picture: `pixels` is RGB, `[height, width, 3]`.
@@ -47,63 +62,154 @@ impl Picture<'_> {
     }
 }
 
+/// Part of a picture to decode.
+#[derive(Clone, Copy)]
+pub(super) struct Part {
+    /// The box, px of the whole picture.
+    pub(super) crop: Crop,
+    /// 1, or 2, 4, 8 to decode at that fraction.
+    pub(super) denominator: usize,
+}
+
 /// One thread's decoder.
 pub(super) struct Decoder {
     decompressor: Decompressor,
-    file: Vec<u8>,
+    splicer: Splicer,
     pixels: Vec<u8>,
+    /// Size of a damaged picture of which some was decoded.
+    rest: Option<Size>,
 }
 
 impl Decoder {
     pub(super) fn new() -> Self {
-        let decompressor = Decompressor::new().expect("a handle is a small allocation");
-        Self { decompressor, file: Vec::new(), pixels: Vec::new() }
+        let (decompressor, splicer) = (Decompressor::new(), Splicer::default());
+        Self { decompressor, splicer, pixels: Vec::new(), rest: None }
     }
 
-    /// Reads and decodes a file.
-    pub(super) fn read(&mut self, path: &Path) -> Result<Picture<'_>, DecodeError> {
-        self.file.clear();
-        File::open(path)?.read_to_end(&mut self.file)?;
-        let file = std::mem::take(&mut self.file);
-        let size = self.decode(&file);
-        self.file = file;
-        let (width, height) = size?;
-        Ok(Picture { pixels: &self.pixels[..width * height * 3], width, height })
+    /// Size of a file's picture; says what is wrong with a file that is none.
+    pub(super) fn size(&mut self, file: &[u8]) -> Result<Size, DecodeError> {
+        let Header { width, height, .. } = self.header(file)?;
+        Ok(Size { height, width })
     }
 
-    /// Decodes into the front of `self.pixels`; returns width and height.
-    fn decode(&mut self, file: &[u8]) -> Result<(usize, usize), DecodeError> {
+    /// How many values a pixel is stored as; nothing where the file is no JPEG.
+    pub(super) fn inks(&mut self, file: &[u8]) -> Option<Inks> {
+        self.header(file).ok().map(|header| header.inks)
+    }
+
+    /// What could be decoded of the damaged picture that was tried last.
+    pub(super) fn what_is_left(&self) -> Option<Picture<'_>> {
+        let Size { height, width } = self.rest?;
+        Some(Picture { pixels: &self.pixels[..width * height * 3], width, height })
+    }
+
+    /// Decodes all of a picture.
+    pub(super) fn decode(&mut self, file: &[u8]) -> Result<Picture<'_>, DecodeError> {
+        let Size { height, width } = self.size(file)?;
+        let crop = Crop { top: 0, left: 0, height, width };
+        Ok(self.decode_part(file, Part { crop, denominator: 1 })?.picture)
+    }
+
+    /// Decodes a part of a picture, and little around it.
+    pub(super) fn decode_part(&mut self, file: &[u8], part: Part) -> Result<View<'_>, DecodeError> {
+        let whole = self.header(file)?;
+        let size = Size { height: whole.height, width: whole.width };
+        let mut crop = part.crop;
+        let spliced = Some(file)
+            .filter(|file| has_end(file) && whole.unit.is_some() && whole.inks == Inks::UpToThree)
+            .and_then(|file| self.splicer.splice(file, around(crop, MARGIN, size)));
+        let (file, header) = match spliced {
+            Some(Spliced { file, top, left }) => {
+                let header = self.decompressor.read_header(file).map_err(DecodeError::of)?;
+                (crop.top, crop.left) = (crop.top - top, crop.left - left);
+                (file, header.ok_or(DecodeError::NoFrame)?)
+            }
+            None => (file, whole),
+        };
+        let crop = scaled(crop, part.denominator, header);
+        let region = region(crop, part.denominator, (header, has_end(file)));
+        let bytes = region.width * region.height * if header.inks == Inks::Four { 4 } else { 3 };
+        if self.pixels.len() < bytes {
+            self.pixels.resize(bytes, 0);
+        }
+        let pixels = &mut self.pixels[..bytes];
+        let decoded = self.decompressor.decode((file, header), region, pixels);
+        self.rest = None;
+        if let Err(fault) = decoded {
+            let (height, width) = (region.height, region.width);
+            let is_rest = fault.is_warning && header.inks == Inks::UpToThree;
+            self.rest = is_rest.then_some(Size { height, width });
+            return Err(DecodeError::of(fault));
+        }
+        if header.inks == Inks::Four {
+            cmyk_to_rgb(pixels);
+        }
+        let Region { left, top, width, height, .. } = region;
+        let picture = Picture { pixels: &self.pixels[..width * height * 3], width, height };
+        let crop = Crop { top: crop.top - top, left: crop.left - left, ..crop };
+        Ok(View { picture, crop })
+    }
+
+    fn header(&mut self, file: &[u8]) -> Result<Header, DecodeError> {
         if file.is_empty() {
             return Err(DecodeError::Empty);
         }
         if !file.starts_with(&[0xff, 0xd8]) {
             return Err(DecodeError::NotJpeg(guess_format(file)));
         }
-        let header = self.decompressor.read_header(file).map_err(|error| match error {
-            // A file of tables alone has a size of -1.
-            turbojpeg::Error::IntegerOverflow(_) => DecodeError::NoFrame,
-            error => DecodeError::Damaged(error),
-        })?;
-        let (width, height) = (header.width, header.height);
+        let header = self.decompressor.read_header(file).map_err(DecodeError::of)?;
+        let header = header.ok_or(DecodeError::NoFrame)?;
+        let Header { width, height, .. } = header;
         if width * height > MAX_PIXELS {
             return Err(DecodeError::TooLarge { width, height });
         }
-        // libjpeg-turbo converts grey and YCbCr to RGB, but not four inks.
-        let format = match header.colorspace {
-            Colorspace::CMYK | Colorspace::YCCK => PixelFormat::CMYK,
-            _ => PixelFormat::RGB,
-        };
-        let pitch = width * format.size();
-        if self.pixels.len() < pitch * height {
-            self.pixels.resize(pitch * height, 0);
-        }
-        let pixels = &mut self.pixels[..pitch * height];
-        self.decompressor.decompress(file, Image { pixels, width, pitch, height, format })?;
-        if format == PixelFormat::CMYK {
-            cmyk_to_rgb(&mut self.pixels[..pitch * height]);
-        }
-        Ok((width, height))
+        Ok(header)
     }
+}
+
+/// `crop` with `margin` pixels around it, as far as there are any.
+fn around(crop: Crop, margin: usize, within: Size) -> Crop {
+    let (top, left) = (crop.top.saturating_sub(margin), crop.left.saturating_sub(margin));
+    let bottom = (crop.top + crop.height + margin).min(within.height);
+    let right = (crop.left + crop.width + margin).min(within.width);
+    Crop { top, left, height: bottom - top, width: right - left }
+}
+
+/// `crop` in pixels of the picture at a fraction: the nearest box.
+fn scaled(crop: Crop, denominator: usize, header: Header) -> Crop {
+    if denominator == 1 {
+        return crop;
+    }
+    let axis = |start: usize, length: usize, limit: usize| {
+        let limit = limit.div_ceil(denominator);
+        let near = |value: usize| (value + denominator / 2) / denominator;
+        let start = near(start).min(limit - 1);
+        (start, near(length).clamp(1, limit - start))
+    };
+    let (top, height) = axis(crop.top, crop.height, header.height);
+    let (left, width) = axis(crop.left, crop.width, header.width);
+    Crop { top, left, height, width }
+}
+
+/// What to decode for `crop`, given in pixels of the fraction.
+fn region(crop: Crop, denominator: usize, (header, has_end): (Header, bool)) -> Region {
+    let width = header.width.div_ceil(denominator);
+    let height = header.height.div_ceil(denominator);
+    let whole = Region { left: 0, top: 0, width, height, denominator };
+    let Some((unit, _)) = header.unit.filter(|_| has_end && header.inks == Inks::UpToThree) else {
+        return whole;
+    };
+    let step = unit.div_ceil(denominator);
+    let wide = around(crop, MARGIN, Size { height, width });
+    let left = wide.left / step * step;
+    let right = (wide.left + wide.width).next_multiple_of(step).min(width);
+    Region { left, top: wide.top, width: right - left, height: wide.height, denominator }
+}
+
+/// Whether a file ends with an end of image; zeros may follow.
+fn has_end(file: &[u8]) -> bool {
+    let end = file.iter().rposition(|&byte| byte != 0).map_or(0, |last| last + 1);
+    file[..end].ends_with(&[0xff, 0xd9])
 }
 
 /// In place; the result fills three quarters. Inks are taken to be stored inverted, as Adobe's
@@ -140,9 +246,13 @@ fn guess_format(file: &[u8]) -> &'static str {
 
 #[cfg(test)]
 mod tests {
-    use turbojpeg::Subsamp;
+    use turbojpeg::{PixelFormat, Subsamp};
 
+    use super::super::Interpolation;
     use super::super::fixture::{self, encode};
+    use super::super::random::Rng;
+    use super::super::resize::{Resizer, Target};
+    use super::super::transcode::Transcoder;
     use super::*;
 
     const SIZE: Size = Size { height: 37, width: 50 };
@@ -152,9 +262,9 @@ mod tests {
         let mut decoder = Decoder::new();
         let large = Size { height: 100, width: 90 };
         decoder.decode(&fixture::jpeg(&fixture::picture(large, 9), large)).unwrap();
-        let (width, height) = decoder.decode(file)?;
+        let Picture { pixels, width, height } = decoder.decode(file)?;
         assert_eq!(Size { height, width }, SIZE);
-        Ok(decoder.pixels[..width * height * 3].to_vec())
+        Ok(pixels.to_vec())
     }
 
     fn mean_difference(a: &[u8], b: &[u8]) -> f64 {
@@ -213,10 +323,91 @@ mod tests {
     }
 
     #[test]
-    fn a_folder_is_not_a_picture() {
-        let folder = tempfile::tempdir().unwrap();
-        let error = Decoder::new().read(folder.path()).err().unwrap();
-        assert!(matches!(error, DecodeError::Read(_)), "{error}");
+    fn a_good_picture_after_a_damaged_one_is_good() {
+        let file = fixture::jpeg(&fixture::picture(SIZE, 4), SIZE);
+        let (mut decoder, mut transcoder) = (Decoder::new(), Transcoder::new());
+        for len in 2..800 {
+            let _ = decoder.decode(&file[..len]).map(|_| ());
+            let _ = (transcoder.unit_width(&file[..len]), transcoder.transcode(&file[..len], 1));
+            assert_eq!(decoder.decode(&file).unwrap().size(), SIZE, "after {len} bytes");
+            assert_eq!(transcoder.unit_width(&file), Ok(8), "after {len} bytes");
+        }
+    }
+
+    /// Pictures of every subsampling that a JPEG can have, without restart markers and with.
+    fn files() -> Vec<Vec<u8>> {
+        let size = Size { height: 173, width: 211 };
+        let pixels = fixture::picture(size, 6);
+        let subsamplings =
+            [Subsamp::None, Subsamp::Sub2x1, Subsamp::Sub2x2, Subsamp::Sub1x2, Subsamp::Sub4x1];
+        let plain = subsamplings.map(|subsamp| encode(&pixels, size, PixelFormat::RGB, subsamp));
+        let grey: Vec<u8> = pixels.chunks(3).map(|pixel| pixel[1]).collect();
+        let grey = encode(&grey, size, PixelFormat::GRAY, Subsamp::Gray);
+        let plain = plain.into_iter().chain([grey]);
+        let marked = |file: Vec<u8>| {
+            let mut transcoder = Transcoder::new();
+            let with = [1, 4, 14, 28, 42].map(|units| transcoder.transcode(&file, units).unwrap());
+            std::iter::once(file).chain(with)
+        };
+        plain.flat_map(marked).collect()
+    }
+
+    #[test]
+    fn a_part_is_what_the_whole_has_there() {
+        let (mut decoder, mut rng) = (Decoder::new(), Rng::keyed(&[5]));
+        let (mut splicer, mut num_spliced) = (Splicer::default(), 0);
+        for (number, file) in files().into_iter().enumerate() {
+            let mut whole = Decoder::new();
+            let picture = whole.decode(&file).unwrap();
+            let Picture { height, width, .. } = picture;
+            for _ in 0..40 {
+                let [top, left] = [height, width].map(|side| rng.below(side));
+                let (height, width) = (1 + rng.below(height - top), 1 + rng.below(width - left));
+                let crop = Crop { top, left, height, width };
+                let mut expected = vec![0; height * width * 3];
+                View { picture, crop }.copy_to(&mut expected);
+                let part = decoder.decode_part(&file, Part { crop, denominator: 1 }).unwrap();
+                let mut found = vec![0; height * width * 3];
+                part.copy_to(&mut found);
+                assert!(found == expected, "file {number}: {crop:?}");
+                num_spliced += usize::from(splicer.splice(&file, crop).is_some());
+            }
+        }
+        assert!(num_spliced > 100, "only {num_spliced} parts were cut out of their files");
+    }
+
+    #[test]
+    fn fractions_are_near_a_resize_of_the_part() {
+        let (mut decoder, mut rng) = (Decoder::new(), Rng::keyed(&[6]));
+        for file in files() {
+            let mut whole = Decoder::new();
+            let picture = whole.decode(&file).unwrap();
+            for denominator in [2, 4, 8] {
+                // A box between pixels of the fraction is moved to the nearest ones.
+                let [top, left] =
+                    [picture.height, picture.width].map(|side| rng.below(side / 16) * 8);
+                let crop = Crop { top, left, height: 64, width: 80 };
+                let size = Size { height: 8, width: 10 };
+                let mut out = [vec![0; 240], vec![0; 240]];
+                let part = decoder.decode_part(&file, Part { crop, denominator }).unwrap();
+                for (view, out) in [View { picture, crop }, part].into_iter().zip(&mut out) {
+                    let target = Target { pixels: out, size };
+                    Resizer::default().resize(view, Interpolation::Area, target);
+                }
+                let difference = mean_difference(&out[0], &out[1]);
+                assert!(difference < 6.0, "1/{denominator}: {difference}");
+            }
+        }
+    }
+
+    #[test]
+    fn zeros_after_the_end_do_no_harm_and_a_missing_end_is_an_error() {
+        let mut file = fixture::jpeg(&fixture::picture(SIZE, 4), SIZE);
+        let part = Part { crop: Crop { top: 0, left: 0, height: 4, width: 4 }, denominator: 1 };
+        file.extend([0; 5]);
+        assert!(Decoder::new().decode_part(&file, part).is_ok());
+        file.truncate(file.len() - 7);
+        assert!(Decoder::new().decode_part(&file, part).is_err());
     }
 
     #[test]

@@ -12,7 +12,7 @@ pub enum DataError {
     #[error("no data set at {}; name one with --data DIR, or take a demo recipe", .0.display())]
     NoDataSet(PathBuf),
     /// The root lacks `train` or `val`.
-    #[error("no folder {}; a data set has train/CLASS/*.JPEG and val/CLASS/*.JPEG", .0.display())]
+    #[error("no folder {}; a data set has train/ and val/ with CLASS/*.JPEG, *.tar or *.arrow", .0.display())]
     NoSplit(PathBuf),
     /// A folder cannot be listed.
     #[error("cannot list {}: {source}; check its permissions", .path.display())]
@@ -49,6 +49,46 @@ pub enum DataError {
         /// The split's folder that lacks it.
         absent: PathBuf,
     },
+    /// Labels are numbers, so both splits must number the classes alike.
+    #[error("{} and {} have the same classes in another order; write both with one list of classes", .train.display(), .eval.display())]
+    ClassOrder {
+        /// Where training pictures are.
+        train: PathBuf,
+        /// Where validation pictures are.
+        eval: PathBuf,
+    },
+    /// An archive or a shard cannot be used.
+    #[error("cannot train from {}: {reason}; copy or download it again, or see docs/design/data.md for what it has to hold", .path.display())]
+    Container {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// An archive or a shard has no pictures.
+    #[error("no pictures in {}; a data set has *.JPEG files in folders, archives or stores", .0.display())]
+    NoPictures(PathBuf),
+    /// Pictures without labels.
+    #[error("no labels in {}; put a file val_labels.txt there whose lines say PICTURE CLASS", .0.display())]
+    NoLabels(PathBuf),
+    /// A line of a file of labels.
+    #[error("{} line {line}: {reason}; a line says PICTURE CLASS, with the name of a class", .path.display())]
+    BadLabel {
+        /// The file.
+        path: PathBuf,
+        /// The line, from 1.
+        line: usize,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A file of labels that does not fit the pictures.
+    #[error("{} does not fit the pictures: {reason}; take the one that belongs to them", .path.display())]
+    BadLabels {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
     /// A picture cannot be read or decoded.
     #[error("bad picture {}: {reason}; repair or remove it, or set data.on_bad_image = \"skip\"", .path.display())]
     BadPicture {
@@ -68,6 +108,14 @@ pub enum DataError {
         path: PathBuf,
         /// What is wrong with it.
         reason: String,
+    },
+    /// A sheet of pictures cannot be written.
+    #[error("cannot write {}: {source}; name a file in a folder that is there", .path.display())]
+    Sheet {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
     },
     /// A thread of the loader panicked: a bug of ours.
     #[error("the loader panicked: {0}; this is a bug")]

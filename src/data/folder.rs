@@ -8,154 +8,52 @@ use std::ffi::OsStr;
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use super::DataError;
+use super::index::{Entry, Index, WHOLE_FILE, Witness};
 
 /// Endings that torchvision takes for pictures. The ones that are no JPEG are listed as well: a
 /// picture that cannot be decoded must be an error, not a smaller data set.
 const PICTURE_ENDINGS: [&str; 9] =
     ["jpg", "jpeg", "png", "ppm", "bmp", "pgm", "tif", "tiff", "webp"];
 
-/// Which half of a data set.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Split {
-    /// `train/`.
-    Train,
-    /// `val/`.
-    Eval,
+/// Lists the class folders in `path`.
+pub(super) fn scan(path: &Path) -> Result<Index, DataError> {
+    let classes = list_classes(path)?;
+    if classes.is_empty() {
+        return Err(DataError::NoClasses(path.to_owned()));
+    }
+    let mut witnesses = vec![witness(path)?];
+    let mut index = Index::new(classes.iter().map(|class| path.join(class)).collect(), Vec::new());
+    for (label, class) in classes.iter().enumerate() {
+        list_class(&path.join(class), label as u32, &mut index, &mut witnesses)?;
+    }
+    (index.classes, index.witnesses) = (classes, witnesses);
+    Ok(index)
 }
 
-impl Split {
-    pub(super) fn folder_name(self) -> &'static str {
-        match self {
-            Self::Train => "train",
-            Self::Eval => "val",
-        }
+fn list_class(
+    class_path: &Path,
+    label: u32,
+    index: &mut Index,
+    witnesses: &mut Vec<Witness>,
+) -> Result<(), DataError> {
+    let mut files = Vec::new();
+    list_pictures(class_path, Path::new(""), &mut files, witnesses)?;
+    if files.is_empty() {
+        return Err(DataError::EmptyClass(class_path.to_owned()));
     }
+    files.sort_unstable_by(|a, b| (a.parent(), a.file_name()).cmp(&(b.parent(), b.file_name())));
+    for file in &files {
+        let name = file.as_os_str().as_bytes();
+        let (offset, length, size) = (0, 0, [0; 2]);
+        index.push(&Entry { place: label, offset, length, label, size, flags: WHOLE_FILE, name });
+    }
+    Ok(())
 }
 
-/// Paths and labels of one split. Names are kept in one arena: 1.28 million of them take about 50 MB.
-#[derive(Debug)]
-pub struct Folder {
-    path: PathBuf,
-    classes: Vec<String>,
-    labels: Vec<u32>,
-    /// Paths below the class folder, one after the other.
-    names: Vec<u8>,
-    /// Where sample `i`'s name ends.
-    name_ends: Vec<usize>,
-}
-
-impl Folder {
-    /// Lists one split of the data set at `root`.
-    pub fn open(root: &Path, split: Split) -> Result<Self, DataError> {
-        if !root.is_dir() {
-            return Err(DataError::NoDataSet(root.to_owned()));
-        }
-        let path = root.join(split.folder_name());
-        if !path.is_dir() {
-            return Err(DataError::NoSplit(path));
-        }
-        let classes = list_classes(&path)?;
-        if classes.is_empty() {
-            return Err(DataError::NoClasses(path));
-        }
-        let mut folder =
-            Self { path, classes, labels: Vec::new(), names: Vec::new(), name_ends: Vec::new() };
-        for label in 0..folder.classes.len() {
-            folder.list_class(label)?;
-        }
-        Ok(folder)
-    }
-
-    /// Samples.
-    pub fn len(&self) -> usize {
-        self.labels.len()
-    }
-
-    /// Whether there are no samples; an opened folder always has some.
-    pub fn is_empty(&self) -> bool {
-        self.labels.is_empty()
-    }
-
-    /// Classes.
-    pub fn num_classes(&self) -> usize {
-        self.classes.len()
-    }
-
-    /// Class names; the index is the label.
-    pub fn classes(&self) -> &[String] {
-        &self.classes
-    }
-
-    /// Label of sample `i`.
-    pub fn label(&self, i: usize) -> usize {
-        self.labels[i] as usize
-    }
-
-    /// File of sample `i`.
-    pub fn path(&self, i: usize) -> PathBuf {
-        let start = if i == 0 { 0 } else { self.name_ends[i - 1] };
-        let name = OsStr::from_bytes(&self.names[start..self.name_ends[i]]);
-        self.path.join(&self.classes[self.label(i)]).join(name)
-    }
-
-    fn list_class(&mut self, label: usize) -> Result<(), DataError> {
-        let class_path = self.path.join(&self.classes[label]);
-        let mut files = Vec::new();
-        list_pictures(&class_path, Path::new(""), &mut files)?;
-        if files.is_empty() {
-            return Err(DataError::EmptyClass(class_path));
-        }
-        files
-            .sort_unstable_by(|a, b| (a.parent(), a.file_name()).cmp(&(b.parent(), b.file_name())));
-        for file in &files {
-            self.names.extend_from_slice(file.as_os_str().as_bytes());
-            self.name_ends.push(self.names.len());
-            self.labels.push(label as u32);
-        }
-        Ok(())
-    }
-}
-
-/// Both splits of a data set; their classes agree.
-#[derive(Clone, Debug)]
-pub struct Dataset {
-    /// Training samples.
-    pub train: Arc<Folder>,
-    /// Validation samples.
-    pub eval: Arc<Folder>,
-}
-
-impl Dataset {
-    /// Lists both splits of the data set at `root`.
-    pub fn open(root: &Path) -> Result<Self, DataError> {
-        let train = Folder::open(root, Split::Train)?;
-        let eval = Folder::open(root, Split::Eval)?;
-        if let [class] = train.classes() {
-            return Err(DataError::OneClass { path: train.path.clone(), class: class.clone() });
-        }
-        check_classes(&train, &eval)?;
-        check_classes(&eval, &train)?;
-        Ok(Self { train: Arc::new(train), eval: Arc::new(eval) })
-    }
-
-    /// Classes.
-    pub fn num_classes(&self) -> usize {
-        self.train.num_classes()
-    }
-}
-
-fn check_classes(present: &Folder, absent: &Folder) -> Result<(), DataError> {
-    match present.classes.iter().find(|class| absent.classes.binary_search(class).is_err()) {
-        None => Ok(()),
-        Some(class) => Err(DataError::ClassMismatch {
-            class: class.clone(),
-            present: present.path.clone(),
-            absent: absent.path.clone(),
-        }),
-    }
+fn witness(path: &Path) -> Result<Witness, DataError> {
+    Witness::of(path).map_err(|source| DataError::List { path: path.to_owned(), source })
 }
 
 /// Names of the folders in `path`, sorted. Links to folders count, hidden folders do not.
@@ -172,11 +70,17 @@ fn list_classes(path: &Path) -> Result<Vec<String>, DataError> {
 }
 
 /// Appends the pictures below `root/within`, as paths from `root`.
-fn list_pictures(root: &Path, within: &Path, found: &mut Vec<PathBuf>) -> Result<(), DataError> {
+fn list_pictures(
+    root: &Path,
+    within: &Path,
+    found: &mut Vec<PathBuf>,
+    witnesses: &mut Vec<Witness>,
+) -> Result<(), DataError> {
+    witnesses.push(witness(&root.join(within))?);
     for (name, kind) in list(&root.join(within))? {
         let path = within.join(&name);
         match kind {
-            Kind::Folder => list_pictures(root, &path, found)?,
+            Kind::Folder => list_pictures(root, &path, found, witnesses)?,
             Kind::File if is_picture(&path) => found.push(path),
             Kind::File => {}
         }
@@ -184,9 +88,22 @@ fn list_pictures(root: &Path, within: &Path, found: &mut Vec<PathBuf>) -> Result
     Ok(())
 }
 
-fn is_picture(path: &Path) -> bool {
+/// Whether a file is a picture by its name.
+pub(super) fn is_picture(path: &Path) -> bool {
     let ending = path.extension().and_then(OsStr::to_str).unwrap_or_default();
     PICTURE_ENDINGS.iter().any(|known| known.eq_ignore_ascii_case(ending))
+}
+
+/// How many folders are in `path`, hidden ones apart, and which files.
+pub(super) fn content(path: &Path) -> Result<(usize, Vec<PathBuf>), DataError> {
+    let (mut num_folders, mut files) = (0, Vec::new());
+    for (name, kind) in list(path)? {
+        match kind {
+            Kind::Folder => num_folders += usize::from(!name.as_bytes().starts_with(b".")),
+            Kind::File => files.push(path.join(name)),
+        }
+    }
+    Ok((num_folders, files))
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -211,6 +128,7 @@ fn list(path: &Path) -> Result<Vec<(std::ffi::OsString, Kind)>, DataError> {
 #[cfg(test)]
 mod tests {
     use super::super::fixture::write;
+    use super::super::{Dataset, Split};
     use super::*;
 
     /// A folder with empty files at `paths`.
@@ -238,7 +156,7 @@ mod tests {
             "train/.cache/1.jpg",
             "train/readme.jpg",
         ]);
-        let folder = Folder::open(root.path(), Split::Train).unwrap();
+        let folder = Index::open(root.path(), Split::Train).unwrap();
         assert_eq!(folder.classes(), ["Z", "a", "b"]);
         let samples: Vec<_> = (0..folder.len())
             .map(|i| {
@@ -262,7 +180,7 @@ mod tests {
         let root = tree(&["store/1.jpg", "train/b/1.jpg"]);
         let link = root.path().join("train/a");
         std::os::unix::fs::symlink(root.path().join("store"), link).unwrap();
-        let folder = Folder::open(root.path(), Split::Train).unwrap();
+        let folder = Index::open(root.path(), Split::Train).unwrap();
         assert_eq!((folder.classes().len(), folder.len()), (2, 2));
     }
 

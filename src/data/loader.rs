@@ -10,7 +10,10 @@
 //! - Nobody spins: threads without work sleep, for cores are shared with compute.
 //! - A panic on a thread becomes an error of the batch that it was working on.
 //!
-//! Deliberately absent: an I/O stage of its own and pinned memory.
+//! - The system is told of a batch's spans when the batch is planned, so that reads run ahead of
+//!   decoding by `batches_ahead` batches.
+//!
+//! Deliberately absent: reader threads and pinned memory.
 
 #[cfg(test)]
 mod tests;
@@ -23,15 +26,21 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
+use bytes::BytesMut;
 use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
 
-use super::batch::{Batch, Buffers};
+use super::batch::{Batch, Buffers, OpenRows};
 use super::random::Rng;
 use super::sample::SampleReader;
-use super::{BatchPlan, DataError, Folder, OnBadImage, Transform};
+use super::span_reader::advise;
+use super::stall::{Clock, Stall};
+use super::{BatchPlan, DataError, Index, OnBadImage, Transform};
 
 /// Keeps the stream of crops apart from other uses of the same seed.
 const CROP_STREAM: u64 = 0x0063_726f_7073;
+
+/// Rows that may wait for a thread: the planner pauses above it.
+const MAX_JOBS: usize = 1024;
 
 /// How a loader works.
 #[derive(Clone, Copy, Debug)]
@@ -68,9 +77,11 @@ pub struct Loader {
 }
 
 struct Shared {
-    folder: Arc<Folder>,
+    index: Arc<Index>,
     on_bad_image: OnBadImage,
     stop: AtomicBool,
+    /// Time that the threads spend reading and decoding.
+    clock: Clock,
     /// Buffers that came back.
     pool: (Sender<Buffers>, Receiver<Buffers>),
 }
@@ -83,7 +94,7 @@ struct Slot {
 }
 
 struct Rows {
-    buffers: Buffers,
+    open: OpenRows,
     num_left: usize,
     /// Rows that evaluation leaves out.
     absent: Vec<usize>,
@@ -92,25 +103,35 @@ struct Rows {
     failed: Option<(usize, DataError)>,
 }
 
-/// One row to make.
+/// One row to make, and where.
 struct Job {
     slot: Arc<Slot>,
     row: usize,
+    pixels: BytesMut,
+}
+
+/// What became of a row.
+enum Made {
+    /// A picture with this label.
+    Picture(i64),
+    /// Nothing: evaluation leaves a bad picture out.
+    Absent,
 }
 
 impl Loader {
-    /// Starts decoding `plans` from `folder`.
+    /// Starts decoding `plans` from `index`.
     pub fn start(
-        folder: Arc<Folder>,
+        index: Arc<Index>,
         plans: impl Iterator<Item = BatchPlan> + Send + 'static,
         config: LoaderConfig,
     ) -> Self {
         assert!(config.num_threads > 0, "a loader without threads");
         assert!(config.batches_ahead > 0, "a loader without batches ahead");
         let shared = Arc::new(Shared {
-            folder,
+            index,
             on_bad_image: config.on_bad_image,
             stop: AtomicBool::new(false),
+            clock: Clock::default(),
             pool: unbounded(),
         });
         let (permits, granted) = bounded(config.batches_ahead);
@@ -118,23 +139,26 @@ impl Loader {
             permits.send(()).expect("the channel has room for all permits");
         }
         let (slot_sender, slots) = unbounded();
-        let (job_sender, jobs) = unbounded::<Job>();
+        let (job_sender, jobs) = bounded::<Job>(MAX_JOBS);
         let workers = (0..config.num_threads)
             .map(|_| {
                 let (shared, jobs) = (Arc::clone(&shared), jobs.clone());
                 spawn("decode", move || work(&shared, &jobs))
             })
             .collect();
-        let pool = shared.pool.1.clone();
+        let planner_shared = Arc::clone(&shared);
         let planner = spawn("plan", move || {
+            let Shared { pool: (_, pool), index, .. } = &*planner_shared;
             for plan in plans {
                 if granted.recv().is_err() {
                     return;
                 }
+                advise(index, &plan.samples);
                 let slot = Arc::new(Slot::new(plan, pool.try_recv().unwrap_or_default()));
                 let _ = slot_sender.send(Arc::clone(&slot));
                 for row in 0..slot.plan.samples.len() {
-                    let _ = job_sender.send(Job { slot: Arc::clone(&slot), row });
+                    let pixels = slot.lock().open.take(row);
+                    let _ = job_sender.send(Job { slot: Arc::clone(&slot), row, pixels });
                 }
             }
         });
@@ -175,7 +199,7 @@ impl Loader {
             let _ = permits.try_send(());
         }
         self.note_skipped(std::mem::take(&mut rows.skipped));
-        let buffers = std::mem::take(&mut rows.buffers);
+        let buffers = rows.open.close();
         let batch = Batch::new(&slot.plan, buffers, self.shared.pool.0.clone());
         match rows.failed.take() {
             Some((_, error)) => Err(error),
@@ -186,6 +210,11 @@ impl Loader {
     /// Seconds spent waiting in [`Self::next_batch`] so far.
     pub fn wait_s(&self) -> f64 {
         self.waited.as_secs_f64()
+    }
+
+    /// Where the loader's time went so far.
+    pub fn stall(&self) -> Stall {
+        Stall { wait_s: self.wait_s(), ..self.shared.clock.read() }
     }
 
     /// Files left out so far.
@@ -203,7 +232,7 @@ impl Loader {
         skipped.sort_unstable();
         for (sample, reason) in skipped {
             if self.skipped.insert(sample) {
-                let path = self.shared.folder.path(sample as usize);
+                let path = self.shared.index.path(sample as usize);
                 self.bad.push(BadImage { path, reason });
             }
         }
@@ -230,11 +259,10 @@ impl Drop for Loader {
 }
 
 impl Slot {
-    fn new(plan: BatchPlan, mut buffers: Buffers) -> Self {
+    fn new(plan: BatchPlan, buffers: Buffers) -> Self {
         let (num_rows, side) = (plan.samples.len(), plan.transform.side());
-        buffers.reserve_rows(num_rows, side);
         let rows = Rows {
-            buffers,
+            open: buffers.open(num_rows, side),
             num_left: num_rows,
             absent: Vec::new(),
             skipped: Vec::new(),
@@ -255,82 +283,89 @@ impl Slot {
         self.rows.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn settle(&self, mut rows: MutexGuard<'_, Rows>) {
+    /// Notes pictures that were left out.
+    fn skip(&self, bad: Vec<(u32, String)>) {
+        if !bad.is_empty() {
+            self.lock().skipped.extend(bad);
+        }
+    }
+
+    /// Takes a finished row back.
+    fn settle(&self, job_row: usize, pixels: BytesMut, made: Result<Made, DataError>) {
+        let mut rows = self.lock();
+        let label = if let Ok(Made::Picture(label)) = made { label } else { 0 };
+        rows.open.put(job_row, pixels, label);
+        match made {
+            Ok(Made::Absent) => rows.absent.push(job_row),
+            Err(error) if rows.failed.as_ref().is_none_or(|(first, _)| job_row < *first) => {
+                rows.failed = Some((job_row, error));
+            }
+            Ok(Made::Picture(_)) | Err(_) => {}
+        }
         rows.num_left -= 1;
         if rows.num_left == 0 {
             self.done.notify_one();
         }
-    }
-
-    fn fail(&self, row: usize, error: DataError) {
-        let mut rows = self.lock();
-        if rows.failed.as_ref().is_none_or(|(first, _)| row < *first) {
-            rows.failed = Some((row, error));
-        }
-        self.settle(rows);
     }
 }
 
 /// Life of a decoding thread.
 fn work(shared: &Shared, jobs: &Receiver<Job>) {
     let mut reader = SampleReader::new();
-    for Job { slot, row } in jobs {
+    for Job { slot, row, mut pixels } in jobs {
         if shared.stop.load(Ordering::Relaxed) {
             continue;
         }
-        let outcome = catch_unwind(AssertUnwindSafe(|| make_row(shared, &mut reader, &slot, row)));
-        match outcome {
-            Ok(Ok(())) => {}
-            Ok(Err(error)) => slot.fail(row, error),
-            Err(panic) => {
-                reader = SampleReader::new();
-                slot.fail(row, DataError::Panicked(panic_message(&*panic)));
-            }
-        }
+        let work = || make_row(shared, &mut reader, (&slot, row), &mut pixels);
+        let outcome = catch_unwind(AssertUnwindSafe(work));
+        shared.clock.add(reader.take_times());
+        let made = outcome.unwrap_or_else(|panic| {
+            reader = SampleReader::new();
+            Err(DataError::Panicked(panic_message(&*panic)))
+        });
+        slot.settle(row, pixels, made);
     }
 }
 
-/// Makes one row and settles it. A bad picture's row shows the next good sample of the batch in
-/// training, with a crop of its own, and stays absent in evaluation.
+/// Makes one row. A bad picture's row shows the next good sample of the batch in training, with a
+/// crop of its own, and stays absent in evaluation.
 fn make_row(
     shared: &Shared,
     reader: &mut SampleReader,
-    slot: &Slot,
-    row: usize,
-) -> Result<(), DataError> {
+    (slot, row): (&Slot, usize),
+    pixels: &mut [u8],
+) -> Result<Made, DataError> {
     let plan = &slot.plan;
     let num_tries = match (shared.on_bad_image, &plan.transform) {
         (OnBadImage::Skip, Transform::Train { .. }) => plan.samples.len(),
         (OnBadImage::Skip, Transform::Eval(_)) | (OnBadImage::Error, _) => 1,
     };
     let mut bad = Vec::new();
+    let mut made = None;
     for attempt in 0..num_tries {
         let sample = plan.samples[(row + attempt) % plan.samples.len()];
-        let path = shared.folder.path(sample as usize);
         let key = [CROP_STREAM, plan.key, plan.epoch as u64, u64::from(sample), attempt as u64];
-        match reader.read(&path, &plan.transform, &mut Rng::keyed(&key)) {
-            Ok(pixels) => {
-                let label = shared.folder.label(sample as usize) as i64;
-                let mut rows = slot.lock();
-                rows.buffers.put(row, pixels, label);
-                rows.skipped.append(&mut bad);
-                slot.settle(rows);
-                return Ok(());
+        let from = (&*shared.index, sample as usize);
+        match reader.read(from, (&plan.transform, &mut Rng::keyed(&key)), pixels) {
+            Ok(()) => {
+                made = Some(Made::Picture(shared.index.label(sample as usize) as i64));
+                break;
             }
             Err(reason) => bad.push((sample, reason.to_string())),
         }
     }
-    match (shared.on_bad_image, &plan.transform) {
-        (OnBadImage::Skip, Transform::Eval(_)) => {
-            let mut rows = slot.lock();
-            rows.absent.push(row);
-            rows.skipped.append(&mut bad);
-            slot.settle(rows);
-            Ok(())
+    match (made, shared.on_bad_image, &plan.transform) {
+        (Some(made), ..) => {
+            slot.skip(bad);
+            Ok(made)
         }
-        (on_bad_image, _) => {
+        (None, OnBadImage::Skip, Transform::Eval(_)) => {
+            slot.skip(bad);
+            Ok(Made::Absent)
+        }
+        (None, on_bad_image, _) => {
             let (sample, reason) = bad.pop().expect("a row is tried once at least");
-            let path = shared.folder.path(sample as usize);
+            let path = shared.index.path(sample as usize);
             let BatchPlan { epoch, step, .. } = *plan;
             Err(match on_bad_image {
                 OnBadImage::Error => DataError::BadPicture { path, reason },

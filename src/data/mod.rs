@@ -3,14 +3,23 @@
 //!
 //! | file | part |
 //! |---|---|
-//! | `folder` | which files there are, and their labels |
+//! | `source` | what lies at a path: `folder`, `archive` (with `labels`) or `arrow` |
+//! | `index`, `index_cache` | the samples of a split as spans of files; kept between runs |
+//! | `span_reader` | from a span to bytes |
 //! | `sampler`, `torch_order`, `plan` | which rank sees which sample when, and how it is cut |
+//! | `turbo`, `splice`, `transcode` | libjpeg-turbo; JPEGs cut down and written anew |
 //! | `decode`, `augment`, `resize`, `area`, `sample` | from a file to a row of pixels |
 //! | `loader`, `batch` | the threads that do so ahead of the trainer |
+//! | `stall` | who waits for whom |
+//! | `store` | pictures packed once: Arrow shards and their manifest |
+//! | `inspect`, `bench` | what a data set looks like, and how fast it can be read |
 
+mod archive;
 mod area;
+mod arrow;
 mod augment;
 mod batch;
+pub mod bench;
 mod config;
 mod decode;
 mod error;
@@ -19,14 +28,27 @@ mod fixture;
 mod folder;
 #[cfg(test)]
 mod golden_tests;
+mod index;
+mod index_cache;
+pub mod inspect;
+mod labels;
 mod loader;
 mod plan;
 pub mod random;
 mod resize;
 mod sample;
 mod sampler;
+mod source;
+#[cfg(test)]
+mod source_tests;
+mod span_reader;
+mod splice;
+mod stall;
+pub mod store;
 pub mod synth;
 mod torch_order;
+mod transcode;
+mod turbo;
 
 pub use augment::{Crop, Size, channel_scale, ffcv_crop, random_resized_crop, torchvision_crop};
 pub use batch::Batch;
@@ -35,9 +57,11 @@ pub use config::{
     TrainTransform,
 };
 pub use error::DataError;
-pub use folder::{Dataset, Folder, Split};
+pub use index::{Index, Split};
 pub use loader::{BadImage, Loader, LoaderConfig};
-pub use plan::{BatchPlan, TrainSchedule, Transform, eval_plans, train_plans};
+pub use plan::{BatchPlan, TrainSchedule, Transform, eval_plans, train_plans, train_plans_from};
 pub use random::Rng;
 pub use sampler::{Sampler, Shard};
+pub use source::Dataset;
+pub use stall::{Bound, Stall};
 pub use torch_order::MAX_TORCH_SAMPLES;

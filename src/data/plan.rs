@@ -65,6 +65,16 @@ pub fn train_plans(
     sampler: Sampler,
     schedule: TrainSchedule,
 ) -> impl Iterator<Item = BatchPlan> + Send + 'static {
+    train_plans_from(sampler, schedule, 0)
+}
+
+/// The same without the first `start_step` batches of the first epoch: they are neither read nor
+/// planned, and cost no more than the one order that the epoch needs anyway.
+pub fn train_plans_from(
+    sampler: Sampler,
+    schedule: TrainSchedule,
+    start_step: usize,
+) -> impl Iterator<Item = BatchPlan> + Send + 'static {
     let TrainSchedule { batch_per_rank, steps_per_epoch, epochs, sides, transform } = schedule;
     let wanted = batch_per_rank * steps_per_epoch;
     assert!(
@@ -73,11 +83,14 @@ pub fn train_plans(
         sampler.train_len()
     );
     assert!(epochs.end <= sides.len(), "{} epochs, {} sides", epochs.end, sides.len());
+    assert!(start_step <= steps_per_epoch, "step {start_step} of {steps_per_epoch}");
+    let first_epoch = epochs.start;
     epochs.flat_map(move |epoch| {
         let order = sampler.epoch_order(epoch);
         let transform = Transform::Train { side: sides[epoch], config: transform };
         let key = sampler.seed();
-        (0..steps_per_epoch).map(move |step| {
+        let start = if epoch == first_epoch { start_step } else { 0 };
+        (start..steps_per_epoch).map(move |step| {
             // Past the end of the order it begins anew: a last step may want more than is left.
             let rows = step * batch_per_rank..(step + 1) * batch_per_rank;
             let rows = rows.map(|row| order[row % order.len()]).collect();
@@ -126,6 +139,24 @@ mod tests {
         assert_eq!(at, expected);
         let rows: Vec<_> = plans[..3].iter().flat_map(|plan| plan.samples.clone()).collect();
         assert_eq!(rows, sampler.epoch_order(1)[..9]);
+    }
+
+    #[test]
+    fn plans_from_the_middle_are_the_rest_of_all_plans() {
+        let schedule = TrainSchedule {
+            batch_per_rank: 2,
+            steps_per_epoch: 5,
+            epochs: 1..3,
+            sides: vec![8; 3],
+            transform: TrainTransform::default(),
+        };
+        let sampler = Sampler::new(23, SHARD, 4);
+        let seen = |plan: BatchPlan| (plan.epoch, plan.step, plan.samples, plan.key);
+        let all: Vec<_> = train_plans(sampler.clone(), schedule.clone()).map(seen).collect();
+        for start in 0..=5 {
+            let rest = train_plans_from(sampler.clone(), schedule.clone(), start).map(seen);
+            assert_eq!(rest.collect::<Vec<_>>(), all[start..]);
+        }
     }
 
     #[test]

@@ -1,70 +1,107 @@
-//! One sample's road: file, picture, box, resized row. Each thread has a reader of its own with
-//! all the scratch it needs.
+//! One sample's road: span, bytes, box, part of the picture, resized row. Each thread has a reader
+//! of its own with all the scratch it needs.
 
-use std::path::Path;
+use std::time::{Duration, Instant};
 
-use super::augment::{Size, ffcv_crop, random_resized_crop, torchvision_crop};
-use super::decode::{DecodeError, Decoder, Picture};
+use super::augment::{Crop, Size, ffcv_crop, random_resized_crop, torchvision_crop};
+use super::decode::{DecodeError, Decoder, Part, Picture};
 use super::random::Rng;
 use super::resize::{Resizer, Target, View};
-use super::{Geometry, Transform};
+use super::span_reader::SpanReader;
+use super::{Geometry, Index, Transform};
 
 /// One thread's reader.
 pub(super) struct SampleReader {
+    spans: SpanReader,
+    file: Vec<u8>,
     decoder: Decoder,
     resizer: Resizer,
     /// The whole picture resized, where the crop comes after.
     whole: Vec<u8>,
-    row: Vec<u8>,
+    /// Spent reading, and on all that follows.
+    times: [Duration; 2],
 }
 
 impl SampleReader {
     pub(super) fn new() -> Self {
         Self {
+            spans: SpanReader::default(),
+            file: Vec::new(),
             decoder: Decoder::new(),
             resizer: Resizer::default(),
             whole: Vec::new(),
-            row: Vec::new(),
+            times: [Duration::ZERO; 2],
         }
     }
 
-    /// Reads a file and makes a row of it: RGB, `[side, side, 3]`. `rng` draws crop and flip.
+    /// Reads sample `i` and makes a row of it: RGB, `[side, side, 3]`. `rng` draws crop and flip.
     pub(super) fn read(
         &mut self,
-        path: &Path,
-        transform: &Transform,
-        rng: &mut Rng,
-    ) -> Result<&[u8], DecodeError> {
-        let picture = self.decoder.read(path)?;
+        (index, i): (&Index, usize),
+        how: (&Transform, &mut Rng),
+        row: &mut [u8],
+    ) -> Result<(), DecodeError> {
+        let begin = Instant::now();
+        let read = self.spans.read(index, i, &mut self.file);
+        let middle = Instant::now();
+        let made = read.map_err(DecodeError::from).and_then(|()| self.make(how, row));
+        self.times[0] += middle - begin;
+        self.times[1] += middle.elapsed();
+        made
+    }
+
+    /// Times spent reading and decoding since the last call.
+    pub(super) fn take_times(&mut self) -> [Duration; 2] {
+        std::mem::take(&mut self.times)
+    }
+
+    /// Makes a row of the file that was read.
+    fn make(
+        &mut self,
+        (transform, rng): (&Transform, &mut Rng),
+        row: &mut [u8],
+    ) -> Result<(), DecodeError> {
+        let picture = self.decoder.size(&self.file)?;
         let side = transform.side();
-        self.row.resize(side * side * 3, 0);
-        let target = Target { pixels: &mut self.row, size: Size::square(side) };
         match transform {
             Transform::Train { config, .. } => {
-                let crop = random_resized_crop(picture.size(), config, rng);
-                self.resizer.resize(View { picture, crop }, config.interpolation, target);
+                let crop = random_resized_crop(picture, config, rng);
+                let denominator = if config.dct_scale { denominator(crop, side) } else { 1 };
+                let view = self.decoder.decode_part(&self.file, Part { crop, denominator })?;
+                let target = Target { pixels: row, size: Size::square(side) };
+                self.resizer.resize(view, config.interpolation, target);
                 if rng.chance(config.hflip) {
-                    flip(&mut self.row, side);
+                    flip(row, side);
                 }
             }
             Transform::Eval(config) => match config.geometry {
                 Geometry::Ffcv => {
-                    let crop = ffcv_crop(picture.size(), config);
-                    self.resizer.resize(View { picture, crop }, config.interpolation, target);
+                    let crop = ffcv_crop(picture, config);
+                    let part = Part { crop, denominator: 1 };
+                    let view = self.decoder.decode_part(&self.file, part)?;
+                    let target = Target { pixels: row, size: Size::square(side) };
+                    self.resizer.resize(view, config.interpolation, target);
                 }
                 Geometry::Torchvision => {
-                    let (resized, crop) = torchvision_crop(picture.size(), config);
+                    let (resized, crop) = torchvision_crop(picture, config);
+                    let picture = self.decoder.decode(&self.file)?;
                     self.whole.resize(resized.height * resized.width * 3, 0);
                     let whole = Target { pixels: &mut self.whole, size: resized };
                     self.resizer.resize(View::whole(picture), config.interpolation, whole);
                     let Size { height, width } = resized;
                     let picture = Picture { pixels: &self.whole, width, height };
-                    View { picture, crop }.copy_to(&mut self.row);
+                    View { picture, crop }.copy_to(row);
                 }
             },
         }
-        Ok(&self.row)
+        Ok(())
     }
+}
+
+/// The smallest fraction at which `crop` is still no smaller than the row.
+fn denominator(crop: Crop, side: usize) -> usize {
+    let factor = crop.height.min(crop.width) / side;
+    [8, 4, 2].into_iter().find(|&denominator| factor >= denominator).unwrap_or(1)
 }
 
 /// Mirrors each line of a row, left to right.
@@ -79,7 +116,7 @@ fn flip(row: &mut [u8], side: usize) {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{EvalTransform, Interpolation, TrainTransform, fixture};
+    use super::super::{EvalTransform, Interpolation, Split, TrainTransform, fixture};
     use super::*;
 
     #[test]
@@ -92,11 +129,18 @@ mod tests {
         assert_eq!(odd, [6, 7, 8, 3, 4, 5, 0, 1, 2].repeat(3));
     }
 
+    /// An index of one file.
+    fn index_of(size: Size) -> (tempfile::TempDir, Index) {
+        let root = tempfile::tempdir().unwrap();
+        let path = root.path().join("train/a/a.jpg");
+        fixture::write(&path, &fixture::jpeg(&fixture::picture(size, 1), size));
+        let index = Index::open(root.path(), Split::Train).unwrap();
+        (root, index)
+    }
+
     /// Rows of one file, of which nothing but the flip is left to chance.
     fn row(hflip: f64, draw: u64) -> Vec<u8> {
-        let folder = tempfile::tempdir().unwrap();
-        let (path, size) = (folder.path().join("a.jpg"), Size { height: 20, width: 20 });
-        fixture::write(&path, &fixture::jpeg(&fixture::picture(size, 1), size));
+        let (_root, index) = index_of(Size { height: 20, width: 20 });
         let config = TrainTransform {
             scale: [1.0, 1.0],
             ratio: [1.0, 1.0],
@@ -104,8 +148,10 @@ mod tests {
             ..TrainTransform::default()
         };
         let transform = Transform::Train { side: 10, config };
-        let mut reader = SampleReader::new();
-        reader.read(&path, &transform, &mut Rng::keyed(&[draw])).unwrap().to_vec()
+        let mut row = vec![0; 300];
+        let rng = &mut Rng::keyed(&[draw]);
+        SampleReader::new().read((&index, 0), (&transform, rng), &mut row).unwrap();
+        row
     }
 
     #[test]
@@ -120,9 +166,7 @@ mod tests {
 
     #[test]
     fn torchvision_geometry_resizes_first_and_cuts_then() {
-        let folder = tempfile::tempdir().unwrap();
-        let (path, size) = (folder.path().join("a.jpg"), Size { height: 30, width: 47 });
-        fixture::write(&path, &fixture::jpeg(&fixture::picture(size, 1), size));
+        let (_root, index) = index_of(Size { height: 30, width: 47 });
         let config = EvalTransform {
             resize_size: 16,
             crop_size: 12,
@@ -131,11 +175,12 @@ mod tests {
         };
         let mut reader = SampleReader::new();
         let transform = Transform::Eval(config);
-        let row = reader.read(&path, &transform, &mut Rng::keyed(&[])).unwrap().to_vec();
+        let mut row = vec![0; 12 * 12 * 3];
+        reader.read((&index, 0), (&transform, &mut Rng::keyed(&[])), &mut row).unwrap();
 
         let mut whole = vec![0; 16 * 25 * 3];
         let target = Target { pixels: &mut whole, size: Size { height: 16, width: 25 } };
-        let picture = reader.decoder.read(&path).unwrap();
+        let picture = reader.decoder.decode(&reader.file).unwrap();
         Resizer::default().resize(View::whole(picture), config.interpolation, target);
         for (y, line) in row.chunks(36).enumerate() {
             // 25 - 12 = 13 columns are cut: 6 on the left, half to even.

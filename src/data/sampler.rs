@@ -120,6 +120,36 @@ mod tests {
         }
     }
 
+    /// Classes of a batch that is drawn at random follow the hypergeometric law. Of one class in
+    /// many batches, mean and variance must be those of the law; what orders by class, or deals
+    /// classes out evenly, fails one of them.
+    #[test]
+    fn classes_of_a_batch_follow_the_hypergeometric_law() {
+        const NUM_SAMPLES: usize = 4000;
+        const CLASS: usize = 400;
+        const BATCH: usize = 100;
+        let mut counts = Vec::new();
+        for epoch in 0..50 {
+            for rank in 0..2 {
+                let shard = Shard { rank, world_size: 2 };
+                let order = Sampler::new(NUM_SAMPLES, shard, 9).epoch_order(epoch);
+                let of_class = |batch: &[u32]| batch.iter().filter(|&&i| i < CLASS as u32).count();
+                counts.extend(order.chunks_exact(BATCH).map(|batch| of_class(batch) as f64));
+            }
+        }
+        let n = counts.len() as f64;
+        let share = CLASS as f64 / NUM_SAMPLES as f64;
+        let batch = BATCH as f64;
+        let rest = (NUM_SAMPLES - BATCH) as f64 / (NUM_SAMPLES - 1) as f64;
+        let variance = batch * share * (1.0 - share) * rest;
+        let mean = counts.iter().sum::<f64>() / n;
+        assert!((mean - batch * share).abs() < 1e-9, "every sample occurs once: {mean}");
+        let found = counts.iter().map(|count| (count - mean).powi(2)).sum::<f64>() / n;
+        // The variance of a variance of n draws is about 2 sigma^4 / n; five standard errors.
+        let limit = 5.0 * variance * (2.0 / n).sqrt();
+        assert!((found - variance).abs() < limit, "variance {found}, not {variance} +- {limit}");
+    }
+
     #[test]
     fn torchs_order_shows_all_samples_and_the_first_ones_again_where_some_are_lacking() {
         for (num_samples, world_size, twice) in [(24_usize, 8, 0), (21, 8, 3), (2, 5, 3), (0, 3, 0)]

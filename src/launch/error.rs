@@ -34,6 +34,13 @@ pub enum LaunchError {
          --data DIR, or take --recipe demo/optimized, which needs neither"
     )]
     NoGpuNoImages(NoImages),
+    /// Pictures that were shrunk, in the closed division.
+    #[error(
+        "the training images of {} were shrunk on import, which the closed division does not \
+         allow; import them again without --max-side, or set mlperf.division = \"open\"",
+        .0.display()
+    )]
+    OpenOnlyStore(PathBuf),
     /// Every rank needs a GPU of its own.
     #[error(
         "{num_ranks} ranks need a GPU each and this machine shows {num_gpus}; add --nproc \

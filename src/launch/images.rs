@@ -2,10 +2,10 @@
 
 use std::path::{Path, PathBuf};
 
-use super::NoImages;
+use super::{LaunchError, NoImages};
 use crate::{
-    data::{DataConfig, DataError, Dataset, SynthConfig},
-    recipe::Situation,
+    data::{DataConfig, DataError, Dataset, SynthConfig, store},
+    recipe::{Division, Situation},
 };
 
 /// Where the images come from.
@@ -24,6 +24,19 @@ impl Images {
             (Some(path), _) => absolute(path).map(Self::Folder),
             (None, Some(synth)) => Ok(Self::Synth(synth.clone())),
             (None, None) => Err(NoImages::Unnamed),
+        }
+    }
+
+    /// Whether a run on these images may be submitted in `division`: a store tells.
+    pub fn check_division(&self, division: Division) -> Result<(), LaunchError> {
+        match self {
+            Self::Folder(path)
+                if division == Division::Closed
+                    && store::division_of(path) == Some(store::Division::OpenOnly) =>
+            {
+                Err(LaunchError::OpenOnlyStore(path.clone()))
+            }
+            _ => Ok(()),
         }
     }
 
@@ -70,6 +83,34 @@ mod tests {
         let missing = Images::of(&config(Some(nowhere), None)).unwrap_err();
         assert_eq!(missing, NoImages::At(nowhere.to_owned()));
         assert_eq!(Images::of(&config(None, None)), Err(NoImages::Unnamed));
+    }
+
+    #[test]
+    fn a_shrunk_store_is_for_the_open_division_only() {
+        let folder = tempfile::tempdir().unwrap();
+        let images = Images::Folder(folder.path().to_owned());
+        assert!(images.check_division(Division::Closed).is_ok(), "no store, no word of it");
+        let manifest = |division| store::Manifest {
+            version: 1,
+            division,
+            max_side: None,
+            source: PathBuf::new(),
+            seed: 0,
+            classes: Vec::new(),
+            num_train: 0,
+            num_eval: 0,
+            shards: Vec::new(),
+            mended: Vec::new(),
+            skipped: Vec::new(),
+        };
+        for (division, is_refused) in
+            [(store::Division::ClosedSafe, false), (store::Division::OpenOnly, true)]
+        {
+            let json = serde_json::to_string(&manifest(division)).unwrap();
+            std::fs::write(folder.path().join("manifest.json"), json).unwrap();
+            assert!(images.check_division(Division::Open).is_ok());
+            assert_eq!(images.check_division(Division::Closed).is_err(), is_refused);
+        }
     }
 
     #[test]

@@ -13,7 +13,7 @@ use sha2::{Digest, Sha256};
 
 use super::LaunchError;
 use crate::{
-    data::{Dataset, Folder, SynthConfig},
+    data::{Dataset, Index, SynthConfig, store},
     recipe::{DeviceChoice, Division, Recipe},
 };
 
@@ -79,6 +79,9 @@ pub struct DataStamp {
     pub num_classes: usize,
     /// Of the names of all images, relative to the folder, in the order of their indices.
     pub listing_sha256: String,
+    /// Where a run on these images may be submitted, if they are a store.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub store_division: Option<store::Division>,
     /// What the built-in image set was made from.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub synth: Option<SynthConfig>,
@@ -115,12 +118,13 @@ impl DataStamp {
             num_eval: dataset.eval.len(),
             num_classes: dataset.num_classes(),
             listing_sha256: hex(&hasher.finalize()),
+            store_division: store::division_of(path),
             synth,
         }
     }
 }
 
-fn add_listing(hasher: &mut Sha256, root: &Path, folder: &Folder) {
+fn add_listing(hasher: &mut Sha256, root: &Path, folder: &Index) {
     for i in 0..folder.len() {
         let path = folder.path(i);
         let name = path.strip_prefix(root).unwrap_or(&path);

@@ -15,6 +15,7 @@ const TRANSFORM: TrainTransform = TrainTransform {
     ratio: [0.75, 1.3],
     interpolation: Interpolation::Area,
     hflip: 0.5,
+    dct_scale: false,
 };
 const EVAL: EvalTransform = EvalTransform {
     resize_size: 18,
@@ -44,12 +45,12 @@ fn config(num_threads: usize, on_bad_image: OnBadImage) -> LoaderConfig {
     LoaderConfig { num_threads, batches_ahead: 2, on_bad_image }
 }
 
-fn open(root: &Path, split: Split) -> Arc<Folder> {
-    Arc::new(Folder::open(root, split).unwrap())
+fn open(root: &Path, split: Split) -> Arc<Index> {
+    Arc::new(Index::open(root, split).unwrap())
 }
 
 /// Three epochs of batches of four, with sides 16, 24 and 16.
-fn train_loader(folder: &Arc<Folder>, config: LoaderConfig) -> Loader {
+fn train_loader(folder: &Arc<Index>, config: LoaderConfig) -> Loader {
     let sampler = Sampler::new(folder.len(), SHARD, 7);
     let schedule = TrainSchedule {
         batch_per_rank: 4,
@@ -61,7 +62,7 @@ fn train_loader(folder: &Arc<Folder>, config: LoaderConfig) -> Loader {
     Loader::start(Arc::clone(folder), train_plans(sampler, schedule), config)
 }
 
-fn eval_loader(folder: &Arc<Folder>, shard: Shard, config: LoaderConfig) -> Loader {
+fn eval_loader(folder: &Arc<Index>, shard: Shard, config: LoaderConfig) -> Loader {
     let sampler = Sampler::new(folder.len(), shard, 7);
     Loader::start(Arc::clone(folder), eval_plans(&sampler, 4, EVAL), config)
 }
@@ -71,7 +72,7 @@ fn drain(loader: &mut Loader) -> Vec<Seen> {
 }
 
 /// Damages sample `i`'s file; returns its path.
-fn damage(folder: &Folder, i: usize) -> std::path::PathBuf {
+fn damage(folder: &Index, i: usize) -> std::path::PathBuf {
     let path = folder.path(i);
     fs::write(&path, b"\x89PNG\r\n\x1a\n").unwrap();
     path

@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::super::config::SynthConfig;
-use super::super::folder::Split;
+use super::super::index::Split;
 use super::error::SynthError;
 use super::generator::{GENERATOR_VERSION, Generator, check};
 

@@ -3,7 +3,7 @@
 use std::ops::RangeInclusive;
 
 use super::super::config::SynthConfig;
-use super::super::folder::Split;
+use super::super::index::Split;
 use super::super::random::Rng;
 use super::canvas::Canvas;
 use super::class::{MAX_CLASSES, Prototype, prototypes};

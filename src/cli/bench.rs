@@ -1,0 +1,121 @@
+//! `mlperf-run bench`: measures this machine.
+
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand};
+
+use crate::cli::exit::{Exit, Failure, OrExit as _, Outcome};
+use crate::console;
+use crate::data::bench::{DEMANDS, Rates, Shares, measure};
+use crate::data::{Bound, Index, Interpolation, Split, TrainTransform};
+
+/// What `mlperf-run bench` takes.
+#[derive(Debug, Args)]
+pub struct BenchArgs {
+    #[command(subcommand)]
+    command: BenchCommand,
+}
+
+#[derive(Debug, Subcommand)]
+enum BenchCommand {
+    /// How fast pictures can be read, decoded, cropped and resized, and how many GPUs that feeds
+    Data(BenchDataArgs),
+}
+
+#[derive(Debug, Args)]
+struct BenchDataArgs {
+    /// Data set: a folder whose train holds CLASS/*.JPEG, *.tar or *.arrow
+    #[arg(long, value_name = "DIR")]
+    data: PathBuf,
+    /// Sides of the crops, px
+    #[arg(long, value_name = "PX", value_delimiter = ',', default_values_t = [88, 176, 224])]
+    side: Vec<usize>,
+    /// Decoding threads [default: all cores]
+    #[arg(long, value_name = "N")]
+    threads: Option<usize>,
+    /// Images to measure, of each side
+    #[arg(long, value_name = "N", default_value_t = 2048)]
+    num: usize,
+    /// Filter of the resize: area, bilinear, bicubic or nearest
+    #[arg(long, value_name = "FILTER", default_value = "area")]
+    interpolation: Interpolation,
+    /// Decode large crops at a half, quarter or eighth of their size
+    #[arg(long)]
+    dct_scale: bool,
+}
+
+/// Runs the verb.
+pub fn run(args: &BenchArgs) -> Outcome {
+    match &args.command {
+        BenchCommand::Data(args) => data(args),
+    }
+}
+
+fn data(args: &BenchDataArgs) -> Outcome {
+    if let Some(side) = args.side.iter().find(|side| !(8..=1024).contains(*side)) {
+        let error = anyhow::anyhow!("--side {side} is out of range; give 8 to 1024 px");
+        return Err(Failure { exit: Exit::Usage, error });
+    }
+    let index = Index::open(&args.data, Split::Train).or_exit(Exit::Invalid)?.into();
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let num_threads = args.threads.unwrap_or(cores).max(1);
+    let transform = TrainTransform {
+        interpolation: args.interpolation,
+        dct_scale: args.dct_scale,
+        ..TrainTransform::default()
+    };
+    let threads = console::counted(num_threads, "thread");
+    console::result(format!("{threads}, files from memory after a first pass"));
+    console::result(
+        " side  images/s  images/s/core     MB/s  reading  huffman  idct+colour  resizing",
+    );
+    for &side in &args.side {
+        let rates = measure(&index, (side, transform), num_threads, args.num);
+        let rates = rates.or_exit(Exit::Invalid)?;
+        console::result(line(&rates));
+        console::note(feeds(&rates, num_threads, cores));
+        if rates.stall.bound(rates.wall_s) == Bound::Reading {
+            console::note(rates.stall.verdict(rates.wall_s).unwrap_or_default());
+        }
+    }
+    Ok(Exit::Ok)
+}
+
+fn line(rates: &Rates) -> String {
+    let Shares { read, huffman, idct, resize } = rates.shares;
+    let [read, huffman, idct, resize] = [read, huffman, idct, resize].map(|share| 100.0 * share);
+    format!(
+        "{:5}  {:8.0}  {:13.0}  {:7.1}  {read:5.1} %  {huffman:5.1} %  {idct:9.1} %  {resize:6.1} %",
+        rates.side,
+        rates.images_per_s,
+        rates.images_per_core_s,
+        rates.bytes_per_s / 1e6,
+    )
+}
+
+/// How many accelerators this machine would feed with all its cores.
+fn feeds(rates: &Rates, num_threads: usize, cores: usize) -> String {
+    let rate = rates.images_per_s * (cores as f64 / num_threads as f64).max(1.0);
+    let known = |demand: &&crate::data::bench::Demand| {
+        demand.side == rates.side
+            || !DEMANDS
+                .iter()
+                .any(|other| (other.accelerator, other.side) == (demand.accelerator, rates.side))
+                && demand.side == 224
+    };
+    let each: Vec<String> = DEMANDS
+        .iter()
+        .filter(known)
+        .map(|demand| {
+            let needed = demand.at(rates.side);
+            let estimated = if demand.side == rates.side { "" } else { ", by pixels" };
+            let (accelerator, source) = (demand.accelerator, demand.source);
+            format!(
+                "{:.1} {accelerator} ({needed:.0} images/s each, {source}{estimated})",
+                rate / needed
+            )
+        })
+        .collect();
+    let cores = console::counted(cores, "core");
+    format!("       {} px on {cores} feeds {}", rates.side, each.join(", "))
+}

@@ -1,0 +1,216 @@
+//! The samples of one split, as spans: file, offset, length, label, width, height, flags.
+//!
+//! A folder of pictures, a tar archive and a store differ in how their spans are found, and in
+//! nothing after that: the loader trains from any of them in place. Columns lie apart, names in
+//! one arena: 1.28 million samples take about 70 MB.
+
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
+
+use super::DataError;
+use super::augment::Size;
+use super::source;
+
+/// Which half of a data set.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Split {
+    /// `train`.
+    Train,
+    /// `val` or `validation`.
+    Eval,
+}
+
+impl Split {
+    pub(super) fn folder_name(self) -> &'static str {
+        match self {
+            Self::Train => "train",
+            Self::Eval => "val",
+        }
+    }
+}
+
+/// The sample is a file of its own, and the span has neither offset nor length.
+pub(super) const WHOLE_FILE: u8 = 1;
+
+/// One sample on its way into an index.
+pub(super) struct Entry<'a> {
+    pub(super) place: u32,
+    pub(super) offset: u64,
+    pub(super) length: u32,
+    pub(super) label: u32,
+    /// Height and width, px; zeros where unknown.
+    pub(super) size: [u16; 2],
+    pub(super) flags: u8,
+    /// Below the place; a path has this name.
+    pub(super) name: &'a [u8],
+}
+
+/// Columns of the samples, element `i` for sample `i`.
+#[derive(Debug, Default, PartialEq)]
+pub(super) struct Columns {
+    pub(super) places: Vec<u32>,
+    pub(super) offsets: Vec<u64>,
+    pub(super) lengths: Vec<u32>,
+    pub(super) labels: Vec<u32>,
+    pub(super) sizes: Vec<[u16; 2]>,
+    pub(super) flags: Vec<u8>,
+    pub(super) names: Vec<u8>,
+    pub(super) name_ends: Vec<u32>,
+}
+
+/// What can be told about a file without reading it: an index is stale when one of these changes.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub(super) struct Witness {
+    pub(super) path: PathBuf,
+    pub(super) length: u64,
+    pub(super) modified: (i64, i64),
+}
+
+/// Samples and labels of one split.
+#[derive(Debug)]
+pub struct Index {
+    /// Class folders, archives or shards, and a handle of each archive that has been read.
+    pub(super) places: Vec<(PathBuf, OnceLock<std::fs::File>)>,
+    pub(super) classes: Vec<String>,
+    pub(super) columns: Columns,
+    pub(super) witnesses: Vec<Witness>,
+}
+
+impl Index {
+    /// Lists one split of the data set at `root`, whatever its container.
+    pub fn open(root: &Path, split: Split) -> Result<Self, DataError> {
+        source::open(root, split, None)
+    }
+
+    pub(super) fn new(places: Vec<PathBuf>, witnesses: Vec<Witness>) -> Self {
+        Self {
+            places: places.into_iter().map(|place| (place, OnceLock::new())).collect(),
+            classes: Vec::new(),
+            columns: Columns::default(),
+            witnesses,
+        }
+    }
+
+    pub(super) fn push(&mut self, entry: &Entry<'_>) {
+        let columns = &mut self.columns;
+        columns.places.push(entry.place);
+        columns.offsets.push(entry.offset);
+        columns.lengths.push(entry.length);
+        columns.labels.push(entry.label);
+        columns.sizes.push(entry.size);
+        columns.flags.push(entry.flags);
+        columns.names.extend_from_slice(entry.name);
+        columns.name_ends.push(columns.names.len() as u32);
+    }
+
+    /// Samples.
+    pub fn len(&self) -> usize {
+        self.columns.labels.len()
+    }
+
+    /// Whether there are no samples; an opened index always has some.
+    pub fn is_empty(&self) -> bool {
+        self.columns.labels.is_empty()
+    }
+
+    /// Classes.
+    pub fn num_classes(&self) -> usize {
+        self.classes.len()
+    }
+
+    /// Class names; the index is the label.
+    pub fn classes(&self) -> &[String] {
+        &self.classes
+    }
+
+    /// Label of sample `i`.
+    pub fn label(&self, i: usize) -> usize {
+        self.columns.labels[i] as usize
+    }
+
+    /// Name of sample `i`: its file, or as if its archive were a folder.
+    pub fn path(&self, i: usize) -> PathBuf {
+        let mut path = PathBuf::new();
+        self.path_into(i, &mut path);
+        path
+    }
+
+    /// The same in a buffer that is used again.
+    pub(super) fn path_into(&self, i: usize, path: &mut PathBuf) {
+        path.as_mut_os_string().clear();
+        path.push(self.place(i));
+        path.push(OsStr::from_bytes(self.name(i)));
+    }
+
+    /// Width and height of sample `i`, px, where the container tells them.
+    pub fn size(&self, i: usize) -> Option<Size> {
+        let [height, width] = self.columns.sizes[i].map(usize::from);
+        (height > 0 && width > 0).then_some(Size { height, width })
+    }
+
+    /// Class folder, archive or shard of sample `i`.
+    pub(super) fn place(&self, i: usize) -> &Path {
+        &self.places[self.columns.places[i] as usize].0
+    }
+
+    pub(super) fn name(&self, i: usize) -> &[u8] {
+        let ends = &self.columns.name_ends;
+        let start = if i == 0 { 0 } else { ends[i - 1] };
+        &self.columns.names[start as usize..ends[i] as usize]
+    }
+
+    /// Memory that the samples take.
+    pub(super) fn memory_bytes(&self) -> usize {
+        let columns = &self.columns;
+        let words = [&columns.places, &columns.lengths, &columns.labels, &columns.name_ends];
+        4 * words.iter().map(|column| column.capacity()).sum::<usize>()
+            + 4 * columns.sizes.capacity()
+            + 8 * columns.offsets.capacity()
+            + columns.flags.capacity()
+            + columns.names.capacity()
+    }
+
+    /// Sorts the classes by name; labels follow.
+    pub(super) fn sort_classes(&mut self) {
+        let mut order: Vec<usize> = (0..self.classes.len()).collect();
+        order.sort_unstable_by(|&a, &b| self.classes[a].cmp(&self.classes[b]));
+        let mut label_of = vec![0; order.len()];
+        for (label, &class) in order.iter().enumerate() {
+            label_of[class] = label as u32;
+        }
+        self.classes = order.iter().map(|&class| self.classes[class].clone()).collect();
+        self.columns.labels.iter_mut().for_each(|label| *label = label_of[*label as usize]);
+    }
+
+    /// Whether every span lies in its file, whose lengths are those of the witnesses, and every
+    /// label has a class.
+    pub(super) fn is_sound(&self) -> bool {
+        let columns = &self.columns;
+        let lens = [columns.places.len(), columns.lengths.len(), columns.offsets.len()];
+        let more = [columns.sizes.len(), columns.flags.len(), columns.name_ends.len()];
+        let num_classes = self.classes.len() as u32;
+        let ends = &columns.name_ends;
+        lens.iter().chain(&more).all(|&len| len == self.len())
+            && columns.labels.iter().all(|&label| label < num_classes)
+            && columns.places.iter().all(|&place| (place as usize) < self.places.len())
+            && ends.is_sorted()
+            && ends.last().is_none_or(|&end| end as usize == columns.names.len())
+            && self.spans_lie_in_their_files()
+    }
+
+    fn spans_lie_in_their_files(&self) -> bool {
+        let length_of = |place: &Path| {
+            let witness = self.witnesses.iter().find(|witness| witness.path == place);
+            witness.map_or(0, |witness| witness.length)
+        };
+        let lengths: Vec<u64> = self.places.iter().map(|(place, _)| length_of(place)).collect();
+        let columns = &self.columns;
+        (0..self.len()).all(|i| {
+            let end = columns.offsets[i].checked_add(u64::from(columns.lengths[i]));
+            columns.flags[i] & WHOLE_FILE != 0
+                || end.is_some_and(|end| end <= lengths[columns.places[i] as usize])
+        })
+    }
+}

@@ -1,0 +1,166 @@
+//! What lies at a path: a folder of pictures, tar archives, or a store.
+//!
+//! | in `train/` (`val/`, `validation/`) | or named so, beside each other | is |
+//! |---|---|---|
+//! | folders, one a class | | `ImageFolder` |
+//! | `*.tar` | `imagenet1k-train-0000.tar`, `ILSVRC2012_img_train.tar` | archives |
+//! | `*.arrow` | `imagenet-1k-train-00000-of-00292.arrow` | a store |
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::index::{Index, Split, Witness};
+use super::labels::LabelFile;
+use super::{DataError, archive, arrow, folder, index_cache, synth};
+
+/// Both splits of a data set; their classes agree.
+#[derive(Clone, Debug)]
+pub struct Dataset {
+    /// Training samples.
+    pub train: Arc<Index>,
+    /// Validation samples.
+    pub eval: Arc<Index>,
+}
+
+impl Dataset {
+    /// Lists both splits of the data set at `root`: names and headers are read, no picture.
+    pub fn open(root: &Path) -> Result<Self, DataError> {
+        let mut train = open(root, Split::Train, None)?;
+        let mut eval = open(root, Split::Eval, Some(&train))?;
+        if is_numbered(&train) && is_numbered(&eval) {
+            let longest = train.classes.len().max(eval.classes.len());
+            let classes: Vec<_> = (0..longest).map(|number| number.to_string()).collect();
+            (train.classes, eval.classes) = (classes.clone(), classes);
+        }
+        if let [class] = train.classes() {
+            return Err(DataError::OneClass { path: place(&train), class: class.clone() });
+        }
+        check_classes(&train, &eval)?;
+        check_classes(&eval, &train)?;
+        if train.classes != eval.classes {
+            let (train, eval) = (place(&train), place(&eval));
+            return Err(DataError::ClassOrder { train, eval });
+        }
+        Ok(Self { train: Arc::new(train), eval: Arc::new(eval) })
+    }
+
+    /// Classes.
+    pub fn num_classes(&self) -> usize {
+        self.train.num_classes()
+    }
+}
+
+/// Whether the container told numbers of classes and no names.
+fn is_numbered(index: &Index) -> bool {
+    index.classes.iter().enumerate().all(|(number, name)| *name == number.to_string())
+}
+
+fn check_classes(present: &Index, absent: &Index) -> Result<(), DataError> {
+    match present.classes.iter().find(|class| !absent.classes.contains(class)) {
+        None => Ok(()),
+        Some(class) => Err(DataError::ClassMismatch {
+            class: class.clone(),
+            present: place(present),
+            absent: place(absent),
+        }),
+    }
+}
+
+/// What an index was made from, for messages.
+fn place(index: &Index) -> PathBuf {
+    index.witnesses[0].path.clone()
+}
+
+/// The index of a split: the one kept from the last time where nothing has changed, else a new
+/// one. `train` names the classes where the validation pictures do not.
+pub(super) fn open(root: &Path, split: Split, train: Option<&Index>) -> Result<Index, DataError> {
+    let Ok(root) = root.canonicalize() else {
+        return Err(DataError::NoDataSet(root.to_owned()));
+    };
+    let cached = index_cache::file_of(&synth::default_root(), &root, split);
+    if let Some(index) = index_cache::load(&cached) {
+        return Ok(index);
+    }
+    let index = scan(&root, split, train)?;
+    let _ = index_cache::store(&cached, &index);
+    Ok(index)
+}
+
+pub(super) fn scan(root: &Path, split: Split, train: Option<&Index>) -> Result<Index, DataError> {
+    let found = find(root, split)?;
+    let mut index = match &found.container {
+        Container::Folder => return folder::scan(&found.folder),
+        Container::Shards(shards) => arrow::scan(shards)?,
+        Container::Archives(archives) => archive::scan(archives, &|| match train {
+            Some(train) => LabelFile::find(root, &train.classes),
+            None if split == Split::Eval => {
+                LabelFile::find(root, &open(root, Split::Train, None)?.classes)
+            }
+            None => Err(DataError::NoLabels(root.to_owned())),
+        })?,
+    };
+    if u32::try_from(index.columns.names.len()).is_err() || !index.is_sound() {
+        let reason = "spans outside its files, or names of more than 4 GiB".to_owned();
+        return Err(DataError::Container { path: found.folder, reason });
+    }
+    // A new archive beside the others shows in the folder.
+    let folder = Witness::of(&found.folder);
+    let listed = |source| DataError::List { path: found.folder.clone(), source };
+    index.witnesses.push(folder.map_err(listed)?);
+    if let Some(train) = train.filter(|_| split == Split::Eval) {
+        index.witnesses.extend(train.witnesses.iter().cloned());
+    }
+    Ok(index)
+}
+
+struct Found {
+    folder: PathBuf,
+    container: Container,
+}
+
+enum Container {
+    Folder,
+    Archives(Vec<PathBuf>),
+    Shards(Vec<PathBuf>),
+}
+
+fn find(root: &Path, split: Split) -> Result<Found, DataError> {
+    if !root.is_dir() {
+        return Err(DataError::NoDataSet(root.to_owned()));
+    }
+    let words: &[&str] = match split {
+        Split::Train => &["train"],
+        Split::Eval => &["val", "validation"],
+    };
+    let folders = words.iter().map(|word| root.join(word));
+    if let Some(folder) = folders.into_iter().find(|folder| folder.is_dir()) {
+        let (num_folders, files) = folder::content(&folder)?;
+        let container = if num_folders > 0 { Container::Folder } else { container(files) };
+        return Ok(Found { folder, container });
+    }
+    let (_, mut files) = folder::content(root)?;
+    files.retain(|file| says(file, words));
+    match container(files) {
+        Container::Folder => Err(DataError::NoSplit(root.join(split.folder_name()))),
+        container => Ok(Found { folder: root.to_owned(), container }),
+    }
+}
+
+/// Sorted by name, so that samples keep their numbers.
+fn container(mut files: Vec<PathBuf>) -> Container {
+    files.sort_unstable();
+    let shards: Vec<_> = files.iter().filter(|file| arrow::is_shard(file)).cloned().collect();
+    if !shards.is_empty() {
+        return Container::Shards(shards);
+    }
+    files.retain(|file| file.extension().is_some_and(|ending| ending == "tar"));
+    if files.is_empty() { Container::Folder } else { Container::Archives(files) }
+}
+
+/// Whether one of `words` stands in a file's name. ILSVRC's archive of dogs (`train_t3`) is a part
+/// of another task.
+fn says(file: &Path, words: &[&str]) -> bool {
+    let name = file.file_stem().unwrap_or_default().to_string_lossy().to_lowercase();
+    let mut parts = name.split(|c: char| !c.is_ascii_alphanumeric());
+    parts.clone().any(|part| words.contains(&part)) && !parts.any(|part| part == "t3")
+}

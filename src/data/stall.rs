@@ -1,0 +1,120 @@
+//! Who waits for whom: time that a trainer waits for batches, and what the loader's threads did
+//! meanwhile. Two readings of the clock a sample.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+/// Below this share of the time, waiting is no matter.
+const NEGLIGIBLE: f64 = 0.02;
+
+/// Sums over the threads of a loader.
+#[derive(Debug, Default)]
+pub(super) struct Clock {
+    read_ns: AtomicU64,
+    decode_ns: AtomicU64,
+}
+
+impl Clock {
+    pub(super) fn add(&self, [read, decode]: [Duration; 2]) {
+        self.read_ns.fetch_add(read.as_nanos() as u64, Ordering::Relaxed);
+        self.decode_ns.fetch_add(decode.as_nanos() as u64, Ordering::Relaxed);
+    }
+
+    pub(super) fn read(&self) -> Stall {
+        let seconds = |ns: &AtomicU64| ns.load(Ordering::Relaxed) as f64 * 1e-9;
+        let (read_s, decode_s) = (seconds(&self.read_ns), seconds(&self.decode_ns));
+        Stall { wait_s: 0.0, read_s, decode_s }
+    }
+}
+
+/// Where a loader's time went, s.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Stall {
+    /// The trainer waited for a batch.
+    pub wait_s: f64,
+    /// Threads read files, summed over them.
+    pub read_s: f64,
+    /// Threads decoded and resized, summed over them.
+    pub decode_s: f64,
+}
+
+/// What a run waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Bound {
+    /// The trainer's own work.
+    Compute,
+    /// The disk.
+    Reading,
+    /// The processor.
+    Decoding,
+}
+
+impl Stall {
+    /// What happened between two looks.
+    #[must_use]
+    pub fn since(&self, before: &Self) -> Self {
+        Self {
+            wait_s: self.wait_s - before.wait_s,
+            read_s: self.read_s - before.read_s,
+            decode_s: self.decode_s - before.decode_s,
+        }
+    }
+
+    /// Seconds that the trainer waited for the disk: its waits, shared out as the threads' time.
+    pub fn io_wait_s(&self) -> f64 {
+        let busy = self.read_s + self.decode_s;
+        if busy > 0.0 { self.wait_s * self.read_s / busy } else { 0.0 }
+    }
+
+    /// Seconds that the trainer waited for decoding.
+    pub fn decode_wait_s(&self) -> f64 {
+        self.wait_s - self.io_wait_s()
+    }
+
+    /// What `total_s` of training was bound by.
+    pub fn bound(&self, total_s: f64) -> Bound {
+        if self.wait_s <= NEGLIGIBLE * total_s {
+            Bound::Compute
+        } else if self.read_s > self.decode_s {
+            Bound::Reading
+        } else {
+            Bound::Decoding
+        }
+    }
+
+    /// The same in words, with the cure; nothing where data is not what holds the run up.
+    pub fn verdict(&self, total_s: f64) -> Option<String> {
+        let share = 100.0 * self.wait_s / total_s;
+        match self.bound(total_s) {
+            Bound::Compute => None,
+            Bound::Reading => Some(format!(
+                "waits for data {share:.0} % of the time, mostly for the disk; use a faster one, or \
+                 fewer bytes: mlperf-run data import DATA --out STORE --max-side 400 (open division)"
+            )),
+            Bound::Decoding => Some(format!(
+                "waits for data {share:.0} % of the time, mostly for decoding; add threads \
+                 (data.num_workers), import into a store (mlperf-run data import DATA --out STORE), \
+                 set data.train.dct_scale = true, or shrink with --max-side 400 (open division)"
+            )),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn waits_are_put_down_to_what_the_threads_did() {
+        let stall = Stall { wait_s: 4.0, read_s: 9.0, decode_s: 3.0 };
+        assert_eq!((stall.io_wait_s(), stall.decode_wait_s()), (3.0, 1.0));
+        assert_eq!(stall.bound(10.0), Bound::Reading);
+        assert!(stall.verdict(10.0).unwrap().contains("40 % of the time, mostly for the disk"));
+        let stall = Stall { wait_s: 4.0, read_s: 1.0, decode_s: 3.0 };
+        assert!(stall.verdict(10.0).unwrap().contains("mostly for decoding"));
+        assert_eq!(stall.verdict(1000.0), None);
+        let later = Stall { wait_s: 5.0, read_s: 2.0, decode_s: 7.0 };
+        assert_eq!(later.since(&stall), Stall { wait_s: 1.0, read_s: 1.0, decode_s: 4.0 });
+        assert!(Stall::default().io_wait_s().abs() < 1e-12, "no time, no wait");
+    }
+}

@@ -1,0 +1,66 @@
+//! What can go wrong with a store.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use thiserror::Error;
+
+use crate::data::DataError;
+
+/// Why a store cannot be written or is not what its manifest says.
+#[derive(Debug, Error)]
+pub enum StoreError {
+    /// The pictures cannot be listed.
+    #[error(transparent)]
+    Source(#[from] DataError),
+    /// A file or folder.
+    #[error("cannot {what} {}: {source}; check the disk and its permissions", .path.display())]
+    Io {
+        /// What was tried.
+        what: &'static str,
+        /// The file or folder.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// A bad picture, where none is allowed.
+    #[error("bad picture {}: {reason}; repair it, or import with --on-bad skip or reencode", .path.display())]
+    BadPicture {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The folder holds something else.
+    #[error("{} holds other files or another import; name a new folder", .0.display())]
+    Occupied(PathBuf),
+    /// A split of which nothing is left.
+    #[error("no readable picture in {0}; look at the reasons given for the others")]
+    Nothing(&'static str),
+    /// A side that no picture can have.
+    #[error("--max-side {0} is out of range; give 32 to 65535 px, each size once")]
+    MaxSide(usize),
+    /// Not a store.
+    #[error("{} is no manifest of a store ({reason}); name a folder that `data import` wrote", .path.display())]
+    NoManifest {
+        /// Where it was looked for.
+        path: PathBuf,
+        /// Why it is none.
+        reason: String,
+    },
+    /// Shards that are not as they were written.
+    #[error("{} of {num_shards} shards differ from the manifest: {}; import again", .faults.len(), .faults.join(", "))]
+    Differs {
+        /// File and difference.
+        faults: Vec<String>,
+        /// Shards of the store.
+        num_shards: usize,
+    },
+}
+
+impl StoreError {
+    /// Wraps what the system said about `path`.
+    pub(super) fn io(what: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
+        move |source| Self::Io { what, path: path.to_owned(), source }
+    }
+}

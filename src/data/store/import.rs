@@ -1,0 +1,311 @@
+//! From any data set to a store, or to several of different sizes in one pass.
+//!
+//! Shards are written one after the other and noted in `unfinished.json`; an import that was cut
+//! off goes on after the last one that is whole. What is written depends on source, seed and
+//! options alone, never on the number of threads.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::thread;
+
+use arrow_schema::Schema;
+use serde::{Deserialize, Serialize};
+
+use super::error::StoreError;
+use super::manifest::{Division, MANIFEST, Manifest, Note, ShardRecord, write_whole};
+use super::picture::{Press, Pressed};
+use super::shard::{Row, ShardWriter, schema};
+use crate::data::random::Rng;
+use crate::data::span_reader::SpanReader;
+use crate::data::{Dataset, Index, Split};
+
+/// Keeps the stream of the order apart from other uses of the same seed.
+const STORE_STREAM: u64 = 0x7374_6f72_6500;
+/// About a gigabyte of `ImageNet`.
+const ROWS_PER_SHARD: usize = 8192;
+/// Pictures in a record batch, and in memory at once.
+const ROWS_PER_BATCH: usize = 256;
+const UNFINISHED: &str = "unfinished.json";
+
+/// What a bad picture leads to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "snake_case")]
+pub enum OnBad {
+    /// The import ends with an error that names it.
+    Fail,
+    /// It is left out and listed in the manifest.
+    Skip,
+    /// What can be decoded of it is compressed anew; where nothing can, it is left out.
+    Reencode,
+}
+
+/// What to import, and how.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Import {
+    /// The data set, in any container.
+    pub source: PathBuf,
+    /// Longest sides of training pictures, px, a store each in a folder of that name where there
+    /// are several; none keeps all pictures as they are.
+    pub max_sides: Vec<usize>,
+    /// What a bad picture leads to.
+    pub on_bad: OnBad,
+    /// Of the order of training pictures.
+    pub seed: u64,
+}
+
+/// What an import that is not over has done, and for what.
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+struct Progress {
+    import: Import,
+    num_pictures: [usize; 2],
+    /// By store.
+    shards: Vec<Vec<ShardRecord>>,
+    mended: BTreeSet<Note>,
+    skipped: BTreeSet<Note>,
+    num_train: usize,
+    num_eval: usize,
+}
+
+/// A whole import.
+struct Work<'a> {
+    import: &'a Import,
+    dataset: &'a Dataset,
+    folders: Vec<PathBuf>,
+    schema: Arc<Schema>,
+    num_threads: usize,
+    progress: &'a (dyn Fn(usize) + Sync),
+}
+
+/// What goes into one shard.
+struct Part<'a> {
+    split: Split,
+    index: &'a Index,
+    file: &'a str,
+    samples: &'a [u32],
+    /// Pictures of the import before these.
+    num_before: usize,
+}
+
+/// Imports into `out`; `progress` hears of pictures done. Returns the folders of the stores.
+pub fn import(
+    import: &Import,
+    out: &Path,
+    num_threads: usize,
+    progress: &(dyn Fn(usize) + Sync),
+) -> Result<Vec<PathBuf>, StoreError> {
+    let sides: BTreeSet<_> = import.max_sides.iter().collect();
+    let wrong = import.max_sides.iter().find(|side| !(32..=65535).contains(*side));
+    if let Some(side) =
+        wrong.or(import.max_sides.last().filter(|_| sides.len() < import.max_sides.len()))
+    {
+        return Err(StoreError::MaxSide(*side));
+    }
+    let dataset = Dataset::open(&import.source)?;
+    let folders = match import.max_sides.as_slice() {
+        [] | [_] => vec![out.to_owned()],
+        sides => sides.iter().map(|side| out.join(side.to_string())).collect(),
+    };
+    let schema = Arc::new(schema(dataset.train.classes()));
+    let work = Work { import, dataset: &dataset, folders, schema, num_threads, progress };
+    let done = work.resume(out)?;
+    work.run(out, done)?;
+    Ok(work.folders)
+}
+
+impl Work<'_> {
+    /// What an earlier try has done; an error where the folder holds anything else.
+    fn resume(&self, out: &Path) -> Result<Progress, StoreError> {
+        let fresh = Progress {
+            import: self.import.clone(),
+            num_pictures: [self.dataset.train.len(), self.dataset.eval.len()],
+            shards: vec![Vec::new(); self.folders.len()],
+            mended: BTreeSet::new(),
+            skipped: BTreeSet::new(),
+            num_train: 0,
+            num_eval: 0,
+        };
+        for folder in &self.folders {
+            fs::create_dir_all(folder).map_err(StoreError::io("create", folder))?;
+        }
+        let note = out.join(UNFINISHED);
+        if let Ok(text) = fs::read_to_string(&note) {
+            let found = serde_json::from_str::<Progress>(&text).ok();
+            let found = found.filter(|found| {
+                found.import == fresh.import && found.num_pictures == fresh.num_pictures
+            });
+            return found.ok_or_else(|| StoreError::Occupied(out.to_owned()));
+        }
+        for folder in &self.folders {
+            let mut entries = fs::read_dir(folder).map_err(StoreError::io("list", folder))?;
+            if entries.next().is_some() {
+                return Err(StoreError::Occupied(folder.clone()));
+            }
+        }
+        write_whole(&note, &fresh)?;
+        Ok(fresh)
+    }
+
+    fn run(&self, out: &Path, mut done: Progress) -> Result<(), StoreError> {
+        let mut num_before = 0;
+        for split in [Split::Train, Split::Eval] {
+            let (index, order) = self.order(split);
+            for (number, samples) in order.chunks(ROWS_PER_SHARD).enumerate() {
+                let file = format!("{}-{number:05}.arrow", split.folder_name());
+                if !done.shards[0].iter().any(|shard| shard.file == file) {
+                    let part = Part { split, index, file: &file, samples, num_before };
+                    self.write_shard(&part, &mut done)?;
+                    write_whole(&out.join(UNFINISHED), &done)?;
+                }
+                num_before += samples.len();
+                (self.progress)(num_before);
+            }
+        }
+        for (name, num_rows) in [("train", done.num_train), ("val", done.num_eval)] {
+            if num_rows == 0 {
+                return Err(StoreError::Nothing(name));
+            }
+        }
+        for (store, folder) in self.folders.iter().enumerate() {
+            write_whole(&folder.join(MANIFEST), &self.manifest(store, &done))?;
+        }
+        let note = out.join(UNFINISHED);
+        fs::remove_file(&note).map_err(StoreError::io("remove", &note))
+    }
+
+    /// Training pictures are shuffled, so that neighbours in a shard are of all classes.
+    fn order(&self, split: Split) -> (&Index, Vec<u32>) {
+        let index = match split {
+            Split::Train => &self.dataset.train,
+            Split::Eval => &self.dataset.eval,
+        };
+        let mut order: Vec<u32> = (0..index.len() as u32).collect();
+        if split == Split::Train {
+            Rng::keyed(&[STORE_STREAM, self.import.seed]).shuffle(&mut order);
+        }
+        (index, order)
+    }
+
+    /// Writes one shard of every store. Validation pictures are never shrunk: the stores share
+    /// them.
+    fn write_shard(&self, part: &Part<'_>, done: &mut Progress) -> Result<(), StoreError> {
+        let Part { split, index, file, samples, num_before } = *part;
+        let sides: Vec<Option<usize>> = match (split, self.import.max_sides.as_slice()) {
+            (Split::Eval, _) | (Split::Train, []) => vec![None],
+            (Split::Train, sides) => sides.iter().copied().map(Some).collect(),
+        };
+        let paths: Vec<_> = self.folders[..sides.len()].iter().map(|it| it.join(file)).collect();
+        let create = |path: &PathBuf| ShardWriter::create(path, &self.schema);
+        let mut writers = paths.iter().map(create).collect::<Result<Vec<_>, _>>()?;
+        let mut num_rows = 0;
+        for (batch, samples) in samples.chunks(ROWS_PER_BATCH).enumerate() {
+            let mut rows = vec![Vec::with_capacity(samples.len()); sides.len()];
+            for (&sample, pressed) in samples.iter().zip(self.press(index, samples, &sides)) {
+                let (sample, path) = (sample as usize, index.path(sample as usize));
+                match pressed {
+                    Err(reason) if self.import.on_bad == OnBad::Fail => {
+                        return Err(StoreError::BadPicture { path, reason });
+                    }
+                    Err(reason) => drop(done.skipped.insert(Note { path, reason })),
+                    Ok(Pressed { files, mended }) => {
+                        num_rows += 1;
+                        done.mended.extend(mended.map(|reason| Note { path, reason }));
+                        for (rows, (bytes, size)) in rows.iter_mut().zip(files) {
+                            let (label, name) = (index.label(sample), name(index, sample));
+                            let (width, height) = (size.width, size.height);
+                            rows.push(Row { bytes, name, label, width, height });
+                        }
+                    }
+                }
+            }
+            for ((writer, path), rows) in writers.iter_mut().zip(&paths).zip(&rows) {
+                if !rows.is_empty() {
+                    writer.write(path, rows)?;
+                }
+            }
+            (self.progress)(num_before + batch * ROWS_PER_BATCH + samples.len());
+        }
+        for ((store, writer), path) in writers.into_iter().enumerate().zip(&paths) {
+            done.shards[store].push(writer.finish(path)?);
+        }
+        self.share(file, done, sides.len())?;
+        match split {
+            Split::Train => done.num_train += num_rows,
+            Split::Eval => done.num_eval += num_rows,
+        }
+        Ok(())
+    }
+
+    /// Gives the stores from `first` on the shard that the first store has.
+    fn share(&self, file: &str, done: &mut Progress, first: usize) -> Result<(), StoreError> {
+        let record = done.shards[0].last().expect("a shard was written").clone();
+        let source = self.folders[0].join(file);
+        for (store, folder) in self.folders.iter().enumerate().skip(first) {
+            let path = folder.join(file);
+            let _ = fs::remove_file(&path);
+            // Some file systems have no links.
+            fs::hard_link(&source, &path)
+                .or_else(|_| fs::copy(&source, &path).map(drop))
+                .map_err(StoreError::io("write", &path))?;
+            done.shards[store].push(record.clone());
+        }
+        Ok(())
+    }
+
+    /// Reads and rewrites pictures on all threads; results in the order of `samples`.
+    fn press(
+        &self,
+        index: &Index,
+        samples: &[u32],
+        sides: &[Option<usize>],
+    ) -> Vec<Result<Pressed, String>> {
+        let next = AtomicUsize::new(0);
+        let results = Mutex::new(Vec::with_capacity(samples.len()));
+        thread::scope(|scope| {
+            for _ in 0..self.num_threads.min(samples.len()) {
+                scope.spawn(|| {
+                    let (mut press, mut spans) = (Press::new(), SpanReader::default());
+                    let mut bytes = Vec::new();
+                    loop {
+                        let i = next.fetch_add(1, Ordering::Relaxed);
+                        let Some(&sample) = samples.get(i) else { return };
+                        let read = spans.read(index, sample as usize, &mut bytes);
+                        let pressed = read
+                            .map_err(|error| error.to_string())
+                            .and_then(|()| press.press(&bytes, sides, self.import.on_bad));
+                        results.lock().expect("no thread panics with it").push((i, pressed));
+                    }
+                });
+            }
+        });
+        let mut results = results.into_inner().expect("no thread panics with it");
+        results.sort_unstable_by_key(|(i, _)| *i);
+        results.into_iter().map(|(_, pressed)| pressed).collect()
+    }
+
+    fn manifest(&self, store: usize, done: &Progress) -> Manifest {
+        let max_side = self.import.max_sides.get(store).copied();
+        Manifest {
+            version: 1,
+            division: if max_side.is_some() { Division::OpenOnly } else { Division::ClosedSafe },
+            max_side,
+            source: self.import.source.clone(),
+            seed: self.import.seed,
+            classes: self.dataset.train.classes().to_vec(),
+            num_train: done.num_train,
+            num_eval: done.num_eval,
+            shards: done.shards[store].clone(),
+            mended: done.mended.iter().cloned().collect(),
+            skipped: done.skipped.iter().cloned().collect(),
+        }
+    }
+}
+
+/// Class and file name.
+fn name(index: &Index, sample: usize) -> String {
+    let class = &index.classes()[index.label(sample)];
+    let path = index.path(sample);
+    format!("{class}/{}", path.file_name().unwrap_or_default().to_string_lossy())
+}

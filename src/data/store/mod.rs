@@ -1,0 +1,18 @@
+//! The store: pictures packed once, trained from many times.
+//!
+//! Arrow IPC streams, which Hugging Face's `datasets` and pyarrow open and the loader trains from
+//! in place. Training pictures are shuffled once; JPEGs are rewritten without loss as sequential
+//! code with restart markers, which decodes fastest; every picture has been decoded. A manifest
+//! names what was changed or left out and carries a hash of each shard.
+
+mod error;
+mod import;
+mod manifest;
+mod picture;
+mod shard;
+#[cfg(test)]
+mod tests;
+
+pub use error::StoreError;
+pub use import::{Import, OnBad, import};
+pub use manifest::{Division, Manifest, Note, ShardRecord, division_of, verify};
