@@ -376,6 +376,41 @@ mod tests {
         assert!(num_spliced > 100, "only {num_spliced} parts were cut out of their files");
     }
 
+    /// Sizes, factors and intervals that contradict each other: an error or a picture, no panic.
+    #[test]
+    fn damaged_headers_do_no_harm() {
+        let (mut decoder, mut rng) = (Decoder::new(), Rng::keyed(&[7]));
+        let (mut num_bad, mut num_good) = (0, 0);
+        for file in files() {
+            let scan = file.windows(2).position(|marker| marker == [0xff, 0xda]).unwrap();
+            for _ in 0..60 {
+                let mut file = file.clone();
+                for _ in 0..=rng.below(3) {
+                    let at = 2 + rng.below(scan + 200);
+                    file[at] = rng.next_u64() as u8;
+                }
+                // A header may claim a gigabyte, which is allowed and slow.
+                let Ok(size) = decoder.size(&file) else { continue };
+                if size.height * size.width > 1 << 18 {
+                    continue;
+                }
+                let (top, left) = (rng.below(size.height), rng.below(size.width));
+                let (height, width) = (rng.below(size.height - top), rng.below(size.width - left));
+                let crop = Crop { top, left, height: 1 + height, width: 1 + width };
+                let denominator = [1, 2, 8][rng.below(3)];
+                match decoder.decode_part(&file, Part { crop, denominator }) {
+                    Ok(view) => {
+                        let mut out = vec![0; view.crop.height * view.crop.width * 3];
+                        view.copy_to(&mut out);
+                        num_good += 1;
+                    }
+                    Err(_) => num_bad += 1,
+                }
+            }
+        }
+        assert!(num_bad > 50 && num_good > 50, "{num_bad} bad, {num_good} good");
+    }
+
     #[test]
     fn fractions_are_near_a_resize_of_the_part() {
         let (mut decoder, mut rng) = (Decoder::new(), Rng::keyed(&[6]));
