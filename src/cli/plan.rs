@@ -1,17 +1,26 @@
 //! `mlperf-run plan`: what a recipe will do, without doing it.
 
-use std::path::PathBuf;
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+use anyhow::{Context, anyhow};
 
 use super::exit::{Exit, OrExit, Outcome};
 use crate::{
     console,
-    data::Dataset,
-    recipe::{self, Plan, RawRecipe, Recipe, Situation},
+    data::{Dataset, Index, Split, inspect},
+    events::RankEvent,
+    recipe::{self, Plan, RawRecipe, Recipe, Situation, Throughput},
 };
 
 /// `ImageNet`'s counts, which stand in where no data set is at hand.
 const IMAGENET: Situation =
     Situation { world_size: 1, num_classes: 1000, num_train: 1_281_167, num_eval: 50_000 };
+
+/// Training images that are opened to learn how large they are.
+const NUM_LOOKED_AT: usize = 100;
 
 /// Prints the resolved recipe and, as comments, what it does epoch by epoch.
 #[derive(Clone, Debug, clap::Args)]
@@ -25,6 +34,10 @@ pub struct PlanArgs {
     /// Ranks; else what the recipe says
     #[arg(long, value_name = "N")]
     pub nproc: Option<usize>,
+    /// Predict the minutes: from a table such as configs/throughput/*.toml, or from the folder of a
+    /// run, `results/SYSTEM/run_N`
+    #[arg(long, value_name = "FILE")]
+    pub throughput: Option<PathBuf>,
     /// Change a value of the recipe, as in `optimizer.lr=1.0`
     #[arg(long = "set", value_name = "KEY=VALUE")]
     pub overrides: Vec<String>,
@@ -38,10 +51,42 @@ pub fn run(args: &PlanArgs) -> Outcome {
 
 /// What the verb prints. It is a recipe again: what is not part of one stands in comments.
 pub fn text(args: &PlanArgs) -> anyhow::Result<String> {
-    let (recipe, notes) = planned(args)?;
+    let (recipe, mut notes) = planned(args)?;
+    let survey = match &recipe.raw.data.path {
+        Some(path) => Some(inspect::survey(&Index::open(path, Split::Train)?, NUM_LOOKED_AT, 0)),
+        None => None,
+    };
+    notes.extend(
+        recipe::advice(&recipe, survey.as_ref())
+            .into_iter()
+            .map(|advice| format!("advice: {advice}")),
+    );
+    let mut plan = Plan::of(&recipe);
+    if let Some(path) = &args.throughput {
+        let table = throughput(path)?;
+        let minutes = table.minutes(&recipe).map_err(|e| anyhow!("{}: {e}", path.display()))?;
+        notes.push(format!("minutes predicted from {}", table.source));
+        plan = plan.timed(minutes);
+    }
     let notes = commented(&notes.join("\n"));
-    let plan = commented(&Plan::of(&recipe).to_string());
+    let plan = commented(&plan.to_string());
     Ok(format!("{notes}\n\n{}\n{plan}", recipe.to_toml()))
+}
+
+/// A table, or what a run left.
+fn throughput(path: &Path) -> anyhow::Result<Throughput> {
+    let is_run = path.is_dir();
+    let file = if is_run { path.join("events.jsonl") } else { path.to_owned() };
+    let text = fs::read_to_string(&file).with_context(|| {
+        format!("cannot read {}; give a table or the folder of a run", file.display())
+    })?;
+    let table = if is_run {
+        let events: Vec<RankEvent> = text.lines().filter_map(RankEvent::from_line).collect();
+        Throughput::of_run(&path.display().to_string(), &events)
+    } else {
+        Throughput::parse(&text)
+    };
+    table.map_err(|error| anyhow!("{}: {error}", file.display()))
 }
 
 fn commented(text: &str) -> String {

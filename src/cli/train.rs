@@ -119,6 +119,7 @@ impl TrainArgs {
             recipe: recipe.to_owned(),
             data: self.data.clone(),
             nproc: None,
+            throughput: None,
             overrides: self.all_overrides(),
         }
     }

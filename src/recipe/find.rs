@@ -29,13 +29,18 @@ pub enum Origin {
 }
 
 /// Recipes that are compiled in: name and text.
-const BUILT_IN: [(&str, &str); 6] = [
+const BUILT_IN: [(&str, &str); 11] = [
     ("baseline", include_str!("../../configs/baseline.toml")),
     ("optimized", include_str!("../../configs/optimized.toml")),
     ("fastest", include_str!("../../configs/fastest.toml")),
     ("nvidia-closed", include_str!("../../configs/nvidia-closed.toml")),
+    ("baseline-1gpu", include_str!("../../configs/baseline-1gpu.toml")),
+    ("optimized-1gpu", include_str!("../../configs/optimized-1gpu.toml")),
+    ("fastest-1gpu", include_str!("../../configs/fastest-1gpu.toml")),
+    ("nvidia-closed-1gpu", include_str!("../../configs/nvidia-closed-1gpu.toml")),
     ("demo/baseline", include_str!("../../configs/demo/baseline.toml")),
     ("demo/optimized", include_str!("../../configs/demo/optimized.toml")),
+    ("demo/closed", include_str!("../../configs/demo/closed.toml")),
 ];
 
 /// The recipe called `name`: a path, else `./configs/NAME[.toml]`, else compiled in.

@@ -5,11 +5,13 @@
 //! that may say that a recipe is wrong), after which there is nothing left to check. Deliberately
 //! absent: anything that needs a GPU, a data set or libtorch; a [`Situation`] stands for them.
 
+mod advice;
 mod closed;
 mod config;
 mod descent;
 mod error;
 mod find;
+mod forecast;
 mod layer;
 mod load;
 mod methods;
@@ -19,12 +21,14 @@ mod resolve;
 mod suggest;
 mod validate;
 
+pub use advice::advice;
 pub use config::{
     DdpConfig, DeviceChoice, Division, EvalConfig, GradScalerConfig, MlperfConfig, Precision,
     RunConfig, TrainConfig,
 };
 pub use error::{Place, RecipeError};
 pub use find::{Origin, Source, built_in_names, find};
+pub use forecast::{StepRate, Throughput};
 pub use load::load;
 pub use plan::{Plan, PlanRow};
 pub use raw::RawRecipe;

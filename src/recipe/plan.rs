@@ -36,6 +36,8 @@ pub struct PlanRow {
     pub lr_last: f64,
     /// Whether an evaluation follows.
     pub evaluation: bool,
+    /// Minutes from `run_start` to the end of the epoch and its evaluation, where they can be told.
+    pub minutes: Option<f64>,
 }
 
 impl Plan {
@@ -50,6 +52,7 @@ impl Plan {
             lr_first: recipe.schedule.lr(index * steps),
             lr_last: recipe.schedule.lr((index + 1) * steps - 1),
             evaluation: recipe.eval_epochs.binary_search(&(index + 1)).is_ok(),
+            minutes: None,
         };
         Self {
             rows: recipe.sides.iter().enumerate().map(row).collect(),
@@ -59,6 +62,16 @@ impl Plan {
             total_images: horizon.total_steps() * horizon.batch_size,
             warmup_steps: recipe.schedule.warmup_steps(),
         }
+    }
+
+    /// With the minutes at the end of each epoch, as
+    /// [`Throughput::minutes`](super::Throughput::minutes) gives them.
+    #[must_use]
+    pub fn timed(mut self, minutes: Vec<f64>) -> Self {
+        for (row, minutes) in self.rows.iter_mut().zip(minutes) {
+            row.minutes = Some(minutes);
+        }
+        self
     }
 }
 
@@ -73,10 +86,17 @@ impl fmt::Display for Plan {
         writeln!(f, "evaluations    {:>11}", self.rows.iter().filter(|r| r.evaluation).count())?;
         writeln!(f)?;
         write!(f, "epoch  side  steps  first LR   last LR    evaluation")?;
+        if self.rows.iter().any(|row| row.minutes.is_some()) {
+            write!(f, "  minutes")?;
+        }
         for row in &self.rows {
             let mark = if row.evaluation { "yes" } else { "-" };
             write!(f, "\n{:>5} {:>5} {:>6}", row.epoch, row.side, row.steps)?;
-            write!(f, "  {:<9}  {:<9}  {mark}", rate(row.lr_first), rate(row.lr_last))?;
+            write!(f, "  {:<9}  {:<9}  ", rate(row.lr_first), rate(row.lr_last))?;
+            match row.minutes {
+                Some(minutes) => write!(f, "{mark:<10}  {minutes:>7.2}")?,
+                None => write!(f, "{mark}")?,
+            }
         }
         Ok(())
     }

@@ -17,6 +17,10 @@ mod launch;
 #[cfg(test)]
 mod oracle;
 #[cfg(test)]
+mod pages;
+#[cfg(test)]
+mod plan;
+#[cfg(test)]
 mod recipe;
 #[cfg(test)]
 mod score;

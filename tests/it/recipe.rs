@@ -2,11 +2,8 @@
 
 use std::fs;
 
-use mlperf_run::{
-    cli::plan::{self, PlanArgs},
-    recipe::{
-        Origin, Plan, RawRecipe, Recipe, RecipeError, Situation, Source, built_in_names, find, load,
-    },
+use mlperf_run::recipe::{
+    Origin, Plan, RawRecipe, Recipe, RecipeError, Situation, Source, built_in_names, find, load,
 };
 use tempfile::TempDir;
 
@@ -469,49 +466,6 @@ fn a_data_set_that_cannot_be_trained_on_is_refused() {
         let message = Recipe::resolve(RawRecipe::default(), &situation).unwrap_err().to_string();
         assert!(message.contains(part), "{message}");
     }
-}
-
-fn plan_args(recipe: &str) -> PlanArgs {
-    let overrides = vec!["run.seed=17".to_owned()];
-    PlanArgs { recipe: recipe.to_owned(), data: None, nproc: None, overrides }
-}
-
-#[test]
-fn the_plan_of_the_optimized_recipe() {
-    insta::assert_snapshot!(plan::text(&plan_args("optimized")).unwrap());
-}
-
-#[test]
-fn a_printed_plan_is_a_recipe_again() {
-    let printed = plan::text(&plan_args("demo/optimized")).unwrap();
-    let raw = loaded(&printed, &[]).unwrap();
-    let original = load(&find("demo/optimized").unwrap(), &["run.seed=17".to_owned()]).unwrap();
-    let situation = home(&original);
-    assert_eq!(
-        Recipe::resolve(raw, &situation).unwrap(),
-        Recipe::resolve(original, &situation).unwrap()
-    );
-}
-
-#[test]
-fn a_plan_takes_ranks_and_counts_from_the_command_line() {
-    let folder = TempDir::new().unwrap();
-    for name in ["train/a/1.jpg", "train/a/2.jpg", "train/b/1.jpg", "val/a/1.jpg", "val/b/1.jpg"] {
-        let path = folder.path().join(name);
-        fs::create_dir_all(path.parent().unwrap()).unwrap();
-        fs::write(path, "").unwrap();
-    }
-    let mut args = plan_args("demo/baseline");
-    args.data = Some(folder.path().to_owned());
-    args.nproc = Some(1);
-    args.overrides.push("train.batch_size=1".to_owned());
-    args.overrides.push("eval.batch_size=1".to_owned());
-    let text = plan::text(&args).unwrap();
-    for part in ["num_classes = 2", "num_ranks = 1", "     1    48      3  "] {
-        assert!(text.contains(part), "no {part:?} in {text}");
-    }
-    args.data = Some(folder.path().join("nowhere"));
-    assert!(format!("{:#}", plan::text(&args).unwrap_err()).contains("nowhere"));
 }
 
 mod odd_numbers {

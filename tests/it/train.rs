@@ -220,7 +220,7 @@ fn interrupted(bench: &Bench, target: &str, (event, signal): (&str, Signal)) -> 
 #[test]
 fn a_signal_ends_in_a_whole_log() {
     let bench = Bench::new(2);
-    let stop = ("\"epoch_stop\"", Signal::INT);
+    let stop = ("\"evaluated\"", Signal::INT);
     assert_eq!(interrupted(&bench, "mlperf.target=0.999", stop), "aborted");
     let judged = Command::new(env!("CARGO_BIN_EXE_mlperf-run"))
         .arg("check")

@@ -1,0 +1,164 @@
+//! What is legal in a recipe and yet seldom what somebody wants who trains on own images.
+//!
+//! Rules of thumb, not errors: they come from carrying the `ImageNet` recipes over to smaller sets.
+//! The built-in image set has recipes of its own and is left in peace.
+
+use super::resolve::Recipe;
+use crate::{
+    data::inspect::SplitSurvey,
+    optim::{OptimizerName, Time},
+};
+
+/// Fewer optimizer steps than this leave a `ResNet` from scratch unfinished.
+const FEW_STEPS: usize = 2000;
+/// Longer warm-ups, as a share of the run, leave little of it at the full learning rate.
+const LONG_WARMUP: f64 = 0.3;
+/// An average over more of the run than this lags behind the weights.
+const LONG_HALF_LIFE: f64 = 0.05;
+/// The published recipes' learning rate of SGD for one image of the batch.
+const LR_PER_IMAGE: f64 = 2.048 / 2048.0;
+/// So many times the published rate, or less than one of so many, is worth a second look.
+const FAR_LR: f64 = 4.0;
+/// Batch norm's statistics over fewer images are noise.
+const FEW_IMAGES: usize = 16;
+
+/// Sentences, each with a cure. `survey` is of the training images, where they may be looked at.
+pub fn advice(recipe: &Recipe, survey: Option<&SplitSurvey>) -> Vec<String> {
+    if recipe.raw.data.synth.is_some() {
+        return Vec::new();
+    }
+    let found = [steps(recipe), warmup(recipe), half_life(recipe), rate(recipe), batch(recipe)];
+    found.into_iter().flatten().chain(survey.and_then(|survey| crop(recipe, survey))).collect()
+}
+
+fn steps(recipe: &Recipe) -> Option<String> {
+    let steps = recipe.horizon.total_steps();
+    (steps < FEW_STEPS).then(|| {
+        format!(
+            "the run has {steps} optimizer steps, and below {FEW_STEPS} a ResNet from scratch learns \
+             little; raise run.max_duration or lower train.batch_size and optimizer.lr together"
+        )
+    })
+}
+
+fn warmup(recipe: &Recipe) -> Option<String> {
+    let share = recipe.schedule.warmup_steps() as f64 / recipe.horizon.total_steps() as f64;
+    (share > LONG_WARMUP).then(|| {
+        format!(
+            "the warm-up takes {:.0} % of the run; set scheduler.t_warmup = \"0.1dur\"",
+            100.0 * share
+        )
+    })
+}
+
+fn half_life(recipe: &Recipe) -> Option<String> {
+    let half_life = recipe.raw.algorithms.ema.as_ref()?.half_life;
+    let share =
+        Time::to_steps(half_life, &recipe.horizon) as f64 / recipe.horizon.total_steps() as f64;
+    (share > LONG_HALF_LIFE).then(|| {
+        format!(
+            "algorithms.ema.half_life ({half_life}) is {:.0} % of the run, so that the average lags \
+             behind; set it to \"0.005dur\"",
+            100.0 * share
+        )
+    })
+}
+
+fn rate(recipe: &Recipe) -> Option<String> {
+    let optimizer = &recipe.raw.optimizer;
+    if !matches!(optimizer.name, OptimizerName::Sgd | OptimizerName::DecoupledSgdw) {
+        return None;
+    }
+    let usual = LR_PER_IMAGE * recipe.raw.train.batch_size as f64;
+    let times = optimizer.lr / usual;
+    (!(1.0 / FAR_LR..=FAR_LR).contains(&times)).then(|| {
+        format!(
+            "optimizer.lr ({}) is {times:.2} times what the published recipes take for \
+             train.batch_size ({}); set it to about {usual:.3}",
+            optimizer.lr, recipe.raw.train.batch_size
+        )
+    })
+}
+
+fn batch(recipe: &Recipe) -> Option<String> {
+    let batch = recipe.batch_per_rank;
+    (batch < FEW_IMAGES).then(|| {
+        format!(
+            "batch norm sees {batch} images of each rank in a step, which is noise; raise \
+             train.batch_size or take fewer ranks"
+        )
+    })
+}
+
+fn crop(recipe: &Recipe, survey: &SplitSurvey) -> Option<String> {
+    let side = survey.widths.median.min(survey.heights.median);
+    let crop = recipe.sides.iter().copied().max()?;
+    let resizes = recipe.raw.algorithms.progressive_resizing.is_some()
+        || recipe.raw.algorithms.fixres.is_some();
+    (survey.num_looked_at > survey.bad.len() && side < crop as f64).then(|| {
+        let cure = if resizes {
+            "remove [algorithms.progressive_resizing] and [algorithms.fixres] and lower both \
+             crop_size"
+        } else {
+            "lower data.train.crop_size and data.eval.crop_size"
+        };
+        format!(
+            "half of the training images are smaller ({side:.0} px) than the crops ({crop} px), which \
+             are blown up; {cure}"
+        )
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        data::inspect::Quantiles,
+        recipe::{RawRecipe, Situation, find, load},
+    };
+
+    fn recipe(overrides: &[&str], num_train: usize) -> Recipe {
+        let overrides: Vec<String> = overrides.iter().map(|text| (*text).to_owned()).collect();
+        let raw: RawRecipe = load(&find("optimized").unwrap(), &overrides).unwrap();
+        let situation = Situation { world_size: 8, num_classes: 10, num_train, num_eval: 100 };
+        Recipe::resolve(raw, &situation).unwrap()
+    }
+
+    #[test]
+    fn the_published_recipe_on_its_own_data_needs_none() {
+        assert_eq!(advice(&recipe(&[], 1_281_167), None), Vec::<String>::new());
+    }
+
+    #[test]
+    fn each_rule_of_thumb_speaks_up_with_its_key() {
+        let small = recipe(&["scheduler.t_warmup=20ep", "train.batch_size=64"], 6400);
+        let said = advice(&small, None).join("\n");
+        for word in ["scheduler.t_warmup", "optimizer.lr (2.048) is 32.00 times", "8 images"] {
+            assert!(said.contains(word), "{word}: {said}");
+        }
+        let said = advice(&recipe(&[], 20_480), None).join("\n");
+        for word in ["280 optimizer steps", "algorithms.ema.half_life (100ba) is 36 %"] {
+            assert!(said.contains(word), "{word}: {said}");
+        }
+    }
+
+    #[test]
+    fn small_pictures_are_noticed() {
+        let size = Quantiles { least: 32.0, median: 64.0, greatest: 512.0 };
+        let survey = SplitSurvey {
+            num_images: 9,
+            num_classes: 3,
+            class_sizes: size,
+            num_looked_at: 9,
+            widths: size,
+            heights: size,
+            aspects: size,
+            bytes: size,
+            num_progressive: 0,
+            num_with_restarts: 0,
+            bad: Vec::new(),
+        };
+        let said = advice(&recipe(&[], 1_281_167), Some(&survey)).join("\n");
+        assert!(said.contains("64 px") && said.contains("progressive_resizing"), "{said}");
+    }
+}
