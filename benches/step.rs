@@ -1,9 +1,11 @@
-//! The training step alone, for `scripts/bench-step` to set beside Python's: forward, backward and
+//! The training step alone, for `scripts/bench-step` to set beside Python's and for
+//! `scripts/bench-blurpool` to set beside itself with the method on: forward, backward and
 //! update of ResNet-50 on one synthetic batch. Prints the seconds of each counted step, a line each.
 
 use std::time::Instant;
 
 use mlperf_run::{
+    algorithms::BlurPool,
     dist::c10d::{Autocast, HalfKind, set_channels_last},
     model::{Mode, ModelConfig, Place, ResNet, init},
     optim::{LossName, Optimizer, OptimizerConfig, mean_loss},
@@ -22,7 +24,11 @@ fn main() {
     tch::manual_seed(1);
     let config = ModelConfig::default();
     let place = Place { kind: Kind::Float, device: Device::Cpu };
-    let net = ResNet::new(&config.blueprint(1000), place);
+    let mut blueprint = config.blueprint(1000);
+    if std::env::var_os("BENCH_BLURPOOL").is_some() {
+        BlurPool::default().apply(&mut blueprint);
+    }
+    let net = ResNet::new(&blueprint, place);
     init(net.weights(), &config.initializers);
     for (_, tensor) in net.weights().parameters().iter().filter(|(_, tensor)| tensor.dim() == 4) {
         set_channels_last(tensor).expect("a weight of four dimensions");

@@ -22,6 +22,8 @@ mod pages;
 mod plan;
 #[cfg(test)]
 mod recipe;
+#[cfg(all(test, feature = "torch"))]
+mod rehearsal;
 #[cfg(test)]
 mod score;
 #[cfg(all(test, feature = "torch"))]

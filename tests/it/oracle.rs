@@ -19,7 +19,7 @@ use proptest::test_runner::{RngAlgorithm, TestRng, TestRunner};
 use crate::check::{own_logs, say};
 
 /// Asks the reference for its verdict on each file.
-fn reference(ruleset: Ruleset, files: &[PathBuf]) -> BTreeMap<PathBuf, bool> {
+pub(crate) fn reference(ruleset: Ruleset, files: &[PathBuf]) -> BTreeMap<PathBuf, bool> {
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts/oracle");
     let output = Command::new(script).arg(ruleset.as_str()).args(files).output().unwrap();
     let complaint = String::from_utf8_lossy(&output.stderr);
