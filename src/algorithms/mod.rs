@@ -3,26 +3,50 @@
 //! belongs to the code.
 
 mod blurpool;
+#[cfg(feature = "torch")]
+mod chance;
 mod channels_last;
+mod colout;
 mod config;
+mod cutmix;
+mod cutout;
 mod ema;
 mod fixres;
+mod ghost_batch_norm;
+mod gradient_clipping;
 mod label_smoothing;
+mod mixup;
 mod progressive_resizing;
 mod resolution;
+mod sam;
 #[cfg(feature = "torch")]
 mod seam;
+mod selective_backprop;
+mod stochastic_depth;
+mod swa;
 
 #[cfg(feature = "torch")]
 pub use self::{
+    mixup::mix,
     progressive_resizing::resize_nearest,
-    seam::{Algorithm, Algorithms, Batch, Progress, Setting},
+    sam::Climbing,
+    seam::{Algorithm, Algorithms, Batch, Next, Progress, SampleLosses, Setting},
 };
 pub use blurpool::BlurPool;
 pub use channels_last::ChannelsLast;
+pub use colout::ColOut;
 pub use config::AlgorithmsConfig;
+pub use cutmix::CutMix;
+pub use cutout::Cutout;
 pub use ema::{Ema, ema_smoothing};
 pub use fixres::FixRes;
+pub use ghost_batch_norm::GhostBatchNorm;
+pub use gradient_clipping::{ClipBy, GradientClipping};
 pub use label_smoothing::{LabelSmoothing, Spread};
+pub use mixup::MixUp;
 pub use progressive_resizing::{ProgressiveResizing, ResizeOn};
 pub use resolution::Resolution;
+pub use sam::Sam;
+pub use selective_backprop::SelectiveBackprop;
+pub use stochastic_depth::{DropDistribution, DropMethod, StochasticDepth};
+pub use swa::Swa;

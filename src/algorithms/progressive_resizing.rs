@@ -84,7 +84,8 @@ pub use resizing::resize_nearest;
 mod resizing {
     use tch::Tensor;
 
-    use super::super::seam::{Algorithm, Batch, Progress};
+    use super::super::seam::{Algorithm, Batch, Progress, SampleLosses};
+    use crate::dist::c10d::BridgeError;
 
     /// Keeps of the images `[N, C, S, S]` the pixels nearest to a grid of `side`:
     /// `[N, C, side, side]`. Pixel `i` comes from `floor(fp32(i) fp32(S / side))`, as torch.
@@ -105,12 +106,17 @@ mod resizing {
     }
 
     impl Algorithm for Resizing {
-        fn before_forward(&mut self, now: Progress, batch: Batch) -> Batch {
+        fn before_forward(
+            &mut self,
+            now: Progress,
+            batch: Batch,
+            _losses: &SampleLosses,
+        ) -> Result<Batch, BridgeError> {
             let side = self.sides[now.epoch];
             if batch.images.size()[3] == side as i64 {
-                return batch;
+                return Ok(batch);
             }
-            Batch { images: resize_nearest(&batch.images, side), ..batch }
+            Ok(Batch { images: resize_nearest(&batch.images, side), ..batch })
         }
     }
 }

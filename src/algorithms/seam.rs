@@ -5,10 +5,14 @@
 
 use tch::Tensor;
 
-use super::{AlgorithmsConfig, ema::Averaging, progressive_resizing::Resizing};
+use super::{
+    AlgorithmsConfig, colout::Dropping, cutmix::Cutting, cutout::Blanking, ema::Averaging,
+    mixup::Mixing, progressive_resizing::Resizing, sam::Climbing, selective_backprop::Selecting,
+    swa::PlainMean,
+};
 use crate::{
     dist::c10d::{BridgeError, TensorList},
-    optim::Horizon,
+    optim::{Horizon, Optimizer},
 };
 
 /// Where a run stands.
@@ -30,11 +34,37 @@ pub struct Batch {
     pub targets: Tensor,
 }
 
+/// Loss of each sample of a batch, `[N]`, by a forward pass.
+pub type SampleLosses<'a> = dyn Fn(&Batch) -> Result<Tensor, BridgeError> + 'a;
+
+/// What follows a backward pass.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Next {
+    /// The update.
+    Update,
+    /// The same batch forward and backward once more, by the weights as they are now.
+    BackwardAgain,
+}
+
 /// A speed-up method while a run goes on. Nothing here may make the host wait for the device.
 pub trait Algorithm {
     /// Changes a training batch before its forward pass.
-    fn before_forward(&mut self, _now: Progress, batch: Batch) -> Batch {
-        batch
+    fn before_forward(
+        &mut self,
+        _now: Progress,
+        batch: Batch,
+        _losses: &SampleLosses,
+    ) -> Result<Batch, BridgeError> {
+        Ok(batch)
+    }
+
+    /// Looks at the gradients, which are means over ranks (and scaled, where losses are).
+    fn after_backward(
+        &mut self,
+        _now: Progress,
+        _optimizer: &mut Optimizer,
+    ) -> Result<Next, BridgeError> {
+        Ok(Next::Update)
     }
 
     /// Looks at the weights after an update; `now.step` counts it already.
@@ -57,6 +87,10 @@ pub struct Setting<'a> {
     pub horizon: &'a Horizon,
     /// Side of the training images by epoch, px.
     pub sides: &'a [usize],
+    /// Seed of the run.
+    pub seed: u64,
+    /// Rank that it is built on.
+    pub rank: usize,
 }
 
 /// The methods of a run, in the order in which they act.
@@ -69,15 +103,56 @@ impl Algorithms {
         if config.progressive_resizing.is_some() {
             methods.push(Box::new(Resizing::new(setting.sides)));
         }
+        if let Some(selective_backprop) = &config.selective_backprop {
+            methods.push(Box::new(Selecting::new(selective_backprop, setting)));
+        }
+        if let Some(colout) = &config.colout {
+            methods.push(Box::new(Dropping::new(colout, setting)));
+        }
+        if let Some(cutout) = &config.cutout {
+            methods.push(Box::new(Blanking::new(cutout, setting)));
+        }
+        if let Some(mixup) = &config.mixup {
+            methods.push(Box::new(Mixing::new(mixup, setting)));
+        }
+        if let Some(cutmix) = &config.cutmix {
+            methods.push(Box::new(Cutting::new(cutmix, setting)));
+        }
+        if let Some(sam) = &config.sam {
+            methods.push(Box::new(Climbing::new(sam, setting.weights)?));
+        }
         if let Some(ema) = &config.ema {
             methods.push(Box::new(Averaging::new(ema, setting)?));
+        }
+        if let Some(swa) = &config.swa {
+            methods.push(Box::new(PlainMean::new(swa, setting)?));
         }
         Ok(Self(methods))
     }
 
     /// See [`Algorithm::before_forward`].
-    pub fn before_forward(&mut self, now: Progress, batch: Batch) -> Batch {
-        self.0.iter_mut().fold(batch, |batch, method| method.before_forward(now, batch))
+    pub fn before_forward(
+        &mut self,
+        now: Progress,
+        batch: Batch,
+        losses: &SampleLosses,
+    ) -> Result<Batch, BridgeError> {
+        let mut methods = self.0.iter_mut();
+        methods.try_fold(batch, |batch, method| method.before_forward(now, batch, losses))
+    }
+
+    /// See [`Algorithm::after_backward`]; the first method that wants another pass has it.
+    pub fn after_backward(
+        &mut self,
+        now: Progress,
+        optimizer: &mut Optimizer,
+    ) -> Result<Next, BridgeError> {
+        for method in &mut self.0 {
+            if method.after_backward(now, optimizer)? == Next::BackwardAgain {
+                return Ok(Next::BackwardAgain);
+            }
+        }
+        Ok(Next::Update)
     }
 
     /// See [`Algorithm::after_step`].

@@ -158,8 +158,9 @@ impl ReadyJob {
         screen.line(&self.headline(&recipe, folder));
         if index == 0 {
             // Not a single image may be opened before the clock runs, so none is looked at here.
-            let advice = recipe::advice(&recipe, None);
-            advice.iter().for_each(|advice| screen.line(&format!("advice: {advice}")));
+            for advice in recipe::advice(&recipe, None) {
+                screen.line(&format!("advice: {advice}"));
+            }
         }
         let mut summary = RunSummary::new(&self.job.name, recipe.seed);
         let mut journal = folder.journal().or_exit(Exit::Invalid)?;

@@ -117,6 +117,8 @@ impl ModelConfig {
             bn_momentum: self.bn_momentum,
             bn_eps: self.bn_eps,
             blur: None,
+            branch_drop: None,
+            ghost_batch_size: None,
         }
     }
 }
@@ -139,6 +141,28 @@ pub struct Blueprint {
     pub bn_eps: f64,
     /// Anti-aliased downsampling, where it is on.
     pub blur: Option<Blur>,
+    /// Residual branches left out at random, where that is on.
+    pub branch_drop: Option<BranchDrop>,
+    /// Images that batch norm takes its statistics over; absent: the batch of a rank.
+    pub ghost_batch_size: Option<usize>,
+}
+
+/// How residual branches are left out in training (Huang et al. 2016).
+#[derive(Clone, Debug, PartialEq)]
+pub struct BranchDrop {
+    /// What a draw decides on.
+    pub by: DropBy,
+    /// Probability of each block, from the first.
+    pub rates: Vec<f64>,
+}
+
+/// What a draw decides on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DropBy {
+    /// The branch, for the whole batch, alike on all ranks.
+    Block,
+    /// The branch, for one image.
+    Sample,
 }
 
 /// Where strided layers low-pass filter first (Zhang 2019, section 3).

@@ -4,7 +4,10 @@
 
 use tch::{Device, Kind, Tensor};
 
-use super::{config::BlurOrder, weights::Weights};
+use super::{
+    config::{Blueprint, BlurOrder},
+    weights::Weights,
+};
 
 /// Whether batch norm uses the batch's statistics (and updates the running ones) or the running ones.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,6 +55,10 @@ impl Conv {
         let size = [shape.outputs, shape.inputs, shape.kernel, shape.kernel];
         let weight = weights.parameter(&format!("{name}.weight"), &size);
         Self { name: name.to_owned(), weight, stride: shape.stride, blur }
+    }
+
+    pub(super) fn weight(&self) -> &Tensor {
+        &self.weight
     }
 
     /// Its name, where it is blurred.
@@ -106,10 +113,16 @@ pub(super) struct BatchNorm {
     running_var: Tensor,  // [C]
     momentum: f64,
     eps: f64,
+    ghost_batch_size: Option<i64>,
 }
 
 impl BatchNorm {
-    pub(super) fn new(weights: &mut Weights, name: &str, channels: i64) -> Self {
+    pub(super) fn new(
+        weights: &mut Weights,
+        name: &str,
+        channels: i64,
+        blueprint: &Blueprint,
+    ) -> Self {
         let weight = weights.parameter(&format!("{name}.weight"), &[channels]);
         let bias = weights.parameter(&format!("{name}.bias"), &[channels]);
         Self {
@@ -117,13 +130,30 @@ impl BatchNorm {
             bias,
             running_mean: weights.buffer(&format!("{name}.running_mean"), channels, 0.0),
             running_var: weights.buffer(&format!("{name}.running_var"), channels, 1.0),
-            momentum: weights.bn_momentum,
-            eps: weights.bn_eps,
+            momentum: blueprint.bn_momentum,
+            eps: blueprint.bn_eps,
+            ghost_batch_size: blueprint.ghost_batch_size.map(|n| n as i64),
         }
+    }
+
+    pub(super) fn weights(&self) -> [&Tensor; 2] {
+        [&self.weight, &self.bias]
     }
 
     /// `[N, C, H, W]` to the same shape.
     pub(super) fn forward(&self, x: &Tensor, mode: Mode) -> Tensor {
+        match (self.ghost_batch_size, mode) {
+            (Some(size), Mode::Train) if x.size()[0] > size => {
+                let num_parts = (x.size()[0] + size - 1) / size;
+                let parts = x.chunk(num_parts, 0);
+                let parts: Vec<_> = parts.iter().map(|part| self.normalise(part, mode)).collect();
+                Tensor::cat(&parts, 0)
+            }
+            _ => self.normalise(x, mode),
+        }
+    }
+
+    fn normalise(&self, x: &Tensor, mode: Mode) -> Tensor {
         x.batch_norm(
             Some(&self.weight),
             Some(&self.bias),

@@ -18,4 +18,7 @@ pub use self::{
     resnet::ResNet,
     weights::{Named, Weights},
 };
-pub use config::{Arch, Block, Blueprint, Blur, BlurOrder, CustomConfig, Initializer, ModelConfig};
+pub use config::{
+    Arch, Block, Blueprint, Blur, BlurOrder, BranchDrop, CustomConfig, DropBy, Initializer,
+    ModelConfig,
+};

@@ -3,10 +3,10 @@
 //!
 //! Shapes: N samples of this rank, R side of the images, K classes, F features of the last stage.
 
-use tch::Tensor;
+use tch::{Device, Kind, Tensor};
 
 use super::{
-    config::{Block, Blueprint, BlurOrder},
+    config::{Block, Blueprint, BlurOrder, DropBy},
     layers::{BatchNorm, Conv, ConvShape, Mode, Place, max_pool},
     weights::Weights,
 };
@@ -28,12 +28,14 @@ pub struct ResNet {
 struct Residual {
     branch: Vec<(Conv, BatchNorm)>,
     shortcut: Option<(Conv, BatchNorm)>,
+    /// How the branch is left out in training, and how often.
+    drop: Option<(DropBy, f64)>,
 }
 
 impl ResNet {
     /// The network of a blueprint with all weights zero; [`super::init`] fills them.
     pub fn new(blueprint: &Blueprint, place: Place) -> Self {
-        let mut weights = Weights::new(place, blueprint.bn_momentum, blueprint.bn_eps);
+        let mut weights = Weights::new(place);
         let width = blueprint.width as i64;
         let mut builder = Builder { blueprint, weights: &mut weights };
         let stem = ConvShape { inputs: 3, outputs: width, kernel: 7, stride: 2 };
@@ -76,17 +78,55 @@ impl ResNet {
 impl Residual {
     /// `[N, C, H, W]` to `[N, C', H / stride, W / stride]`.
     fn forward(&self, x: Tensor, mode: Mode) -> Tensor {
+        let mut y = match (self.drop, mode) {
+            (None, _) => self.branch(&x, mode),
+            (Some((_, rate)), Mode::Eval) => self.branch(&x, mode) * (1.0 - rate),
+            (Some((DropBy::Sample, rate)), Mode::Train) => {
+                let draws = Tensor::rand([x.size()[0], 1, 1, 1], (Kind::Float, x.device()));
+                let y = self.branch(&x, mode);
+                let stays = draws.ge(rate).to_kind(y.kind());
+                y * stays
+            }
+            (Some((DropBy::Block, rate)), Mode::Train) => {
+                // Drawn by the processor, whose random state is the same on all ranks: they have
+                // to leave out the same branches, or their gradients would not be of one network.
+                let draw = Tensor::rand([], (Kind::Double, Device::Cpu)).double_value(&[]);
+                if draw < rate {
+                    return (self.beside(x, mode) + self.nothing()).relu_();
+                }
+                self.branch(&x, mode)
+            }
+        };
+        y += self.beside(x, mode);
+        y.relu_()
+    }
+
+    /// What the branch is added to.
+    fn beside(&self, x: Tensor, mode: Mode) -> Tensor {
+        match &self.shortcut {
+            Some((conv, bn)) => bn.forward(&conv.forward(&x), mode),
+            None => x,
+        }
+    }
+
+    fn branch(&self, x: &Tensor, mode: Mode) -> Tensor {
         let (last, inner) = self.branch.split_last().expect("a block has convolutions");
         let mut y = x.shallow_clone();
         for (conv, bn) in inner {
             y = bn.forward(&conv.forward(&y), mode).relu_();
         }
-        y = last.1.forward(&last.0.forward(&y), mode);
-        y += match &self.shortcut {
-            Some((conv, bn)) => bn.forward(&conv.forward(&x), mode),
-            None => x,
-        };
-        y.relu_()
+        last.1.forward(&last.0.forward(&y), mode)
+    }
+
+    /// A zero, `[]`, that gives each weight of the branch a gradient of zero: the reducer waits for all
+    /// of them.
+    fn nothing(&self) -> Tensor {
+        let weights = self
+            .branch
+            .iter()
+            .flat_map(|(conv, bn)| [conv.weight()].into_iter().chain(bn.weights()));
+        let zeros = weights.map(|weight| weight.sum(weight.kind()) * 0.0);
+        zeros.reduce(|a, b| a + b).expect("a branch has weights")
     }
 }
 
@@ -105,7 +145,8 @@ impl Builder<'_> {
             for block in 0..depth {
                 let stride = if stage > 0 && block == 0 { 2 } else { 1 };
                 let name = format!("layer{}.{block}", stage + 1);
-                let (residual, outputs) = self.block(&name, [channels, width, stride]);
+                let (residual, outputs) =
+                    self.block(&name, blocks.len(), [channels, width, stride]);
                 blocks.push(residual);
                 channels = outputs;
             }
@@ -113,7 +154,12 @@ impl Builder<'_> {
         (blocks, channels)
     }
 
-    fn block(&mut self, name: &str, [inputs, width, stride]: [i64; 3]) -> (Residual, i64) {
+    fn block(
+        &mut self,
+        name: &str,
+        number: usize,
+        [inputs, width, stride]: [i64; 3],
+    ) -> (Residual, i64) {
         let shapes = match self.blueprint.block {
             Block::Basic => vec![[inputs, width, 3, stride], [width, width, 3, 1]],
             Block::Bottleneck => {
@@ -131,7 +177,9 @@ impl Builder<'_> {
             .collect();
         let shortcut = (stride != 1 || inputs != outputs)
             .then(|| conv_bn("downsample.0", "downsample.1", [inputs, outputs, 1, stride]));
-        (Residual { branch, shortcut }, outputs)
+        let drops = self.blueprint.branch_drop.as_ref();
+        let drop = drops.map(|drops| (drops.by, drops.rates[number]));
+        (Residual { branch, shortcut, drop }, outputs)
     }
 
     fn conv_bn(&mut self, conv: &str, bn: &str, shape: ConvShape) -> (Conv, BatchNorm) {
@@ -139,6 +187,6 @@ impl Builder<'_> {
             blur.convs && shape.stride > 1 && shape.inputs >= blur.min_channels as i64
         });
         let conv = Conv::new(self.weights, conv, shape, blur.map(|b| b.order));
-        (conv, BatchNorm::new(self.weights, bn, shape.outputs))
+        (conv, BatchNorm::new(self.weights, bn, shape.outputs, self.blueprint))
     }
 }

@@ -17,13 +17,11 @@ pub struct Weights {
     parameters: Vec<Named>,
     buffers: Vec<Named>,
     place: Place,
-    pub(super) bn_momentum: f64,
-    pub(super) bn_eps: f64,
 }
 
 impl Weights {
-    pub(super) fn new(place: Place, bn_momentum: f64, bn_eps: f64) -> Self {
-        Self { parameters: Vec::new(), buffers: Vec::new(), place, bn_momentum, bn_eps }
+    pub(super) fn new(place: Place) -> Self {
+        Self { parameters: Vec::new(), buffers: Vec::new(), place }
     }
 
     pub(super) fn parameter(&mut self, name: &str, size: &[i64]) -> Tensor {

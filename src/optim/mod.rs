@@ -31,8 +31,8 @@ mod time;
 
 #[cfg(feature = "torch")]
 pub use self::{
-    loss::mean_loss,
-    optimizer::{Optimizer, OptimizerState},
+    loss::{mean_loss, sample_losses},
+    optimizer::{Clip, Optimizer, OptimizerState},
     scaler::LossScaler,
 };
 pub use config::{AdjustLr, Exempt, LossConfig, LossName, OptimizerConfig, OptimizerName};

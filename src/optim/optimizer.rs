@@ -13,7 +13,22 @@ use super::{
 use crate::dist::c10d::{BridgeError, Moments, Params};
 
 /// The update rules, their parameters and their state.
-pub struct Optimizer(Vec<Group>);
+pub struct Optimizer {
+    groups: Vec<Group>,
+    clip: Option<Clip>,
+}
+
+/// A bound that gradients are held to before each update.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Clip {
+    /// The norm of all gradients together (Pascanu et al. 2013, algorithm 1).
+    Norm(f64),
+    /// Each number.
+    Value(f64),
+}
+
+/// Guards the division by a norm, as torch's `clip_grad_norm_`.
+const CLIP_EPSILON: f64 = 1e-6;
 
 /// Parameters that follow one rule.
 struct Group {
@@ -86,7 +101,14 @@ impl Optimizer {
         let group = |(part, members): (Part, Vec<&Tensor>)| {
             Ok(Group { params: Params::new(members, part.moments())?, part })
         };
-        parts.into_iter().map(group).collect::<Result<_, _>>().map(Self)
+        let groups = parts.into_iter().map(group).collect::<Result<_, _>>()?;
+        Ok(Self { groups, clip: None })
+    }
+
+    /// Holds gradients to a bound from now on.
+    #[must_use]
+    pub fn clipped(self, clip: Option<Clip>) -> Self {
+        Self { clip, ..self }
     }
 
     /// One update with learning rate `lr` by the gradients that backward left; then forgets them.
@@ -102,11 +124,41 @@ impl Optimizer {
     /// Multiplies the gradients by `inv_scale` and sets `found_inf` to 1 where one is not finite;
     /// both `[1]`, fp32.
     pub fn unscale(&mut self, inv_scale: &Tensor, found_inf: &Tensor) -> Result<(), BridgeError> {
-        self.0.iter_mut().try_for_each(|g| g.params.unscale_grads(inv_scale, found_inf))
+        self.groups.iter_mut().try_for_each(|g| g.params.unscale_grads(inv_scale, found_inf))
+    }
+
+    /// Moves the weights by `rho g / (|g| + epsilon)`, the norm over all of them, and forgets the
+    /// gradients (Foret et al. 2021, equation 2).
+    pub fn ascend(&mut self, rho: f64, epsilon: f64) -> Result<(), BridgeError> {
+        let factor = (self.grad_norm()? + epsilon).reciprocal() * rho;
+        self.groups.iter_mut().try_for_each(|g| g.params.ascend(&factor))
+    }
+
+    /// Norm of all gradients together, `[]`, on the device.
+    fn grad_norm(&mut self) -> Result<Tensor, BridgeError> {
+        let norms: Result<Vec<_>, _> =
+            self.groups.iter_mut().map(|g| g.params.grad_norm()).collect();
+        Ok(Tensor::stack(&norms?, 0).norm())
+    }
+
+    fn hold_to(&mut self, clip: Clip) -> Result<(), BridgeError> {
+        match clip {
+            Clip::Norm(most) => {
+                let factor = (self.grad_norm()? + CLIP_EPSILON).reciprocal() * most;
+                let factor = factor.clamp_max(1.0);
+                self.groups.iter_mut().try_for_each(|g| g.params.scale_grads(&factor))
+            }
+            Clip::Value(most) => {
+                self.groups.iter_mut().try_for_each(|g| g.params.clamp_grads(most))
+            }
+        }
     }
 
     fn update(&mut self, lr: f64, found_inf: Option<&Tensor>) -> Result<(), BridgeError> {
-        for Group { part, params } in &mut self.0 {
+        if let Some(clip) = self.clip {
+            self.hold_to(clip)?;
+        }
+        for Group { part, params } in &mut self.groups {
             let lr = lr * part.lr_share;
             match &part.rule {
                 Rule::Sgd(rule) => rule.step(params, lr, found_inf),
@@ -123,19 +175,19 @@ impl Optimizer {
     /// The state (shared, not copied), group by group: momenta, and with Adam's rules means of
     /// squares and the number of updates; none before the first step.
     pub fn state(&self) -> Result<Vec<Tensor>, BridgeError> {
-        let by_group: Result<Vec<_>, _> = self.0.iter().map(|g| g.params.state()).collect();
+        let by_group: Result<Vec<_>, _> = self.groups.iter().map(|g| g.params.state()).collect();
         Ok(by_group?.into_iter().flatten().collect())
     }
 
     /// Copies of the state.
     pub fn snapshot(&self) -> Result<OptimizerState, BridgeError> {
         let copies = |group: &Group| Ok(group.params.state()?.iter().map(Tensor::copy).collect());
-        self.0.iter().map(copies).collect::<Result<_, _>>().map(OptimizerState)
+        self.groups.iter().map(copies).collect::<Result<_, _>>().map(OptimizerState)
     }
 
     /// Puts a snapshot back, bit for bit.
     pub fn restore(&mut self, state: &OptimizerState) -> Result<(), BridgeError> {
-        for (group, tensors) in self.0.iter_mut().zip(&state.0) {
+        for (group, tensors) in self.groups.iter_mut().zip(&state.0) {
             group.params.set_state(tensors)?;
         }
         Ok(())
@@ -261,6 +313,35 @@ mod tests {
             let exact = config.dampening == 0.0;
             assert!(!exact || with.iter().zip(&without).all(close), "{config:?}");
         }
+    }
+
+    /// How far one step of plain SGD with rate 1 moves each number.
+    fn moved(clip: Option<Clip>) -> Vec<f64> {
+        let config: OptimizerConfig =
+            toml::from_str("name = \"sgd\"\nmomentum = 0\nweight_decay = 0").unwrap();
+        let network = network();
+        let before: Vec<Tensor> = network.iter().map(|(_, t)| t.detach().copy()).collect();
+        let mut optimizer = Optimizer::new(&config, &network).unwrap().clipped(clip);
+        backward(&network, 1.0);
+        optimizer.step(1.0).unwrap();
+        let moves = network.iter().zip(&before).map(|((_, t), before)| before - t.detach());
+        moves
+            .flat_map(|m| Vec::<f64>::try_from(m.reshape([-1]).to_kind(Kind::Double)).unwrap())
+            .collect()
+    }
+
+    #[test]
+    fn a_bound_holds_for_all_gradients_together_or_for_each_number() {
+        let free = moved(None);
+        let norm = free.iter().map(|x| x * x).sum::<f64>().sqrt();
+        let close = |a: f64, b: f64| assert!((a - b).abs() < 1e-5 * (1.0 + b.abs()), "{a} {b}");
+        for (bound, factor) in [(norm / 3.0, 1.0 / 3.0), (norm * 2.0, 1.0)] {
+            let held = moved(Some(Clip::Norm(bound)));
+            held.iter().zip(&free).for_each(|(a, b)| close(*a, b * factor));
+        }
+        let held = moved(Some(Clip::Value(0.5)));
+        held.iter().zip(&free).for_each(|(a, b)| close(*a, b.clamp(-0.5, 0.5)));
+        assert!(free.iter().any(|x| x.abs() > 0.5));
     }
 
     #[test]

@@ -120,7 +120,7 @@ mod tests {
     fn recipe(overrides: &[&str], num_train: usize) -> Recipe {
         let overrides: Vec<String> = overrides.iter().map(|text| (*text).to_owned()).collect();
         let raw: RawRecipe = load(&find("optimized").unwrap(), &overrides).unwrap();
-        let situation = Situation { world_size: 8, num_classes: 10, num_train, num_eval: 100 };
+        let situation = Situation { world_size: 8, num_classes: 1000, num_train, num_eval: 100 };
         Recipe::resolve(raw, &situation).unwrap()
     }
 

@@ -1,7 +1,10 @@
 //! Checks of `[algorithms]`: parameters within their ranges, and methods that go together.
 
 use super::{raw::RawRecipe, validate::Problems};
-use crate::algorithms::{Ema, FixRes, ProgressiveResizing, Resolution};
+use crate::algorithms::{
+    ColOut, Ema, FixRes, GradientClipping, ProgressiveResizing, Resolution, Sam, SelectiveBackprop,
+    Swa,
+};
 
 /// Adds what is wrong with the methods of `raw`.
 pub(super) fn methods(raw: &RawRecipe, p: &mut Problems) {
@@ -26,6 +29,68 @@ pub(super) fn methods(raw: &RawRecipe, p: &mut Problems) {
     }
     if let Some(method) = &methods.ema {
         ema(method, p);
+    }
+    if let Some(method) = &methods.mixup {
+        beta("algorithms.mixup.alpha", method.alpha, p);
+    }
+    if let Some(method) = &methods.cutmix {
+        beta("algorithms.cutmix.alpha", method.alpha, p);
+    }
+    if let Some(method) = &methods.cutout {
+        p.above_zero("algorithms.cutout.length", method.length);
+        p.zero_to_one("algorithms.cutout.length", method.length);
+    }
+    if let Some(ColOut { p_row, p_col }) = methods.colout {
+        p.zero_to_below_one("algorithms.colout.p_row", p_row);
+        p.zero_to_below_one("algorithms.colout.p_col", p_col);
+    }
+    if let Some(method) = &methods.stochastic_depth {
+        p.zero_to_below_one("algorithms.stochastic_depth.drop_rate", method.drop_rate);
+    }
+    if let Some(method) = &methods.ghost_batch_norm {
+        p.one_or_more("algorithms.ghost_batch_norm.ghost_batch_size", method.ghost_batch_size);
+    }
+    if let Some(method) = &methods.selective_backprop {
+        selective_backprop(method, p);
+    }
+    if let Some(Sam { rho, epsilon, interval }) = methods.sam {
+        p.above_zero("algorithms.sam.rho", rho);
+        p.at_least_zero("algorithms.sam.epsilon", epsilon);
+        p.one_or_more("algorithms.sam.interval", interval);
+    }
+    if let Some(GradientClipping { threshold, .. }) = methods.gradient_clipping {
+        p.above_zero("algorithms.gradient_clipping.threshold", threshold);
+    }
+    if let Some(Swa { start, interval }) = methods.swa {
+        super::validate::time("algorithms.swa.start", start, p);
+        p.positive_time("algorithms.swa.interval", interval);
+        if methods.ema.is_some() {
+            p.add(
+                "algorithms.swa and algorithms.ema both give the weights to judge; remove one of \
+                 the tables",
+            );
+        }
+    }
+}
+
+/// Refuses what no draw from Beta(alpha, alpha) is quick for.
+fn beta(key: &str, alpha: f64, p: &mut Problems) {
+    if !(alpha > 0.0 && alpha <= 4.0) {
+        p.add(format!("{key} ({alpha}) must be above 0 and at most 4"));
+    }
+}
+
+fn selective_backprop(method: &SelectiveBackprop, p: &mut Problems) {
+    let SelectiveBackprop { start, end, keep, .. } = *method;
+    p.zero_to_one("algorithms.selective_backprop.start", start);
+    p.zero_to_one("algorithms.selective_backprop.end", end);
+    p.above_zero("algorithms.selective_backprop.keep", keep);
+    p.zero_to_one("algorithms.selective_backprop.keep", keep);
+    if start >= end {
+        p.add(format!(
+            "algorithms.selective_backprop.end ({end}) is not after start ({start}), so that it \
+             never selects; raise it or remove the table"
+        ));
     }
 }
 

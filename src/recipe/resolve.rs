@@ -240,6 +240,12 @@ fn blueprint(raw: &RawRecipe, situation: &Situation) -> Result<Blueprint, Recipe
     if let Some(blurpool) = &raw.algorithms.blurpool {
         blurpool.apply(&mut blueprint);
     }
+    if let Some(stochastic_depth) = &raw.algorithms.stochastic_depth {
+        stochastic_depth.apply(&mut blueprint);
+    }
+    if let Some(ghost_batch_norm) = &raw.algorithms.ghost_batch_norm {
+        ghost_batch_norm.apply(&mut blueprint);
+    }
     if let Some(blur) = &blueprint.blur {
         validate::blur(&blueprint, blur)?;
     }

@@ -1,14 +1,14 @@
 //! The step of training, and the forward pass that it shares with warm-up.
 
-use tch::{Kind, Tensor};
+use tch::{Device, Kind, Tensor};
 
 use super::{error::TrainError, trainer::Trainer};
 use crate::{
-    algorithms::Batch,
-    dist::c10d::{Autocast, HalfKind},
-    model::Mode,
-    optim::mean_loss,
-    recipe::Precision,
+    algorithms::{Batch, Next},
+    dist::c10d::{Autocast, BridgeError, HalfKind},
+    model::{Mode, ResNet},
+    optim::{mean_loss, sample_losses},
+    recipe::{Precision, Recipe},
 };
 
 /// Number format of weights and images.
@@ -22,11 +22,13 @@ pub(super) fn kind(precision: Precision) -> Kind {
 impl Trainer {
     /// One update by `batch`; its loss, `[]`, still on the device.
     pub(super) fn step(&mut self, batch: Batch) -> Result<Tensor, TrainError> {
-        let batch = self.algorithms.before_forward(self.progress, batch);
-        self.ddp.before_forward()?;
-        let logits = self.forward(&batch.images)?; // [N, K]
-        let loss = mean_loss(self.recipe.raw.loss.name, &logits, &batch.targets); // []
-        self.ddp.backward(&self.scaler.scale(&loss))?; // gradients are now means over ranks
+        let batch = self.changed(batch)?;
+        let loss = self.backward(&batch)?;
+        while self.algorithms.after_backward(self.progress, &mut self.optimizer)?
+            == Next::BackwardAgain
+        {
+            drop(self.backward(&batch)?);
+        }
         let lr = self.recipe.schedule.lr(self.progress.step);
         self.scaler.step(&mut self.optimizer, lr)?;
         self.progress.step += 1;
@@ -34,14 +36,38 @@ impl Trainer {
         Ok(loss.detach())
     }
 
-    /// Images `[N, 3, R, R]` to logits `[N, K]`, in the recipe's number formats.
-    fn forward(&self, images: &Tensor) -> Result<Tensor, TrainError> {
-        let half = match self.recipe.raw.train.precision {
-            Precision::Fp32 | Precision::Fp64 => None,
-            Precision::AmpBf16 => Some(HalfKind::Bf16),
-            Precision::AmpFp16 => Some(HalfKind::Fp16),
+    /// The batch as the methods make it.
+    fn changed(&mut self, batch: Batch) -> Result<Batch, BridgeError> {
+        let Self { algorithms, model, recipe, device, progress, .. } = self;
+        let losses = |batch: &Batch| {
+            let logits = logits(model, recipe, *device, &batch.images)?;
+            Ok(sample_losses(recipe.raw.loss.name, &logits, &batch.targets))
         };
-        let _autocast = half.map(|kind| Autocast::enter(self.device, kind)).transpose()?;
-        Ok(self.model.forward(images, Mode::Train))
+        algorithms.before_forward(*progress, batch, &losses)
     }
+
+    /// Leaves the gradients of `batch`, means over all ranks; its loss, `[]`.
+    fn backward(&self, batch: &Batch) -> Result<Tensor, TrainError> {
+        self.ddp.before_forward()?;
+        let logits = logits(&self.model, &self.recipe, self.device, &batch.images)?;
+        let loss = mean_loss(self.recipe.raw.loss.name, &logits, &batch.targets);
+        self.ddp.backward(&self.scaler.scale(&loss))?;
+        Ok(loss)
+    }
+}
+
+/// Images `[N, 3, R, R]` to logits `[N, K]`, in the recipe's number formats.
+fn logits(
+    model: &ResNet,
+    recipe: &Recipe,
+    device: Device,
+    images: &Tensor,
+) -> Result<Tensor, BridgeError> {
+    let half = match recipe.raw.train.precision {
+        Precision::Fp32 | Precision::Fp64 => None,
+        Precision::AmpBf16 => Some(HalfKind::Bf16),
+        Precision::AmpFp16 => Some(HalfKind::Fp16),
+    };
+    let _autocast = half.map(|kind| Autocast::enter(device, kind)).transpose()?;
+    Ok(model.forward(images, Mode::Train))
 }

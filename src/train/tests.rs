@@ -279,7 +279,8 @@ fn batches_shrink_to_the_side_of_their_epoch() {
     for (epoch, side) in recipe.sides.iter().enumerate() {
         trainer.progress.epoch = epoch;
         let batch = batch(&trainer, 0, 0..GLOBAL_BATCH);
-        let shown = trainer.algorithms.before_forward(trainer.progress, batch);
+        let shown = trainer.algorithms.before_forward(trainer.progress, batch, &|_| unreachable!());
+        let shown = shown.unwrap();
         assert_eq!(shown.images.size(), [GLOBAL_BATCH as i64, 3, *side as i64, *side as i64]);
     }
 }
@@ -294,10 +295,25 @@ fn every_method_trains_alone_and_with_the_others() {
         "[algorithms.fixres]\ntrain_crop_size = 16\neval_resize_size = 24\neval_crop_size = 20",
         "[algorithms.progressive_resizing]",
         "[algorithms.ema]\nupdate_interval = \"1ba\"",
+        "[algorithms.ghost_batch_norm]\nghost_batch_size = 2",
+        "[algorithms.stochastic_depth]\ndrop_rate = 0.5",
+        "[algorithms.selective_backprop]\nstart = 0.0",
+        "[algorithms.colout]",
+        "[algorithms.cutout]",
+        "[algorithms.mixup]",
+        "[algorithms.cutmix]",
+        "[algorithms.sam]",
+        "[algorithms.gradient_clipping]",
     ];
-    let resolution = "[algorithms.resolution]\nmin_res = 16\nmax_res = 32\nincrement = 16";
+    // These do not go with one of the above.
+    let others = [
+        "[algorithms.resolution]\nmin_res = 16\nmax_res = 32\nincrement = 16",
+        "[algorithms.swa]\nstart = \"0ba\"\ninterval = \"1ba\"",
+        "[algorithms.stochastic_depth]\nmethod = \"block\"\ndrop_rate = 0.9",
+        "[algorithms.gradient_clipping]\nclip = \"value\"",
+    ];
     let together = tables.join("\n");
-    for text in tables.iter().chain([&resolution, &together.as_str()]) {
+    for text in tables.iter().chain(&others).chain([&together.as_str()]) {
         let on: RawRecipe = toml::from_str(text).unwrap();
         let raw = RawRecipe { algorithms: on.algorithms, ..recipe(1).raw };
         let recipe = Recipe::resolve(raw, &recipe(1).situation).unwrap();

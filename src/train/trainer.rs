@@ -34,7 +34,7 @@ use super::{
     watch::Watch,
 };
 use crate::{
-    algorithms::{Algorithms, Progress, Setting},
+    algorithms::{Algorithms, GradientClipping, Progress, Setting},
     data::{Dataset, EvalTransform, Loader, LoaderConfig, Sampler, Shard, TrainSchedule},
     data::{eval_plans, train_plans},
     dist::{
@@ -95,7 +95,9 @@ impl Trainer {
         }
         let mut ddp = Ddp::join(world, device)?;
         ddp.attach(&shared(&model, &recipe.raw.train.ddp))?;
-        let optimizer = Optimizer::new(&recipe.raw.optimizer, model.weights().parameters())?;
+        let clipping = recipe.raw.algorithms.gradient_clipping.as_ref();
+        let optimizer = Optimizer::new(&recipe.raw.optimizer, model.weights().parameters())?
+            .clipped(clipping.map(GradientClipping::clip));
         let scaling = &recipe.raw.train.grad_scaler;
         let scaler = match recipe.raw.train.precision {
             Precision::AmpFp16 => {
@@ -109,7 +111,7 @@ impl Trainer {
         let judged = Judged::new(model.weights())?;
         Ok(Self {
             uploader: Uploader::new((kind, device), layout, (data.mean, data.std), targets),
-            algorithms: algorithms(recipe, judged.trained())?,
+            algorithms: algorithms(recipe, world.rank, judged.trained())?,
             judged,
             recipe: recipe.clone(),
             world: world.clone(),
@@ -273,8 +275,13 @@ impl Trainer {
 }
 
 /// The methods of `recipe` in their first state.
-pub(super) fn algorithms(recipe: &Recipe, weights: &TensorList) -> Result<Algorithms, BridgeError> {
-    let setting = Setting { weights, horizon: &recipe.horizon, sides: &recipe.sides };
+pub(super) fn algorithms(
+    recipe: &Recipe,
+    rank: usize,
+    weights: &TensorList,
+) -> Result<Algorithms, BridgeError> {
+    let Recipe { horizon, sides, seed, .. } = recipe;
+    let setting = Setting { weights, horizon, sides, seed: *seed, rank };
     Algorithms::new(&recipe.raw.algorithms, &setting)
 }
 

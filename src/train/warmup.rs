@@ -41,7 +41,7 @@ impl Trainer {
         self.scaler.restore(&scale);
         c10d::set_rng_state(&on_device, &random)?;
         c10d::set_rng_state(&on_host, &host_random)?;
-        self.algorithms = algorithms(&self.recipe, self.judged.trained())?;
+        self.algorithms = algorithms(&self.recipe, self.world.rank, self.judged.trained())?;
         self.progress = Progress::default();
         Ok(self.ddp.barrier()?)
     }

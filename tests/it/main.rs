@@ -14,6 +14,8 @@ mod cli;
 mod golden;
 #[cfg(test)]
 mod launch;
+#[cfg(all(test, feature = "torch"))]
+mod network_methods;
 #[cfg(test)]
 mod oracle;
 #[cfg(test)]

@@ -117,6 +117,28 @@ fn methods_that_cannot_work_are_refused_with_the_cure() {
             "[algorithms.fixres]\ntrain_crop_size = 300".to_owned(),
             ["train_crop_size (300) exceeds eval_crop_size (224)", "lower"],
         ),
+        ("[algorithms.mixup]\nalpha = 0.0".to_owned(), ["mixup.alpha (0)", "above 0 and at most"]),
+        ("[algorithms.cutmix]\nalpha = 9".to_owned(), ["cutmix.alpha (9)", "at most 4"]),
+        ("[algorithms.cutout]\nlength = 1.5".to_owned(), ["cutout.length (1.5)", "from 0 to 1"]),
+        ("[algorithms.colout]\np_row = 1.0".to_owned(), ["colout.p_row (1)", "below 1"]),
+        ("[algorithms.sam]\ninterval = 0".to_owned(), ["sam.interval (0)", "1 or more"]),
+        ("[algorithms.swa]\n[algorithms.ema]".to_owned(), ["swa and algorithms.ema", "remove"]),
+        (
+            "[algorithms.selective_backprop]\nend = 0.2".to_owned(),
+            ["selective_backprop.end (0.2) is not after start (0.5)", "remove the table"],
+        ),
+        (
+            "[algorithms.gradient_clipping]\nthreshold = -1".to_owned(),
+            ["gradient_clipping.threshold (-1)", "above 0"],
+        ),
+        (
+            "[algorithms.stochastic_depth]\ndrop_rate = 1.0".to_owned(),
+            ["stochastic_depth.drop_rate (1)", "below 1"],
+        ),
+        (
+            "[mlperf]\ndivision = \"closed\"\n[algorithms.mixup]".to_owned(),
+            ["division is closed", "algorithms.mixup"],
+        ),
     ] {
         let source = Source { name: "mine".to_owned(), text, origin: Origin::BuiltIn };
         let situation = Situation { world_size: 1, num_classes: 2, num_train: 5000, num_eval: 100 };

@@ -5,6 +5,8 @@
 
 #include <ATen/ops/_amp_foreach_non_finite_check_and_unscale.h>
 #include <ATen/ops/_foreach_add.h>
+#include <ATen/ops/_foreach_clamp_max.h>
+#include <ATen/ops/_foreach_clamp_min.h>
 #include <ATen/ops/_foreach_mul.h>
 #include <ATen/ops/_foreach_norm.h>
 #include <ATen/ops/_foreach_zero.h>
@@ -141,6 +143,36 @@ int ml_params_unscale_grads(MlParams* p, MlTensor* inv_scale, MlTensor* found_in
   return ml::guarded([&] {
     c10::NoGradGuard no_grad;
     at::_amp_foreach_non_finite_check_and_unscale_(p->collect_grads(), *found_inf, *inv_scale);
+  });
+}
+
+int ml_params_grad_norm(MlParams* p, MlTensor** out) {
+  return ml::guarded([&] {
+    c10::NoGradGuard no_grad;
+    *out = new at::Tensor(at::linalg_vector_norm(norms(p->collect_grads())));
+  });
+}
+
+int ml_params_scale_grads(MlParams* p, MlTensor* factor) {
+  return ml::guarded([&] {
+    c10::NoGradGuard no_grad;
+    at::_foreach_mul_(p->collect_grads(), *factor);
+  });
+}
+
+int ml_params_clamp_grads(MlParams* p, double most) {
+  return ml::guarded([&] {
+    c10::NoGradGuard no_grad;
+    at::_foreach_clamp_max_(p->collect_grads(), most);
+    at::_foreach_clamp_min_(p->grads, -most);
+  });
+}
+
+int ml_params_ascend(MlParams* p, MlTensor* factor) {
+  return ml::guarded([&] {
+    c10::NoGradGuard no_grad;
+    at::_foreach_mul_(p->collect_grads(), *factor);
+    at::_foreach_add_(p->params, p->grads);
   });
 }
 

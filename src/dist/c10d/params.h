@@ -51,6 +51,10 @@ void ml_params_free(MlParams* params);
 int ml_params_drop_grads(MlParams* params);
 int ml_params_unscale_grads(MlParams* params, MlTensor* inv_scale, MlTensor* found_inf);
 // Tensors of state, shared; *out is null from the last one on, and before the first step.
+int ml_params_grad_norm(MlParams* params, MlTensor** out);
+int ml_params_scale_grads(MlParams* params, MlTensor* factor);
+int ml_params_clamp_grads(MlParams* params, double most);
+int ml_params_ascend(MlParams* params, MlTensor* factor);
 int ml_params_state(MlParams* params, size_t i, MlTensor** out);
 // n = 0 returns to the state before the first step.
 int ml_params_set_state(MlParams* params, MlTensor* const* state, size_t n);

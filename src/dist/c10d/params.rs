@@ -100,6 +100,10 @@ unsafe extern "C" {
         inv_scale: *const C_tensor,
         found_inf: *const C_tensor,
     ) -> c_int;
+    fn ml_params_grad_norm(params: *mut MlParams, out: *mut *mut C_tensor) -> c_int;
+    fn ml_params_scale_grads(params: *mut MlParams, factor: *const C_tensor) -> c_int;
+    fn ml_params_clamp_grads(params: *mut MlParams, most: f64) -> c_int;
+    fn ml_params_ascend(params: *mut MlParams, factor: *const C_tensor) -> c_int;
     fn ml_params_state(params: *mut MlParams, i: usize, out: *mut *mut C_tensor) -> c_int;
     fn ml_params_set_state(params: *mut MlParams, state: *const *const C_tensor, n: usize)
     -> c_int;
@@ -189,6 +193,34 @@ impl Params {
     ) -> Result<(), BridgeError> {
         // SAFETY: rules 1 and 2.
         check(unsafe { ml_params_unscale_grads(self.0, inv_scale.as_ptr(), found_inf.as_ptr()) })
+    }
+
+    /// Norm of all gradients of the group together, `[]`, on their device.
+    pub fn grad_norm(&mut self) -> Result<Tensor, BridgeError> {
+        let mut out = ptr::null_mut();
+        // SAFETY: rule 2.
+        check(unsafe { ml_params_grad_norm(self.0, &raw mut out) })?;
+        // SAFETY: rule 1; `out` is ours.
+        Ok(unsafe { Tensor::from_ptr(out) })
+    }
+
+    /// Multiplies the gradients by `factor`, `[]`, on their device.
+    pub fn scale_grads(&mut self, factor: &Tensor) -> Result<(), BridgeError> {
+        // SAFETY: rules 1 and 2.
+        check(unsafe { ml_params_scale_grads(self.0, factor.as_ptr()) })
+    }
+
+    /// Cuts each number of the gradients off at `most` and `-most`.
+    pub fn clamp_grads(&mut self, most: f64) -> Result<(), BridgeError> {
+        // SAFETY: rule 2.
+        check(unsafe { ml_params_clamp_grads(self.0, most) })
+    }
+
+    /// Adds `factor` (`[]`, on their device) times the gradients to the weights and forgets them.
+    pub fn ascend(&mut self, factor: &Tensor) -> Result<(), BridgeError> {
+        // SAFETY: rules 1 and 2.
+        check(unsafe { ml_params_ascend(self.0, factor.as_ptr()) })?;
+        self.drop_grads()
     }
 
     /// The state (shared, not copied): momenta, then with [`Moments::Two`] the means of squares and

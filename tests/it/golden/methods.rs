@@ -1,12 +1,16 @@
 //! The speed-up methods as `MosaicML`'s Composer 0.7.0 computed them.
 
 use mlperf_run::{
-    algorithms::{ProgressiveResizing, ResizeOn, Resolution, ema_smoothing, resize_nearest},
+    algorithms::{
+        Algorithm, Batch, Climbing, DropDistribution, Next, Progress, ProgressiveResizing,
+        ResizeOn, Resolution, Sam, SelectiveBackprop, StochasticDepth, ema_smoothing, mix,
+        resize_nearest,
+    },
     dist::c10d::TensorList,
-    optim::{Horizon, Time},
+    optim::{Horizon, Optimizer, OptimizerConfig, OptimizerName, Time},
 };
 use serde_json::Value;
-use tch::{Kind, Tensor};
+use tch::{Device, Kind, Tensor};
 
 use super::{
     read,
@@ -80,7 +84,7 @@ fn pixels_are_dropped_as_torch_drops_them() {
         if side("dst_asked") != side("dst_made") {
             continue;
         }
-        let row = Tensor::arange(side("src") as i64, (Kind::Double, tch::Device::Cpu));
+        let row = Tensor::arange(side("src") as i64, (Kind::Double, Device::Cpu));
         let image = row.expand([1, 1, side("src") as i64, -1], false);
         let found = resize_nearest(&image, side("dst_made")).select(2, 0).flatten(0, -1);
         assert!(deviation(&found, &tensor(&map["source_index"])) < 1e-9, "{map}");
@@ -110,6 +114,78 @@ fn the_moving_average_moves_as_published() {
             for (found, wanted) in average.iter().zip(tensors(&update["ema"])) {
                 assert!(deviation(found, &wanted) < 1e-9, "batch {}", update["batch"]);
             }
+        }
+    }
+}
+
+#[test]
+fn images_and_targets_are_mixed_alike() {
+    let golden = read("composer_methods");
+    for case in golden["mixup"].as_array().unwrap() {
+        let targets = tensor(&case["target_if_not_interpolate_loss"]);
+        let labels = tensor(&case["labels"]).to_kind(Kind::Int64);
+        let one_hot = labels.one_hot(targets.size()[1]).to_kind(Kind::Double);
+        let order = tensor(&case["indices"]).to_kind(Kind::Int64);
+        let batch = Batch { images: tensor(&case["input"]), labels, targets: one_hot };
+        let mixed = mix(batch, number(case, "mixing"), &order);
+        assert!(deviation(&mixed.images, &tensor(&case["mixed_input"])) < 1e-9, "{case}");
+        assert!(deviation(&mixed.targets, &targets) < 1e-9, "{case}");
+    }
+}
+
+#[test]
+fn sam_steps_by_the_gradient_of_a_higher_place() {
+    let case = &read("composer_methods")["sam"];
+    let (a, b) = (tensor(&case["a"]), tensor(&case["b"]));
+    let weight = tensor(&case["w0"]).set_requires_grad(true);
+    let backward = || (&a * weight.square() / 2.0 + &b * &weight).sum(Kind::Double).backward();
+    let config = OptimizerConfig {
+        name: OptimizerName::Sgd,
+        momentum: number(&case["sgd"], "momentum"),
+        weight_decay: 0.0,
+        ..OptimizerConfig::default()
+    };
+    let named = [("fc.weight".to_owned(), weight.shallow_clone())];
+    let mut optimizer = Optimizer::new(&config, &named).unwrap();
+    let (rho, epsilon) = (number(case, "rho"), number(case, "epsilon"));
+    let config = Sam { rho, epsilon, interval: number(case, "interval") as usize };
+    let mut sam = Climbing::new(&config, &TensorList::new([&weight]).unwrap()).unwrap();
+    for (step, wanted) in case["weights_after_each_step"].as_array().unwrap().iter().enumerate() {
+        backward();
+        let now = Progress { step, epoch: 0 };
+        while sam.after_backward(now, &mut optimizer).unwrap() == Next::BackwardAgain {
+            backward();
+        }
+        optimizer.step(number(&case["sgd"], "lr")).unwrap();
+        assert!(deviation(&weight, &tensor(wanted)) < 1e-9, "step {step}");
+    }
+}
+
+#[test]
+fn images_are_selected_when_composer_selects() {
+    for case in read("composer_methods")["selective_backprop"].as_array().unwrap() {
+        let method = SelectiveBackprop {
+            start: number(case, "start"),
+            end: number(case, "end"),
+            keep: number(case, "keep"),
+            interrupt: number(case, "interrupt") as usize,
+        };
+        let selects = method.selects(number(case, "duration"), number(case, "batch") as usize);
+        assert_eq!(selects, case["runs"].as_bool().unwrap(), "{case}");
+    }
+}
+
+#[test]
+fn blocks_are_left_out_as_often_as_in_composer() {
+    let golden = &read("composer_methods")["stochastic_depth_resnet50"];
+    for (name, distribution) in
+        [("linear", DropDistribution::Linear), ("uniform", DropDistribution::Uniform)]
+    {
+        let rates = golden[name].as_array().unwrap();
+        let drop_rate = rates.last().unwrap()[1].as_f64().unwrap();
+        let method = StochasticDepth { drop_rate, distribution, ..StochasticDepth::default() };
+        for (found, wanted) in method.rates(rates.len()).into_iter().zip(rates) {
+            assert!((found - wanted[1].as_f64().unwrap()).abs() < 1e-12, "{name}: {wanted}");
         }
     }
 }

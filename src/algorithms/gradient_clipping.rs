@@ -1,0 +1,47 @@
+//! Gradient clipping: bounds the gradient, so that one odd batch cannot throw the weights far.
+//!
+//! Source: Pascanu et al. 2013, "On the difficulty of training recurrent neural networks", algorithm 1:
+//! `norm` multiplies all gradients by `min(1, threshold / (|g| + 1e-6))`, with the norm over all
+//! weights, as torch's `clip_grad_norm_`; `value` cuts each number off at the threshold. Suggested: `norm`,
+//! 1 to 5, where the loss jumps; off elsewhere. Trade-off: one pass over the gradients; it hides learning
+//! rates that are too high.
+
+use serde::{Deserialize, Serialize};
+
+/// `[algorithms.gradient_clipping]`
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct GradientClipping {
+    /// What is bounded.
+    pub clip: ClipBy,
+    /// The bound.
+    pub threshold: f64,
+}
+
+/// What is bounded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ClipBy {
+    /// The norm of all gradients together.
+    Norm,
+    /// Each number of each gradient.
+    Value,
+}
+
+impl Default for GradientClipping {
+    fn default() -> Self {
+        Self { clip: ClipBy::Norm, threshold: 1.0 }
+    }
+}
+
+impl GradientClipping {
+    /// What the optimizer is to do before each update.
+    #[cfg(feature = "torch")]
+    pub fn clip(&self) -> crate::optim::Clip {
+        use crate::optim::Clip;
+        match self.clip {
+            ClipBy::Norm => Clip::Norm(self.threshold),
+            ClipBy::Value => Clip::Value(self.threshold),
+        }
+    }
+}

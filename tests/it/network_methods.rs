@@ -1,0 +1,84 @@
+//! Methods that change the network, held to a network without them that does the same by hand.
+
+use mlperf_run::{
+    algorithms::{DropDistribution, DropMethod, GhostBatchNorm, StochasticDepth},
+    model::{Arch, Block, Blueprint, CustomConfig, Mode, ModelConfig, Place, ResNet, init},
+};
+use tch::{Device, Kind, Tensor, no_grad};
+
+fn blueprint() -> Blueprint {
+    let custom = CustomConfig { block: Block::Bottleneck, depths: vec![1, 2], width: 4 };
+    let config = ModelConfig { arch: Arch::Custom, custom: Some(custom), ..ModelConfig::default() };
+    config.blueprint(5)
+}
+
+/// The network of `blueprint`, with the weights of `like` where it is given.
+fn network(blueprint: &Blueprint, like: Option<&ResNet>) -> ResNet {
+    let net = ResNet::new(blueprint, Place { kind: Kind::Double, device: Device::Cpu });
+    match like {
+        Some(like) => net.weights().restore(&like.weights().snapshot()),
+        None => init(net.weights(), &ModelConfig::default().initializers),
+    }
+    net
+}
+
+fn images(n: i64) -> Tensor {
+    Tensor::arange(n * 3 * 24 * 24, (Kind::Double, Device::Cpu)).sin().reshape([n, 3, 24, 24])
+}
+
+fn assert_close(a: &Tensor, b: &Tensor) {
+    assert_eq!(a.size(), b.size());
+    let apart = f64::try_from((a - b).abs().max()).unwrap();
+    assert!(apart < 1e-9, "{apart}");
+}
+
+/// Scales what the branch of block `i` gives.
+fn scale_branches(net: &ResNet, factor: impl Fn(usize) -> f64) {
+    let last = |name: &&(String, Tensor)| name.0.contains(".bn3.") && !name.0.contains("running");
+    no_grad(|| {
+        for (i, (_, tensor)) in net.weights().parameters().iter().filter(last).enumerate() {
+            let _ = tensor.shallow_clone().g_mul_scalar_(factor(i / 2));
+        }
+    });
+}
+
+#[test]
+fn ghost_batches_are_normalised_one_after_the_other() {
+    let plain = network(&blueprint(), None);
+    let mut changed = blueprint();
+    GhostBatchNorm { ghost_batch_size: 3 }.apply(&mut changed);
+    let ghost = network(&changed, Some(&plain));
+    let images = images(6);
+    let whole = ghost.forward(&images, Mode::Train);
+    let parts =
+        images.chunk(2, 0).iter().map(|part| plain.forward(part, Mode::Train)).collect::<Vec<_>>();
+    assert_close(&whole, &Tensor::cat(&parts, 0));
+    for ((_, a), (_, b)) in ghost.weights().buffers().iter().zip(plain.weights().buffers()) {
+        assert_close(a, b);
+    }
+    assert_close(&ghost.forward(&images, Mode::Eval), &plain.forward(&images, Mode::Eval));
+}
+
+#[test]
+fn a_branch_that_is_left_out_adds_nothing_and_counts_by_its_rate_in_evaluation() {
+    for method in [DropMethod::Sample, DropMethod::Block] {
+        let plain = network(&blueprint(), None);
+        let mut changed = blueprint();
+        let distribution = DropDistribution::Linear;
+        StochasticDepth { method, drop_rate: 0.6, distribution }.apply(&mut changed);
+        let dropped = network(&changed, Some(&plain));
+        scale_branches(&plain, |i| 1.0 - 0.6 * (i + 1) as f64 / 3.0);
+        let images = images(4);
+        assert_close(&dropped.forward(&images, Mode::Eval), &plain.forward(&images, Mode::Eval));
+
+        let always = DropDistribution::Uniform;
+        StochasticDepth { method, drop_rate: 1.0, distribution: always }.apply(&mut changed);
+        let dropped = network(&changed, Some(&plain));
+        scale_branches(&plain, |_| 0.0);
+        let logits = dropped.forward(&images, Mode::Train);
+        assert_close(&logits, &plain.forward(&images, Mode::Train));
+        logits.sum(Kind::Double).backward();
+        let without = |(_, t): &&(String, Tensor)| !t.grad().defined();
+        assert_eq!(dropped.weights().parameters().iter().filter(without).count(), 0);
+    }
+}
