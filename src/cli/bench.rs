@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 
+use crate::cli::bench_step::{self, BenchStepArgs};
 use crate::cli::exit::{Exit, Failure, OrExit as _, Outcome};
 use crate::console;
 use crate::data::bench::{DEMANDS, Rates, Shares, measure};
@@ -20,6 +21,8 @@ pub struct BenchArgs {
 enum BenchCommand {
     /// How fast pictures can be read, decoded, cropped and resized, and how many GPUs that feeds
     Data(BenchDataArgs),
+    /// How fast one device trains: images/s, ms by part, share of what its arithmetic can do
+    Step(BenchStepArgs),
 }
 
 #[derive(Debug, Args)]
@@ -48,6 +51,7 @@ struct BenchDataArgs {
 pub fn run(args: &BenchArgs) -> Outcome {
     match &args.command {
         BenchCommand::Data(args) => data(args),
+        BenchCommand::Step(args) => bench_step::run(args),
     }
 }
 

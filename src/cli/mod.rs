@@ -3,6 +3,7 @@
 use clap::{Parser, Subcommand};
 
 pub mod bench;
+mod bench_step;
 pub mod check;
 pub mod data;
 pub mod exit;

@@ -12,12 +12,8 @@ use crate::{
     console,
     data::{Dataset, Index, Split, inspect},
     events::RankEvent,
-    recipe::{self, Plan, RawRecipe, Recipe, Situation, Throughput},
+    recipe::{self, IMAGENET, Plan, RawRecipe, Recipe, Situation, Throughput},
 };
-
-/// `ImageNet`'s counts, which stand in where no data set is at hand.
-const IMAGENET: Situation =
-    Situation { world_size: 1, num_classes: 1000, num_train: 1_281_167, num_eval: 50_000 };
 
 /// Training images that are opened to learn how large they are.
 const NUM_LOOKED_AT: usize = 100;

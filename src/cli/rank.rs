@@ -13,8 +13,9 @@ use super::exit::{Exit, Failure, OrExit, Outcome};
 use crate::{
     console,
     dist::World,
-    events::{FailureKind, RankEvent},
-    train::{RankJob, RunEnd, TrainError, Watch, run_rank},
+    events::{FailureKind, RankEvent, StepRates},
+    recipe::IMAGENET,
+    train::{RankJob, RunEnd, StepBench, TrainError, Watch, bench_steps, run_rank},
 };
 
 /// Trains as one rank of a world that torchrun's names in the environment describe
@@ -27,6 +28,12 @@ struct RankArgs {
     /// Folder for the files of this run.
     #[arg(long, value_name = "DIR")]
     run_dir: PathBuf,
+    /// Measure so many training steps instead, without a data set.
+    #[arg(long, value_name = "N", requires = "sides")]
+    bench_steps: Option<usize>,
+    /// Sides to measure at, px.
+    #[arg(long, value_name = "PX", value_delimiter = ',')]
+    sides: Vec<usize>,
 }
 
 /// Runs the rank; what it has to tell goes to standard output as events where the launcher asks
@@ -63,6 +70,12 @@ fn run(args: RankArgs, world: World, watch: &mut Watch) -> Outcome {
         flag::register(signal, Arc::clone(&stop)).or_exit(Exit::RankFailed)?;
     }
     let job = RankJob { recipe: args.recipe, run_dir: args.run_dir, world, stop };
+    if let Some(num_steps) = args.bench_steps {
+        let bench = StepBench { sides: args.sides, num_steps };
+        let mut tell = |rates: &StepRates| console::result(rates.to_line());
+        bench_steps(&job, &bench, &IMAGENET, &mut tell).or_exit(Exit::Invalid)?;
+        return Ok(Exit::Ok);
+    }
     match run_rank(&job, watch) {
         // Both are ends in good order; `RunStop` tells which.
         Ok(RunEnd::TargetReached | RunEnd::TargetMissed) => Ok(Exit::Ok),

@@ -3,7 +3,9 @@
 //! of them in the end. Nothing here prints.
 
 mod event;
+mod step_rates;
 mod summary;
 
 pub use event::{FailureKind, RankEvent, RunStatus};
+pub use step_rates::{StepParts, StepRates};
 pub use summary::{LogCheck, RunSummary};

@@ -129,6 +129,9 @@ pub enum LaunchError {
     /// A system name that is no folder name.
     #[error("'{0}' is no name for a system; use letters, digits, '-', '_' and '.'")]
     SystemName(String),
+    /// The step could not be measured.
+    #[error("the measurement failed: {0}")]
+    Measurement(String),
     /// A process could not be started or a file not be read.
     #[error("cannot {what} ({source})")]
     Io {

@@ -5,6 +5,7 @@
 //! Deliberately absent: tensors, the drawing of progress (an observer gets every event), and
 //! other machines (torchrun, srun or mpirun start ranks there).
 
+mod bench;
 mod devices;
 mod environment;
 mod error;
@@ -18,6 +19,7 @@ mod run;
 mod signals;
 mod supervise;
 
+pub use bench::{StepMeasurement, measure_steps};
 pub use devices::{Crew, Device, Machine, host_name};
 pub use error::{LaunchError, NoImages};
 pub use images::Images;

@@ -165,6 +165,40 @@ pub enum DropBy {
     Sample,
 }
 
+impl Blueprint {
+    /// Multiplications (each with an addition) of one forward pass over an image of `side` px:
+    /// convolutions and the last layer.
+    pub fn macs(&self, side: usize) -> u64 {
+        let half = |side: u64| side.div_ceil(2);
+        let width = self.width as u64;
+        let mut side = half(side as u64);
+        let mut macs = 3 * 49 * width * side * side;
+        side = half(side);
+        let mut inputs = width;
+        for (stage, &depth) in self.depths.iter().enumerate() {
+            let width = width << stage;
+            for block in 0..depth {
+                let strided = stage > 0 && block == 0;
+                let before = side * side;
+                side = if strided { half(side) } else { side };
+                let after = side * side;
+                let (outputs, branch) = match self.block {
+                    Block::Basic => (width, 9 * width * (inputs + width) * after),
+                    Block::Bottleneck => {
+                        let (first, last) = (inputs * width * before, 4 * width * width * after);
+                        (4 * width, first + 9 * width * width * after + last)
+                    }
+                };
+                let shortcut =
+                    if strided || inputs != outputs { inputs * outputs * after } else { 0 };
+                macs += branch + shortcut;
+                inputs = outputs;
+            }
+        }
+        macs + inputs * self.num_classes as u64
+    }
+}
+
 /// Where strided layers low-pass filter first (Zhang 2019, section 3).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Blur {

@@ -32,4 +32,4 @@ pub use forecast::{StepRate, Throughput};
 pub use load::load;
 pub use plan::{Plan, PlanRow};
 pub use raw::RawRecipe;
-pub use resolve::{Recipe, Situation};
+pub use resolve::{IMAGENET, Recipe, Situation};

@@ -1,6 +1,7 @@
 //! Training: the loop, its step, warm-up, evaluation, and the log and events of a run.
 
 mod batch;
+mod bench;
 mod checkpoint;
 mod error;
 mod evaluate;
@@ -13,6 +14,7 @@ mod trainer;
 mod warmup;
 mod watch;
 
+pub use bench::{StepBench, bench_steps};
 pub use checkpoint::save_weights;
 pub use error::TrainError;
 pub use log::{InitLog, ReadyLog, RunLog};

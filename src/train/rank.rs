@@ -19,7 +19,7 @@ use crate::{
     data::Dataset,
     dist::{World, c10d},
     events::RankEvent,
-    recipe::{self, DeviceChoice, Origin, Recipe, Situation, Source},
+    recipe::{self, DeviceChoice, Origin, RawRecipe, Recipe, Situation, Source},
 };
 
 /// What a rank is started with.
@@ -69,12 +69,21 @@ pub fn run_rank(job: &RankJob, watch: &mut Watch) -> Result<RunEnd, TrainError> 
     Ok(end)
 }
 
-fn read_recipe(job: &RankJob) -> Result<(Recipe, Dataset), TrainError> {
+fn load(job: &RankJob) -> Result<RawRecipe, TrainError> {
     let text = fs::read_to_string(&job.recipe)
         .map_err(|source| TrainError::File { path: job.recipe.clone(), source })?;
     let name = job.recipe.display().to_string();
     let source = Source { name, text, origin: Origin::File(job.recipe.clone()) };
-    let raw = recipe::load(&source, &[])?;
+    Ok(recipe::load(&source, &[])?)
+}
+
+/// The recipe of `job` for a data set that need not be there.
+pub(super) fn resolved(job: &RankJob, situation: &Situation) -> Result<Recipe, TrainError> {
+    Ok(Recipe::resolve(load(job)?, situation)?)
+}
+
+fn read_recipe(job: &RankJob) -> Result<(Recipe, Dataset), TrainError> {
+    let raw = load(job)?;
     // Names and labels only: no picture is opened before run_start.
     let path = raw.data.path.clone().unwrap_or_default();
     let data = Dataset::open(&path)?;
@@ -88,7 +97,7 @@ fn read_recipe(job: &RankJob) -> Result<(Recipe, Dataset), TrainError> {
 }
 
 /// The device of this rank. The first to call libtorch, which learns of CUDA here or never.
-fn device(choice: DeviceChoice, world: &World) -> Result<Device, TrainError> {
+pub(super) fn device(choice: DeviceChoice, world: &World) -> Result<Device, TrainError> {
     if choice == DeviceChoice::Cpu {
         return Ok(Device::Cpu);
     }

@@ -29,15 +29,12 @@ impl Trainer {
         {
             drop(self.backward(&batch)?);
         }
-        let lr = self.recipe.schedule.lr(self.progress.step);
-        self.scaler.step(&mut self.optimizer, lr)?;
-        self.progress.step += 1;
-        self.algorithms.after_step(self.progress)?;
+        self.update()?;
         Ok(loss.detach())
     }
 
     /// The batch as the methods make it.
-    fn changed(&mut self, batch: Batch) -> Result<Batch, BridgeError> {
+    pub(super) fn changed(&mut self, batch: Batch) -> Result<Batch, BridgeError> {
         let Self { algorithms, model, recipe, device, progress, .. } = self;
         let losses = |batch: &Batch| {
             let logits = logits(model, recipe, *device, &batch.images)?;
@@ -48,11 +45,24 @@ impl Trainer {
 
     /// Leaves the gradients of `batch`, means over all ranks; its loss, `[]`.
     fn backward(&self, batch: &Batch) -> Result<Tensor, TrainError> {
-        self.ddp.before_forward()?;
-        let logits = logits(&self.model, &self.recipe, self.device, &batch.images)?;
-        let loss = mean_loss(self.recipe.raw.loss.name, &logits, &batch.targets);
+        let loss = self.loss(batch)?;
         self.ddp.backward(&self.scaler.scale(&loss))?;
         Ok(loss)
+    }
+
+    /// The loss of `batch` on this rank, `[]`.
+    pub(super) fn loss(&self, batch: &Batch) -> Result<Tensor, TrainError> {
+        self.ddp.before_forward()?;
+        let logits = logits(&self.model, &self.recipe, self.device, &batch.images)?;
+        Ok(mean_loss(self.recipe.raw.loss.name, &logits, &batch.targets))
+    }
+
+    /// Moves the weights by the gradients that are there.
+    pub(super) fn update(&mut self) -> Result<(), TrainError> {
+        let lr = self.recipe.schedule.lr(self.progress.step);
+        self.scaler.step(&mut self.optimizer, lr)?;
+        self.progress.step += 1;
+        Ok(self.algorithms.after_step(self.progress)?)
     }
 }
 

@@ -6,6 +6,8 @@
     expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")
 )]
 
+#[cfg(all(test, feature = "torch"))]
+mod bench_step;
 #[cfg(test)]
 mod check;
 #[cfg(test)]

@@ -53,6 +53,14 @@ fn names_and_shapes_are_torchvisions() {
 }
 
 #[test]
+fn multiplications_of_a_forward_pass_agree() {
+    for (side, macs) in read("resnet_shapes")["resnet50_macs"].as_object().unwrap() {
+        let found = blueprint("resnet50", 1000).macs(side.parse().unwrap());
+        assert_eq!(Value::from(found), *macs, "{side} px");
+    }
+}
+
+#[test]
 fn counts_of_all_five_networks_agree() {
     let golden = read("resnet_shapes");
     for (name, counts) in golden["summary"].as_object().unwrap() {

@@ -1,0 +1,120 @@
+//! `mlperf-run bench step`: the training step of one device by itself.
+
+use std::path::PathBuf;
+
+use anyhow::Context;
+
+use super::exit::{Exit, OrExit as _, Outcome};
+use crate::{
+    console,
+    events::StepRates,
+    launch::{Crew, Libtorch, Machine, StepMeasurement, find_rank_program, measure_steps},
+    recipe::{self, DeviceChoice, IMAGENET, RawRecipe, Recipe},
+};
+
+/// What `bench step` takes.
+#[derive(Debug, clap::Args)]
+pub(super) struct BenchStepArgs {
+    /// A file, a name in ./configs, or a built-in recipe
+    #[arg(long, value_name = "RECIPE", default_value = "baseline")]
+    recipe: String,
+    /// What to measure; else what the recipe says
+    #[arg(long, value_enum, value_name = "auto|cpu|cuda", hide_possible_values = true)]
+    device: Option<DeviceChoice>,
+    /// Sides of the training images, px [default: the smallest and the largest of the recipe]
+    #[arg(long, value_name = "PX", value_delimiter = ',')]
+    side: Vec<usize>,
+    /// Images in a step [default: what the recipe gives one rank]
+    #[arg(long, value_name = "N")]
+    batch: Option<usize>,
+    /// Steps that count, of each side
+    #[arg(long, value_name = "N", default_value_t = 20)]
+    steps: usize,
+    /// Change a value of the recipe, as in `train.precision=amp_bf16`
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    overrides: Vec<String>,
+    /// Folder of libtorch 2.11.0
+    #[arg(long, value_name = "DIR")]
+    libtorch: Option<PathBuf>,
+    /// A line of JSON for each side
+    #[arg(long)]
+    json: bool,
+}
+
+pub(super) fn run(args: &BenchStepArgs) -> Outcome {
+    let raw = one_rank(args).or_exit(Exit::Invalid)?;
+    let crew = Crew::muster(raw.run.device, 1, &Machine::detect()).or_exit(Exit::Invalid)?;
+    let recipe = Recipe::resolve(raw, &IMAGENET).or_exit(Exit::Invalid)?;
+    let sides = match args.side.as_slice() {
+        [] => extremes(&recipe.sides),
+        sides => sides.to_owned(),
+    };
+    let libtorch = Libtorch::find(args.libtorch.as_deref()).or_exit(Exit::Invalid)?;
+    let program = find_rank_program().or_exit(Exit::Invalid)?;
+    let folder = tempfile::tempdir().or_exit(Exit::Invalid)?;
+    std::fs::write(folder.path().join("recipe.toml"), recipe.to_toml())
+        .with_context(|| format!("cannot write {}", folder.path().display()))
+        .or_exit(Exit::Invalid)?;
+    let measurement = StepMeasurement {
+        program: &program,
+        libtorch: &libtorch,
+        crew: &crew,
+        run_dir: folder.path(),
+        sides: &sides,
+        num_steps: args.steps,
+    };
+    if !args.json {
+        console::result(HEAD);
+    }
+    let mut show = |rates: &StepRates| {
+        console::result(if args.json { rates.to_line() } else { row(rates) });
+    };
+    measure_steps(&measurement, &mut show).or_exit(Exit::Invalid)?;
+    Ok(Exit::Ok)
+}
+
+/// The recipe as one rank sees it, on images that need not be there.
+fn one_rank(args: &BenchStepArgs) -> anyhow::Result<RawRecipe> {
+    let source = recipe::find(&args.recipe)?;
+    let mut raw = recipe::load(&source, &args.overrides)?;
+    if let Some(device) = args.device {
+        raw.run.device = device;
+    }
+    let share = raw.train.batch_size / raw.run.num_ranks.max(1);
+    raw.train.batch_size = args.batch.unwrap_or(share);
+    raw.eval.batch_size = raw.train.batch_size;
+    raw.run.num_ranks = 1;
+    raw.model.num_classes = 0;
+    raw.data.path = None;
+    raw.data.synth = None;
+    Ok(raw)
+}
+
+/// The least and the greatest, or the one that there is.
+fn extremes(sides: &[usize]) -> Vec<usize> {
+    let ends = [sides.iter().min(), sides.iter().max()];
+    let mut ends: Vec<usize> = ends.into_iter().flatten().copied().collect();
+    ends.dedup();
+    ends
+}
+
+const HEAD: &str = "device   side  batch  images/s   step ms (least-most)    upload  forward  \
+                    backward  update   TFLOP/s  of matmul  copy GB/s  peak MB";
+
+fn row(rates: &StepRates) -> String {
+    let StepRates { device, side, batch_size, images_per_s, parts_ms: parts, .. } = rates;
+    let [least, median, most] = rates.step_ms;
+    let range = format!("{median:.2} ({least:.2}-{most:.2})");
+    format!(
+        "{device:<7} {side:>5}  {batch_size:>5}  {images_per_s:>8.1}   {range:<23}{:>7.2}  {:>7.2}  \
+         {:>8.2}  {:>6.2}  {:>8.2}  {:>7.1} %  {:>9.1}  {:>7.0}",
+        parts.upload,
+        parts.forward,
+        parts.backward,
+        parts.update,
+        rates.tflops,
+        100.0 * rates.tflops / rates.matmul_tflops,
+        rates.copy_gb_s,
+        rates.peak_host_mb,
+    )
+}

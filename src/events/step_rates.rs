@@ -1,0 +1,57 @@
+//! What a measurement of the training step tells: one line of JSON a side.
+
+use serde::{Deserialize, Serialize};
+
+/// The training step at one side of the images, on one rank.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct StepRates {
+    /// `cpu` or `cuda:N`.
+    pub device: String,
+    /// Side of the training images, px.
+    pub side: usize,
+    /// Images in a step.
+    pub batch_size: usize,
+    /// Steps that the clock counted.
+    pub num_steps: usize,
+    /// By the median step.
+    pub images_per_s: f64,
+    /// Fastest, median and slowest step, from bytes on the host to changed weights, ms.
+    pub step_ms: [f64; 3],
+    /// Median parts of a step, each waited for by itself, so that their sum is more than a step's.
+    pub parts_ms: StepParts,
+    /// Arithmetic of forward and backward, TFLOP/s, by the median step.
+    pub tflops: f64,
+    /// What a product of two square matrices reaches in the same number format, TFLOP/s.
+    pub matmul_tflops: f64,
+    /// What a copy of a large tensor reaches, read and written bytes together, GB/s.
+    pub copy_gb_s: f64,
+    /// Largest resident memory of the process so far, MB.
+    pub peak_host_mb: f64,
+}
+
+impl StepRates {
+    /// As one line of JSON, without the line end.
+    pub fn to_line(&self) -> String {
+        serde_json::to_string(self).expect("numbers and words are JSON")
+    }
+
+    /// Reads back a line of [`StepRates::to_line`]; `None` for anything else that a rank prints.
+    pub fn from_line(line: &str) -> Option<Self> {
+        serde_json::from_str(line).ok()
+    }
+}
+
+/// Parts of a step, ms.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct StepParts {
+    /// Bytes to the device, and their normalisation.
+    pub upload: f64,
+    /// Methods that change the batch, network and loss.
+    pub forward: f64,
+    /// Gradients, and their means over ranks.
+    pub backward: f64,
+    /// Optimizer, and methods that follow it.
+    pub update: f64,
+}

@@ -1,0 +1,74 @@
+//! One rank that measures the training step instead of training.
+
+use std::{
+    env,
+    io::{BufRead, BufReader},
+    path::Path,
+    process::{Command, Stdio},
+};
+
+use super::{Crew, LaunchError, Libtorch, environment::World};
+use crate::events::{RankEvent, StepRates};
+
+/// What to measure, and with what.
+#[derive(Clone, Copy, Debug)]
+pub struct StepMeasurement<'a> {
+    /// The program of the ranks.
+    pub program: &'a Path,
+    /// The libtorch that it loads.
+    pub libtorch: &'a Libtorch,
+    /// One rank, and on what.
+    pub crew: &'a Crew,
+    /// Folder with the `recipe.toml`.
+    pub run_dir: &'a Path,
+    /// Sides of the images, px.
+    pub sides: &'a [usize],
+    /// Steps that count, of each side.
+    pub num_steps: usize,
+}
+
+/// Measures; the observer sees each side as it is done. What libraries print goes to standard error.
+///
+/// # Errors
+/// The rank cannot be started, or why it gave up.
+pub fn measure_steps(
+    measurement: &StepMeasurement<'_>,
+    observer: &mut dyn FnMut(&StepRates),
+) -> Result<(), LaunchError> {
+    // A world of one talks to nobody, so any port will do.
+    let world = World { crew: measurement.crew, libtorch: measurement.libtorch, port: 0 };
+    let sides: Vec<String> = measurement.sides.iter().map(usize::to_string).collect();
+    let cannot = |source| LaunchError::Io {
+        what: format!("start {}", measurement.program.display()),
+        source,
+    };
+    let mut child = Command::new(measurement.program)
+        .arg("--recipe")
+        .arg(measurement.run_dir.join("recipe.toml"))
+        .arg("--run-dir")
+        .arg(measurement.run_dir)
+        .args(["--bench-steps", &measurement.num_steps.to_string()])
+        .args(["--sides", &sides.join(",")])
+        .envs(world.variables(0, |name| env::var_os(name)))
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .spawn()
+        .map_err(cannot)?;
+    let mut failure = None;
+    let lines = BufReader::new(child.stdout.take().expect("it was asked for")).lines();
+    for line in lines.map_while(Result::ok) {
+        if let Some(rates) = StepRates::from_line(&line) {
+            observer(&rates);
+        } else if let Some(RankEvent::Failed { message, .. }) = RankEvent::from_line(&line) {
+            failure = Some(message);
+        }
+    }
+    let status = child.wait().map_err(cannot)?;
+    match failure {
+        Some(message) => Err(LaunchError::Measurement(message)),
+        None if !status.success() => {
+            Err(LaunchError::Measurement(format!("the rank ended with {status}")))
+        }
+        None => Ok(()),
+    }
+}
