@@ -9,8 +9,6 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::data::Rng;
-
 /// `[algorithms.cutmix]`
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -22,32 +20,6 @@ pub struct CutMix {
 impl Default for CutMix {
     fn default() -> Self {
         Self { alpha: 1.0 }
-    }
-}
-
-/// A box of an image: first and last row, first and last column, the last ones not in it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Region {
-    pub(super) rows: (i64, i64),
-    pub(super) columns: (i64, i64),
-}
-
-impl Region {
-    /// A box with sides of `length` px around a random point of an image of `side` px.
-    pub(super) fn random(rng: &mut Rng, side: i64, length: i64) -> Self {
-        let mut range = || {
-            let start = rng.below(side as usize) as i64 - length / 2;
-            (start.clamp(0, side), (start + length).clamp(0, side))
-        };
-        Self { rows: range(), columns: range() }
-    }
-
-    pub(super) fn height(&self) -> i64 {
-        self.rows.1 - self.rows.0
-    }
-
-    pub(super) fn width(&self) -> i64 {
-        self.columns.1 - self.columns.0
     }
 }
 
@@ -63,16 +35,42 @@ mod cutting {
             chance::{Chance, beta, order},
             seam::{Algorithm, Batch, Progress, SampleLosses, Setting},
         },
-        CutMix, Region,
+        CutMix,
     };
-    use crate::dist::c10d::BridgeError;
+    use crate::{data::Rng, dist::c10d::BridgeError};
 
     /// Keeps the draws apart from other methods'.
     const METHOD: u64 = 0x6375_746d_6978;
 
+    /// A box of an image: first and last row, first and last column, the last ones not in it.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    struct Region {
+        rows: (i64, i64),
+        columns: (i64, i64),
+    }
+
+    impl Region {
+        /// A box with sides of `length` px around a random point of an image of `side` px.
+        fn random(rng: &mut Rng, side: i64, length: i64) -> Self {
+            let mut range = || {
+                let start = rng.below(side as usize) as i64 - length / 2;
+                (start.clamp(0, side), (start + length).clamp(0, side))
+            };
+            Self { rows: range(), columns: range() }
+        }
+
+        fn height(&self) -> i64 {
+            self.rows.1 - self.rows.0
+        }
+
+        fn width(&self) -> i64 {
+            self.columns.1 - self.columns.0
+        }
+    }
+
     impl Region {
         /// The box of `images` `[N, C, R, R]`: `[N, C, height, width]`, sharing their memory.
-        pub(in crate::algorithms) fn of(&self, images: &Tensor) -> Tensor {
+        fn of(&self, images: &Tensor) -> Tensor {
             images.narrow(2, self.rows.0, self.height()).narrow(3, self.columns.0, self.width())
         }
     }
@@ -137,24 +135,19 @@ mod cutting {
             let targets: Vec<f32> = Vec::try_from(cut.targets.reshape([-1])).unwrap();
             assert_eq!(targets, [0.5, 0.5, 0.5, 0.5]);
         }
-    }
-}
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn boxes_lie_within_the_image_and_reach_every_border() {
-        let mut rng = Rng::keyed(&[3]);
-        let boxes: Vec<Region> = (0..500).map(|_| Region::random(&mut rng, 10, 5)).collect();
-        for region in &boxes {
-            for (start, end) in [region.rows, region.columns] {
-                assert!(0 <= start && start < end && end <= 10, "{region:?}");
-                assert!(end - start <= 5, "{region:?}");
+        #[test]
+        fn boxes_lie_within_the_image_and_reach_every_border() {
+            let mut rng = Rng::keyed(&[3]);
+            let boxes: Vec<Region> = (0..500).map(|_| Region::random(&mut rng, 10, 5)).collect();
+            for region in &boxes {
+                for (start, end) in [region.rows, region.columns] {
+                    assert!(0 <= start && start < end && end <= 10, "{region:?}");
+                    assert!(end - start <= 5, "{region:?}");
+                }
             }
+            assert!(boxes.iter().any(|b| b.rows.0 == 0) && boxes.iter().any(|b| b.columns.1 == 10));
+            assert!(boxes.iter().any(|b| b.height() == 5) && boxes.iter().any(|b| b.width() < 5));
         }
-        assert!(boxes.iter().any(|b| b.rows.0 == 0) && boxes.iter().any(|b| b.columns.1 == 10));
-        assert!(boxes.iter().any(|b| b.height() == 5) && boxes.iter().any(|b| b.width() < 5));
     }
 }

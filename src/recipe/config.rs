@@ -46,6 +46,10 @@ pub struct TrainConfig {
     pub batch_size: usize,
     /// Number formats of forward and backward.
     pub precision: Precision,
+    /// On GPUs: fp32 products with TF32's 10 bits of mantissa.
+    pub tf32: bool,
+    /// On GPUs: cuDNN times its kernels during warm-up and keeps the fastest.
+    pub cudnn_benchmark: bool,
     /// `[train.grad_scaler]`, for fp16.
     pub grad_scaler: GradScalerConfig,
     /// `[train.ddp]`
@@ -101,6 +105,9 @@ pub struct EvalConfig {
     pub offset: Time,
     /// Images in an evaluation step, over all ranks; 0: the training batch.
     pub batch_size: usize,
+    /// Number formats of the forward pass; fp32 judges best, as labels decide between numbers that
+    /// may lie closer together than half precision tells apart.
+    pub precision: Precision,
 }
 
 /// `[mlperf]`.
@@ -163,6 +170,8 @@ impl Default for TrainConfig {
         Self {
             batch_size: 2048,
             precision: Precision::Fp32,
+            tf32: true,
+            cudnn_benchmark: true,
             grad_scaler: GradScalerConfig::default(),
             ddp: DdpConfig::default(),
         }
@@ -188,6 +197,7 @@ impl Default for EvalConfig {
             start: Time::Epochs(0.0),
             offset: Time::Epochs(0.0),
             batch_size: 0,
+            precision: Precision::Fp32,
         }
     }
 }

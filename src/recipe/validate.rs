@@ -294,10 +294,19 @@ fn train(raw: &RawRecipe, p: &mut Problems) {
     p.one_or_more("train.ddp.bucket_mb", raw.train.ddp.bucket_mb);
     p.above_zero("train.grad_scaler.init_scale", raw.train.grad_scaler.init_scale);
     p.one_or_more("train.grad_scaler.growth_interval", raw.train.grad_scaler.growth_interval);
-    if raw.train.precision == Precision::AmpFp16 && raw.run.device == DeviceChoice::Cpu {
+    for (key, precision) in
+        [("train.precision", raw.train.precision), ("eval.precision", raw.eval.precision)]
+    {
+        if precision == Precision::AmpFp16 && raw.run.device == DeviceChoice::Cpu {
+            p.add(format!(
+                "{key} (amp_fp16) needs a GPU and run.device is cpu; set {key} to fp32 or amp_bf16"
+            ));
+        }
+    }
+    if raw.eval.precision == Precision::Fp64 {
         p.add(
-            "train.precision (amp_fp16) needs a GPU and run.device is cpu; set train.precision to \
-             fp32 or amp_bf16",
+            "eval.precision (fp64) follows the weights, which train.precision = \"fp64\" makes; \
+             remove the key",
         );
     }
     p.positive_time("eval.interval", raw.eval.interval);

@@ -2,7 +2,7 @@
 
 use tch::{Kind, Tensor, no_grad};
 
-use super::trainer::Trainer;
+use super::{step::autocast, trainer::Trainer};
 use crate::{
     algorithms::Batch,
     dist::c10d::{BridgeError, TensorList},
@@ -58,14 +58,13 @@ impl Trainer {
     }
 
     /// Adds the number of pictures of `batch` judged right to `right` (`[]`, int64), on the device.
-    ///
-    /// In fp32, whatever the number formats of training are: a label decides between numbers that
-    /// may lie closer together than half precision tells apart.
-    pub(super) fn judge(&self, batch: &Batch, right: &Tensor) {
+    pub(super) fn judge(&self, batch: &Batch, right: &Tensor) -> Result<(), BridgeError> {
         no_grad(|| {
+            let _autocast = autocast(self.recipe.raw.eval.precision, self.device)?;
             let logits = self.model.forward(&batch.images, Mode::Eval); // [N, K]
             let judged = logits.argmax(-1, false).eq_tensor(&batch.labels).sum(Kind::Int64);
             let _ = right.shallow_clone().g_add_(&judged);
-        });
+            Ok(())
+        })
     }
 }

@@ -73,11 +73,19 @@ fn logits(
     device: Device,
     images: &Tensor,
 ) -> Result<Tensor, BridgeError> {
-    let half = match recipe.raw.train.precision {
+    let _autocast = autocast(recipe.raw.train.precision, device)?;
+    Ok(model.forward(images, Mode::Train))
+}
+
+/// Half precision for the operations that bear it, while this lives; nothing for the full ones.
+pub(super) fn autocast(
+    precision: Precision,
+    device: Device,
+) -> Result<Option<Autocast>, BridgeError> {
+    let half = match precision {
         Precision::Fp32 | Precision::Fp64 => None,
         Precision::AmpBf16 => Some(HalfKind::Bf16),
         Precision::AmpFp16 => Some(HalfKind::Fp16),
     };
-    let _autocast = half.map(|kind| Autocast::enter(device, kind)).transpose()?;
-    Ok(model.forward(images, Mode::Train))
+    half.map(|kind| Autocast::enter(device, kind)).transpose()
 }

@@ -39,13 +39,13 @@ use crate::{
     data::{eval_plans, train_plans},
     dist::{
         BufferSync, Ddp, Shared, World,
-        c10d::{self, BridgeError, TensorList},
+        c10d::{self, BridgeError, CudaMath, TensorList},
     },
     events::RunStatus,
     mllog::Status,
     model::{Named, Place, ResNet, init},
     optim::{LossScaler, Optimizer},
-    recipe::{DdpConfig, Precision, Recipe},
+    recipe::{DdpConfig, Precision, Recipe, TrainConfig},
 };
 
 /// Everything that a rank trains with.
@@ -81,6 +81,8 @@ impl Trainer {
         device: Device,
         stop: Arc<AtomicBool>,
     ) -> Result<Self, TrainError> {
+        let TrainConfig { tf32, cudnn_benchmark: benchmark, .. } = recipe.raw.train;
+        CudaMath { tf32, benchmark }.set()?;
         tch::manual_seed(recipe.seed as i64);
         let kind = kind(recipe.raw.train.precision);
         let model = ResNet::new(&recipe.blueprint, Place { kind, device });
@@ -222,7 +224,7 @@ impl Trainer {
             }
             if !batch.is_empty() {
                 num_images += batch.len() as i64;
-                self.judge(&self.uploader.upload(&batch), &right);
+                self.judge(&self.uploader.upload(&batch), &right)?;
             }
         }
         self.judged.swap_out()?;

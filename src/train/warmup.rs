@@ -2,13 +2,13 @@
 //! settled. All on synthetic pictures, and afterwards every weight, buffer, momentum and random
 //! state is what it was, bit for bit.
 
-use tch::Tensor;
+use tch::{Kind, Tensor};
 
 use super::{
     error::TrainError,
     trainer::{Trainer, algorithms},
 };
-use crate::{algorithms::Progress, dist::c10d, model::Mode};
+use crate::{algorithms::Progress, dist::c10d};
 
 /// The reducer settles its buckets before the second step.
 const NUM_STEPS: usize = 3;
@@ -34,7 +34,7 @@ impl Trainer {
         }
         let side = self.recipe.raw.data.eval.crop_size;
         let batch = self.uploader.synthetic(self.recipe.eval_batch_per_rank, side);
-        drop(tch::no_grad(|| self.model.forward(&batch.images, Mode::Eval)));
+        self.judge(&batch, &Tensor::zeros([], (Kind::Int64, self.device)))?;
 
         self.model.weights().restore(&weights);
         self.optimizer.restore(&momenta)?;

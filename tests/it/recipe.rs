@@ -319,6 +319,8 @@ const UNSOUND: &[(&[&str], &[&str])] = &[
     (&["train.batch_size=8000000"], &["train.batch_size (8000000)", "(1281167)", "lower"]),
     (&["eval.batch_size=9"], &["eval.batch_size (9)", "8 ranks", "set it to 16"]),
     (&["eval.interval=0ep"], &["eval.interval (0ep)", "above 0"]),
+    (&["eval.precision=amp_fp16", "run.device=cpu"], &["eval.precision (amp_fp16)", "is cpu"]),
+    (&["eval.precision=fp64"], &["eval.precision (fp64)", "remove the key"]),
     (&["train.precision=amp_fp16", "run.device=cpu"], &["amp_fp16", "run.device is cpu", "fp32"]),
     (&["train.grad_scaler.init_scale=0"], &["train.grad_scaler.init_scale (0)"]),
     (&["train.grad_scaler.growth_interval=0"], &["train.grad_scaler.growth_interval (0)"]),

@@ -85,6 +85,7 @@ int ml_list_lerp(MlList* list, const MlList* towards, double share);
 // Memory format, autocast, random state.
 int ml_set_channels_last(MlTensor* tensor);
 int ml_is_channels_last(MlTensor* tensor, uint8_t* out);
+int ml_set_cuda_math(uint8_t tf32, uint8_t benchmark);
 int ml_autocast_enter(uint8_t cuda, uint8_t bf16, MlAutocast** out);
 void ml_autocast_exit(MlAutocast* guard);
 int ml_rng_state(MlTensor* device_of, MlTensor** out);

@@ -6,8 +6,8 @@ mod lists;
 mod params;
 
 pub use bridge::{
-    Autocast, BridgeError, Group, HalfKind, Reducer, Rendezvous, is_channels_last, load_cuda,
-    rng_state, set_channels_last, set_rng_state, torch_version,
+    Autocast, BridgeError, CudaMath, Group, HalfKind, Reducer, Rendezvous, is_channels_last,
+    load_cuda, rng_state, set_channels_last, set_rng_state, torch_version,
 };
 pub use lists::TensorList;
 pub use params::{AdamStep, LarsStep, Moments, MuonStep, Params, SgdStep};

@@ -14,6 +14,15 @@ struct MlAutocast {
   at::ScalarType dtype;
 };
 
+int ml_set_cuda_math(uint8_t tf32, uint8_t benchmark) {
+  return ml::guarded([&] {
+    auto& context = at::globalContext();
+    context.setAllowTF32CuBLAS(tf32 != 0);
+    context.setAllowTF32CuDNN(tf32 != 0);
+    context.setBenchmarkCuDNN(benchmark != 0);
+  });
+}
+
 int ml_set_channels_last(MlTensor* t) {
   return ml::guarded([&] {
     c10::NoGradGuard no_grad;
