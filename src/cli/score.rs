@@ -155,7 +155,8 @@ fn csv(scores: &[SystemScore]) -> anyhow::Result<String> {
     Ok(String::from_utf8(writer.into_inner()?)?)
 }
 
-fn json_of(score: &SystemScore) -> Value {
+/// A score, as JSON.
+pub(super) fn json_of(score: &SystemScore) -> Value {
     let runs = score.runs.iter().map(|run| {
         json!({
             "file": run.file.to_string_lossy(),

@@ -13,7 +13,7 @@ use serde_json::{Map, Value};
 use crate::compliance::{Ruleset, UnknownRuleset};
 
 /// Folders of results that are not ResNet's.
-const OTHER_BENCHMARKS: [&str; 23] = [
+pub(super) const OTHER_BENCHMARKS: [&str; 23] = [
     "bert",
     "dlrm",
     "dlrm_dcnv2",

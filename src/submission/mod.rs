@@ -1,14 +1,25 @@
 //! What is handed in: who submits and on what, where results lie in a tree, what they score, and
 //! whether they converge as the reference does.
 
+mod checksums;
+mod code;
+mod consistency;
+mod description;
+mod finding;
+mod inventory;
 mod layout;
 mod leaders;
 mod machine;
 mod rcp;
 mod score;
+mod seeds;
+mod small_file;
 mod summary;
 mod system;
+mod verify;
 
+pub use code::{Code, Tool};
+pub use finding::Finding;
 pub use layout::{LayoutError, RulesetGuess, SystemResults, Tree, guess_ruleset};
 pub use leaders::{Leader, leaders};
 pub use rcp::{
@@ -18,3 +29,4 @@ pub use rcp::{
 pub use score::{NUM_RUNS, RunScore, SystemScore, olympic_mean};
 pub use summary::{summary_columns, summary_row};
 pub use system::{Availability, SystemDescription, SystemError};
+pub use verify::{SystemVerdict, Verdict, submissions_in, verify};

@@ -82,7 +82,7 @@ impl RunScore {
     }
 
     /// Python's `round(epoch, 3)`, of runs that claim success only.
-    fn convergence(&self) -> RunConvergence {
+    pub(super) fn convergence(&self) -> RunConvergence {
         let epochs = self.epochs.filter(|_| self.status.as_deref() == Some("success"));
         RunConvergence {
             batch_size: self.batch_size,
@@ -117,7 +117,9 @@ impl SystemScore {
         Ok(Self::described(results, ruleset, description.as_ref(), (reports, logged)))
     }
 
-    fn described(
+    /// Scores `results` with the members of the system's description, and the division that the
+    /// logs name.
+    pub(super) fn described(
         results: &SystemResults,
         ruleset: Ruleset,
         description: Option<&Map<String, Value>>,

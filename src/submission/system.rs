@@ -8,6 +8,7 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
+use crate::compliance::Ruleset;
 use crate::recipe::Division;
 
 /// Where descriptions lie, from the current folder.
@@ -16,6 +17,43 @@ const FOLDER: &str = "configs/systems";
 /// Descriptions that are compiled in: name and text.
 const BUILT_IN: [(&str, &str); 1] =
     [("example", include_str!("../../configs/systems/example.toml"))];
+
+/// Names of the fields, which every description has to hold.
+pub(super) const FIELDS: [&str; 33] = [
+    "submitter",
+    "division",
+    "status",
+    "system_name",
+    "number_of_nodes",
+    "host_processors_per_node",
+    "host_processor_model_name",
+    "host_processor_core_count",
+    "host_processor_vcpu_count",
+    "host_processor_frequency",
+    "host_processor_caches",
+    "host_processor_interconnect",
+    "host_memory_capacity",
+    "host_storage_type",
+    "host_storage_capacity",
+    "host_networking",
+    "host_networking_topology",
+    "host_memory_configuration",
+    "accelerators_per_node",
+    "accelerator_model_name",
+    "accelerator_host_interconnect",
+    "accelerator_frequency",
+    "accelerator_on-chip_memories",
+    "accelerator_memory_configuration",
+    "accelerator_memory_capacity",
+    "accelerator_interconnect",
+    "accelerator_interconnect_topology",
+    "cooling",
+    "hw_notes",
+    "framework",
+    "other_software_stack",
+    "operating_system",
+    "sw_notes",
+];
 
 /// A system description. The names are MLPerf's; a key that is none of them is an error, and so
 /// is a missing one. Counts are digits in quotes, because that is what the checkers read.
@@ -140,7 +178,36 @@ pub enum SystemError {
 }
 
 impl Availability {
-    /// The word for it in a log's `submission_status`, which knows other words.
+    const ALL: [Self; 4] = [Self::OnPremise, Self::Cloud, Self::Preview, Self::Research];
+
+    /// The sentence of ruleset 4.0.0.
+    pub fn sentence(self) -> &'static str {
+        match self {
+            Self::OnPremise => "Available on-premise",
+            Self::Cloud => "Available cloud",
+            Self::Preview => "Preview",
+            Self::Research => "Research, Development, or Internal (RDI)",
+        }
+    }
+
+    /// The word for it in a description: the log's before round v3.1, a sentence since then, as
+    /// published descriptions have it. Only from 4.0.0 on does the reference ask for one.
+    pub fn described(self, ruleset: Ruleset) -> &'static str {
+        if ruleset >= Ruleset::V3_1_0 { self.sentence() } else { self.log_word() }
+    }
+
+    /// What a sentence of ruleset 4.0.0 means.
+    pub fn of_sentence(sentence: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|it| it.sentence() == sentence)
+    }
+
+    /// What a sentence of ruleset 4.0.0 or a word of a log means.
+    pub fn named(word: &str) -> Option<Self> {
+        let log = Self::ALL.into_iter().find(|it| it.log_word() == word);
+        Self::of_sentence(word).or(log)
+    }
+
+    /// The word for it in a log's `submission_status`, which knows other words in every round.
     pub fn log_word(self) -> &'static str {
         match self {
             Self::OnPremise => "onprem",
@@ -202,7 +269,8 @@ mod tests {
         for (name, text) in BUILT_IN {
             let system = SystemDescription::parse(name, text).unwrap();
             let json = serde_json::to_value(&system).unwrap();
-            assert_eq!(json.as_object().unwrap().len(), 33, "{name}");
+            assert!(json.as_object().unwrap().keys().eq(FIELDS), "{name}");
+            assert_eq!(json["status"], system.status.sentence());
         }
     }
 
@@ -231,5 +299,8 @@ mod tests {
     fn a_log_has_its_own_words_for_availability() {
         let system = SystemDescription::parse("x", example()).unwrap();
         assert_eq!(system.status.log_word(), "research");
+        assert_eq!(system.status.described(Ruleset::V3_0_0), "research");
+        assert!(system.status.described(Ruleset::V4_0_0).starts_with("Research, "));
+        assert_eq!(Availability::named("Available cloud"), Some(Availability::Cloud));
     }
 }

@@ -17,8 +17,12 @@ mod launch;
 #[cfg(test)]
 mod oracle;
 #[cfg(test)]
+mod package;
+#[cfg(test)]
 mod recipe;
 #[cfg(test)]
 mod score;
 #[cfg(all(test, feature = "torch"))]
 mod train;
+#[cfg(test)]
+mod verify;

@@ -1,0 +1,107 @@
+//! `mlperf-run package`: makes and verifies submissions.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::anyhow;
+use clap::builder::{PossibleValuesParser, TypedValueParser};
+
+use super::package_text;
+use crate::cli::exit::{Exit, Failure, OrExit, Outcome};
+use crate::cli::ruleset::RulesetChoice;
+use crate::compliance::Strictness;
+use crate::console;
+use crate::submission::{Code, Verdict, submissions_in, verify};
+
+/// What `package` is asked for.
+#[derive(Clone, Debug, clap::Args)]
+#[expect(clippy::struct_excessive_bools, reason = "flags of the command line")]
+pub struct PackageArgs {
+    /// Runs: a system's folder of results, or some of its run_N; with --verify submissions, or
+    /// folders of several
+    #[arg(value_name = "DIR", required_unless_present = "explain")]
+    pub dirs: Vec<PathBuf>,
+    /// Judge submissions instead of making one: files, names, sizes, links, seeds, convergence, and
+    /// whether logs and descriptions agree
+    #[arg(long)]
+    pub verify: bool,
+    /// Rules to verify by: 0.7.0 to 4.0.0; auto takes what a folder such as v2.0 says, else 4.0.0
+    #[arg(long, value_name = "RULESET", default_value = "auto", requires = "verify")]
+    pub ruleset: RulesetChoice,
+    /// Let warnings reject a log, as the reference's --werror does
+    #[arg(long)]
+    pub werror: bool,
+    /// Let faults reject that the reference overlooks
+    #[arg(long)]
+    pub strict: bool,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+    /// Explain a finding's code
+    #[arg(long, value_name = "CODE", conflicts_with = "dirs", value_parser = code_parser())]
+    pub explain: Option<Code>,
+}
+
+fn code_parser() -> impl TypedValueParser<Value = Code> {
+    PossibleValuesParser::new(Code::ALL.iter().map(|code| code.as_str())).map(|name| {
+        let found = Code::ALL.iter().find(|code| code.as_str() == name);
+        *found.expect("clap lets only these names through")
+    })
+}
+
+/// Packages or verifies, prints, and ends with [`Exit::NotCompliant`] if a submission is rejected.
+pub fn run(args: &PackageArgs) -> Outcome {
+    let (text, exit) = answer(args)?;
+    console::result(text.trim_end());
+    Ok(exit)
+}
+
+/// What [`run`] prints, and the code it ends with.
+pub fn answer(args: &PackageArgs) -> Result<(String, Exit), Failure> {
+    if let Some(code) = args.explain {
+        return Ok((package_text::explanation(code), Exit::Ok));
+    }
+    verified(args)
+}
+
+impl PackageArgs {
+    fn strictness(&self) -> Strictness {
+        Strictness { warnings_reject: self.werror, faults_reject: self.strict }
+    }
+}
+
+fn verified(args: &PackageArgs) -> Result<(String, Exit), Failure> {
+    let verdicts = verify_all(args).or_exit(Exit::Invalid)?;
+    let strictness = args.strictness();
+    let rejected = verdicts.iter().filter(|verdict| !verdict.accepted(strictness)).count();
+    let text = if args.json {
+        package_text::verdicts_json(&verdicts, strictness)
+    } else {
+        package_text::verdicts(&verdicts, strictness)
+    };
+    Ok((text, if rejected == 0 { Exit::Ok } else { Exit::NotCompliant }))
+}
+
+fn verify_all(args: &PackageArgs) -> anyhow::Result<Vec<Verdict>> {
+    let mut verdicts = Vec::new();
+    for dir in &args.dirs {
+        let metadata = dir.metadata().map_err(|error| {
+            anyhow!("cannot read {} ({error}); name a folder that is there", dir.display())
+        })?;
+        if !metadata.is_dir() {
+            let dir = dir.display();
+            return Err(anyhow!("{dir} is no folder; name a submission's folder"));
+        }
+        let submissions = submissions_in(dir);
+        if submissions.is_empty() {
+            return Err(anyhow!(
+                "no submission lies below {}: no folder has results and systems in it; name one",
+                dir.display()
+            ));
+        }
+        for submission in submissions {
+            let ruleset = args.ruleset.of(&submission.join(Path::new("results")))?.ruleset;
+            verdicts.push(verify(&submission, ruleset, args.strictness()));
+        }
+    }
+    Ok(verdicts)
+}

@@ -1,0 +1,1 @@
+//! Packages: from run folders to a submission.
