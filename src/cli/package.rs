@@ -10,7 +10,8 @@ use crate::cli::exit::{Exit, Failure, OrExit, Outcome};
 use crate::cli::ruleset::RulesetChoice;
 use crate::compliance::Strictness;
 use crate::console;
-use crate::submission::{Code, Verdict, submissions_in, verify};
+use crate::launch;
+use crate::submission::{Code, Order, PackageError, Verdict, package, submissions_in, verify};
 
 /// What `package` is asked for.
 #[derive(Clone, Debug, clap::Args)]
@@ -24,6 +25,19 @@ pub struct PackageArgs {
     /// whether logs and descriptions agree
     #[arg(long)]
     pub verify: bool,
+    /// Where the submission goes, with its archive; must not be there yet
+    #[arg(long, value_name = "DIR", conflicts_with = "verify")]
+    pub out: Option<PathBuf>,
+    /// Who submits; else as the system's description says
+    #[arg(long, value_name = "NAME", conflicts_with = "verify")]
+    pub submitter: Option<String>,
+    /// The system's description: NAME for configs/systems/NAME.toml, or a file; else that of the
+    /// system's own name, else this machine, if the runs were made on it
+    #[arg(long, value_name = "NAME", conflicts_with = "verify")]
+    pub description: Option<String>,
+    /// The source of mlperf-run: a clone that has the commit of the runs
+    #[arg(long, value_name = "DIR", default_value = ".", conflicts_with = "verify")]
+    pub source: PathBuf,
     /// Rules to verify by: 0.7.0 to 4.0.0; auto takes what a folder such as v2.0 says, else 4.0.0
     #[arg(long, value_name = "RULESET", default_value = "auto", requires = "verify")]
     pub ruleset: RulesetChoice,
@@ -60,7 +74,38 @@ pub fn answer(args: &PackageArgs) -> Result<(String, Exit), Failure> {
     if let Some(code) = args.explain {
         return Ok((package_text::explanation(code), Exit::Ok));
     }
-    verified(args)
+    if args.verify { verified(args) } else { packaged(args) }
+}
+
+fn packaged(args: &PackageArgs) -> Result<(String, Exit), Failure> {
+    let Some(out) = args.out.clone() else {
+        return Err(anyhow!(
+            "--out DIR is missing: name where the submission is to go, such as \
+                            submission_v4.0; the round in its name tells --verify the ruleset"
+        ))
+        .or_exit(Exit::Usage);
+    };
+    let order = Order {
+        dirs: args.dirs.clone(),
+        out,
+        submitter: args.submitter.clone(),
+        description: args.description.clone(),
+        source: args.source.clone(),
+        host: launch::host_name(),
+        strictness: args.strictness(),
+    };
+    match package(&order) {
+        Ok(package) if args.json => Ok((package_text::package_json(&package), Exit::Ok)),
+        Ok(package) => Ok((package_text::package(&package, args.strictness()), Exit::Ok)),
+        Err(error) => {
+            let PackageError::Rejected(verdict) = &error else {
+                return Err(error).or_exit(Exit::Invalid);
+            };
+            let verdicts = std::slice::from_ref(&**verdict);
+            console::note(package_text::verdicts(verdicts, args.strictness()).trim_end());
+            Err(error).or_exit(Exit::NotCompliant)
+        }
+    }
 }
 
 impl PackageArgs {

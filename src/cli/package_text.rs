@@ -8,7 +8,7 @@ use super::check::{FindingAnswer, painted_severity, put_findings};
 use super::score;
 use crate::compliance::{Report, Severity, Strictness};
 use crate::console::{Paint, painted};
-use crate::submission::{Code, Finding, SystemVerdict, Tool, Verdict};
+use crate::submission::{Code, Finding, Package, SystemVerdict, Tool, Verdict};
 
 /// Findings of one code that the text shows; JSON has all.
 const SHOWN_ALIKE: usize = 3;
@@ -99,6 +99,42 @@ fn put_system(system: &SystemVerdict, strictness: Strictness, put: &mut impl FnM
     }
 }
 
+/// A submission that was written.
+pub(super) fn package(package: &Package, strictness: Strictness) -> String {
+    let mut text = verdicts(std::slice::from_ref(&package.verdict), strictness);
+    let mut put = |line: String| writeln!(text, "{line}").expect("a string takes every write");
+    for note in &package.notes {
+        put(format!("  {} {note}", painted("note:", Paint::Doubtful)));
+    }
+    put(format!("archive  {}", package.archive.display()));
+    put(format!("sha256   {}", package.sha256));
+    text
+}
+
+/// A submission that was written, as JSON.
+pub(super) fn package_json(package: &Package) -> String {
+    let sets = package.sets.iter().map(|set| {
+        let runs = set.runs.iter().enumerate().map(|(index, run)| {
+            json!({
+                "run": run.folder.to_string_lossy(),
+                "seed": run.manifest.seed,
+                "minutes": run.timing.minutes,
+                "taken": set.chosen.contains(&index),
+            })
+        });
+        json!({ "system": set.system, "runs": runs.collect::<Vec<_>>() })
+    });
+    let answer = json!({
+        "submission": package.submission.to_string_lossy(),
+        "archive": package.archive.to_string_lossy(),
+        "sha256": package.sha256,
+        "systems": sets.collect::<Vec<_>>(),
+        "notes": package.notes,
+        "verdict": verdict_json(&package.verdict),
+    });
+    serde_json::to_string_pretty(&answer).expect("an answer has only strings for keys")
+}
+
 /// All verdicts.
 pub(super) fn verdicts_json(verdicts: &[Verdict], strictness: Strictness) -> String {
     let accepted = verdicts.iter().filter(|verdict| verdict.accepted(strictness)).count();
@@ -111,8 +147,7 @@ pub(super) fn verdicts_json(verdicts: &[Verdict], strictness: Strictness) -> Str
     serde_json::to_string_pretty(&answer).expect("an answer has only strings for keys")
 }
 
-/// One verdict.
-pub(super) fn verdict_json(verdict: &Verdict) -> Value {
+fn verdict_json(verdict: &Verdict) -> Value {
     let findings = verdict.findings.iter().map(|finding| {
         json!({
             "code": finding.code.as_str(),

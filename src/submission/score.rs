@@ -77,7 +77,7 @@ impl RunScore {
     }
 
     /// Its minutes, if it counts.
-    fn counted(&self) -> Option<f64> {
+    pub(super) fn counted(&self) -> Option<f64> {
         self.minutes.filter(|_| self.compliant)
     }
 

@@ -7,12 +7,15 @@ use std::{
 };
 
 use serde::{Deserialize, Serialize};
+use toml::{Table, Value};
 
 use crate::compliance::Ruleset;
 use crate::recipe::Division;
 
 /// Where descriptions lie, from the current folder.
 const FOLDER: &str = "configs/systems";
+
+const TEXTS: &str = "a description is made of texts";
 
 /// Descriptions that are compiled in: name and text.
 const BUILT_IN: [(&str, &str); 1] =
@@ -165,6 +168,24 @@ pub enum SystemError {
         /// What is wrong with it.
         message: String,
     },
+    /// Fields are missing.
+    #[error("{label}: missing {fields}; add them, if only as \"\"")]
+    Missing {
+        /// The file, or the name of a built-in description.
+        label: String,
+        /// Their names.
+        fields: String,
+    },
+    /// It does not say who or what.
+    #[error(
+        "the system description says no {0}; fill it in, or name the submitter with --submitter"
+    )]
+    Nameless(&'static str),
+    /// There is none of this name.
+    #[error(
+        "no system description is called {0:?}; write configs/systems/{0}.toml, or name a file NAME.toml"
+    )]
+    Unknown(String),
     /// A count is no number.
     #[error("{label}: {field} ('{value}') must be a whole number in quotes, such as \"8\"")]
     Count {
@@ -220,7 +241,14 @@ impl Availability {
 
 impl SystemDescription {
     /// The description called `name`: `./configs/systems/NAME.toml`, else compiled in, else none.
+    /// A name that ends in `.toml` is a file of its own.
     pub fn find(name: &str) -> Result<Option<Self>, SystemError> {
+        if name.ends_with(".toml") {
+            let path = Path::new(name);
+            let text = fs::read_to_string(path)
+                .map_err(|source| SystemError::Read { path: path.into(), source })?;
+            return Self::parse(name, &text).map(Some);
+        }
         Self::find_in(Path::new(FOLDER), name)
     }
 
@@ -237,7 +265,47 @@ impl SystemDescription {
         }
     }
 
+    /// This description, its empty fields filled from another one.
+    #[must_use]
+    pub fn completed_by(&self, other: &Self) -> Self {
+        let [mut ours, theirs] = [self, other].map(|system| Table::try_from(system).expect(TEXTS));
+        for (field, value) in theirs {
+            if ours.get(&field).and_then(Value::as_str) == Some("") {
+                ours.insert(field, value);
+            }
+        }
+        ours.try_into().expect("it has the fields of two descriptions")
+    }
+
+    /// Fails unless it says who submits and on what.
+    pub fn check_names(&self) -> Result<(), SystemError> {
+        for (field, value) in [("submitter", &self.submitter), ("system_name", &self.system_name)] {
+            if value.trim().is_empty() {
+                return Err(SystemError::Nameless(field));
+            }
+        }
+        Ok(())
+    }
+
+    /// The members of `systems/SYSTEM.json`, in the words of the round.
+    pub fn members(&self, ruleset: Ruleset) -> serde_json::Map<String, serde_json::Value> {
+        let Ok(serde_json::Value::Object(mut members)) = serde_json::to_value(self) else {
+            unreachable!("{TEXTS}, which are an object")
+        };
+        members.insert("status".into(), self.status.described(ruleset).into());
+        members
+    }
+
     fn parse(label: &str, text: &str) -> Result<Self, SystemError> {
+        let typed: Result<Table, _> = toml::from_str(text);
+        if let Ok(typed) = typed {
+            let missing: Vec<_> =
+                FIELDS.into_iter().filter(|field| !typed.contains_key(*field)).collect();
+            if !missing.is_empty() {
+                let (label, fields) = (label.to_owned(), missing.join(", "));
+                return Err(SystemError::Missing { label, fields });
+            }
+        }
         let system: Self = toml::from_str(text).map_err(|error| SystemError::Text {
             label: label.to_owned(),
             message: error.to_string().trim_end().to_owned(),
@@ -289,10 +357,22 @@ mod tests {
     fn unknown_and_missing_keys_and_counts_that_are_none_are_refused() {
         let parse = |text: &str| SystemDescription::parse("x", text).unwrap_err().to_string();
         assert!(parse(&format!("{}colour = \"red\"\n", example())).contains("colour"));
-        let without = example().replace("cooling", "# cooling");
-        assert!(parse(&without).contains("cooling"));
+        let without = example().replace("cooling", "# cooling").replace("hw_notes", "# hw_notes");
+        assert!(parse(&without).contains("missing cooling, hw_notes;"));
         let words = example().replace("number_of_nodes = \"1\"", "number_of_nodes = \"one\"");
         assert!(parse(&words).contains("number_of_nodes ('one')"));
+    }
+
+    #[test]
+    fn empty_fields_are_completed_and_others_stay() {
+        let written = SystemDescription::parse("x", example()).unwrap();
+        let machine = SystemDescription {
+            cooling: "air".into(),
+            submitter: "the machine".into(),
+            ..written.clone()
+        };
+        let both = written.completed_by(&machine);
+        assert_eq!((&*both.cooling, &*both.submitter), ("air", "unofficial"));
     }
 
     #[test]
