@@ -36,12 +36,34 @@ exec mlperf-run --recipe "$(dirname "$0")/config_$system.toml" --system "$system
 
 /// Readies the images of all `sets`.
 pub(super) fn init_datasets(sets: &[RunSet]) -> String {
-    let mut text = String::from(
-        "#!/usr/bin/env bash\n# Readies the images, once.\n#\n#   ./init_datasets.sh [IMAGES [STORE]]\n\
-         set -euo pipefail\n",
-    );
-    if sets.iter().any(|set| data(set).synth.is_none()) {
-        text += "\
+    let mut steps: Vec<String> = Vec::new();
+    for set in sets {
+        let step = match &data(set).synth {
+            None => IMAGES.to_owned(),
+            Some(synth) => format!(
+                "mlperf-run data synth --num-classes {} --num-train {} --num-eval {} --size {} \
+                 --difficulty {} --seed {}\n",
+                synth.num_classes,
+                synth.num_train,
+                synth.num_eval,
+                synth.size,
+                synth.difficulty,
+                synth.seed
+            ),
+        };
+        if !steps.contains(&step) {
+            steps.push(step);
+        }
+    }
+    format!(
+        "#!/usr/bin/env bash\n# Readies the images, once.\n#\n#   ./init_datasets.sh {}\n\
+         set -euo pipefail\n{}",
+        if wants_images(sets) { "IMAGES [STORE]" } else { "" },
+        steps.concat()
+    )
+}
+
+const IMAGES: &str = "\
 # IMAGES holds ImageNet-1k: train and val with a folder of JPEGs a class, or the two archives as
 # they are published. Nothing has to be converted; a STORE, which holds the pictures as they are,
 # is read faster.
@@ -49,22 +71,10 @@ images=${1:?name the folder of ImageNet-1k}
 mlperf-run data inspect \"$images\"
 [ $# -lt 2 ] || mlperf-run data import \"$images\" --out \"$2\"
 ";
-    }
-    for synth in sets.iter().filter_map(|set| data(set).synth.as_ref()) {
-        writeln!(
-            text,
-            "mlperf-run data synth --num-classes {} --num-train {} --num-eval {} --size {} \
-             --difficulty {} --seed {}",
-            synth.num_classes,
-            synth.num_train,
-            synth.num_eval,
-            synth.size,
-            synth.difficulty,
-            synth.seed
-        )
-        .expect("a string takes every write");
-    }
-    text
+
+/// Whether a recipe trains on images that somebody has to bring.
+fn wants_images(sets: &[RunSet]) -> bool {
+    sets.iter().any(|set| data(set).synth.is_none())
 }
 
 /// The recipe of `set`, to be run anywhere: every value is there but the seed and the folder of the
@@ -97,17 +107,19 @@ fn data(set: &RunSet) -> &super::runs::DataSet {
 
 /// How to make the runs again, and what they were.
 pub(super) fn readme(sets: &[RunSet], origin: &str) -> String {
+    let (images, flag) = if wants_images(sets) { (" IMAGES", " --data IMAGES") } else { ("", "") };
     let mut text = format!(
         "# ResNet-50 with mlperf-run\n\n\
          Trains data-parallel through libtorch, one process a device. `source/` holds the program \
          ({origin}), `config_SYSTEM.toml` what was trained.\n\n\
          ```\n\
-         ./setup.sh                            builds and installs, with libtorch\n\
-         ./init_datasets.sh IMAGES             readies the images\n\
-         ./run_and_time.sh SYSTEM --data IMAGES    makes {NUM_RUNS} runs and checks their logs\n\
+         ./setup.sh\n\
+         ./init_datasets.sh{images}\n\
+         ./run_and_time.sh SYSTEM{flag}\n\
          ```\n\n\
-         Preprocessing, order of the images, model, initialization, optimizer and evaluation are \
-         documented in `source/src/data`, `model`, `optim` and `train`.\n"
+         build and install it with libtorch, ready the images, make {NUM_RUNS} runs and check their \
+         logs. Preprocessing, order of the images, model, initialization, optimizer and evaluation \
+         are documented in `source/src/data`, `model`, `optim` and `train`.\n"
     );
     for set in sets {
         let mut put = |line: String| writeln!(text, "{line}").expect("a string takes every write");
@@ -133,7 +145,8 @@ pub(super) fn readme(sets: &[RunSet], origin: &str) -> String {
                 set.runs.len()
             ));
         }
-        put("\n| result | seed | minutes | epochs | top-1 |\n|---|---|---|---|---|".into());
+        put("\n| result | seed | minutes | epochs | top-1 | status |\n|---|---|---|---|---|---|"
+            .into());
         for (index, run) in set.runs.iter().enumerate() {
             put(row(run, set.chosen.contains(&index).then(|| index - set.chosen.start)));
         }
@@ -148,6 +161,7 @@ fn row(run: &Run, number: Option<usize>) -> String {
         Some(point) => (point.epoch.to_string(), format!("{:.2} %", 100.0 * point.accuracy)),
         None => ("-".into(), "-".into()),
     };
-    let minutes = run.timing.minutes;
-    format!("| {result} | {} | {minutes:.4} | {epochs} | {accuracy} |", run.manifest.seed)
+    let (seed, minutes) = (run.manifest.seed, run.timing.minutes);
+    let status = run.report.status.as_deref().unwrap_or("-");
+    format!("| {result} | {seed} | {minutes:.4} | {epochs} | {accuracy} | {status} |")
 }

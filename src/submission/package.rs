@@ -26,6 +26,8 @@ use crate::data::store::sha256_of;
 const LICENSE: &str = include_str!("../../LICENSE");
 const IMPLEMENTATION: &str = "benchmarks/resnet/implementations/mlperf-run";
 
+type Members = Map<String, Value>;
+
 /// What is to be packaged.
 #[derive(Clone, Debug)]
 pub struct Order {
@@ -69,7 +71,7 @@ pub fn package(order: &Order) -> Result<Package, PackageError> {
     }
     let sets = RunSet::gather(&order.dirs)?;
     let ruleset = one_ruleset(&sets)?;
-    let descriptions = describe(order, &sets)?;
+    let (descriptions, mut notes) = describe(order, &sets)?;
     let submitter = one_submitter(order, &descriptions)?;
     let source = Source::read(&order.source, sets[0].runs[0].manifest.commit.as_deref())?;
     let folder = folder_name(&submitter);
@@ -78,7 +80,9 @@ pub fn package(order: &Order) -> Result<Package, PackageError> {
     let stage = Stage::beside(&order.out)?;
     let root = stage.path.join(&folder);
     write_tree(&root, files).map_err(write_error(&stage.path))?;
+    let submission = order.out.join(&folder);
     let verdict = verify(&root, ruleset, order.strictness);
+    let verdict = Verdict { submission: submission.clone(), ..verdict };
     if !verdict.accepted(order.strictness) {
         return Err(PackageError::Rejected(Box::new(verdict)));
     }
@@ -86,9 +90,7 @@ pub fn package(order: &Order) -> Result<Package, PackageError> {
     let sha256 =
         finish(&stage.path, &folder, &archive, stamp(&sets)).map_err(write_error(&stage.path))?;
     stage.put(&order.out)?;
-    let submission = order.out.join(&folder);
-    let verdict = Verdict { submission: submission.clone(), ..verdict };
-    let notes = notes(&sets, &source);
+    notes.extend(notes_of(&sets, &source));
     Ok(Package { submission, archive: order.out.join(archive), sha256, sets, verdict, notes })
 }
 
@@ -105,17 +107,32 @@ fn one_ruleset(sets: &[RunSet]) -> Result<Ruleset, PackageError> {
     }
 }
 
-/// One description a set.
-fn describe(order: &Order, sets: &[RunSet]) -> Result<Vec<Map<String, Value>>, PackageError> {
+/// The members of one description a set, and what a person should know of them.
+fn describe(order: &Order, sets: &[RunSet]) -> Result<(Vec<Members>, Vec<String>), PackageError> {
     if order.description.is_some() && sets.len() > 1 {
         return Err(PackageError::SharedDescription(sets.len()));
     }
-    sets.iter().map(|set| describe_one(order, set)).collect()
+    let mut notes = Vec::new();
+    let members = sets.iter().map(|set| {
+        let mut system = describe_one(order, set)?;
+        let division = set.runs[0].manifest.division;
+        if system.division != division {
+            let name = &set.system;
+            notes.push(format!(
+                "{name}: the runs are of the {division:?} division, and so is the \
+                                description now"
+            ));
+            system.division = division;
+        }
+        Ok(system.members(set.ruleset))
+    });
+    let members = members.collect::<Result<_, PackageError>>()?;
+    Ok((members, notes))
 }
 
-/// What somebody wrote down, else what the machine says, if it is the one of the runs; division and,
-/// where nobody says it, status are those of the logs.
-fn describe_one(order: &Order, set: &RunSet) -> Result<Map<String, Value>, PackageError> {
+/// What somebody wrote down, else what the machine says, if it is the one of the runs; then division
+/// and status are those of the logs.
+fn describe_one(order: &Order, set: &RunSet) -> Result<SystemDescription, PackageError> {
     let run = &set.runs[0];
     let is_here = run.manifest.host == order.host;
     let machine = || SystemDescription::from_machine();
@@ -129,14 +146,14 @@ fn describe_one(order: &Order, set: &RunSet) -> Result<Map<String, Value>, Packa
         None if is_here => {
             let logged = run.report.availability.as_deref().and_then(Availability::named);
             let described = machine();
-            SystemDescription { status: logged.unwrap_or(described.status), ..described }
+            let status = logged.unwrap_or(described.status);
+            SystemDescription { status, division: run.manifest.division, ..described }
         }
         None => {
             let (system, host) = (set.system.clone(), run.manifest.host.clone());
             return Err(PackageError::NoDescription { system, host });
         }
     };
-    system.division = run.manifest.division;
     if let Some(submitter) = &order.submitter {
         system.submitter.clone_from(submitter);
     }
@@ -144,13 +161,10 @@ fn describe_one(order: &Order, set: &RunSet) -> Result<Map<String, Value>, Packa
         system.other_software_stack = format!("libtorch {}", run.manifest.libtorch);
     }
     system.check_names()?;
-    Ok(system.members(set.ruleset))
+    Ok(system)
 }
 
-fn one_submitter(
-    order: &Order,
-    descriptions: &[Map<String, Value>],
-) -> Result<String, PackageError> {
+fn one_submitter(order: &Order, descriptions: &[Members]) -> Result<String, PackageError> {
     if let Some(submitter) = &order.submitter {
         return Ok(submitter.clone());
     }
@@ -166,7 +180,7 @@ fn one_submitter(
 fn folder_name(submitter: &str) -> String {
     let words = submitter.split(|c: char| !(c.is_alphanumeric() || "-_.+".contains(c)));
     let name = words.filter(|word| !word.is_empty()).collect::<Vec<_>>().join("-");
-    let name = name.trim_start_matches('.');
+    let name = name.trim_start_matches(['.', '-']);
     if name.is_empty() { "submitter".into() } else { name.into() }
 }
 
@@ -194,7 +208,7 @@ impl TreeFile {
 }
 
 /// All files of the submission but the list of their hashes.
-fn files(sets: &[RunSet], descriptions: &[Map<String, Value>], source: &Source) -> Vec<TreeFile> {
+fn files(sets: &[RunSet], descriptions: &[Members], source: &Source) -> Vec<TreeFile> {
     let implementation = Path::new(IMPLEMENTATION);
     let readme = implementation::readme(sets, &source.origin);
     let mut files = vec![
@@ -283,7 +297,7 @@ fn stamp(sets: &[RunSet]) -> Duration {
     Duration::from_secs((stops.fold(0.0, f64::max) / 1000.0) as u64)
 }
 
-fn notes(sets: &[RunSet], source: &Source) -> Vec<String> {
+fn notes_of(sets: &[RunSet], source: &Source) -> Vec<String> {
     let mut notes = vec![format!("source: {}", source.origin)];
     for set in sets {
         let left_out = set.runs.len() - set.chosen.len();

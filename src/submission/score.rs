@@ -10,7 +10,7 @@ use serde_json::{Map, Value};
 
 use super::layout::{LayoutError, SystemResults};
 use super::rcp::{RcpCheck, RcpObstacle, RcpTable, RunConvergence};
-use crate::compliance::{Report, Ruleset, Severity};
+use crate::compliance::{Report, Ruleset, RunTiming, Severity};
 
 /// Result files of a ResNet submission, in every round.
 pub const NUM_RUNS: usize = 5;
@@ -45,6 +45,8 @@ pub struct RunScore {
     pub file: PathBuf,
     /// From `run_start` to `run_stop`.
     pub minutes: Option<f64>,
+    /// Where the time went.
+    pub timing: Option<RunTiming>,
     /// Whether the reference checker accepts the log, warnings aside: only then does it count.
     pub compliant: bool,
     /// `run_stop`'s word.
@@ -67,6 +69,7 @@ impl RunScore {
         Self {
             file: report.path.clone(),
             minutes: report.timing.map(|timing| timing.minutes),
+            timing: report.timing,
             compliant: report.reference_accepts(),
             status: report.status.clone(),
             epochs: last.map(|point| point.epoch),

@@ -25,4 +25,6 @@ mod score;
 #[cfg(all(test, feature = "torch"))]
 mod train;
 #[cfg(test)]
+mod tree;
+#[cfg(test)]
 mod verify;
