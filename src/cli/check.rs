@@ -147,11 +147,7 @@ fn human(checked: &[Checked], strictness: Strictness) -> String {
         num_rejected += usize::from(!accepted);
         put(format!(
             "{verdict}  {path}  ruleset {ruleset} ({why}), {division}, {minutes}",
-            verdict = if accepted {
-                painted("accepted", Paint::Good)
-            } else {
-                painted("rejected", Paint::Bad)
-            },
+            verdict = painted_verdict(accepted),
             path = report.path.display(),
             ruleset = report.ruleset,
             division = report.division.as_deref().unwrap_or("no division"),
@@ -186,6 +182,12 @@ pub(super) fn put_findings(findings: &[Finding], put: &mut impl FnMut(String)) {
         let severity = painted_severity(finding.severity());
         put(format!("  {severity}[{code}]{place}: {finding}", code = finding.code));
     }
+}
+
+/// The word for a verdict, in its colour.
+#[expect(clippy::fn_params_excessive_bools, reason = "a verdict is yes or no")]
+pub(super) fn painted_verdict(accepted: bool) -> String {
+    if accepted { painted("accepted", Paint::Good) } else { painted("rejected", Paint::Bad) }
 }
 
 /// The word for a severity, in its colour.

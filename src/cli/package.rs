@@ -17,7 +17,7 @@ use crate::submission::{Code, Order, PackageError, Verdict, package, submissions
 #[derive(Clone, Debug, clap::Args)]
 #[expect(clippy::struct_excessive_bools, reason = "flags of the command line")]
 pub struct PackageArgs {
-    /// Runs: a system's folder of results, or some of its run_N; with --verify submissions, or
+    /// Runs: a folder such as results/SYSTEM, or single runs in one; with --verify submissions, or
     /// folders of several
     #[arg(value_name = "DIR", required_unless_present = "explain")]
     pub dirs: Vec<PathBuf>,

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use serde_json::{Value, json};
 
-use super::check::{FindingAnswer, painted_severity, put_findings};
+use super::check::{FindingAnswer, painted_severity, painted_verdict, put_findings};
 use super::score;
 use crate::compliance::{Report, Severity, Strictness};
 use crate::console::{Paint, painted};
@@ -34,7 +34,7 @@ pub(super) fn verdicts(verdicts: &[Verdict], strictness: Strictness) -> String {
         let path = verdict.submission.display();
         put(format!(
             "{}  {path}  ruleset {}, {}",
-            word(verdict.accepted(strictness)),
+            painted_verdict(verdict.accepted(strictness)),
             verdict.ruleset,
             tools(verdict)
         ));
@@ -48,10 +48,6 @@ pub(super) fn verdicts(verdicts: &[Verdict], strictness: Strictness) -> String {
         put(format!("{accepted} accepted, {} rejected", verdicts.len() - accepted));
     }
     text
-}
-
-fn word(accepted: bool) -> String {
-    if accepted { painted("accepted", Paint::Good) } else { painted("rejected", Paint::Bad) }
 }
 
 /// What each of the reference's tools says.
@@ -94,7 +90,7 @@ fn put_system(system: &SystemVerdict, strictness: Strictness, put: &mut impl FnM
     ));
     for report in system.reports.iter().filter(|report| !report.findings.is_empty()) {
         let name = report.path.file_name().unwrap_or_default().to_string_lossy();
-        put(format!("    {name} {}", word(report.accepted(strictness))));
+        put(format!("    {name} {}", painted_verdict(report.accepted(strictness))));
         put_findings(&report.findings, &mut |line| put(format!("    {line}")));
     }
 }

@@ -36,12 +36,11 @@ pub(super) fn verify_checksums(root: &Path, files: &[PathBuf], findings: &mut Fi
     };
     let mut listed = BTreeMap::new();
     for (number, line) in (1..).zip(text.lines()) {
-        match line.split_once("  ") {
-            Some((hash, name)) => drop(listed.insert(Path::new(name), hash)),
-            None => {
-                let message = format!("line {number} is not a hash, two blanks and a name");
-                findings.add(Code::ManifestDiffers, list, message);
-            }
+        if let Some((hash, name)) = line.split_once("  ") {
+            listed.insert(Path::new(name), hash);
+        } else {
+            let message = format!("line {number} is not a hash, two blanks and a name");
+            findings.add(Code::ManifestDiffers, list, message);
         }
     }
     let there: BTreeSet<&Path> = files.iter().map(PathBuf::as_path).collect();

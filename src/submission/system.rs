@@ -243,8 +243,8 @@ impl SystemDescription {
     /// The description called `name`: `./configs/systems/NAME.toml`, else compiled in, else none.
     /// A name that ends in `.toml` is a file of its own.
     pub fn find(name: &str) -> Result<Option<Self>, SystemError> {
-        if name.ends_with(".toml") {
-            let path = Path::new(name);
+        let path = Path::new(name);
+        if path.extension().is_some_and(|end| end == "toml") {
             let text = fs::read_to_string(path)
                 .map_err(|source| SystemError::Read { path: path.into(), source })?;
             return Self::parse(name, &text).map(Some);

@@ -109,8 +109,8 @@ impl Bench {
 }
 
 fn resolved(seed: u64) -> String {
-    let raw = recipe::load(&recipe::find("demo/optimized").unwrap(), &[]).unwrap();
-    let mut raw = raw;
+    let source = recipe::find("demo/optimized").unwrap();
+    let mut raw = recipe::load(&source, &["optimizer.lr=1.25".into()]).unwrap();
     raw.run.seed = Some(seed);
     raw.train_on(Path::new("/somewhere"));
     let situation = Situation { world_size: 2, num_classes: 16, num_train: 3200, num_eval: 1600 };
@@ -313,51 +313,53 @@ fn runs_that_make_no_submission_are_refused_and_nothing_is_left() {
     fs::create_dir_all(bench.path("results/box")).unwrap();
     assert!(bench.refused(Exit::Invalid, &[]).starts_with("no run lies in "));
 
-    let cases: [(&str, fn(&Bench)); 11] = [
-        ("no time from run_start to run_stop", |bench| {
-            bench.edit("results/box/run_2/mllog.txt", "\"run_stop\"", "\"stopped\"");
-        }),
-        ("optimizer.lr is 1.2 there and 1.3 here", |bench| {
-            bench.edit("results/box/run_2/recipe.toml", "lr = 1.2", "lr = 1.3");
-        }),
-        ("recipe is demo/optimized there and demo/other here", |bench| {
-            bench.edit("results/box/run_2/manifest.json", "demo/optimized", "demo/other");
-        }),
-        ("program (sha256) is bb there and cc here", |bench| {
-            bench.edit("results/box/run_2/manifest.json", "\"bb\"", "\"cc\"");
-        }),
-        ("mllog.txt has seed 41, manifest.json 42", |bench| {
-            fs::copy(bench.path("results/box/run_1/mllog.txt"), bench.path("results/box/x"))
-                .unwrap();
-            fs::rename(bench.path("results/box/x"), bench.path("results/box/run_2/mllog.txt"))
-                .unwrap();
-        }),
-        ("mllog.txt has other lines than resnet/result_2.txt", |bench| {
-            let result = bench.path("results/box/resnet/result_2.txt");
-            fs::remove_file(&result).unwrap();
-            fs::write(result, "").unwrap();
-        }),
-        ("manifest.json is damaged", |bench| {
-            put(bench.root(), "results/box/run_2/manifest.json", "{")
-        }),
-        ("cannot read DIR/results/box/run_2/recipe.toml", |bench| {
-            fs::remove_file(bench.path("results/box/run_2/recipe.toml")).unwrap();
-        }),
-        ("nobody describes box: its runs were made on elsewhere", |bench| {
-            bench.edit_all(&format!("\"{}\"", launch::host_name()), "\"elsewhere\"");
-        }),
-        ("5.0.0", |bench| bench.edit_all("4.0.0", "5.0.0")),
-        ("does not hold the source of mlperf-run", |bench| {
-            fs::remove_dir_all(bench.path("source")).unwrap();
-        }),
-    ];
-    for (message, change) in cases {
+    for (message, change) in DAMAGES {
         let bench = Bench::open();
         change(&bench);
         let error = bench.refused(Exit::Invalid, &[]);
         assert!(error.contains(message), "{message}: {error}");
     }
 }
+
+/// What the error says, and what was done to five sound runs.
+type Damage = (&'static str, fn(&Bench));
+
+const DAMAGES: &[Damage] = &[
+    ("no time from run_start to run_stop", |bench| {
+        bench.edit("results/box/run_2/mllog.txt", "\"run_stop\"", "\"stopped\"");
+    }),
+    ("optimizer.lr is 1.25 there and 1.5 here", |bench| {
+        bench.edit("results/box/run_2/recipe.toml", "lr = 1.25", "lr = 1.5");
+    }),
+    ("recipe is demo/optimized there and demo/other here", |bench| {
+        bench.edit("results/box/run_2/manifest.json", "demo/optimized", "demo/other");
+    }),
+    ("program (sha256) is bb there and cc here", |bench| {
+        bench.edit("results/box/run_2/manifest.json", "\"bb\"", "\"cc\"");
+    }),
+    ("mllog.txt has seed 41, manifest.json 42", |bench| {
+        fs::copy(bench.path("results/box/run_1/mllog.txt"), bench.path("results/box/x")).unwrap();
+        fs::rename(bench.path("results/box/x"), bench.path("results/box/run_2/mllog.txt")).unwrap();
+    }),
+    ("mllog.txt has other lines than resnet/result_2.txt", |bench| {
+        let result = bench.path("results/box/resnet/result_2.txt");
+        fs::remove_file(&result).unwrap();
+        fs::write(result, "").unwrap();
+    }),
+    ("manifest.json is damaged", |bench| {
+        put(bench.root(), "results/box/run_2/manifest.json", "{");
+    }),
+    ("cannot read DIR/results/box/run_2/recipe.toml", |bench| {
+        fs::remove_file(bench.path("results/box/run_2/recipe.toml")).unwrap();
+    }),
+    ("nobody describes box: its runs were made on elsewhere", |bench| {
+        bench.edit_all(&format!("\"{}\"", launch::host_name()), "\"elsewhere\"");
+    }),
+    ("5.0.0", |bench| bench.edit_all("4.0.0", "5.0.0")),
+    ("does not hold the source of mlperf-run", |bench| {
+        fs::remove_dir_all(bench.path("source")).unwrap();
+    }),
+];
 
 #[test]
 fn a_place_that_is_taken_and_a_description_that_is_not_there_are_refused() {

@@ -52,8 +52,16 @@ fn swap(root: &Path, number: usize, from: &str, to: &str) {
     edit(&result(root, number), |text| text.replace(from, to));
 }
 
+fn swap_two(root: &Path, from: &str, to: &str) {
+    for number in [1, 2] {
+        swap(root, number, from, to);
+    }
+}
+
 fn swap_all(root: &Path, from: &str, to: &str) {
-    (0..5).for_each(|number| swap(root, number, from, to));
+    for number in 0..5 {
+        swap(root, number, from, to);
+    }
 }
 
 /// Replaces the line of `key` in a log; nothing takes it away.
@@ -116,7 +124,7 @@ pub(crate) const CHANGES: &[Change] = &[
         rename(root, "results/box/resnet/result_2.txt", "results/box/resnet/.result_2.txt");
     }),
     ("a result is a folder", |root| {
-        drop(fs::create_dir_all(root.join(RESNET).join("result_9.txt")))
+        drop(fs::create_dir_all(root.join(RESNET).join("result_9.txt")));
     }),
     ("a log is another one", |root| drop(fs::copy(result(root, 0), result(root, 1)))),
     ("a log is of the other division", |root| {
@@ -147,11 +155,11 @@ pub(crate) const CHANGES: &[Change] = &[
     }),
     ("a run was aborted", |root| swap(root, 1, "\"success\"", "\"aborted\"")),
     ("two runs were aborted", |root| {
-        [1, 2].into_iter().for_each(|number| swap(root, number, "\"success\"", "\"aborted\""));
+        swap_two(root, "\"success\"", "\"aborted\"");
     }),
     ("a run missed the target", |root| swap(root, 1, "0.7612", "0.7412")),
     ("two runs missed the target", |root| {
-        [1, 2].into_iter().for_each(|number| swap(root, number, "0.7612", "0.7412"));
+        swap_two(root, "0.7612", "0.7412");
     }),
     ("an accuracy is null", |root| swap(root, 1, "0.7612", "null")),
     ("a record lacks metadata", |root| swap(root, 1, "\"metadata\"", "\"meta\"")),
@@ -164,7 +172,7 @@ pub(crate) const CHANGES: &[Change] = &[
     ("run_stop is missing", |root| drop_line(root, 1, "run_stop")),
     ("run_stop has no status", |root| swap(root, 1, "\"status\": \"success\"", "\"state\": 1")),
     ("the last epoch is a text", |root| {
-        swap(root, 1, "\"epoch_num\": 36}", "\"epoch_num\": \"36\"}")
+        swap(root, 1, "\"epoch_num\": 36}", "\"epoch_num\": \"36\"}");
     }),
     ("evaluations have no epoch", |root| {
         line(root, 1, "eval_accuracy", |line| Some(line.replace("epoch_num", "step_num")));
@@ -190,7 +198,7 @@ pub(crate) const CHANGES: &[Change] = &[
     }),
     ("convergence is too fast", |root| swap_all(root, "\"epoch_num\": 36}", "\"epoch_num\": 12}")),
     ("two runs converge too fast", |root| {
-        [1, 2].into_iter().for_each(|n| swap(root, n, "\"epoch_num\": 36}", "\"epoch_num\": 12}"));
+        swap_two(root, "\"epoch_num\": 36}", "\"epoch_num\": 12}");
     }),
     ("tests are bypassed", |root| params(root, RESNET, "seed-checker-bypass\nrcp-bypass")),
     ("seeds are bypassed", |root| params(root, "results/box", "seed-checker-bypass")),
@@ -240,7 +248,7 @@ pub(crate) const CHANGES: &[Change] = &[
     ("an unknown benchmark", |root| put(root, "results/box/sgemm/result_0.txt", "")),
     ("a file beside the logs", |root| put(root, "results/box/resnet/notes.md", "")),
     ("a factor is there", |root| {
-        put(root, "results/box/resnet/scaling.json", "{\"scaling_factor\": 2}")
+        put(root, "results/box/resnet/scaling.json", "{\"scaling_factor\": 2}");
     }),
     ("a name with a blank", |root| put(root, "benchmarks/a b/x", "")),
     ("a hidden file", |root| put(root, "benchmarks/resnet/.gitignore", "")),

@@ -141,7 +141,9 @@ fn judged_alike(ruleset: Ruleset, division: &str, alterations: &[Vec<Change>]) -
     let mut ours = Vec::new();
     for (tree, changes) in trees.iter().zip(alterations) {
         tree::sound(tree, division);
-        changes.iter().for_each(|(_, change)| change(tree));
+        for (_, change) in changes {
+            change(tree);
+        }
         ours.push(verify(tree, ruleset, Strictness::default()));
     }
     let theirs = reference(ruleset, &trees);
@@ -341,7 +343,9 @@ proptest! {
         let folder = tempfile::tempdir().unwrap();
         let tree = folder.path().join("Somebody");
         tree::sound(&tree, division);
-        changes.iter().for_each(|(_, change)| change(&tree));
+        for (_, change) in changes {
+            change(&tree);
+        }
         for (name, text) in files {
             let path = tree.join(name);
             // Some names stand for a folder already.
