@@ -65,7 +65,7 @@ codes! {
          even where one failed run would be allowed."
         "see the log's own findings, and submit a log that can be judged"
     TooManyFailed "too-many-failed" Error
-        "More than one log is rejected; olympic scoring forgives one."
+        "More than one run is rejected, for its log or its power; olympic scoring forgives one."
         "submit a set of runs of which at most one failed"
     SeedMissing "seed-missing" Error
         "A closed run logs no seed."
@@ -83,6 +83,9 @@ codes! {
     ConvergenceUntested "convergence-untested" Error
         "The test of convergence cannot be made, so the package checker rejects."
         "log batch size, epochs and status of every run alike"
+    PowerUnreadable "power-unreadable" Error
+        "The power checker ends in a traceback on the folder power."
+        "put node_J.txt and sw_K.txt, numbered from 0, into power/result_N, or remove the folder"
     NameUnfit "name-unfit" Error
         "A name holds a blank or starts with a dot."
         "rename it, and leave hidden files out"
@@ -137,7 +140,7 @@ codes! {
         "put source, README.md and scripts into benchmarks/resnet/implementations/NAME"
 
     OneRunFailed "one-run-failed" Advice
-        "One log is rejected; it counts as the slowest run."
+        "One run is rejected, for its log or its power; it counts as the slowest."
         "nothing has to be done"
     SeveralSeeds "several-seeds" Advice
         "A closed run logs more than one seed; the seed checker warns."
@@ -152,9 +155,9 @@ codes! {
     OtherBenchmark "other-benchmark" Advice
         "A folder of results is not ResNet's and was not judged here."
         "judge it with the reference's package checker"
-    PowerNotJudged "power-not-judged" Advice
-        "A folder power was not judged here."
-        "judge it with the reference's package checker"
+    PowerIncomplete "power-incomplete" Advice
+        "The measurements of power of a run are not whole; it counts as one that failed."
+        "put node_J.txt and sw_K.txt, numbered from 0, into power/result_N for every run"
     Numbering "numbering" Advice
         "The results are not numbered in a row from 0 or 1."
         "name them result_0.txt to result_4.txt"
@@ -204,7 +207,8 @@ impl Code {
             | Self::LogCrashes
             | Self::TooManyFailed
             | Self::ConvergenceFailed
-            | Self::ConvergenceUntested => Tool::PackageChecker,
+            | Self::ConvergenceUntested
+            | Self::PowerUnreadable => Tool::PackageChecker,
             Self::SeedMissing | Self::SeedUnreadable | Self::SeedRepeated => Tool::SeedChecker,
             Self::NameUnfit | Self::FileTooBig | Self::BrokenLink | Self::RelativeLink => {
                 Tool::RepoChecker

@@ -1,5 +1,6 @@
 //! Judges descriptions and results in the order of the reference's package checker.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use super::code::Code;
@@ -8,6 +9,7 @@ use super::description::Description;
 use super::finding::Findings;
 use super::layout::{OTHER_BENCHMARKS, SystemResults, is_result};
 use super::listing::{names, subfolders, visible};
+use super::power::check_power;
 use super::rcp::{RcpObstacle, RcpTable};
 use super::score::{NUM_RUNS, RunScore, SystemScore};
 use super::seeds::{advise_open_seeds, check_seeds};
@@ -216,37 +218,44 @@ impl Judge<'_> {
         }
         for name in visible(&names(&folder.results.folder)) {
             let path = folder.path.join(&name);
-            if name == "power" {
-                self.findings.add(Code::PowerNotJudged, &path, "it was not judged");
-            } else if !is_result(&name) && ![PARAMS, "scaling.json"].contains(&&*name) {
+            if !is_result(&name) && ![PARAMS, "scaling.json", "power"].contains(&&*name) {
                 let message = "it is neither a log named result_N.txt nor known otherwise";
                 self.findings.add(Code::UnknownFile, &path, message);
             }
         }
     }
 
+    /// Runs that are rejected for their logs or their power.
     fn rejections(&mut self, folder: &Folder, reports: &[Report]) {
-        let mut rejected = Vec::new();
+        let mut rejected = BTreeMap::new();
         for report in reports {
             if report.reference_crashes {
                 let message = format!("the compliance checker crashes: {}", first_error(report));
                 self.findings.add(Code::LogCrashes, &folder.log(report), message);
             } else if !report.accepted(Strictness { faults_reject: false, ..self.strictness }) {
-                rejected.push(report);
+                rejected.insert(stem(&report.path), first_error(report));
             }
         }
-        match &rejected[..] {
-            [] => {}
-            [one] => {
-                let message = format!("it is rejected: {}", first_error(one));
-                self.findings.add(Code::OneRunFailed, &folder.log(one), message);
+        let power = folder.results.folder.join("power");
+        if power.exists() {
+            let logs: Vec<_> = folder.results.logs.iter().map(|log| stem(log)).collect();
+            let path = folder.path.join("power");
+            let runs = check_power(&power, &path, &logs, self.findings).unwrap_or_default();
+            for run in runs {
+                rejected.entry(run).or_insert_with(|| "its power is not whole".into());
             }
-            several => {
-                let names = several.iter().filter_map(|it| Some(it.path.file_name()?.display()));
-                let names = names.map(|name| name.to_string()).collect::<Vec<_>>().join(", ");
-                let message = format!("{} logs are rejected: {names}", several.len());
-                self.findings.add(Code::TooManyFailed, &folder.path, message);
-            }
+        }
+        let names: Vec<_> = rejected.keys().map(String::as_str).collect();
+        if let [name] = names[..] {
+            let message = format!("it is rejected: {}", rejected[name]);
+            self.findings.add(
+                Code::OneRunFailed,
+                &folder.path.join(format!("{name}.txt")),
+                message,
+            );
+        } else if !names.is_empty() {
+            let message = format!("{} runs are rejected: {}", names.len(), names.join(", "));
+            self.findings.add(Code::TooManyFailed, &folder.path, message);
         }
     }
 
@@ -308,6 +317,11 @@ impl Judge<'_> {
 struct Bypass {
     seeds: bool,
     convergence: bool,
+}
+
+/// `result_0` of `result_0.txt`.
+fn stem(log: &Path) -> String {
+    log.file_stem().unwrap_or_default().to_string_lossy().into_owned()
 }
 
 fn first_error(report: &Report) -> String {

@@ -16,6 +16,7 @@ mod leaders;
 mod listing;
 mod machine;
 mod package;
+mod power;
 mod rcp;
 mod runs;
 mod score;

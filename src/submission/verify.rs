@@ -4,7 +4,7 @@
 //! The tree may come from anywhere: nothing in it is written, no link to a folder is followed but
 //! where the reference follows it, no pipe or device is opened.
 //!
-//! Known to differ from the reference: other benchmarks and power are not judged.
+//! Known to differ from the reference: other benchmarks are not judged.
 
 use std::path::{Path, PathBuf};
 

@@ -101,6 +101,14 @@ fn params(root: &Path, folder: &str, text: &str) {
     }
 }
 
+fn power(root: &Path, runs: std::ops::Range<usize>) {
+    // An earlier change may have put a file there.
+    let _ = fs::remove_file(root.join(RESNET).join("power"));
+    for run in runs {
+        put(root, &format!("results/box/resnet/power/result_{run}/node_0.txt"), "");
+    }
+}
+
 const RESNET: &str = "results/box/resnet";
 
 /// What it does, in words, and what does it.
@@ -249,6 +257,25 @@ pub(crate) const CHANGES: &[Change] = &[
     ("a file beside the logs", |root| put(root, "results/box/resnet/notes.md", "")),
     ("a factor is there", |root| {
         put(root, "results/box/resnet/scaling.json", "{\"scaling_factor\": 2}");
+    }),
+    ("power of every run", |root| power(root, 0..5)),
+    ("power of four runs", |root| power(root, 1..5)),
+    ("power of three runs", |root| power(root, 2..5)),
+    ("power with another node", |root| {
+        power(root, 0..5);
+        put(root, "results/box/resnet/power/result_1/node_1.txt", "");
+    }),
+    ("power numbered from 1", |root| {
+        power(root, 1..5);
+        put(root, "results/box/resnet/power/result_0/node_1.txt", "");
+    }),
+    ("power with a bad name", |root| {
+        power(root, 0..5);
+        put(root, "results/box/resnet/power/result_1/switch.txt", "");
+    }),
+    ("power is a file", |root| {
+        let _ = fs::remove_dir_all(root.join(RESNET).join("power"));
+        put(root, "results/box/resnet/power", "");
     }),
     ("a name with a blank", |root| put(root, "benchmarks/a b/x", "")),
     ("a hidden file", |root| put(root, "benchmarks/resnet/.gitignore", "")),
