@@ -15,6 +15,7 @@ use mlperf_run::submission::{Code, verify};
 use proptest::prelude::*;
 use proptest::strategy::ValueTree;
 use proptest::test_runner::{RngAlgorithm, TestRng, TestRunner};
+use rustix::fs::{CWD, Mode, mkfifoat};
 use serde_json::Value;
 
 use crate::check::say;
@@ -291,6 +292,32 @@ fn codes_are_explained() {
         text.contains("seed checker rejects") && text.contains("Cure: give each run"),
         "{text}"
     );
+}
+
+#[test]
+fn pipes_and_devices_are_not_opened() {
+    let folder = tempfile::tempdir().unwrap();
+    let tree = folder.path().join("Somebody");
+    tree::sound(&tree, "closed");
+    for name in [
+        "LICENSE",
+        "SHA256SUMS",
+        "systems/box.json",
+        "systems/other.json",
+        "results/box/package_checker_params",
+        "results/box/resnet/scaling.json",
+        "results/box/resnet/result_0.txt",
+    ] {
+        let path = tree.join(name);
+        let _ = fs::remove_file(&path);
+        mkfifoat(CWD, &path, Mode::RUSR).unwrap();
+    }
+    std::os::unix::fs::symlink("/dev/zero", tree.join("results/box/resnet/result_5.txt")).unwrap();
+    // Who opens one of them never comes back.
+    let verdict = verify(&tree, Ruleset::V4_0_0, Strictness::default());
+    let of = |code| verdict.findings.iter().filter(|finding| finding.code == code).count();
+    assert_eq!(of(Code::LogUnreadable), 2, "{:#?}", verdict.findings);
+    assert_eq!(of(Code::NotAFile), 7);
 }
 
 /// Bytes that a file of a hostile tree may hold.
