@@ -56,9 +56,9 @@ pub(super) fn init_datasets(sets: &[RunSet]) -> String {
         }
     }
     format!(
-        "#!/usr/bin/env bash\n# Readies the images, once.\n#\n#   ./init_datasets.sh {}\n\
+        "#!/usr/bin/env bash\n# Readies the images, once.\n#\n#   ./init_datasets.sh{}\n\
          set -euo pipefail\n{}",
-        if wants_images(sets) { "IMAGES [STORE]" } else { "" },
+        if wants_images(sets) { " IMAGES [STORE]" } else { "" },
         steps.concat()
     )
 }
@@ -127,10 +127,10 @@ pub(super) fn readme(sets: &[RunSet], origin: &str) -> String {
         put(format!("\n## {}\n", set.system));
         let ranks = if manifest.world_size == 1 { "rank" } else { "ranks" };
         put(format!(
-            "Recipe {}, {:?} division, ruleset {}, {} {ranks}, libtorch {}, program sha256 {}, {} \
+            "Recipe {}, {} division, ruleset {}, {} {ranks}, libtorch {}, program sha256 {}, {} \
              training and {} validation images.",
             manifest.recipe.name,
-            manifest.division,
+            manifest.division_word(),
             set.ruleset,
             manifest.world_size,
             manifest.libtorch,

@@ -95,10 +95,19 @@ impl Processor {
                 .and_then(|cores| cores.parse().ok())
                 .unwrap_or(num_threads / num_sockets),
             num_threads,
-            frequency: first("cpu MHz").map(|mhz| format!("{mhz} MHz")).unwrap_or_default(),
+            frequency: frequency(root)
+                .or_else(|| Some(format!("{} MHz", first("cpu MHz")?)))
+                .unwrap_or_default(),
             caches: first("cache size").unwrap_or_default().to_owned(),
         }
     }
+}
+
+/// The highest clock rate; `/proc/cpuinfo` has that of the moment.
+fn frequency(root: &Path) -> Option<String> {
+    let path = root.join("sys/devices/system/cpu/cpu0/cpufreq/cpuinfo_max_freq");
+    let kilohertz: u64 = fs::read_to_string(path).ok()?.trim().parse().ok()?;
+    Some(format!("{} MHz", kilohertz / 1000))
 }
 
 /// `key : value`, as the files of `/proc` have it.
@@ -236,7 +245,10 @@ mod tests {
             put(root.path(), &format!("sys/class/net/{card}/device/x"), "");
         }
         put(root.path(), "sys/class/net/lo/speed", "100");
+        assert_eq!(SystemDescription::below(root.path()).host_processor_frequency, "2600.000 MHz");
+        put(root.path(), "sys/devices/system/cpu/cpu0/cpufreq/cpuinfo_max_freq", "3650000\n");
         let system = SystemDescription::below(root.path());
+        assert_eq!(system.host_processor_frequency, "3650 MHz");
         assert_eq!(system.host_storage_type, "NVMe SSD, hard disk");
         assert_eq!(system.host_storage_capacity, "3841 GB, 0 GB");
         assert_eq!(system.host_networking, "2x 200 Gbit/s, 1x 1 Gbit/s");

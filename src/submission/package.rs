@@ -22,6 +22,7 @@ use super::system::{Availability, SystemDescription, SystemError};
 use super::verify::{Verdict, verify};
 use crate::compliance::{Ruleset, Strictness};
 use crate::data::store::sha256_of;
+use crate::recipe::DeviceChoice;
 
 const LICENSE: &str = include_str!("../../LICENSE");
 const IMPLEMENTATION: &str = "benchmarks/resnet/implementations/mlperf-run";
@@ -115,14 +116,18 @@ fn describe(order: &Order, sets: &[RunSet]) -> Result<(Vec<Members>, Vec<String>
     let mut notes = Vec::new();
     let members = sets.iter().map(|set| {
         let mut system = describe_one(order, set)?;
-        let division = set.runs[0].manifest.division;
-        if system.division != division {
-            let name = &set.system;
+        let (name, manifest) = (&set.system, &set.runs[0].manifest);
+        if system.division != manifest.division {
+            let division = manifest.division_word();
+            notes.push(format!("{name}: the runs are {division}, and so is the description now"));
+            system.division = manifest.division;
+        }
+        let (ranks, accelerators) = (manifest.world_size, system.num_accelerators());
+        if manifest.device == DeviceChoice::Cuda && accelerators != Some(ranks) {
             notes.push(format!(
-                "{name}: the runs are of the {division:?} division, and so is the \
-                                description now"
+                "{name}: {ranks} GPUs ran; number_of_nodes times accelerators_per_node \
+                                of the description is another number"
             ));
-            system.division = division;
         }
         Ok(system.members(set.ruleset))
     });

@@ -45,6 +45,16 @@ pub struct RunManifest {
     pub host: String,
 }
 
+impl RunManifest {
+    /// The division, as a log names it.
+    pub(super) fn division_word(&self) -> &'static str {
+        match self.division {
+            Division::Closed => "closed",
+            Division::Open => "open",
+        }
+    }
+}
+
 /// Which recipe.
 #[derive(Clone, Debug, Deserialize)]
 pub struct RecipeName {
@@ -222,12 +232,11 @@ impl Draft {
 
     /// What all runs of a system share, by name.
     fn shared(&self) -> [(&'static str, String); 9] {
-        let RunManifest { ruleset, division, recipe, world_size, device, data_set, .. } =
-            &self.manifest;
+        let RunManifest { ruleset, recipe, world_size, device, data_set, .. } = &self.manifest;
         [
             ("recipe", recipe.name.clone()),
             ("ruleset", ruleset.clone()),
-            ("division", format!("{division:?}").to_lowercase()),
+            ("division", self.manifest.division_word().to_owned()),
             ("number of ranks", world_size.to_string()),
             ("device", format!("{device:?}").to_lowercase()),
             ("images (sha256 of their names)", data_set.listing_sha256.clone()),

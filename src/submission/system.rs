@@ -277,6 +277,12 @@ impl SystemDescription {
         ours.try_into().expect("it has the fields of two descriptions")
     }
 
+    /// Accelerators of all machines.
+    pub fn num_accelerators(&self) -> Option<usize> {
+        let count = |digits: &str| digits.trim().parse::<usize>().ok();
+        count(&self.number_of_nodes)?.checked_mul(count(&self.accelerators_per_node)?)
+    }
+
     /// Fails unless it says who submits and on what.
     pub fn check_names(&self) -> Result<(), SystemError> {
         for (field, value) in [("submitter", &self.submitter), ("system_name", &self.system_name)] {

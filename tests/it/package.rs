@@ -290,6 +290,19 @@ fn a_description_is_completed_by_the_machine_and_has_the_words_of_the_round() {
 }
 
 #[test]
+fn what_a_person_should_know_is_noted() {
+    let bench = Bench::open();
+    bench.edit_all("\"cpu\"", "\"cuda\"");
+    let text = fs::read_to_string("configs/systems/example.toml").unwrap();
+    let written = bench.path("system.toml");
+    fs::write(&written, text.replace("\"open\"", "\"closed\"")).unwrap();
+    let (text, _) = bench.package(&["--description", written.to_str().unwrap()]).unwrap();
+    assert!(text.contains("note: box: the runs are open, and so is the description now"), "{text}");
+    assert!(text.contains("note: box: 2 GPUs ran; number_of_nodes times"), "{text}");
+    assert!(text.contains("note: source: a folder that is no git repository"), "{text}");
+}
+
+#[test]
 fn the_scripts_and_the_recipe_of_a_submission_work() {
     let bench = Bench::open();
     bench.edit_all(
