@@ -128,6 +128,11 @@ codes! {
     CountNotANumber "count-not-a-number" Fault
         "A count of the description is no whole number; the summarizer ends in a traceback."
         "write digits, such as \"8\""
+    AbortedCounts "aborted-counts" Fault
+        "A run that was given up counts as one that reached the target, because the reference does not \
+         read the status in the open division, and the score is better for it than the rules \
+         allow."
+        "make another run, or have the run counted as the slowest"
     StaleScaling "stale-scaling" Fault
         "scaling.json holds another factor than the test of convergence asks for, and the \
          summarizer would apply it."

@@ -10,7 +10,7 @@ use super::code::Code;
 use super::description::Description;
 use super::finding::Findings;
 use super::inventory::Inventory;
-use super::score::SystemScore;
+use super::score::{RunScore, SystemScore, olympic_mean};
 use super::small_file::read_small;
 use super::system::Availability;
 use crate::compliance::Report;
@@ -73,6 +73,7 @@ impl System<'_> {
         self.settings(findings);
         self.same_logs(findings);
         self.overlaps(findings);
+        self.aborted(findings);
         self.numbering(findings);
         self.scaling(findings);
     }
@@ -144,6 +145,21 @@ impl System<'_> {
                 let message = format!("its clock started while that of {first} ran");
                 findings.add(Code::RunsOverlap, path, message);
             }
+        }
+    }
+
+    /// By the rules a run that was given up is the slowest, and a second one invalidates the result.
+    fn aborted(&self, findings: &mut Findings) {
+        let Some(theirs) = self.score.olympic_minutes else { return };
+        let runs = &self.score.runs;
+        let converged = runs.iter().filter(|run| run.status.as_deref() == Some("success"));
+        let minutes: Vec<f64> = converged.filter_map(RunScore::counted).collect();
+        let by_rule = olympic_mean(&minutes, runs.len() - minutes.len());
+        if by_rule.is_none_or(|by_rule| by_rule > theirs) {
+            let by_rule = by_rule.map_or("none".into(), |it| format!("{it:.4} min"));
+            let message =
+                format!("the score is {theirs:.4} min; without runs given up it is {by_rule}");
+            findings.add(Code::AbortedCounts, self.path, message);
         }
     }
 

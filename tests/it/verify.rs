@@ -209,6 +209,7 @@ fn what_the_reference_overlooks_is_found() {
         ("a log is of the other division", Code::DivisionDiffers),
         ("a batch size differs", Code::RunsDiffer),
         ("a factor is there", Code::StaleScaling),
+        ("two runs were aborted", Code::AbortedCounts),
         ("the results are empty", Code::NothingSubmitted),
         ("the division is not a word", Code::DivisionWord),
         ("a link out of the tree", Code::LinkLeaves),
@@ -257,6 +258,30 @@ fn the_command_says_what_each_tool_says_and_where() {
     assert_eq!(submission["findings"][0]["code"], "broken-link");
     assert_eq!(submission["systems"][0]["logs"].as_array().unwrap().len(), 5);
     assert_eq!((&answer["accepted"], &answer["rejected"]), (&0.into(), &1.into()));
+}
+
+/// The corpus' package of this name: the run that was given up is the fastest.
+#[test]
+fn an_aborted_run_that_betters_the_score_is_a_fault() {
+    let folder = tempfile::tempdir().unwrap();
+    let tree = folder.path().join("Somebody");
+    tree::sound(&tree, "open");
+    let aborts = |number: usize, earlier_ms: u64| {
+        let path = tree.join(format!("results/box/resnet/result_{number}.txt"));
+        let text = fs::read_to_string(&path).unwrap().replace("\"success\"", "\"aborted\"");
+        let stop = text.lines().last().unwrap();
+        let time: u64 = stop.split(['{', ',', ':']).find_map(|it| it.trim().parse().ok()).unwrap();
+        let earlier = stop.replace(&time.to_string(), &(time - earlier_ms).to_string());
+        fs::write(&path, text.replace(stop, &earlier)).unwrap();
+        let verdict = verify(&tree, Ruleset::V4_0_0, Strictness::default());
+        let codes: Vec<_> = verdict.findings.iter().map(|finding| finding.code).collect();
+        assert!(verdict.reference_accepts(), "{codes:?}");
+        codes.contains(&Code::AbortedCounts)
+    };
+    // All runs take equally long: given up or not, the slowest of them is dropped.
+    assert!(!aborts(1, 0));
+    // The time between the other runs' and its own must not better the mean.
+    assert!(aborts(2, 60_000));
 }
 
 #[test]
