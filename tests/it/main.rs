@@ -17,14 +17,10 @@ mod launch;
 #[cfg(test)]
 mod oracle;
 #[cfg(test)]
-mod package;
-#[cfg(test)]
 mod recipe;
 #[cfg(test)]
 mod score;
+#[cfg(test)]
+mod submission;
 #[cfg(all(test, feature = "torch"))]
 mod train;
-#[cfg(test)]
-mod tree;
-#[cfg(test)]
-mod verify;

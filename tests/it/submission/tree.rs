@@ -9,7 +9,7 @@ use mlperf_run::submission::SystemDescription;
 use crate::check::own_logs;
 
 /// A sound submission at `root` of five runs on the system `box`.
-pub(crate) fn sound(root: &Path, division: &str) {
+pub(super) fn sound(root: &Path, division: &str) {
     let text = match division {
         "closed" => fs::read_to_string(own_logs().join("ok_closed_lars.txt")).unwrap(),
         _ => fs::read_to_string(own_logs().join("ok_open.txt")).unwrap(),
@@ -31,7 +31,7 @@ pub(crate) fn sound(root: &Path, division: &str) {
     }
 }
 
-pub(crate) fn put(root: &Path, path: &str, text: &str) {
+pub(super) fn put(root: &Path, path: &str, text: &str) {
     let path = root.join(path);
     fs::create_dir_all(path.parent().unwrap()).unwrap();
     fs::write(path, text).unwrap();
@@ -112,10 +112,10 @@ fn power(root: &Path, runs: std::ops::Range<usize>) {
 const RESNET: &str = "results/box/resnet";
 
 /// What it does, in words, and what does it.
-pub(crate) type Change = (&'static str, fn(&Path));
+pub(super) type Change = (&'static str, fn(&Path));
 
 /// What may be wrong with a submission; each of them can be done after any other.
-pub(crate) const CHANGES: &[Change] = &[
+pub(super) const CHANGES: &[Change] = &[
     ("nothing", |_| ()),
     ("a run is missing", |root| drop(fs::remove_file(result(root, 3)))),
     ("four runs are missing", |root| {

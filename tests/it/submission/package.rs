@@ -10,9 +10,9 @@ use mlperf_run::recipe::{self, Recipe, Situation};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
+use super::tree::put;
+use super::verify::package;
 use crate::check::own_logs;
-use crate::tree::put;
-use crate::verify::package;
 
 /// A folder with runs below `results`, and a source of the program in `source`.
 struct Bench(TempDir);

@@ -18,9 +18,9 @@ use proptest::test_runner::{RngAlgorithm, TestRng, TestRunner};
 use rustix::fs::{CWD, Mode, mkfifoat};
 use serde_json::Value;
 
+use super::tree::{self, Change};
 use crate::check::say;
 use crate::oracle::seed_and_count;
-use crate::tree::{self, Change};
 
 #[derive(Parser)]
 struct Command {
@@ -28,7 +28,7 @@ struct Command {
     args: PackageArgs,
 }
 
-pub(crate) fn package(arguments: &[&str]) -> Result<(String, Exit), Failure> {
+pub(super) fn package(arguments: &[&str]) -> Result<(String, Exit), Failure> {
     answer(&Command::try_parse_from([&["package"], arguments].concat()).unwrap().args)
 }
 
