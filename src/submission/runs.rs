@@ -278,12 +278,13 @@ impl Draft {
         {
             return foreign(format!("seed {logged}, manifest.json {seed}"));
         }
-        let result = format!("result_{}.txt", number(&self.folder).unwrap_or_default());
-        let published = self.folder.parent().map(|system| system.join("resnet").join(&result));
+        let Some(number) = number(&self.folder) else { return Ok(()) };
+        let result = format!("resnet/result_{number}.txt");
+        let published = self.folder.parent().map(|system| system.join(&result));
         let published = published.filter(|path| path.is_file());
         match published.map(|path| store::sha256_of(&path)).transpose() {
             Ok(Some(hash)) if store::sha256_of(&report.path).is_ok_and(|own| own != hash) => {
-                foreign(format!("other lines than resnet/{result}"))
+                foreign(format!("other lines than {result}"))
             }
             _ => Ok(()),
         }

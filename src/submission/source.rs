@@ -57,6 +57,11 @@ impl Source {
             clone: root.into(),
             message,
         };
+        // What git takes for an option might write a file.
+        let is_plain = |name: &str| name.starts_with(|c: char| c.is_ascii_alphanumeric());
+        if clean.is_some_and(|commit| !is_plain(commit)) {
+            return Err(failed("it is no name of a commit".into()));
+        }
         let output = Command::new("git")
             .arg("-C")
             .arg(root)
@@ -171,8 +176,11 @@ mod tests {
             assert_eq!(source.files[1].content, b"then");
             assert!(source.origin.starts_with(&format!("commit {named}")));
         }
-        let error = Source::read(root, Some("0123456789ab")).unwrap_err().to_string();
-        assert!(error.contains("commit 0123456789ab") && error.contains("--source"), "{error}");
+        for unknown in ["0123456789ab", "--output=written"] {
+            let error = Source::read(root, Some(unknown)).unwrap_err().to_string();
+            assert!(error.contains(unknown) && error.contains("--source"), "{error}");
+        }
+        assert!(!Path::new("written").exists());
     }
 
     #[test]

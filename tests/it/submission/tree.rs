@@ -89,10 +89,8 @@ fn rename(root: &Path, from: &str, to: &str) {
 }
 
 fn link(root: &Path, target: &str, path: &str) {
-    let path = root.join(path);
-    if path.parent().is_some_and(Path::is_dir) {
-        symlink(target, path).unwrap();
-    }
+    // Where the folder is gone or the change was done before there is nothing to do.
+    let _ = symlink(target, root.join(path));
 }
 
 fn params(root: &Path, folder: &str, text: &str) {
