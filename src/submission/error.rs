@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use super::system::SystemError;
 use super::verify::Verdict;
-use crate::compliance::{Ruleset, UnknownRuleset};
+use crate::compliance::UnknownRuleset;
 
 /// Why there is no submission. Nothing has been written then.
 #[derive(Debug, thiserror::Error)]
@@ -96,17 +96,22 @@ pub enum PackageError {
     /// The manifest's ruleset is none.
     #[error(transparent)]
     Ruleset(#[from] UnknownRuleset),
-    /// Systems of different rounds.
-    #[error("{one} is of ruleset {first}, {other} of {second}; package one round at a time")]
-    RulesetsDiffer {
+    /// Systems that do not belong into one submission.
+    #[error(
+        "{what} of {one} is {ours}, of {other} {theirs}; package systems of one round that one \
+         build of the program made"
+    )]
+    SystemsDiffer {
+        /// What differs.
+        what: &'static str,
         /// A system.
         one: String,
         /// Another.
         other: String,
         /// The first's.
-        first: Ruleset,
+        ours: String,
         /// The other's.
-        second: Ruleset,
+        theirs: String,
     },
     /// Nobody describes the system.
     #[error(

@@ -20,7 +20,7 @@ use super::runs::RunSet;
 use super::source::Source;
 use super::system::{Availability, SystemDescription, SystemError};
 use super::verify::{Verdict, verify};
-use crate::compliance::{Ruleset, Strictness};
+use crate::compliance::Strictness;
 use crate::data::store::sha256_of;
 use crate::recipe::DeviceChoice;
 
@@ -71,7 +71,7 @@ pub fn package(order: &Order) -> Result<Package, PackageError> {
         return Err(PackageError::OutExists(order.out.clone()));
     }
     let sets = RunSet::gather(&order.dirs)?;
-    let ruleset = one_ruleset(&sets)?;
+    check_alike(&sets)?;
     let (descriptions, mut notes) = describe(order, &sets)?;
     let submitter = one_submitter(order, &descriptions)?;
     let source = Source::read(&order.source, sets[0].runs[0].manifest.commit.as_deref())?;
@@ -82,7 +82,7 @@ pub fn package(order: &Order) -> Result<Package, PackageError> {
     let root = stage.path.join(&folder);
     write_tree(&root, files).map_err(write_error(&stage.path))?;
     let submission = order.out.join(&folder);
-    let verdict = verify(&root, ruleset, order.strictness);
+    let verdict = verify(&root, sets[0].ruleset, order.strictness);
     let verdict = Verdict { submission: submission.clone(), ..verdict };
     if !verdict.accepted(order.strictness) {
         return Err(PackageError::Rejected(Box::new(verdict)));
@@ -95,17 +95,23 @@ pub fn package(order: &Order) -> Result<Package, PackageError> {
     Ok(Package { submission, archive: order.out.join(archive), sha256, sets, verdict, notes })
 }
 
-fn one_ruleset(sets: &[RunSet]) -> Result<Ruleset, PackageError> {
+/// All systems are of one round, and of one commit, whose source is packaged.
+fn check_alike(sets: &[RunSet]) -> Result<(), PackageError> {
+    let commit = |set: &RunSet| set.runs[0].manifest.commit.clone().unwrap_or("unknown".into());
     let first = &sets[0];
-    match sets.iter().find(|set| set.ruleset != first.ruleset) {
-        None => Ok(first.ruleset),
-        Some(other) => Err(PackageError::RulesetsDiffer {
-            one: first.system.clone(),
-            other: other.system.clone(),
-            first: first.ruleset,
-            second: other.ruleset,
-        }),
+    for other in &sets[1..] {
+        let shared = [
+            ("the ruleset", first.ruleset.to_string(), other.ruleset.to_string()),
+            ("the commit", commit(first), commit(other)),
+        ];
+        for (what, ours, theirs) in shared {
+            if ours != theirs {
+                let (one, other) = (first.system.clone(), other.system.clone());
+                return Err(PackageError::SystemsDiffer { what, one, other, ours, theirs });
+            }
+        }
     }
+    Ok(())
 }
 
 /// The members of one description a set, and what a person should know of them.
@@ -125,8 +131,8 @@ fn describe(order: &Order, sets: &[RunSet]) -> Result<(Vec<Members>, Vec<String>
         let (ranks, accelerators) = (manifest.world_size, system.num_accelerators());
         if manifest.device == DeviceChoice::Cuda && accelerators != Some(ranks) {
             notes.push(format!(
-                "{name}: {ranks} GPUs ran; number_of_nodes times accelerators_per_node \
-                                of the description is another number"
+                "{name}: {ranks} GPUs ran; number_of_nodes times accelerators_per_node of the \
+                 description is another number"
             ));
         }
         Ok(system.members(set.ruleset))

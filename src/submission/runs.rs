@@ -231,7 +231,7 @@ impl Draft {
     }
 
     /// What all runs of a system share, by name.
-    fn shared(&self) -> [(&'static str, String); 9] {
+    fn shared(&self) -> [(&'static str, String); 10] {
         let RunManifest { ruleset, recipe, world_size, device, data_set, .. } = &self.manifest;
         [
             ("recipe", recipe.name.clone()),
@@ -241,6 +241,7 @@ impl Draft {
             ("device", format!("{device:?}").to_lowercase()),
             ("images (sha256 of their names)", data_set.listing_sha256.clone()),
             ("libtorch", self.manifest.libtorch.clone()),
+            ("commit", self.manifest.commit.clone().unwrap_or("unknown".into())),
             ("program (sha256)", self.manifest.program.sha256.clone()),
             ("machine", self.manifest.host.clone()),
         ]

@@ -380,6 +380,9 @@ const DAMAGES: &[Damage] = &[
     ("program (sha256) is bb there and cc here", |bench| {
         bench.edit("results/box/run_2/manifest.json", "\"bb\"", "\"cc\"");
     }),
+    ("commit is unknown there and abc here", |bench| {
+        bench.edit("results/box/run_2/manifest.json", "\"commit\":null", "\"commit\":\"abc\"");
+    }),
     ("mllog.txt has seed 41, manifest.json 42", |bench| {
         fs::copy(bench.path("results/box/run_1/mllog.txt"), bench.path("results/box/x")).unwrap();
         fs::rename(bench.path("results/box/x"), bench.path("results/box/run_2/mllog.txt")).unwrap();
@@ -403,6 +406,22 @@ const DAMAGES: &[Damage] = &[
         fs::remove_dir_all(bench.path("source")).unwrap();
     }),
 ];
+
+#[test]
+fn systems_of_two_rounds_are_refused_and_of_one_share_a_submission() {
+    let bench = Bench::open();
+    let twin = bench.path("results/twin");
+    let mut copy = Command::new("cp");
+    assert!(copy.arg("-r").arg(bench.path("results/box")).arg(&twin).status().unwrap().success());
+    bench.edit_all("4.0.0", "3.1.0");
+    let error = bench.refused(Exit::Invalid, &[twin.to_str().unwrap()]);
+    assert!(error.contains("the ruleset of box is 3.1.0, of twin 4.0.0"), "{error}");
+    bench.edit_all("3.1.0", "4.0.0");
+    bench.package(&[twin.to_str().unwrap()]).unwrap();
+    let systems = files(&bench.submission().join("systems"));
+    assert_eq!(systems, ["box.json", "twin.json"]);
+    assert_eq!(judged_by_the_reference(&bench), "accepted\taccepted\taccepted");
+}
 
 #[test]
 fn a_place_that_is_taken_and_a_description_that_is_not_there_are_refused() {

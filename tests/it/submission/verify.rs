@@ -260,7 +260,7 @@ fn the_command_says_what_each_tool_says_and_where() {
     assert_eq!((&answer["accepted"], &answer["rejected"]), (&0.into(), &1.into()));
 }
 
-/// The corpus' package of this name: the run that was given up is the fastest.
+/// The reference takes a run that was given up for one that reached the target.
 #[test]
 fn an_aborted_run_that_betters_the_score_is_a_fault() {
     let folder = tempfile::tempdir().unwrap();
