@@ -147,11 +147,7 @@ fn human(checked: &[Checked], strictness: Strictness) -> String {
         num_rejected += usize::from(!accepted);
         put(format!(
             "{verdict}  {path}  ruleset {ruleset} ({why}), {division}, {minutes}",
-            verdict = if accepted {
-                painted("accepted", Paint::Good)
-            } else {
-                painted("rejected", Paint::Bad)
-            },
+            verdict = painted_verdict(accepted),
             path = report.path.display(),
             ruleset = report.ruleset,
             division = report.division.as_deref().unwrap_or("no division"),
@@ -169,7 +165,8 @@ fn human(checked: &[Checked], strictness: Strictness) -> String {
     text
 }
 
-fn put_findings(findings: &[Finding], put: &mut impl FnMut(String)) {
+/// The findings of a log, a line each.
+pub(super) fn put_findings(findings: &[Finding], put: &mut impl FnMut(String)) {
     let alike = |a: &Finding, b: &Finding| a.code == b.code && a.key == b.key;
     for (index, finding) in findings.iter().enumerate() {
         let num_before = findings[..index].iter().filter(|other| alike(other, finding)).count();
@@ -182,14 +179,25 @@ fn put_findings(findings: &[Finding], put: &mut impl FnMut(String)) {
             continue;
         }
         let place = finding.line.map_or(String::new(), |line| format!(" line {line}"));
-        let paint = match finding.severity() {
-            Severity::Error => Paint::Bad,
-            Severity::Warning | Severity::Fault => Paint::Doubtful,
-            Severity::Advice => Paint::Heading,
-        };
-        let severity = painted(finding.severity().as_str(), paint);
+        let severity = painted_severity(finding.severity());
         put(format!("  {severity}[{code}]{place}: {finding}", code = finding.code));
     }
+}
+
+/// The word for a verdict, in its colour.
+#[expect(clippy::fn_params_excessive_bools, reason = "a verdict is yes or no")]
+pub(super) fn painted_verdict(accepted: bool) -> String {
+    if accepted { painted("accepted", Paint::Good) } else { painted("rejected", Paint::Bad) }
+}
+
+/// The word for a severity, in its colour.
+pub(super) fn painted_severity(severity: Severity) -> String {
+    let paint = match severity {
+        Severity::Error => Paint::Bad,
+        Severity::Warning | Severity::Fault => Paint::Doubtful,
+        Severity::Advice => Paint::Heading,
+    };
+    painted(severity.as_str(), paint)
 }
 
 #[derive(Serialize)]
@@ -208,13 +216,26 @@ struct FileAnswer<'a> {
     findings: Vec<FindingAnswer>,
 }
 
+/// A finding about a log, as JSON.
 #[derive(Serialize)]
-struct FindingAnswer {
+pub(super) struct FindingAnswer {
     code: &'static str,
     severity: &'static str,
     key: Option<&'static str>,
     line: Option<usize>,
     message: String,
+}
+
+impl FindingAnswer {
+    pub(super) fn of(finding: &Finding) -> Self {
+        Self {
+            code: finding.code.as_str(),
+            severity: finding.severity().as_str(),
+            key: finding.key,
+            line: finding.line,
+            message: finding.to_string(),
+        }
+    }
 }
 
 fn json(checked: &[Checked], rejected: usize) -> String {
@@ -223,17 +244,7 @@ fn json(checked: &[Checked], rejected: usize) -> String {
         ruleset: report.ruleset.as_str(),
         division: report.division.as_deref(),
         reference_accepts: report.reference_accepts(),
-        findings: report
-            .findings
-            .iter()
-            .map(|finding| FindingAnswer {
-                code: finding.code.as_str(),
-                severity: finding.severity().as_str(),
-                key: finding.key,
-                line: finding.line,
-                message: finding.to_string(),
-            })
-            .collect(),
+        findings: report.findings.iter().map(FindingAnswer::of).collect(),
     });
     let answer = Answer { files: files.collect(), accepted: checked.len() - rejected, rejected };
     serde_json::to_string_pretty(&answer).expect("an answer has only strings for keys")

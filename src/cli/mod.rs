@@ -8,6 +8,8 @@ pub mod check;
 pub mod data;
 pub mod exit;
 mod job;
+pub mod package;
+mod package_text;
 pub mod plan;
 #[cfg(feature = "torch")]
 pub mod rank;
@@ -46,6 +48,8 @@ enum Verb {
     Check(check::CheckArgs),
     /// Score submissions: minutes, olympic mean, scaling by convergence
     Score(score::ScoreArgs),
+    /// Make a submission of runs, or verify one
+    Package(package::PackageArgs),
     /// Show what a recipe will do, without doing it
     Plan(plan::PlanArgs),
     /// Make, import, inspect and verify data sets
@@ -60,6 +64,7 @@ impl Cli {
         match &self.verb {
             Some(Verb::Check(args)) => check::run(args),
             Some(Verb::Score(args)) => score::run(args),
+            Some(Verb::Package(args)) => package::run(args),
             Some(Verb::Plan(args)) => plan::run(args),
             Some(Verb::Data(args)) => data::run(args),
             Some(Verb::Bench(args)) => bench::run(args),

@@ -31,6 +31,9 @@ pub struct ScoreArgs {
     /// Print CSV with the columns of the reference summarizer
     #[arg(long, conflicts_with_all = ["rcp_table", "leaders"])]
     pub csv: bool,
+    /// Show where the time of each run went: epochs, evaluations, and what lies between them
+    #[arg(long, conflicts_with_all = ["json", "csv"])]
+    pub timing: bool,
     /// Show the reference convergence points as well
     #[arg(long)]
     pub rcp_table: bool,
@@ -66,7 +69,13 @@ pub fn answer(args: &ScoreArgs) -> Result<(String, Exit), Failure> {
     if args.csv {
         return Ok((csv(&scores).or_exit(Exit::Invalid)?, exit));
     }
-    let mut parts: Vec<String> = scores.iter().map(score_text::system).collect();
+    let mut parts = Vec::new();
+    for score in &scores {
+        parts.push(score_text::system(score));
+        if args.timing {
+            parts.push(score_text::timing(&score.runs));
+        }
+    }
     if scores.len() > 1 {
         parts.push(score_text::overview(&scores));
     }
@@ -155,7 +164,8 @@ fn csv(scores: &[SystemScore]) -> anyhow::Result<String> {
     Ok(String::from_utf8(writer.into_inner()?)?)
 }
 
-fn json_of(score: &SystemScore) -> Value {
+/// A score, as JSON.
+pub(super) fn json_of(score: &SystemScore) -> Value {
     let runs = score.runs.iter().map(|run| {
         json!({
             "file": run.file.to_string_lossy(),

@@ -1,6 +1,6 @@
 //! Scores as a person reads them.
 
-use crate::compliance::Ruleset;
+use crate::compliance::{Ruleset, RunTiming};
 use crate::console::{Column, Paint, aligned, painted};
 use crate::submission::{Leader, RcpTable, RunScore, SystemScore};
 
@@ -37,8 +37,6 @@ fn runs(runs: &[RunScore]) -> String {
     let column = |cell: fn(&RunScore) -> String| runs.iter().map(cell).collect::<Vec<_>>();
     let right = |title, cells: Vec<String>| Column::right(title, cells.into_iter());
     let left = |title, cells: Vec<String>| Column::left(title, cells.into_iter());
-    let name =
-        |run: &RunScore| run.file.file_name().unwrap_or_default().to_string_lossy().into_owned();
     aligned(&[
         left("run", column(name)),
         right("minutes", column(|run| optional(run.minutes, 4))),
@@ -52,6 +50,34 @@ fn runs(runs: &[RunScore]) -> String {
         left("log", column(|run| if run.compliant { "accepted" } else { "rejected" }.into())),
         left("counts", counts(runs)),
     ])
+}
+
+/// Where the time of each run went. Shares are of the whole run; the first epoch's is by how much it
+/// exceeds the mean of the later ones, mostly because of a cold cache.
+pub(super) fn timing(runs: &[RunScore]) -> String {
+    let column = |cell: &dyn Fn(&RunTiming) -> String| {
+        let cells = runs.iter().map(|run| run.timing.as_ref().map_or(NONE.into(), cell));
+        cells.collect::<Vec<_>>().into_iter()
+    };
+    let percent =
+        |share: Option<f64>| share.map_or(NONE.into(), |it| format!("{:.2} %", 100.0 * it));
+    let seconds = |seconds: f64| format!("{seconds:.2}");
+    let body = aligned(&[
+        Column::left("run", runs.iter().map(name).collect::<Vec<_>>().into_iter()),
+        Column::right("epochs", column(&|it| it.num_epochs.to_string())),
+        Column::right("first s", column(&|it| seconds(it.first_epoch_s))),
+        Column::right("later s", column(&|it| optional(it.later_epoch_s(), 2))),
+        Column::right("first's excess", column(&|it| percent(it.first_epoch_share()))),
+        Column::right("evaluations", column(&|it| it.num_evals.to_string())),
+        Column::right("s", column(&|it| seconds(it.evals_s))),
+        Column::right("share", column(&|it| percent(it.eval_share()))),
+        Column::right("gaps", column(&|it| percent(it.gap_share()))),
+    ]);
+    indented(&body)
+}
+
+fn name(run: &RunScore) -> String {
+    run.file.file_name().unwrap_or_default().to_string_lossy().into_owned()
 }
 
 /// Which runs the mean is made of.

@@ -36,6 +36,15 @@ pub(super) struct ReferenceChecks {
     flaws: Vec<Finding>,
     num_flaws: usize,
     num_records: usize,
+    crashes: bool,
+}
+
+/// What the reference checker would say of a log.
+pub(super) struct ReferenceVerdict {
+    /// What it holds against the log.
+    pub(super) findings: Vec<Finding>,
+    /// It ends in a traceback.
+    pub(super) crashes: bool,
 }
 
 impl ReferenceChecks {
@@ -45,6 +54,7 @@ impl ReferenceChecks {
             flaws: Vec::new(),
             num_flaws: 0,
             num_records: 0,
+            crashes: false,
         }
     }
 
@@ -60,10 +70,11 @@ impl ReferenceChecks {
     /// Takes a line that is none.
     pub(super) fn flaw(&mut self, flaw: Flaw) {
         self.num_flaws += 1;
+        self.crashes |= flaw.kind == FlawKind::Record;
         if self.num_flaws <= MAX_ALIKE {
             let code = match flaw.kind {
                 FlawKind::Json => Code::BadJson,
-                FlawKind::Record => Code::BadRecord,
+                FlawKind::Record | FlawKind::Time => Code::BadRecord,
             };
             self.flaws.push(Finding {
                 code,
@@ -75,8 +86,9 @@ impl ReferenceChecks {
     }
 
     /// What was found.
-    pub(super) fn finish(mut self) -> Vec<Finding> {
+    pub(super) fn finish(mut self) -> ReferenceVerdict {
         let mut findings = std::mem::take(&mut self.flaws);
+        let mut crashes = self.crashes;
         if self.num_records + self.num_flaws == 0 {
             let message = "no line holds the token \":::MLLOG \" with its blank".into();
             findings.push(Finding { code: Code::NoRecords, key: None, line: None, message });
@@ -91,13 +103,14 @@ impl ReferenceChecks {
             let Some(place) = self.readings.iter().position(|it| it.book == book) else { continue };
             let mut reading = self.readings.swap_remove(place);
             reading.finish();
+            crashes |= reading.crashes;
             // A book that speaks of a key again replaces what an earlier one found about it.
             findings
                 .retain(|old| !reading.rules.iter().any(|rule| Some(rule.key.as_str()) == old.key));
             findings.extend(reading.findings);
             queue.extend(reading.next);
         }
-        findings
+        ReferenceVerdict { findings, crashes }
     }
 }
 
@@ -111,6 +124,8 @@ struct Reading {
     state: State,
     findings: Vec<Finding>,
     next: Vec<Book>,
+    /// The reference looks for a book that it does not have, or compares what cannot be compared.
+    crashes: bool,
 }
 
 /// What has been seen of one key.
@@ -169,6 +184,7 @@ impl Reading {
             state: State::new(),
             findings: Vec::new(),
             next: Vec::new(),
+            crashes: false,
         }
     }
 
@@ -210,6 +226,7 @@ impl Reading {
             tally.any_met |= meets(wanted, accuracy);
             tally.best = Some(tally.best.map_or(accuracy, |best| best.max(accuracy)));
         } else {
+            self.crashes = true;
             let complaint = format!("is {}; it must be a number", record.value);
             self.complain(index, record, (Code::AccuracyNotANumber, complaint));
         }
@@ -238,6 +255,7 @@ impl Reading {
     }
 
     fn open(&mut self, book: Option<Book>) {
+        self.crashes |= book.is_none();
         self.next.extend(book.filter(|book| !self.next.contains(book)));
     }
 
@@ -338,7 +356,7 @@ mod tests {
         for flaw in flaws {
             checks.flaw(flaw);
         }
-        let found = checks.finish();
+        let found = checks.finish().findings;
         let place = |line: Option<usize>| line.map_or("-".into(), |line| line.to_string());
         found.iter().map(|it| format!("{} {} {}", it.code, place(it.line), it.message)).collect()
     }

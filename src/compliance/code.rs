@@ -1,7 +1,5 @@
 //! The codes of findings: names that stay, each with its severity, its meaning and its cure.
 
-use std::fmt;
-
 /// How much a finding weighs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Severity {
@@ -27,10 +25,10 @@ impl Severity {
     }
 }
 
-/// Makes [`Code`], its names and its explanations from one table.
+/// Makes the enum `Code`, its names and its explanations from one table.
 macro_rules! codes {
-    ($($name:ident $text:literal $severity:ident $meaning:literal $cure:literal)*) => {
-        /// What is wrong with a log.
+    ($(#[$doc:meta])* Code; $($name:ident $text:literal $severity:ident $meaning:literal $cure:literal)*) => {
+        $(#[$doc])*
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
         pub enum Code {
             $(#[doc = concat!("`", $text, "`: see [`Code::meaning`].")] $name,)*
@@ -48,9 +46,9 @@ macro_rules! codes {
             }
 
             /// How much it weighs.
-            pub const fn severity(self) -> Severity {
+            pub const fn severity(self) -> $crate::compliance::Severity {
                 match self {
-                    $(Self::$name => Severity::$severity,)*
+                    $(Self::$name => $crate::compliance::Severity::$severity,)*
                 }
             }
 
@@ -68,10 +66,21 @@ macro_rules! codes {
                 }
             }
         }
+
+        impl std::fmt::Display for Code {
+            fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                out.write_str(self.as_str())
+            }
+        }
     };
 }
 
+pub(crate) use codes;
+
 codes! {
+    /// What is wrong with a log.
+    Code;
+
     NoRecords "no-records" Error
         "The file holds no line with the token `:::MLLOG ` (with its blank)."
         "check that this is the run's MLPerf log and that the run logged at all"
@@ -224,12 +233,6 @@ impl Code {
             Self::Momentum => "training_rules: table of the closed division's hyperparameters",
             Self::CacheNotCleared => "training_rules: caches are cleared before each run",
         }
-    }
-}
-
-impl fmt::Display for Code {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        out.write_str(self.as_str())
     }
 }
 

@@ -17,6 +17,7 @@ mod parse;
 mod report;
 mod rules;
 mod ruleset;
+mod settings;
 mod state;
 mod timing;
 mod value;
@@ -27,12 +28,14 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
+pub(crate) use code::codes;
 pub use code::{Code, Severity};
 use parse::Entries;
 pub use parse::{Entry, Flaw, FlawKind, Log, Record};
 use report::Judge;
 pub use report::{Finding, Report, Strictness};
 pub use ruleset::{Division, Ruleset, UnknownRuleset};
+pub use settings::{Seed, Settings};
 pub use timing::{Curve, CurvePoint, RunTiming};
 pub use value::Value;
 

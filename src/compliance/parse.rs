@@ -54,6 +54,8 @@ pub enum FlawKind {
     Json,
     /// It is JSON but no record.
     Record,
+    /// It is a record but for a time that is a text and no number.
+    Time,
 }
 
 /// What a line with a token holds.
@@ -177,7 +179,8 @@ fn record(line: usize, text: &[u8]) -> Result<Record, (FlawKind, String)> {
     };
     let time = member("time_ms")?;
     let time_ms = python_float(&time).ok_or_else(|| {
-        (FlawKind::Record, format!("time_ms is {time}, not a number of milliseconds"))
+        let kind = if time.as_str().is_some() { FlawKind::Time } else { FlawKind::Record };
+        (kind, format!("time_ms is {time}, not a number of milliseconds"))
     })?;
     let key = match member("key")? {
         Value::Text(key) => key,

@@ -3,14 +3,18 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-use super::check::ReferenceChecks;
+use super::check::{ReferenceChecks, ReferenceVerdict};
 use super::code::{Code, Severity};
 use super::faults::OwnChecks;
-use super::parse::Entry;
+use super::parse::{Entry, Record};
 use super::ruleset::Ruleset;
+use super::settings::{Seed, Settings};
 use super::timing::{Curve, RunTiming, Stopwatch};
 use super::value::Value;
 use crate::mllog::Key;
+
+/// Seeds that a report holds; a log may have more, memory may not.
+const MAX_SEEDS: usize = 10_000;
 
 /// One thing that is wrong with a log.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -65,8 +69,19 @@ pub struct Report {
     pub status: Option<String>,
     /// `submission_org`.
     pub org: Option<String>,
+    /// `submission_status`: how the system can be had.
+    pub availability: Option<String>,
     /// `global_batch_size`.
     pub batch_size: Option<f64>,
+    /// What the run trained with.
+    pub settings: Settings,
+    /// Every `seed`.
+    pub seeds: Vec<Seed>,
+    /// Line of an `eval_accuracy` whose epoch is no number, or of a `run_stop` without status: the
+    /// reference's test of convergence ends in a traceback there.
+    pub stops_convergence: Option<usize>,
+    /// The reference checker ends in a traceback, and every tool that calls it with it.
+    pub reference_crashes: bool,
     /// Its timed part, if it has both ends.
     pub timing: Option<RunTiming>,
     /// Accuracy by epoch.
@@ -83,8 +98,12 @@ pub(super) struct Judge {
     stopwatch: Stopwatch,
     org: First,
     division: First,
+    availability: First,
     status: First,
     batch_size: Option<f64>,
+    settings: Settings,
+    seeds: Vec<Seed>,
+    stops_convergence: Option<usize>,
 }
 
 /// The first value of a key, where it is a text.
@@ -119,8 +138,12 @@ impl Judge {
             stopwatch: Stopwatch::default(),
             org: First::default(),
             division: First::default(),
+            availability: First::default(),
             status: First::default(),
             batch_size: None,
+            settings: Settings::default(),
+            seeds: Vec::new(),
+            stops_convergence: None,
         }
     }
 
@@ -133,19 +156,34 @@ impl Judge {
         self.reference.read(key, &record);
         self.own.read(key, &record);
         self.stopwatch.read(key, &record);
-        match key {
-            Some(Key::SubmissionOrg) => self.org.see(Some(&record.value)),
-            Some(Key::SubmissionDivision) => self.division.see(Some(&record.value)),
-            Some(Key::RunStop) => self.status.see(record.metadata.get("status")),
-            Some(Key::GlobalBatchSize) => {
-                self.batch_size = self.batch_size.or(record.value.as_f64());
+        if let Some(key) = key {
+            self.note(key, &record);
+        }
+    }
+
+    fn note(&mut self, key: Key, record: &Record) {
+        self.settings.see(key, record);
+        let needed = match key {
+            Key::SubmissionOrg => return self.org.see(Some(&record.value)),
+            Key::SubmissionDivision => return self.division.see(Some(&record.value)),
+            Key::SubmissionStatus => return self.availability.see(Some(&record.value)),
+            // The last one counts, as in the reference's test of convergence.
+            Key::GlobalBatchSize => return self.batch_size = record.value.as_f64(),
+            Key::Seed if self.seeds.len() < MAX_SEEDS => return self.seeds.push(Seed::of(record)),
+            Key::RunStop => {
+                self.status.see(record.metadata.get("status"));
+                record.metadata.get("status").map(drop)
             }
-            _ => {}
+            Key::EvalAccuracy => record.metadata.get("epoch_num").and_then(Value::as_f64).map(drop),
+            _ => return,
+        };
+        if needed.is_none() {
+            self.stops_convergence.get_or_insert(record.line);
         }
     }
 
     pub(super) fn finish(self, path: &Path) -> Report {
-        let mut findings = self.reference.finish();
+        let ReferenceVerdict { mut findings, crashes } = self.reference.finish();
         findings.extend(self.own.finish());
         findings.sort_by_key(|finding| (finding.severity(), finding.line.unwrap_or(usize::MAX)));
         let (timing, curve) = self.stopwatch.finish();
@@ -155,7 +193,12 @@ impl Judge {
             division: self.division.text(),
             status: self.status.text(),
             org: self.org.text(),
+            availability: self.availability.text(),
             batch_size: self.batch_size,
+            settings: self.settings,
+            seeds: self.seeds,
+            stops_convergence: self.stops_convergence,
+            reference_crashes: crashes,
             timing,
             curve,
             findings,

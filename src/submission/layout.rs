@@ -13,7 +13,7 @@ use serde_json::{Map, Value};
 use crate::compliance::{Ruleset, UnknownRuleset};
 
 /// Folders of results that are not ResNet's.
-const OTHER_BENCHMARKS: [&str; 23] = [
+pub(super) const OTHER_BENCHMARKS: [&str; 23] = [
     "bert",
     "dlrm",
     "dlrm_dcnv2",
@@ -117,7 +117,7 @@ impl Tree {
             let name = name.to_string_lossy();
             if entry.file_type().map_err(unreadable)?.is_dir() {
                 self.search(&entry.path())?;
-            } else if name.starts_with("result_") && name.ends_with(".txt") {
+            } else if is_result(&name) {
                 logs.push(entry.path());
             }
         }
@@ -131,6 +131,11 @@ impl Tree {
         }
         Ok(())
     }
+}
+
+/// Whether the package checker takes a file of this name for a log.
+pub(super) fn is_result(name: &str) -> bool {
+    name.strip_prefix("result_").is_some_and(|rest| rest.strip_suffix(".txt").is_some())
 }
 
 impl SystemResults {

@@ -1,6 +1,10 @@
 //! What a machine says of itself. What it does not say stays empty, for a person to fill in.
 
-use std::{collections::BTreeSet, fs, path::Path};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+    path::Path,
+};
 
 use super::system::{Availability, SystemDescription};
 use crate::recipe::Division;
@@ -18,6 +22,7 @@ impl SystemDescription {
     fn below(root: &Path) -> Self {
         let processor = Processor::read(root);
         let gpus = gpu_models(root);
+        let storage = disks(root);
         let memory = fs::read_to_string(root.join("proc/meminfo")).unwrap_or_default();
         let models: BTreeSet<&str> = gpus.iter().map(String::as_str).collect();
         let models = models.into_iter().collect::<Vec<_>>().join(", ");
@@ -39,9 +44,13 @@ impl SystemDescription {
             framework: format!("mlperf-run {}", env!("CARGO_PKG_VERSION")),
             operating_system: operating_system(root),
             host_processor_interconnect: String::new(),
-            host_storage_type: String::new(),
-            host_storage_capacity: String::new(),
-            host_networking: String::new(),
+            host_storage_type: storage.iter().map(Disk::kind).collect::<Vec<_>>().join(", "),
+            host_storage_capacity: storage
+                .iter()
+                .map(Disk::capacity)
+                .collect::<Vec<_>>()
+                .join(", "),
+            host_networking: networking(root),
             host_networking_topology: String::new(),
             host_memory_configuration: String::new(),
             accelerator_host_interconnect: String::new(),
@@ -86,10 +95,19 @@ impl Processor {
                 .and_then(|cores| cores.parse().ok())
                 .unwrap_or(num_threads / num_sockets),
             num_threads,
-            frequency: first("cpu MHz").map(|mhz| format!("{mhz} MHz")).unwrap_or_default(),
+            frequency: frequency(root)
+                .or_else(|| Some(format!("{} MHz", first("cpu MHz")?)))
+                .unwrap_or_default(),
             caches: first("cache size").unwrap_or_default().to_owned(),
         }
     }
+}
+
+/// The highest clock rate; `/proc/cpuinfo` has that of the moment.
+fn frequency(root: &Path) -> Option<String> {
+    let path = root.join("sys/devices/system/cpu/cpu0/cpufreq/cpuinfo_max_freq");
+    let kilohertz: u64 = fs::read_to_string(path).ok()?.trim().parse().ok()?;
+    Some(format!("{} MHz", kilohertz / 1000))
 }
 
 /// `key : value`, as the files of `/proc` have it.
@@ -110,6 +128,64 @@ fn memory_capacity(meminfo: &str) -> Option<String> {
     let total = meminfo.lines().find_map(|line| value_of(line, "MemTotal"))?;
     let kib: f64 = total.strip_suffix("kB")?.trim().parse().ok()?;
     Some(format!("{:.0} GiB", kib / 1024.0 / 1024.0))
+}
+
+/// One disk.
+struct Disk {
+    name: String,
+    gigabytes: f64,
+    rotates: bool,
+}
+
+impl Disk {
+    /// A disk that a hypervisor shows says nothing about itself that would be true of the hardware.
+    fn kind(&self) -> String {
+        let kind = match self.name.get(..2) {
+            Some("nv") => "NVMe SSD",
+            Some("vd" | "xv") => "virtual disk",
+            _ if self.rotates => "hard disk",
+            _ => "SSD",
+        };
+        kind.to_owned()
+    }
+
+    fn capacity(&self) -> String {
+        format!("{:.0} GB", self.gigabytes)
+    }
+}
+
+/// Disks by name, without those that stand for others.
+fn disks(root: &Path) -> Vec<Disk> {
+    let entries = fs::read_dir(root.join("sys/block")).into_iter().flatten().flatten();
+    let disk = |entry: fs::DirEntry| {
+        let name = entry.file_name().to_string_lossy().into_owned();
+        let read = |file: &str| fs::read_to_string(entry.path().join(file)).unwrap_or_default();
+        let is_real = ["nvme", "sd", "vd", "xvd", "hd"].iter().any(|kind| name.starts_with(kind));
+        // Sectors of 512 bytes, whatever the disk's own are.
+        let sectors: f64 = read("size").trim().parse().ok().filter(|sectors| *sectors > 0.0)?;
+        let rotates = read("queue/rotational").trim() == "1";
+        is_real.then(|| Disk { gigabytes: sectors * 512.0 / 1e9, rotates, name })
+    };
+    let mut disks: Vec<_> = entries.filter_map(disk).collect();
+    disks.sort_by(|a, b| a.name.cmp(&b.name));
+    disks
+}
+
+/// Cards that have a link, by speed: `2x 200 Gbit/s`.
+fn networking(root: &Path) -> String {
+    let entries = fs::read_dir(root.join("sys/class/net")).into_iter().flatten().flatten();
+    let mut speeds: BTreeMap<u64, usize> = BTreeMap::new();
+    for card in entries.map(|entry| entry.path()).filter(|card| card.join("device").exists()) {
+        let megabits = fs::read_to_string(card.join("speed")).unwrap_or_default();
+        if let Some(megabits) = megabits.trim().parse().ok().filter(|megabits| *megabits > 0) {
+            *speeds.entry(megabits).or_default() += 1;
+        }
+    }
+    let cards = speeds
+        .iter()
+        .rev()
+        .map(|(megabits, count)| format!("{count}x {} Gbit/s", *megabits as f64 / 1000.0));
+    cards.collect::<Vec<_>>().join(", ")
 }
 
 fn gpu_models(root: &Path) -> Vec<String> {
@@ -160,7 +236,22 @@ mod tests {
             let name = format!("proc/driver/nvidia/gpus/{gpu}/information");
             put(root.path(), &name, "Model: \t\t NVIDIA H200\nIRQ:   \t\t 17\n");
         }
+        for (disk, sectors) in [("nvme0n1", "7501476528"), ("sda", "1000"), ("loop0", "8")] {
+            put(root.path(), &format!("sys/block/{disk}/size"), sectors);
+        }
+        put(root.path(), "sys/block/sda/queue/rotational", "1\n");
+        for (card, speed) in [("a", "200000"), ("b", "200000"), ("c", "1000"), ("d", "-1")] {
+            put(root.path(), &format!("sys/class/net/{card}/speed"), speed);
+            put(root.path(), &format!("sys/class/net/{card}/device/x"), "");
+        }
+        put(root.path(), "sys/class/net/lo/speed", "100");
+        assert_eq!(SystemDescription::below(root.path()).host_processor_frequency, "2600.000 MHz");
+        put(root.path(), "sys/devices/system/cpu/cpu0/cpufreq/cpuinfo_max_freq", "3650000\n");
         let system = SystemDescription::below(root.path());
+        assert_eq!(system.host_processor_frequency, "3650 MHz");
+        assert_eq!(system.host_storage_type, "NVMe SSD, hard disk");
+        assert_eq!(system.host_storage_capacity, "3841 GB, 0 GB");
+        assert_eq!(system.host_networking, "2x 200 Gbit/s, 1x 1 Gbit/s");
         assert_eq!(system.system_name, "2x NVIDIA H200, 2x AMD EPYC 7513");
         assert_eq!(system.host_processors_per_node, "2");
         assert_eq!(system.host_processor_core_count, "32");

@@ -1,20 +1,44 @@
 //! What is handed in: who submits and on what, where results lie in a tree, what they score, and
 //! whether they converge as the reference does.
 
+mod archive;
+mod checksums;
+mod code;
+mod consistency;
+mod description;
+mod error;
+mod finding;
+mod implementation;
+mod inventory;
+mod judge;
 mod layout;
 mod leaders;
+mod listing;
 mod machine;
+mod package;
+mod power;
 mod rcp;
+mod runs;
 mod score;
+mod seeds;
+mod small_file;
+mod source;
 mod summary;
 mod system;
+mod verify;
 
+pub use code::{Code, Tool};
+pub use error::PackageError;
+pub use finding::Finding;
 pub use layout::{LayoutError, RulesetGuess, SystemResults, Tree, guess_ruleset};
 pub use leaders::{Leader, leaders};
+pub use package::{Order, Package, package};
 pub use rcp::{
     Basis, Convergence, RcpCheck, RcpObstacle, RcpTable, ReferencePoint, ReferenceRecipe,
     RunConvergence,
 };
+pub use runs::{DataSet, Program, RecipeName, Run, RunManifest, RunSet};
 pub use score::{NUM_RUNS, RunScore, SystemScore, olympic_mean};
 pub use summary::{summary_columns, summary_row};
 pub use system::{Availability, SystemDescription, SystemError};
+pub use verify::{SystemVerdict, Verdict, submissions_in, verify};

@@ -10,7 +10,7 @@ use serde_json::{Map, Value};
 
 use super::layout::{LayoutError, SystemResults};
 use super::rcp::{RcpCheck, RcpObstacle, RcpTable, RunConvergence};
-use crate::compliance::{Report, Ruleset, Severity};
+use crate::compliance::{Report, Ruleset, RunTiming, Severity};
 
 /// Result files of a ResNet submission, in every round.
 pub const NUM_RUNS: usize = 5;
@@ -45,6 +45,8 @@ pub struct RunScore {
     pub file: PathBuf,
     /// From `run_start` to `run_stop`.
     pub minutes: Option<f64>,
+    /// Where the time went.
+    pub timing: Option<RunTiming>,
     /// Whether the reference checker accepts the log, warnings aside: only then does it count.
     pub compliant: bool,
     /// `run_stop`'s word.
@@ -67,6 +69,7 @@ impl RunScore {
         Self {
             file: report.path.clone(),
             minutes: report.timing.map(|timing| timing.minutes),
+            timing: report.timing,
             compliant: report.reference_accepts(),
             status: report.status.clone(),
             epochs: last.map(|point| point.epoch),
@@ -77,12 +80,12 @@ impl RunScore {
     }
 
     /// Its minutes, if it counts.
-    fn counted(&self) -> Option<f64> {
+    pub(super) fn counted(&self) -> Option<f64> {
         self.minutes.filter(|_| self.compliant)
     }
 
     /// Python's `round(epoch, 3)`, of runs that claim success only.
-    fn convergence(&self) -> RunConvergence {
+    pub(super) fn convergence(&self) -> RunConvergence {
         let epochs = self.epochs.filter(|_| self.status.as_deref() == Some("success"));
         RunConvergence {
             batch_size: self.batch_size,
@@ -117,7 +120,9 @@ impl SystemScore {
         Ok(Self::described(results, ruleset, description.as_ref(), (reports, logged)))
     }
 
-    fn described(
+    /// Scores `results` with the members of the system's description, and the division that the
+    /// logs name.
+    pub(super) fn described(
         results: &SystemResults,
         ruleset: Ruleset,
         description: Option<&Map<String, Value>>,

@@ -7,15 +7,56 @@ use std::{
 };
 
 use serde::{Deserialize, Serialize};
+use toml::{Table, Value};
 
+use crate::compliance::Ruleset;
 use crate::recipe::Division;
 
 /// Where descriptions lie, from the current folder.
 const FOLDER: &str = "configs/systems";
 
+const TEXTS: &str = "a description is made of texts";
+
 /// Descriptions that are compiled in: name and text.
 const BUILT_IN: [(&str, &str); 1] =
     [("example", include_str!("../../configs/systems/example.toml"))];
+
+/// Names of the fields, which every description has to hold.
+pub(super) const FIELDS: [&str; 33] = [
+    "submitter",
+    "division",
+    "status",
+    "system_name",
+    "number_of_nodes",
+    "host_processors_per_node",
+    "host_processor_model_name",
+    "host_processor_core_count",
+    "host_processor_vcpu_count",
+    "host_processor_frequency",
+    "host_processor_caches",
+    "host_processor_interconnect",
+    "host_memory_capacity",
+    "host_storage_type",
+    "host_storage_capacity",
+    "host_networking",
+    "host_networking_topology",
+    "host_memory_configuration",
+    "accelerators_per_node",
+    "accelerator_model_name",
+    "accelerator_host_interconnect",
+    "accelerator_frequency",
+    "accelerator_on-chip_memories",
+    "accelerator_memory_configuration",
+    "accelerator_memory_capacity",
+    "accelerator_interconnect",
+    "accelerator_interconnect_topology",
+    "cooling",
+    "hw_notes",
+    "framework",
+    "other_software_stack",
+    "operating_system",
+    "sw_notes",
+];
 
 /// A system description. The names are MLPerf's; a key that is none of them is an error, and so
 /// is a missing one. Counts are digits in quotes, because that is what the checkers read.
@@ -127,6 +168,24 @@ pub enum SystemError {
         /// What is wrong with it.
         message: String,
     },
+    /// Fields are missing.
+    #[error("{label}: missing {fields}; add them, if only as \"\"")]
+    Missing {
+        /// The file, or the name of a built-in description.
+        label: String,
+        /// Their names.
+        fields: String,
+    },
+    /// It does not say who or what.
+    #[error(
+        "the system description says no {0}; fill it in, or name the submitter with --submitter"
+    )]
+    Nameless(&'static str),
+    /// There is none of this name.
+    #[error(
+        "no system description is called {0:?}; write configs/systems/{0}.toml, or name a file NAME.toml"
+    )]
+    Unknown(String),
     /// A count is no number.
     #[error("{label}: {field} ('{value}') must be a whole number in quotes, such as \"8\"")]
     Count {
@@ -140,7 +199,36 @@ pub enum SystemError {
 }
 
 impl Availability {
-    /// The word for it in a log's `submission_status`, which knows other words.
+    const ALL: [Self; 4] = [Self::OnPremise, Self::Cloud, Self::Preview, Self::Research];
+
+    /// The sentence of ruleset 4.0.0.
+    pub fn sentence(self) -> &'static str {
+        match self {
+            Self::OnPremise => "Available on-premise",
+            Self::Cloud => "Available cloud",
+            Self::Preview => "Preview",
+            Self::Research => "Research, Development, or Internal (RDI)",
+        }
+    }
+
+    /// The word for it in a description: the log's before round v3.1, a sentence since then, as
+    /// published descriptions have it. Only from 4.0.0 on does the reference ask for one.
+    pub fn described(self, ruleset: Ruleset) -> &'static str {
+        if ruleset >= Ruleset::V3_1_0 { self.sentence() } else { self.log_word() }
+    }
+
+    /// What a sentence of ruleset 4.0.0 means.
+    pub fn of_sentence(sentence: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|it| it.sentence() == sentence)
+    }
+
+    /// What a sentence of ruleset 4.0.0 or a word of a log means.
+    pub fn named(word: &str) -> Option<Self> {
+        let log = Self::ALL.into_iter().find(|it| it.log_word() == word);
+        Self::of_sentence(word).or(log)
+    }
+
+    /// The word for it in a log's `submission_status`, which knows other words in every round.
     pub fn log_word(self) -> &'static str {
         match self {
             Self::OnPremise => "onprem",
@@ -153,7 +241,14 @@ impl Availability {
 
 impl SystemDescription {
     /// The description called `name`: `./configs/systems/NAME.toml`, else compiled in, else none.
+    /// A name that ends in `.toml` is a file of its own.
     pub fn find(name: &str) -> Result<Option<Self>, SystemError> {
+        let path = Path::new(name);
+        if path.extension().is_some_and(|end| end == "toml") {
+            let text = fs::read_to_string(path)
+                .map_err(|source| SystemError::Read { path: path.into(), source })?;
+            return Self::parse(name, &text).map(Some);
+        }
         Self::find_in(Path::new(FOLDER), name)
     }
 
@@ -170,7 +265,53 @@ impl SystemDescription {
         }
     }
 
+    /// This description, its empty fields filled from another one.
+    #[must_use]
+    pub fn completed_by(&self, other: &Self) -> Self {
+        let [mut ours, theirs] = [self, other].map(|system| Table::try_from(system).expect(TEXTS));
+        for (field, value) in theirs {
+            if ours.get(&field).and_then(Value::as_str) == Some("") {
+                ours.insert(field, value);
+            }
+        }
+        ours.try_into().expect("it has the fields of two descriptions")
+    }
+
+    /// Accelerators of all machines.
+    pub fn num_accelerators(&self) -> Option<usize> {
+        let count = |digits: &str| digits.trim().parse::<usize>().ok();
+        count(&self.number_of_nodes)?.checked_mul(count(&self.accelerators_per_node)?)
+    }
+
+    /// Fails unless it says who submits and on what.
+    pub fn check_names(&self) -> Result<(), SystemError> {
+        for (field, value) in [("submitter", &self.submitter), ("system_name", &self.system_name)] {
+            if value.trim().is_empty() {
+                return Err(SystemError::Nameless(field));
+            }
+        }
+        Ok(())
+    }
+
+    /// The members of `systems/SYSTEM.json`, in the words of the round.
+    pub fn members(&self, ruleset: Ruleset) -> serde_json::Map<String, serde_json::Value> {
+        let Ok(serde_json::Value::Object(mut members)) = serde_json::to_value(self) else {
+            unreachable!("{TEXTS}, which are an object")
+        };
+        members.insert("status".into(), self.status.described(ruleset).into());
+        members
+    }
+
     fn parse(label: &str, text: &str) -> Result<Self, SystemError> {
+        let typed: Result<Table, _> = toml::from_str(text);
+        if let Ok(typed) = typed {
+            let missing: Vec<_> =
+                FIELDS.into_iter().filter(|field| !typed.contains_key(*field)).collect();
+            if !missing.is_empty() {
+                let (label, fields) = (label.to_owned(), missing.join(", "));
+                return Err(SystemError::Missing { label, fields });
+            }
+        }
         let system: Self = toml::from_str(text).map_err(|error| SystemError::Text {
             label: label.to_owned(),
             message: error.to_string().trim_end().to_owned(),
@@ -202,7 +343,8 @@ mod tests {
         for (name, text) in BUILT_IN {
             let system = SystemDescription::parse(name, text).unwrap();
             let json = serde_json::to_value(&system).unwrap();
-            assert_eq!(json.as_object().unwrap().len(), 33, "{name}");
+            assert!(json.as_object().unwrap().keys().eq(FIELDS), "{name}");
+            assert_eq!(json["status"], system.status.sentence());
         }
     }
 
@@ -221,15 +363,30 @@ mod tests {
     fn unknown_and_missing_keys_and_counts_that_are_none_are_refused() {
         let parse = |text: &str| SystemDescription::parse("x", text).unwrap_err().to_string();
         assert!(parse(&format!("{}colour = \"red\"\n", example())).contains("colour"));
-        let without = example().replace("cooling", "# cooling");
-        assert!(parse(&without).contains("cooling"));
+        let without = example().replace("cooling", "# cooling").replace("hw_notes", "# hw_notes");
+        assert!(parse(&without).contains("missing cooling, hw_notes;"));
         let words = example().replace("number_of_nodes = \"1\"", "number_of_nodes = \"one\"");
         assert!(parse(&words).contains("number_of_nodes ('one')"));
+    }
+
+    #[test]
+    fn empty_fields_are_completed_and_others_stay() {
+        let written = SystemDescription::parse("x", example()).unwrap();
+        let machine = SystemDescription {
+            cooling: "air".into(),
+            submitter: "the machine".into(),
+            ..written.clone()
+        };
+        let both = written.completed_by(&machine);
+        assert_eq!((&*both.cooling, &*both.submitter), ("air", "unofficial"));
     }
 
     #[test]
     fn a_log_has_its_own_words_for_availability() {
         let system = SystemDescription::parse("x", example()).unwrap();
         assert_eq!(system.status.log_word(), "research");
+        assert_eq!(system.status.described(Ruleset::V3_0_0), "research");
+        assert!(system.status.described(Ruleset::V4_0_0).starts_with("Research, "));
+        assert_eq!(Availability::named("Available cloud"), Some(Availability::Cloud));
     }
 }

@@ -30,5 +30,7 @@ mod recipe;
 mod rehearsal;
 #[cfg(test)]
 mod score;
+#[cfg(test)]
+mod submission;
 #[cfg(all(test, feature = "torch"))]
 mod train;

@@ -429,7 +429,7 @@ fn sound_logs() -> [(Ruleset, Vec<u8>); 8] {
 
 /// `MLPERF_RUN_ORACLE="SEED COUNT"` (`scripts/oracle --seed SEED --count COUNT`) asks for other
 /// mutants, and more of them.
-fn seed_and_count() -> (u64, usize) {
+pub(crate) fn seed_and_count() -> (u64, usize) {
     let Ok(asked) = std::env::var("MLPERF_RUN_ORACLE") else { return (20_240_612, 320) };
     let (seed, count) = asked.split_once(' ').unwrap();
     (seed.parse().unwrap(), count.parse().unwrap())

@@ -137,6 +137,12 @@ fn the_command_shows_runs_mean_and_score() {
 }
 
 #[test]
+fn the_command_shows_where_the_time_went() {
+    let (text, _) = text(&submission("ok_open.txt", "open"), &["--timing"]);
+    insta::assert_snapshot!("score_timing", text);
+}
+
+#[test]
 fn a_submission_that_converges_too_fast_ends_with_4_and_says_why() {
     let (text, exit) = text(&submission("ok_closed_lars.txt", "closed"), &[]);
     assert_eq!(exit, Exit::NotCompliant);

@@ -95,7 +95,8 @@ pub fn verify(folder: &Path, progress: &dyn Fn(u64)) -> Result<Manifest, StoreEr
         let path = folder.join(&shard.file);
         // A manifest names files beside it, nothing else.
         let is_plain = Path::new(&shard.file).file_name().is_some_and(|name| *name == *shard.file);
-        let hash = if is_plain { hash(&path) } else { Err(io::Error::other("not a file name")) };
+        let hash =
+            if is_plain { sha256_of(&path) } else { Err(io::Error::other("not a file name")) };
         match hash {
             Err(error) => faults.push(format!("{} ({error})", shard.file)),
             Ok(found) if found != (shard.bytes, shard.sha256.clone()) => {
@@ -112,7 +113,8 @@ pub fn verify(folder: &Path, progress: &dyn Fn(u64)) -> Result<Manifest, StoreEr
     Err(StoreError::Differs { faults, num_shards: manifest.shards.len() })
 }
 
-fn hash(path: &Path) -> io::Result<(u64, String)> {
+/// Length and hash of a file, the latter in hexadecimal digits.
+pub fn sha256_of(path: &Path) -> io::Result<(u64, String)> {
     let (mut file, mut hasher) = (File::open(path)?, Sha256::new());
     let (mut buffer, mut length) = (vec![0; 1 << 20], 0);
     loop {

@@ -15,4 +15,4 @@ mod tests;
 
 pub use error::StoreError;
 pub use import::{Import, OnBad, import};
-pub use manifest::{Division, Manifest, Note, ShardRecord, division_of, verify};
+pub use manifest::{Division, Manifest, Note, ShardRecord, division_of, sha256_of, verify};

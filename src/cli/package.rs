@@ -1,0 +1,152 @@
+//! `mlperf-run package`: makes and verifies submissions.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::anyhow;
+use clap::builder::{PossibleValuesParser, TypedValueParser};
+
+use super::package_text;
+use crate::cli::exit::{Exit, Failure, OrExit, Outcome};
+use crate::cli::ruleset::RulesetChoice;
+use crate::compliance::Strictness;
+use crate::console;
+use crate::launch;
+use crate::submission::{Code, Order, PackageError, Verdict, package, submissions_in, verify};
+
+/// What `package` is asked for.
+#[derive(Clone, Debug, clap::Args)]
+#[expect(clippy::struct_excessive_bools, reason = "flags of the command line")]
+pub struct PackageArgs {
+    /// Runs: a folder such as results/SYSTEM, or single runs in one; with --verify submissions, or
+    /// folders of several
+    #[arg(value_name = "DIR", required_unless_present = "explain")]
+    pub dirs: Vec<PathBuf>,
+    /// Judge submissions instead of making one: files, names, sizes, links, seeds, convergence, and
+    /// whether logs and descriptions agree
+    #[arg(long)]
+    pub verify: bool,
+    /// Where the submission goes, with its archive; must not be there yet
+    #[arg(long, value_name = "DIR", conflicts_with = "verify")]
+    pub out: Option<PathBuf>,
+    /// Who submits; else as the system's description says
+    #[arg(long, value_name = "NAME", conflicts_with = "verify")]
+    pub submitter: Option<String>,
+    /// The system's description: NAME for configs/systems/NAME.toml, or a file; else that of the
+    /// system's own name, else this machine, if the runs were made on it
+    #[arg(long, value_name = "NAME", conflicts_with = "verify")]
+    pub description: Option<String>,
+    /// The source of mlperf-run: a clone that has the commit of the runs
+    #[arg(long, value_name = "DIR", default_value = ".", conflicts_with = "verify")]
+    pub source: PathBuf,
+    /// Rules to verify by: 0.7.0 to 4.0.0; auto takes what a folder such as v2.0 says, else 4.0.0
+    #[arg(long, value_name = "RULESET", default_value = "auto", requires = "verify")]
+    pub ruleset: RulesetChoice,
+    /// Let warnings reject a log, as the reference's --werror does
+    #[arg(long)]
+    pub werror: bool,
+    /// Let faults reject that the reference overlooks
+    #[arg(long)]
+    pub strict: bool,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+    /// Explain a finding's code
+    #[arg(long, value_name = "CODE", conflicts_with = "dirs", value_parser = code_parser())]
+    pub explain: Option<Code>,
+}
+
+fn code_parser() -> impl TypedValueParser<Value = Code> {
+    PossibleValuesParser::new(Code::ALL.iter().map(|code| code.as_str())).map(|name| {
+        let found = Code::ALL.iter().find(|code| code.as_str() == name);
+        *found.expect("clap lets only these names through")
+    })
+}
+
+/// Packages or verifies, prints, and ends with [`Exit::NotCompliant`] if a submission is rejected.
+pub fn run(args: &PackageArgs) -> Outcome {
+    let (text, exit) = answer(args)?;
+    console::result(text.trim_end());
+    Ok(exit)
+}
+
+/// What [`run`] prints, and the code it ends with.
+pub fn answer(args: &PackageArgs) -> Result<(String, Exit), Failure> {
+    if let Some(code) = args.explain {
+        return Ok((package_text::explanation(code), Exit::Ok));
+    }
+    if args.verify { verified(args) } else { packaged(args) }
+}
+
+fn packaged(args: &PackageArgs) -> Result<(String, Exit), Failure> {
+    let Some(out) = args.out.clone() else {
+        return Err(anyhow!(
+            "--out DIR is missing: name where the submission is to go, such as \
+                            submission_v4.0; the round in its name tells --verify the ruleset"
+        ))
+        .or_exit(Exit::Usage);
+    };
+    let order = Order {
+        dirs: args.dirs.clone(),
+        out,
+        submitter: args.submitter.clone(),
+        description: args.description.clone(),
+        source: args.source.clone(),
+        host: launch::host_name(),
+        strictness: args.strictness(),
+    };
+    match package(&order) {
+        Ok(package) if args.json => Ok((package_text::package_json(&package), Exit::Ok)),
+        Ok(package) => Ok((package_text::package(&package, args.strictness()), Exit::Ok)),
+        Err(error) => {
+            let PackageError::Rejected(verdict) = &error else {
+                return Err(error).or_exit(Exit::Invalid);
+            };
+            let verdicts = std::slice::from_ref(&**verdict);
+            console::note(package_text::verdicts(verdicts, args.strictness()).trim_end());
+            Err(error).or_exit(Exit::NotCompliant)
+        }
+    }
+}
+
+impl PackageArgs {
+    fn strictness(&self) -> Strictness {
+        Strictness { warnings_reject: self.werror, faults_reject: self.strict }
+    }
+}
+
+fn verified(args: &PackageArgs) -> Result<(String, Exit), Failure> {
+    let verdicts = verify_all(args).or_exit(Exit::Invalid)?;
+    let strictness = args.strictness();
+    let rejected = verdicts.iter().filter(|verdict| !verdict.accepted(strictness)).count();
+    let text = if args.json {
+        package_text::verdicts_json(&verdicts, strictness)
+    } else {
+        package_text::verdicts(&verdicts, strictness)
+    };
+    Ok((text, if rejected == 0 { Exit::Ok } else { Exit::NotCompliant }))
+}
+
+fn verify_all(args: &PackageArgs) -> anyhow::Result<Vec<Verdict>> {
+    let mut verdicts = Vec::new();
+    for dir in &args.dirs {
+        let metadata = dir.metadata().map_err(|error| {
+            anyhow!("cannot read {} ({error}); name a folder that is there", dir.display())
+        })?;
+        if !metadata.is_dir() {
+            let dir = dir.display();
+            return Err(anyhow!("{dir} is no folder; name a submission's folder"));
+        }
+        let submissions = submissions_in(dir);
+        if submissions.is_empty() {
+            return Err(anyhow!(
+                "no submission lies below {}: no folder has results and systems in it; name one",
+                dir.display()
+            ));
+        }
+        for submission in submissions {
+            let ruleset = args.ruleset.of(&submission.join(Path::new("results")))?.ruleset;
+            verdicts.push(verify(&submission, ruleset, args.strictness()));
+        }
+    }
+    Ok(verdicts)
+}

@@ -1,0 +1,330 @@
+//! Judges descriptions and results in the order of the reference's package checker.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use super::code::Code;
+use super::consistency;
+use super::description::Description;
+use super::finding::Findings;
+use super::layout::{OTHER_BENCHMARKS, SystemResults, is_result};
+use super::listing::{names, subfolders, visible};
+use super::power::check_power;
+use super::rcp::{RcpObstacle, RcpTable};
+use super::score::{NUM_RUNS, RunScore, SystemScore};
+use super::seeds::{advise_open_seeds, check_seeds};
+use super::small_file::read_small;
+use super::verify::SystemVerdict;
+use crate::compliance::{Report, Ruleset, Strictness, check_files};
+
+/// The parameters of the package checker, in a system's or a benchmark's folder of results.
+const PARAMS: &str = "package_checker_params";
+/// Bytes of the largest log that is read.
+const MAX_LOG_BYTES: u64 = 1 << 30;
+
+/// One folder of ResNet results.
+struct Folder {
+    results: SystemResults,
+    /// From the submission's folder.
+    path: PathBuf,
+    description: Option<Description>,
+}
+
+impl Folder {
+    fn log(&self, report: &Report) -> PathBuf {
+        self.path.join(report.path.file_name().unwrap_or_default())
+    }
+}
+
+pub(super) struct Judge<'a> {
+    pub(super) root: &'a Path,
+    pub(super) ruleset: Ruleset,
+    pub(super) strictness: Strictness,
+    pub(super) findings: &'a mut Findings,
+}
+
+impl Judge<'_> {
+    /// Judges descriptions and results; for each system, whether the reference compares its seeds.
+    pub(super) fn systems(mut self) -> Vec<(bool, SystemVerdict)> {
+        self.descriptions();
+        let folders = self.folders();
+        let read = self.with_reports(folders);
+        read.into_iter().map(|(folder, reports)| self.system(&folder, reports)).collect()
+    }
+
+    /// Judges all descriptions that the reference looks at before it looks at results.
+    fn descriptions(&mut self) {
+        if self.ruleset < Ruleset::V1_0_0 {
+            return;
+        }
+        for file in visible(&names(&self.root.join("systems"))) {
+            let path = Path::new("systems").join(&file);
+            let Some(system) = file.strip_suffix(".json") else { continue };
+            if let Some(description) = Description::read(self.root, &path, self.findings) {
+                description.judge(self.ruleset, &path, self.findings);
+            }
+            let results = Path::new("results").join(system);
+            if !self.root.join(results).is_dir() {
+                self.findings.add(Code::UnusedDescription, &path, "it has no folder in results");
+            }
+        }
+    }
+
+    /// Folders of ResNet results, by system.
+    fn folders(&mut self) -> Vec<Folder> {
+        let results = Path::new("results");
+        if !self.root.join(results).is_dir() {
+            self.findings.add(Code::NoResults, results, "it is not there");
+            return Vec::new();
+        }
+        let mut folders = Vec::new();
+        for system in subfolders(&self.root.join(results)) {
+            let name = system.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            let path = results.join(&name);
+            let benchmarks = subfolders(&system);
+            if benchmarks.is_empty() {
+                continue;
+            }
+            let description = self.description_of(&name, &path);
+            for folder in benchmarks {
+                let benchmark = folder.file_name().unwrap_or_default().to_string_lossy();
+                if benchmark == "resnet" {
+                    let results = self.results(&folder, &name);
+                    let description = description.clone();
+                    folders.push(Folder { results, path: path.join("resnet"), description });
+                } else {
+                    let known = OTHER_BENCHMARKS.contains(&&*benchmark);
+                    let code = if known { Code::OtherBenchmark } else { Code::UnknownFile };
+                    self.findings.add(code, &path.join(&*benchmark), "it was not judged");
+                }
+            }
+        }
+        folders
+    }
+
+    fn description_of(&mut self, system: &str, results: &Path) -> Option<Description> {
+        let path = Path::new("systems").join(format!("{system}.json"));
+        if !self.root.join(&path).exists() {
+            let message = format!("{} is not there", path.display());
+            self.findings.add(Code::NoDescription, results, message);
+            return None;
+        }
+        // What is wrong with it has been said, unless the reference did not look at it so far.
+        let mut first_look = Findings::default();
+        let is_new = self.ruleset < Ruleset::V1_0_0 || system.starts_with('.');
+        let findings = if is_new { &mut *self.findings } else { &mut first_look };
+        let description = Description::read(self.root, &path, findings)?;
+        if is_new {
+            description.judge(self.ruleset, &path, findings);
+            if !description.members.contains_key("division") {
+                findings.add(Code::MissingField, &path, "division is missing");
+            }
+        }
+        Some(description)
+    }
+
+    fn results(&self, folder: &Path, system: &str) -> SystemResults {
+        let submitter = self.root.file_name().map(|name| name.to_string_lossy().into_owned());
+        let names = visible(&names(folder));
+        SystemResults {
+            folder: folder.into(),
+            logs: names.iter().filter(|it| is_result(it)).map(|it| folder.join(it)).collect(),
+            system: system.into(),
+            submitter,
+            description: Some(self.root.join("systems").join(format!("{system}.json"))),
+        }
+    }
+
+    /// Reads the logs of all folders at once.
+    fn with_reports(&mut self, folders: Vec<Folder>) -> Vec<(Folder, Vec<Report>)> {
+        let mut jobs = Vec::new();
+        for folder in &folders {
+            for log in &folder.results.logs {
+                let path = folder.path.join(log.file_name().unwrap_or_default());
+                match log.metadata() {
+                    Ok(metadata) if !metadata.is_file() => {
+                        self.findings.add(Code::LogUnreadable, &path, "it is no file");
+                    }
+                    Ok(metadata) if metadata.len() > MAX_LOG_BYTES => {
+                        self.findings.add(Code::LogUnreadable, &path, "it has more than a GiB");
+                    }
+                    Ok(_) => jobs.push((log.clone(), self.ruleset)),
+                    Err(error) => {
+                        self.findings.add(Code::LogUnreadable, &path, error.to_string());
+                    }
+                }
+            }
+        }
+        let mut answers = check_files(&jobs).into_iter().zip(jobs).peekable();
+        let mut with_reports = Vec::new();
+        for folder in folders {
+            let mut reports = Vec::new();
+            while let Some((answer, (log, _))) =
+                answers.next_if(|(_, (log, _))| log.parent() == Some(&folder.results.folder))
+            {
+                match answer {
+                    Ok(report) => reports.push(report),
+                    Err(error) => {
+                        let path = folder.path.join(log.file_name().unwrap_or_default());
+                        self.findings.add(Code::LogUnreadable, &path, error.to_string());
+                    }
+                }
+            }
+            with_reports.push((folder, reports));
+        }
+        with_reports
+    }
+
+    /// Judges one folder of results; whether the reference compares its seeds.
+    fn system(&mut self, folder: &Folder, mut reports: Vec<Report>) -> (bool, SystemVerdict) {
+        if let Some(submitter) = folder.description.as_ref().and_then(|it| it.text("submitter")) {
+            for report in &mut reports {
+                report.hold_against(submitter);
+            }
+        }
+        self.count(folder);
+        self.rejections(folder, &reports);
+        let closed = folder.description.as_ref().is_some_and(Description::is_closed)
+            && self.ruleset >= Ruleset::V1_0_0;
+        let named: Vec<_> = reports.iter().map(|report| (folder.log(report), report)).collect();
+        if closed {
+            let bypass = self.bypass(folder);
+            if !bypass.seeds {
+                check_seeds(&named, self.findings);
+            }
+            self.convergence(folder, &reports, &bypass);
+        } else {
+            advise_open_seeds(&named, self.findings);
+        }
+        let members = folder.description.as_ref().map(|description| &description.members);
+        let division = reports.iter().find_map(|report| report.division.as_deref());
+        let score =
+            SystemScore::described(&folder.results, self.ruleset, members, (&reports, division));
+        let system = consistency::System {
+            path: &folder.path,
+            description: folder.description.as_ref(),
+            reports: &named,
+            score: &score,
+        };
+        system.judge(self.findings);
+        (closed, SystemVerdict { score, reports })
+    }
+
+    fn count(&mut self, folder: &Folder) {
+        let num_logs = folder.results.logs.len();
+        if num_logs != NUM_RUNS {
+            let message = format!("{num_logs} result_*.txt are there; {NUM_RUNS} are expected");
+            self.findings.add(Code::RunCount, &folder.path, message);
+        }
+        for name in visible(&names(&folder.results.folder)) {
+            let path = folder.path.join(&name);
+            if !is_result(&name) && ![PARAMS, "scaling.json", "power"].contains(&&*name) {
+                let message = "it is neither a log named result_N.txt nor known otherwise";
+                self.findings.add(Code::UnknownFile, &path, message);
+            }
+        }
+    }
+
+    /// Runs that are rejected for their logs or their power.
+    fn rejections(&mut self, folder: &Folder, reports: &[Report]) {
+        let mut rejected = BTreeMap::new();
+        for report in reports {
+            if report.reference_crashes {
+                let message = format!("the compliance checker crashes: {}", first_error(report));
+                self.findings.add(Code::LogCrashes, &folder.log(report), message);
+            } else if !report.accepted(Strictness { faults_reject: false, ..self.strictness }) {
+                rejected.insert(stem(&report.path), first_error(report));
+            }
+        }
+        let power = folder.results.folder.join("power");
+        if power.exists() {
+            let logs: Vec<_> = folder.results.logs.iter().map(|log| stem(log)).collect();
+            let path = folder.path.join("power");
+            let runs = check_power(&power, &path, &logs, self.findings).unwrap_or_default();
+            for run in runs {
+                rejected.entry(run).or_insert_with(|| "its power is not whole".into());
+            }
+        }
+        let names: Vec<_> = rejected.keys().map(String::as_str).collect();
+        if let [name] = names[..] {
+            let message = format!("it is rejected: {}", rejected[name]);
+            self.findings.add(
+                Code::OneRunFailed,
+                &folder.path.join(format!("{name}.txt")),
+                message,
+            );
+        } else if !names.is_empty() {
+            let message = format!("{} runs are rejected: {}", names.len(), names.join(", "));
+            self.findings.add(Code::TooManyFailed, &folder.path, message);
+        }
+    }
+
+    fn bypass(&mut self, folder: &Folder) -> Bypass {
+        let mut bypass = Bypass::default();
+        for place in [folder.path.parent(), Some(&*folder.path)].into_iter().flatten() {
+            let path = place.join(PARAMS);
+            if !self.root.join(&path).exists() {
+                continue;
+            }
+            match read_small(&self.root.join(&path)) {
+                Ok(text) => self.read_params(&text, &path, &mut bypass),
+                Err(error) => self.findings.add(Code::Unreadable, &path, error.to_string()),
+            }
+        }
+        bypass
+    }
+
+    fn read_params(&mut self, text: &str, path: &Path, bypass: &mut Bypass) {
+        let lines: Vec<&str> = text.split(['\n', '\r']).collect();
+        let words =
+            [("rcp-bypass", &mut bypass.convergence), ("seed-checker-bypass", &mut bypass.seeds)];
+        for (word, asked) in words {
+            // The reference compares lines with their line ends: only a last line without one counts.
+            if lines.last() == Some(&word) {
+                *asked = true;
+                self.findings.add(Code::BypassUsed, path, format!("it says {word}"));
+            } else if lines.iter().any(|line| line.trim() == word) {
+                self.findings.add(Code::BypassIdle, path, format!("it says {word}"));
+            }
+        }
+    }
+
+    /// The test of convergence, as the package checker makes it.
+    fn convergence(&mut self, folder: &Folder, reports: &[Report], bypass: &Bypass) {
+        let Some(table) = RcpTable::of(self.ruleset) else { return };
+        let stops = |report: &&Report| report.stops_convergence.is_some();
+        if let Some(report) = reports.iter().find(stops) {
+            let line = report.stops_convergence.unwrap_or_default();
+            let message = format!("line {line} lacks an epoch or a status; the test crashes there");
+            return self.findings.add(Code::ConvergenceUntested, &folder.log(report), message);
+        }
+        let runs: Vec<_> = reports.iter().map(|it| RunScore::of(it).convergence()).collect();
+        match table.check(&runs) {
+            Ok(check) if !check.passed && !bypass.convergence => {
+                self.findings.add(Code::ConvergenceFailed, &folder.path, check.result());
+            }
+            Err(RcpObstacle::AboveAll { .. }) if bypass.convergence => {}
+            Err(obstacle) => {
+                self.findings.add(Code::ConvergenceUntested, &folder.path, obstacle.to_string());
+            }
+            Ok(_) => {}
+        }
+    }
+}
+
+/// Tests that `package_checker_params` switches off.
+#[derive(Default)]
+struct Bypass {
+    seeds: bool,
+    convergence: bool,
+}
+
+/// `result_0` of `result_0.txt`.
+fn stem(log: &Path) -> String {
+    log.file_stem().unwrap_or_default().to_string_lossy().into_owned()
+}
+
+fn first_error(report: &Report) -> String {
+    let error = report.findings.first().map(|it| format!("{}: {}", it.code, it.message));
+    error.unwrap_or_else(|| "no reason is known".into())
+}

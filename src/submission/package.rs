@@ -1,0 +1,379 @@
+//! Makes a submission of runs: `SUBMITTER/` with descriptions, code, results, license and hashes,
+//! and an archive of it.
+//!
+//! All of it is written beside its place, verified there, and put into place at the end by one
+//! rename: a submission is there whole or not at all. The same runs give the same bytes.
+
+use std::fs::{self, File, FileTimes};
+use std::io;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
+
+use serde_json::{Map, Value};
+
+use super::archive::write_archive;
+use super::checksums::{CHECKSUMS, checksums};
+use super::error::PackageError;
+use super::implementation;
+use super::runs::RunSet;
+use super::source::Source;
+use super::system::{Availability, SystemDescription, SystemError};
+use super::verify::{Verdict, verify};
+use crate::compliance::Strictness;
+use crate::data::store::sha256_of;
+use crate::recipe::DeviceChoice;
+
+const LICENSE: &str = include_str!("../../LICENSE");
+const IMPLEMENTATION: &str = "benchmarks/resnet/implementations/mlperf-run";
+
+type Members = Map<String, Value>;
+
+/// What is to be packaged.
+#[derive(Clone, Debug)]
+pub struct Order {
+    /// Systems' folders of results, or runs.
+    pub dirs: Vec<PathBuf>,
+    /// Where the submission goes; must not be there.
+    pub out: PathBuf,
+    /// Who submits, where the description is not to say so.
+    pub submitter: Option<String>,
+    /// The description's name or file, where it is not that of the system.
+    pub description: Option<String>,
+    /// The program's source.
+    pub source: PathBuf,
+    /// This machine's name: descriptions are filled from it if the runs were made on it.
+    pub host: String,
+    /// What rejects.
+    pub strictness: Strictness,
+}
+
+/// A submission that was written.
+#[derive(Clone, Debug)]
+pub struct Package {
+    /// The submitter's folder.
+    pub submission: PathBuf,
+    /// The archive of it.
+    pub archive: PathBuf,
+    /// Of the archive.
+    pub sha256: String,
+    /// What was made and taken.
+    pub sets: Vec<RunSet>,
+    /// What there is to say of it.
+    pub verdict: Verdict,
+    /// What a person should know.
+    pub notes: Vec<String>,
+}
+
+/// Makes the submission that `order` asks for.
+pub fn package(order: &Order) -> Result<Package, PackageError> {
+    if order.out.symlink_metadata().is_ok() {
+        return Err(PackageError::OutExists(order.out.clone()));
+    }
+    let sets = RunSet::gather(&order.dirs)?;
+    check_alike(&sets)?;
+    let (descriptions, mut notes) = describe(order, &sets)?;
+    let submitter = one_submitter(order, &descriptions)?;
+    let source = Source::read(&order.source, sets[0].runs[0].manifest.commit.as_deref())?;
+    let folder = folder_name(&submitter);
+    let files = files(&sets, &descriptions, &source);
+
+    let stage = Stage::beside(&order.out)?;
+    let root = stage.path.join(&folder);
+    write_tree(&root, files).map_err(write_error(&stage.path))?;
+    let submission = order.out.join(&folder);
+    let verdict = verify(&root, sets[0].ruleset, order.strictness);
+    let verdict = Verdict { submission: submission.clone(), ..verdict };
+    if !verdict.accepted(order.strictness) {
+        return Err(PackageError::Rejected(Box::new(verdict)));
+    }
+    let archive = format!("{folder}.tar.gz");
+    let sha256 =
+        finish(&stage.path, &folder, &archive, stamp(&sets)).map_err(write_error(&stage.path))?;
+    stage.put(&order.out)?;
+    notes.extend(notes_of(&sets, &source));
+    Ok(Package { submission, archive: order.out.join(archive), sha256, sets, verdict, notes })
+}
+
+/// All systems are of one round, and of one commit, whose source is packaged.
+fn check_alike(sets: &[RunSet]) -> Result<(), PackageError> {
+    let commit = |set: &RunSet| set.runs[0].manifest.commit.clone().unwrap_or("unknown".into());
+    let first = &sets[0];
+    for other in &sets[1..] {
+        let shared = [
+            ("the ruleset", first.ruleset.to_string(), other.ruleset.to_string()),
+            ("the commit", commit(first), commit(other)),
+        ];
+        for (what, ours, theirs) in shared {
+            if ours != theirs {
+                let (one, other) = (first.system.clone(), other.system.clone());
+                return Err(PackageError::SystemsDiffer { what, one, other, ours, theirs });
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The members of one description a set, and what a person should know of them.
+fn describe(order: &Order, sets: &[RunSet]) -> Result<(Vec<Members>, Vec<String>), PackageError> {
+    if order.description.is_some() && sets.len() > 1 {
+        return Err(PackageError::SharedDescription(sets.len()));
+    }
+    let mut notes = Vec::new();
+    let members = sets.iter().map(|set| {
+        let mut system = describe_one(order, set)?;
+        let (name, manifest) = (&set.system, &set.runs[0].manifest);
+        if system.division != manifest.division {
+            let division = manifest.division_word();
+            notes.push(format!("{name}: the runs are {division}, and so is the description now"));
+            system.division = manifest.division;
+        }
+        let (ranks, accelerators) = (manifest.world_size, system.num_accelerators());
+        if manifest.device == DeviceChoice::Cuda && accelerators != Some(ranks) {
+            notes.push(format!(
+                "{name}: {ranks} GPUs ran; number_of_nodes times accelerators_per_node of the \
+                 description is another number"
+            ));
+        }
+        Ok(system.members(set.ruleset))
+    });
+    let members = members.collect::<Result<_, PackageError>>()?;
+    Ok((members, notes))
+}
+
+/// What somebody wrote down, else what the machine says, if it is the one of the runs; then division
+/// and status are those of the logs.
+fn describe_one(order: &Order, set: &RunSet) -> Result<SystemDescription, PackageError> {
+    let run = &set.runs[0];
+    let is_here = run.manifest.host == order.host;
+    let machine = || SystemDescription::from_machine();
+    let name = order.description.as_deref();
+    let mut system = match SystemDescription::find(name.unwrap_or(&set.system))? {
+        Some(written) if is_here => written.completed_by(&machine()),
+        Some(written) => written,
+        None if name.is_some() => {
+            return Err(SystemError::Unknown(name.unwrap_or_default().into()).into());
+        }
+        None if is_here => {
+            let logged = run.report.availability.as_deref().and_then(Availability::named);
+            let described = machine();
+            let status = logged.unwrap_or(described.status);
+            SystemDescription { status, division: run.manifest.division, ..described }
+        }
+        None => {
+            let (system, host) = (set.system.clone(), run.manifest.host.clone());
+            return Err(PackageError::NoDescription { system, host });
+        }
+    };
+    if let Some(submitter) = &order.submitter {
+        system.submitter.clone_from(submitter);
+    }
+    if system.other_software_stack.is_empty() {
+        system.other_software_stack = format!("libtorch {}", run.manifest.libtorch);
+    }
+    system.check_names()?;
+    Ok(system)
+}
+
+fn one_submitter(order: &Order, descriptions: &[Members]) -> Result<String, PackageError> {
+    if let Some(submitter) = &order.submitter {
+        return Ok(submitter.clone());
+    }
+    let mut named = descriptions.iter().filter_map(|it| it.get("submitter")?.as_str());
+    let first = named.next().unwrap_or_default().to_owned();
+    match named.find(|other| *other != first) {
+        Some(other) => Err(PackageError::SubmittersDiffer(first, other.to_owned())),
+        None => Ok(first),
+    }
+}
+
+/// The submitter's name as that of a folder: no blank, no dot at the start, nothing for a shell.
+fn folder_name(submitter: &str) -> String {
+    let words = submitter.split(|c: char| !(c.is_alphanumeric() || "-_.+".contains(c)));
+    let name = words.filter(|word| !word.is_empty()).collect::<Vec<_>>().join("-");
+    let name = name.trim_start_matches(['.', '-']);
+    if name.is_empty() { "submitter".into() } else { name.into() }
+}
+
+/// A file to be written.
+struct TreeFile {
+    path: PathBuf,
+    content: Content,
+    executable: bool,
+}
+
+enum Content {
+    Bytes(Vec<u8>),
+    CopyOf(PathBuf),
+}
+
+impl TreeFile {
+    fn text(path: impl Into<PathBuf>, text: impl Into<String>) -> Self {
+        let content = Content::Bytes(text.into().into_bytes());
+        Self { path: path.into(), content, executable: false }
+    }
+
+    fn script(path: impl Into<PathBuf>, text: impl Into<String>) -> Self {
+        Self { executable: true, ..Self::text(path, text) }
+    }
+}
+
+/// All files of the submission but the list of their hashes.
+fn files(sets: &[RunSet], descriptions: &[Members], source: &Source) -> Vec<TreeFile> {
+    let implementation = Path::new(IMPLEMENTATION);
+    let readme = implementation::readme(sets, &source.origin);
+    let mut files = vec![
+        TreeFile::text("LICENSE", LICENSE),
+        TreeFile::text("README.md", top_readme(sets)),
+        TreeFile::text(implementation.join("README.md"), readme),
+        TreeFile::script(implementation.join("setup.sh"), implementation::SETUP),
+        TreeFile::script(implementation.join("run_and_time.sh"), implementation::RUN_AND_TIME),
+        TreeFile::script(
+            implementation.join("init_datasets.sh"),
+            implementation::init_datasets(sets),
+        ),
+    ];
+    for (set, members) in sets.iter().zip(descriptions) {
+        let system = &set.system;
+        let config = implementation.join(format!("config_{system}.toml"));
+        files.push(TreeFile::text(config, implementation::config(set)));
+        let json = serde_json::to_string_pretty(members).expect("texts are JSON");
+        files.push(TreeFile::text(format!("systems/{system}.json"), json + "\n"));
+        for (number, run) in set.chosen().iter().enumerate() {
+            files.push(TreeFile {
+                path: format!("results/{system}/resnet/result_{number}.txt").into(),
+                content: Content::CopyOf(run.report.path.clone()),
+                executable: false,
+            });
+        }
+    }
+    files.extend(source.files.iter().map(|file| TreeFile {
+        path: implementation.join("source").join(&file.path),
+        content: Content::Bytes(file.content.clone()),
+        executable: file.executable,
+    }));
+    files
+}
+
+fn top_readme(sets: &[RunSet]) -> String {
+    let systems: Vec<_> = sets.iter().map(|set| format!("- {}\n", set.system)).collect();
+    format!(
+        "# MLPerf Training, ResNet-50, ruleset {}\n\n{}\n\
+         `systems/` describes them, `results/` holds their logs, `{IMPLEMENTATION}/README.md` says \
+         how to make the runs again. `sha256sum -c {CHECKSUMS}` compares every file.\n\n\
+         Unofficial until MLCommons has reviewed it.\n",
+        sets[0].ruleset,
+        systems.concat(),
+    )
+}
+
+fn write_tree(root: &Path, files: Vec<TreeFile>) -> io::Result<()> {
+    let mut names = Vec::new();
+    for file in files {
+        let path = root.join(&file.path);
+        fs::create_dir_all(path.parent().unwrap_or(root))?;
+        match file.content {
+            Content::Bytes(bytes) => fs::write(&path, bytes)?,
+            Content::CopyOf(from) => drop(fs::copy(from, &path)?),
+        }
+        let mode = if file.executable { 0o755 } else { 0o644 };
+        fs::set_permissions(&path, fs::Permissions::from_mode(mode))?;
+        names.push(file.path);
+    }
+    names.sort_unstable();
+    fs::write(root.join(CHECKSUMS), checksums(root, &names)?)
+}
+
+/// Writes the archive and its hash beside the tree, and gives everything one time; the hash.
+fn finish(stage: &Path, folder: &str, archive: &str, time: Duration) -> io::Result<String> {
+    write_archive(stage, Path::new(folder), &stage.join(archive), time.as_secs())?;
+    let (_, sha256) = sha256_of(&stage.join(archive))?;
+    fs::write(stage.join(format!("{archive}.sha256")), format!("{sha256}  {archive}\n"))?;
+    set_times(&stage.join(folder), SystemTime::UNIX_EPOCH + time)?;
+    Ok(sha256)
+}
+
+fn set_times(path: &Path, time: SystemTime) -> io::Result<()> {
+    if path.is_dir() {
+        for entry in path.read_dir()? {
+            set_times(&entry?.path(), time)?;
+        }
+    }
+    File::open(path)?.set_times(FileTimes::new().set_modified(time))
+}
+
+/// When the last run ended: the time of every file, so that the same runs give the same archive.
+fn stamp(sets: &[RunSet]) -> Duration {
+    let stops = sets.iter().flat_map(|set| &set.runs).map(|run| run.timing.stop_ms);
+    Duration::from_secs((stops.fold(0.0, f64::max) / 1000.0) as u64)
+}
+
+fn notes_of(sets: &[RunSet], source: &Source) -> Vec<String> {
+    let mut notes = vec![format!("source: {}", source.origin)];
+    for set in sets {
+        let left_out = set.runs.len() - set.chosen.len();
+        if left_out > 0 {
+            notes.push(format!(
+                "{}: {} of {} runs were taken, by the rule of the median window",
+                set.system,
+                set.chosen.len(),
+                set.runs.len()
+            ));
+        }
+    }
+    notes
+}
+
+fn write_error(path: &Path) -> impl Fn(io::Error) -> PackageError {
+    |source| PackageError::Write { path: path.to_owned(), source }
+}
+
+/// A folder that is written beside its place and goes away unless it is put there.
+struct Stage {
+    path: PathBuf,
+}
+
+impl Stage {
+    fn beside(out: &Path) -> Result<Self, PackageError> {
+        let name = out.file_name().unwrap_or_default().to_string_lossy();
+        let path = out.with_file_name(format!(".{name}.part-{}", std::process::id()));
+        let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+        fs::create_dir_all(parent.unwrap_or(Path::new("."))).map_err(write_error(out))?;
+        fs::create_dir(&path).map_err(write_error(&path))?;
+        Ok(Self { path })
+    }
+
+    fn put(self, out: &Path) -> Result<(), PackageError> {
+        fs::rename(&self.path, out).map_err(write_error(out))
+    }
+}
+
+impl Drop for Stage {
+    fn drop(&mut self) {
+        // There is nothing to remove once it has been put into place.
+        let _ = fs::remove_dir_all(&self.path);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_submitters_folder_has_a_name_that_the_repository_checker_takes() {
+        assert_eq!(folder_name("unofficial, not a submission"), "unofficial-not-a-submission");
+        assert_eq!(folder_name("Zürich Labs"), "Zürich-Labs");
+        assert_eq!(folder_name(" ../.hidden"), "hidden".to_owned());
+        assert_eq!(folder_name("..."), "submitter");
+    }
+
+    #[test]
+    fn a_stage_that_is_not_put_into_place_goes_away() {
+        let folder = tempfile::tempdir().unwrap();
+        let out = folder.path().join("new/out");
+        let stage = Stage::beside(&out).unwrap();
+        fs::write(stage.path.join("x"), "").unwrap();
+        drop(stage);
+        assert_eq!(folder.path().join("new").read_dir().unwrap().count(), 0);
+    }
+}

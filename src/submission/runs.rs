@@ -1,0 +1,383 @@
+//! Runs as the launcher leaves them, and which of them are handed in.
+//!
+//! Rules (submission set of training results): whoever makes more runs than asked for hands in that
+//! many consecutive ones, namely those whose score is the median of the scores of all such windows.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+use toml::{Table, Value};
+
+use super::error::PackageError;
+use super::score::{NUM_RUNS, RunScore, olympic_mean};
+use super::small_file::read_small;
+use crate::compliance::{Report, Ruleset, RunTiming, check_files};
+use crate::data::{SynthConfig, store};
+use crate::recipe::{DeviceChoice, Division};
+
+/// What `manifest.json` of a run says, as far as a submission needs it.
+#[derive(Clone, Debug, Deserialize)]
+pub struct RunManifest {
+    /// Ruleset that the log is meant for.
+    pub ruleset: String,
+    /// Division that the run was made for.
+    pub division: Division,
+    /// What was asked for.
+    pub recipe: RecipeName,
+    /// Seed of the run.
+    pub seed: u64,
+    /// Ranks.
+    pub world_size: usize,
+    /// Where they computed.
+    pub device: DeviceChoice,
+    /// What was trained on.
+    pub data_set: DataSet,
+    /// Version of libtorch.
+    pub libtorch: String,
+    /// Commit that the launcher was built from.
+    pub commit: Option<String>,
+    /// The program of the ranks.
+    pub program: Program,
+    /// The machine.
+    pub host: String,
+}
+
+impl RunManifest {
+    /// The division, as a log names it.
+    pub(super) fn division_word(&self) -> &'static str {
+        match self.division {
+            Division::Closed => "closed",
+            Division::Open => "open",
+        }
+    }
+}
+
+/// Which recipe.
+#[derive(Clone, Debug, Deserialize)]
+pub struct RecipeName {
+    /// As it was typed.
+    pub name: String,
+}
+
+/// Which program.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Program {
+    /// Of its file.
+    pub sha256: String,
+}
+
+/// Which images.
+#[derive(Clone, Debug, Deserialize)]
+pub struct DataSet {
+    /// Training images.
+    pub num_train: usize,
+    /// Validation images.
+    pub num_eval: usize,
+    /// Of the names of all images.
+    pub listing_sha256: String,
+    /// Where a run on these images may be submitted, if they are a store.
+    pub store_division: Option<store::Division>,
+    /// What the built-in image set was made from.
+    pub synth: Option<SynthConfig>,
+}
+
+/// One run.
+#[derive(Clone, Debug)]
+pub struct Run {
+    /// `run_N`.
+    pub folder: PathBuf,
+    /// What it was made from.
+    pub manifest: RunManifest,
+    /// The resolved recipe, without what differs from run to run: seeds and the folder of images.
+    pub recipe: Table,
+    /// What its log is like.
+    pub report: Report,
+    /// Its timed part.
+    pub timing: RunTiming,
+}
+
+/// The runs of one system, by the time of their starts.
+#[derive(Clone, Debug)]
+pub struct RunSet {
+    /// Name of the system's folder.
+    pub system: String,
+    /// The rules that the runs were made for.
+    pub ruleset: Ruleset,
+    /// At least as many as the rules ask for.
+    pub runs: Vec<Run>,
+    /// Those that are handed in.
+    pub chosen: Range<usize>,
+}
+
+impl RunSet {
+    /// The runs in `dirs`: folders of systems, or runs themselves.
+    pub fn gather(dirs: &[PathBuf]) -> Result<Vec<Self>, PackageError> {
+        let mut systems: BTreeMap<String, Vec<PathBuf>> = BTreeMap::new();
+        for dir in dirs {
+            for folder in run_folders(dir)? {
+                let system = folder.parent().and_then(Path::file_name).unwrap_or_default();
+                let runs = systems.entry(system.to_string_lossy().into_owned()).or_default();
+                if !runs.contains(&folder) {
+                    runs.push(folder);
+                }
+            }
+        }
+        systems.into_iter().map(|(system, folders)| Self::of(system, &folders)).collect()
+    }
+
+    fn of(system: String, folders: &[PathBuf]) -> Result<Self, PackageError> {
+        let mut drafts = folders.iter().map(|folder| Draft::read(folder));
+        let drafts = drafts.by_ref().collect::<Result<Vec<_>, _>>()?;
+        let first = &drafts[0];
+        for other in &drafts[1..] {
+            if let Some((what, ours, theirs)) = first.difference(other) {
+                let (one, other) = (first.folder.clone(), other.folder.clone());
+                return Err(PackageError::RunsDiffer { one, other, what, ours, theirs });
+            }
+        }
+        first.check_division()?;
+        let ruleset: Ruleset = first.manifest.ruleset.parse()?;
+        let jobs: Vec<_> = drafts.iter().map(|draft| (draft.log(), ruleset)).collect();
+        let reports = check_files(&jobs).into_iter().zip(drafts);
+        let runs = reports.map(|(report, draft)| {
+            let report =
+                report.map_err(|source| PackageError::Read { path: draft.log(), source })?;
+            draft.whole(report)
+        });
+        let mut runs = runs.collect::<Result<Vec<_>, _>>()?;
+        runs.sort_by(|a, b| a.timing.start_ms.total_cmp(&b.timing.start_ms));
+        let minutes: Vec<_> = runs.iter().map(|run| RunScore::of(&run.report).counted()).collect();
+        let chosen = median_window(&minutes).ok_or_else(|| PackageError::TooFewRuns {
+            system: system.clone(),
+            num_runs: runs.len(),
+            recipe: runs[0].manifest.recipe.name.clone(),
+        })?;
+        Ok(Self { system, ruleset, runs, chosen })
+    }
+
+    /// Those that are handed in.
+    pub fn chosen(&self) -> &[Run] {
+        &self.runs[self.chosen.clone()]
+    }
+}
+
+/// The window of consecutive runs whose score is the median, the slower one of two in the middle; a
+/// window of which two runs failed is slower than all others. Nothing if there are too few runs.
+fn median_window(minutes: &[Option<f64>]) -> Option<Range<usize>> {
+    let score = |window: &[Option<f64>]| {
+        let counted: Vec<f64> = window.iter().copied().flatten().collect();
+        olympic_mean(&counted, window.len() - counted.len()).unwrap_or(f64::INFINITY)
+    };
+    let mut windows: Vec<_> = minutes.windows(NUM_RUNS).map(score).enumerate().collect();
+    // A stable order: of equal windows the earliest.
+    windows.sort_by(|a, b| a.1.total_cmp(&b.1));
+    let (first, _) = *windows.get(windows.len() / 2)?;
+    Some(first..first + NUM_RUNS)
+}
+
+/// `run_N` folders that `dir` is or has, by name.
+fn run_folders(dir: &Path) -> Result<Vec<PathBuf>, PackageError> {
+    let read = |source| PackageError::Read { path: dir.into(), source };
+    let whole = dir.canonicalize().map_err(read)?;
+    if whole.join("manifest.json").is_file() {
+        return Ok(vec![whole]);
+    }
+    let entries = fs::read_dir(&whole).map_err(read)?;
+    let paths = entries.map(|entry| Ok(entry?.path())).collect::<Result<Vec<_>, _>>();
+    let mut folders = paths.map_err(read)?;
+    folders.retain(|path| path.is_dir() && number(path).is_some());
+    folders.sort_by_key(|path| number(path));
+    if folders.is_empty() {
+        return Err(PackageError::NoRuns(dir.into()));
+    }
+    Ok(folders)
+}
+
+/// N of `run_N`.
+fn number(folder: &Path) -> Option<usize> {
+    folder.file_name()?.to_str()?.strip_prefix("run_")?.parse().ok()
+}
+
+/// A run of which the log has not been judged yet.
+struct Draft {
+    folder: PathBuf,
+    manifest: RunManifest,
+    recipe: Table,
+}
+
+impl Draft {
+    fn read(folder: &Path) -> Result<Self, PackageError> {
+        let read = |name: &str| {
+            let path = folder.join(name);
+            read_small(&path).map_err(|source| PackageError::Read { path, source })
+        };
+        let damaged = |name: &str, message: String| PackageError::Damaged {
+            path: folder.join(name),
+            message,
+        };
+        let manifest = serde_json::from_str(&read("manifest.json")?)
+            .map_err(|error| damaged("manifest.json", error.to_string()))?;
+        let mut recipe: Table = toml::from_str(&read("recipe.toml")?)
+            .map_err(|error| damaged("recipe.toml", error.message().to_owned()))?;
+        forget_what_differs(&mut recipe);
+        Ok(Self { folder: folder.into(), manifest, recipe })
+    }
+
+    fn log(&self) -> PathBuf {
+        self.folder.join("mllog.txt")
+    }
+
+    /// What all runs of a system share, by name.
+    fn shared(&self) -> [(&'static str, String); 10] {
+        let RunManifest { ruleset, recipe, world_size, device, data_set, .. } = &self.manifest;
+        [
+            ("recipe", recipe.name.clone()),
+            ("ruleset", ruleset.clone()),
+            ("division", self.manifest.division_word().to_owned()),
+            ("number of ranks", world_size.to_string()),
+            ("device", format!("{device:?}").to_lowercase()),
+            ("images (sha256 of their names)", data_set.listing_sha256.clone()),
+            ("libtorch", self.manifest.libtorch.clone()),
+            ("commit", self.manifest.commit.clone().unwrap_or("unknown".into())),
+            ("program (sha256)", self.manifest.program.sha256.clone()),
+            ("machine", self.manifest.host.clone()),
+        ]
+    }
+
+    /// The first thing in which two runs differ that all runs share, with both values.
+    fn difference(&self, other: &Self) -> Option<(String, String, String)> {
+        let mut shared = self.shared().into_iter().zip(other.shared());
+        let found = shared.find(|((_, ours), (_, theirs))| ours != theirs);
+        let found = found.map(|((what, ours), (_, theirs))| (what.to_owned(), ours, theirs));
+        found.or_else(|| first_difference(&self.recipe, &other.recipe))
+    }
+
+    /// The rules of the closed division ask for images that are as they were.
+    fn check_division(&self) -> Result<(), PackageError> {
+        if self.manifest.division == Division::Open {
+            return Ok(());
+        }
+        let data = &self.manifest.data_set;
+        let reason = match (data.store_division, &data.synth) {
+            (Some(store::Division::OpenOnly), _) => "a store of shrunk pictures",
+            (_, Some(_)) => "the built-in image set",
+            _ => return Ok(()),
+        };
+        Err(PackageError::OpenImages { folder: self.folder.clone(), reason })
+    }
+
+    /// The log is the one that the run wrote: its seed is the run's, and so is what was published.
+    fn check_log(&self, report: &Report) -> Result<(), PackageError> {
+        let foreign =
+            |reason: String| Err(PackageError::ForeignLog { folder: self.folder.clone(), reason });
+        let seed = self.manifest.seed.to_string();
+        if let Some(logged) = report.seeds.first().and_then(|first| first.value.as_ref())
+            && *logged != seed
+        {
+            return foreign(format!("seed {logged}, manifest.json {seed}"));
+        }
+        let Some(number) = number(&self.folder) else { return Ok(()) };
+        let result = format!("resnet/result_{number}.txt");
+        let published = self.folder.parent().map(|system| system.join(&result));
+        let published = published.filter(|path| path.is_file());
+        match published.map(|path| store::sha256_of(&path)).transpose() {
+            Ok(Some(hash)) if store::sha256_of(&report.path).is_ok_and(|own| own != hash) => {
+                foreign(format!("other lines than {result}"))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn whole(self, report: Report) -> Result<Run, PackageError> {
+        let Some(timing) = report.timing.filter(|timing| timing.minutes > 0.0) else {
+            return Err(PackageError::NotStopped(self.folder));
+        };
+        self.check_log(&report)?;
+        let Self { folder, manifest, recipe } = self;
+        Ok(Run { folder, manifest, recipe, report, timing })
+    }
+}
+
+/// Takes out of a resolved recipe what is another one in each run, or on each machine.
+fn forget_what_differs(recipe: &mut Table) {
+    let seed = section(recipe, "run").and_then(|run| run.remove("seed"));
+    if let Some(data) = section(recipe, "data") {
+        data.remove("path");
+        if data.get("order_seed") == seed.as_ref() {
+            data.remove("order_seed");
+        }
+    }
+}
+
+fn section<'a>(recipe: &'a mut Table, name: &str) -> Option<&'a mut Table> {
+    recipe.get_mut(name)?.as_table_mut()
+}
+
+/// The first key, as in `optimizer.lr`, of which two tables hold different values, and the values.
+fn first_difference(one: &Table, other: &Table) -> Option<(String, String, String)> {
+    let text = |value: Option<&Value>| value.map_or("absent".into(), ToString::to_string);
+    let keys = one.keys().chain(other.keys().filter(|key| !one.contains_key(*key)));
+    for key in keys {
+        let found = match (one.get(key), other.get(key)) {
+            (Some(ours), Some(theirs)) if ours == theirs => continue,
+            (Some(Value::Table(ours)), Some(Value::Table(theirs))) => {
+                first_difference(ours, theirs)
+                    .map(|(below, ours, theirs)| (format!("{key}.{below}"), ours, theirs))
+            }
+            (ours, theirs) => Some((key.clone(), text(ours), text(theirs))),
+        };
+        if found.is_some() {
+            return found;
+        }
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn window(minutes: &[f64]) -> Option<Range<usize>> {
+        let minutes: Vec<_> = minutes.iter().map(|it| it.is_finite().then_some(*it)).collect();
+        median_window(&minutes)
+    }
+
+    #[test]
+    fn five_of_more_runs_are_those_whose_score_is_the_median() {
+        assert_eq!(window(&[1.0; 4]), None);
+        assert_eq!(window(&[1.0; 5]), Some(0..5));
+        // Scores of the windows: 3, 4, 5; in any order the one in the middle.
+        assert_eq!(window(&[1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0]), Some(1..6));
+        assert_eq!(window(&[7.0, 6.0, 5.0, 4.0, 3.0, 2.0, 1.0]), Some(1..6));
+        // Of two windows the slower one.
+        assert_eq!(window(&[1.0, 2.0, 3.0, 4.0, 5.0, 6.0]), Some(1..6));
+        assert_eq!(window(&[6.0, 5.0, 4.0, 3.0, 2.0, 1.0]), Some(0..5));
+    }
+
+    #[test]
+    fn a_window_of_which_two_runs_failed_is_the_slowest() {
+        let failed = f64::INFINITY;
+        // Windows: 2 failed, 2 failed, 1 failed (9, 9, 9: slow but scored).
+        assert_eq!(window(&[1.0, failed, failed, 9.0, 9.0, 9.0, 9.0]), Some(0..5));
+        assert_eq!(window(&[failed, 9.0, 9.0, 9.0, 9.0, 9.0, failed]), Some(1..6));
+    }
+
+    #[test]
+    fn recipes_differ_by_key_and_not_by_seed() {
+        let recipe = |seed: u64, lr: f64| -> Table {
+            let text = format!(
+                "[run]\nseed = {seed}\n[data]\norder_seed = {seed}\npath = \"/{seed}\"\n\
+                 [optimizer]\nlr = {lr:?}\n"
+            );
+            let mut recipe = toml::from_str(&text).unwrap();
+            forget_what_differs(&mut recipe);
+            recipe
+        };
+        assert_eq!(first_difference(&recipe(1, 0.5), &recipe(2, 0.5)), None);
+        let (key, ours, theirs) = first_difference(&recipe(1, 0.5), &recipe(1, 1.5)).unwrap();
+        assert_eq!((&*key, &*ours, &*theirs), ("optimizer.lr", "0.5", "1.5"));
+    }
+}

@@ -1,0 +1,5 @@
+//! Packages and verdicts on them, beside the reference's tools.
+
+mod package;
+mod tree;
+mod verify;
