@@ -24,7 +24,7 @@ enum BenchCommand {
 
 #[derive(Debug, Args)]
 struct BenchDataArgs {
-    /// Data set: a folder whose train holds CLASS/*.JPEG, *.tar or *.arrow
+    /// Data set: a folder whose train holds CLASS/*.JPEG, archives or shards
     #[arg(long, value_name = "DIR")]
     data: PathBuf,
     /// Sides of the crops, px

@@ -8,8 +8,8 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct DataConfig {
-    /// Folder whose `train` and `val` hold `CLASS/*.JPEG`, `*.tar` or `*.arrow`; absent where
-    /// `synth` is given.
+    /// Folder whose `train` and `val` hold `CLASS/*.JPEG`, archives or shards of any known form;
+    /// absent where `synth` is given.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub path: Option<PathBuf>,
     /// The built-in image set to train on where no `path` is given.

@@ -34,6 +34,9 @@ impl Split {
 /// The sample is a file of its own, and the span has neither offset nor length.
 pub(super) const WHOLE_FILE: u8 = 1;
 
+/// The span is a whole RecordIO record, whose parts have to be joined.
+pub(super) const SPLIT_RECORD: u8 = 2;
+
 /// One sample on its way into an index.
 pub(super) struct Entry<'a> {
     pub(super) place: u32,

@@ -3,7 +3,8 @@
 //!
 //! | file | part |
 //! |---|---|
-//! | `source` | what lies at a path: `folder`, `archive` (with `labels`) or `arrow` |
+//! | `source` | what lies at a path |
+//! | `container` | readers of folders, archives and shards: what finds the spans |
 //! | `index`, `index_cache` | the samples of a split as spans of files; kept between runs |
 //! | `span_reader` | from a span to bytes |
 //! | `sampler`, `torch_order`, `plan` | which rank sees which sample when, and how it is cut |
@@ -14,24 +15,21 @@
 //! | `store` | pictures packed once: Arrow shards and their manifest |
 //! | `inspect`, `bench` | what a data set looks like, and how fast it can be read |
 
-mod archive;
 mod area;
-mod arrow;
 mod augment;
 mod batch;
 pub mod bench;
 mod config;
+mod container;
 mod decode;
 mod error;
 #[cfg(test)]
 mod fixture;
-mod folder;
 #[cfg(test)]
 mod golden_tests;
 mod index;
 mod index_cache;
 pub mod inspect;
-mod labels;
 mod loader;
 mod plan;
 pub mod random;
@@ -39,8 +37,6 @@ mod resize;
 mod sample;
 mod sampler;
 mod source;
-#[cfg(test)]
-mod source_tests;
 mod span_reader;
 mod splice;
 mod stall;

@@ -9,7 +9,8 @@ use std::path::PathBuf;
 use rustix::fs::{Advice, fadvise};
 
 use super::Index;
-use super::index::WHOLE_FILE;
+use super::container::recordio;
+use super::index::{SPLIT_RECORD, WHOLE_FILE};
 
 /// No picture's file is this long; a damaged archive may say so.
 const MAX_FILE_LEN: u64 = 1 << 30;
@@ -66,9 +67,13 @@ impl SpanReader {
         }
         bytes.resize(length as usize, 0);
         match open_once(index, i)? {
-            Some(file) => file.read_exact_at(bytes, offset),
-            None => File::open(index.place(i))?.read_exact_at(bytes, offset),
+            Some(file) => file.read_exact_at(bytes, offset)?,
+            None => File::open(index.place(i))?.read_exact_at(bytes, offset)?,
         }
+        if index.columns.flags[i] & SPLIT_RECORD != 0 {
+            recordio::join(bytes)?;
+        }
+        Ok(())
     }
 }
 
