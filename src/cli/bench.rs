@@ -7,7 +7,7 @@ use clap::{Args, Subcommand};
 use crate::cli::exit::{Exit, Failure, OrExit as _, Outcome};
 use crate::console;
 use crate::data::bench::{DEMANDS, Rates, Shares, measure};
-use crate::data::{Bound, Index, Interpolation, Split, TrainTransform};
+use crate::data::{Index, Interpolation, Split, Stall, TrainTransform};
 
 /// What `mlperf-run bench` takes.
 #[derive(Debug, Args)]
@@ -69,16 +69,25 @@ fn data(args: &BenchDataArgs) -> Outcome {
     console::result(
         " side  images/s  images/s/core     MB/s  reading  huffman  idct+colour  resizing",
     );
+    let mut stall = Stall::default();
     for &side in &args.side {
         let rates = measure(&index, (side, transform), num_threads, args.num);
         let rates = rates.or_exit(Exit::Invalid)?;
         console::result(line(&rates));
         console::note(feeds(&rates, num_threads, cores));
-        if rates.stall.bound(rates.wall_s) == Bound::Reading {
-            console::note(rates.stall.verdict(rates.wall_s).unwrap_or_default());
-        }
+        stall = stall.plus(&rates.stall);
     }
+    console::note(advice(&stall));
     Ok(Exit::Ok)
+}
+
+/// What the threads did, and what would let them do more.
+fn advice(stall: &Stall) -> String {
+    let busy_s = (stall.read_s + stall.decode_s).max(f64::MIN_POSITIVE);
+    let [read, decode] = [stall.read_s, stall.decode_s].map(|part_s| 100.0 * part_s / busy_s);
+    // All the time is waited for data here, as nobody trains.
+    let cure = stall.bound(stall.wait_s).cure().unwrap_or_default();
+    format!("threads read {read:.0} % and decode {decode:.0} % of their time; for more, {cure}")
 }
 
 fn line(rates: &Rates) -> String {

@@ -184,7 +184,7 @@ impl Trainer {
     ) -> Result<(), TrainError> {
         let mut loss_sum = Tensor::zeros([], (Kind::Float, self.device));
         self.progress.epoch = epoch - 1;
-        meter.epoch_start(epoch, loader.wait_s());
+        meter.epoch_start(epoch, loader.stall());
         for step in 1..=self.recipe.horizon.steps_per_epoch {
             if self.stop.load(Ordering::Relaxed) {
                 return Err(TrainError::Interrupted);
@@ -198,7 +198,7 @@ impl Trainer {
                 meter.steps(step, loss)?;
             }
         }
-        meter.epoch_stop(loader.wait_s());
+        meter.epoch_stop(loader.stall());
         meter.left_out(loader.take_bad());
         Ok(())
     }
