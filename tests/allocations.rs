@@ -9,8 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use mlperf_run::data::{
-    Index, Loader, LoaderConfig, OnBadImage, Sampler, Shard, Split, TrainSchedule, TrainTransform,
-    train_plans,
+    Index, Loader, LoaderConfig, Sampler, Shard, Split, TrainSchedule, TrainTransform, train_plans,
 };
 use turbojpeg::{Compressor, Image, PixelFormat};
 
@@ -63,7 +62,7 @@ fn a_sample_costs_no_allocation_after_the_first_epoch() {
         transform: TrainTransform::default(),
     };
     let plans = train_plans(Sampler::new(index.len(), shard, 1), schedule);
-    let config = LoaderConfig { num_threads: 2, batches_ahead: 2, on_bad_image: OnBadImage::Error };
+    let config = LoaderConfig { num_threads: 2, ..LoaderConfig::default() };
     let mut loader = Loader::start(index, plans, config);
     let mut epoch = || {
         let before = NUM_ALLOCATIONS.load(Ordering::Relaxed);

@@ -1,13 +1,14 @@
 //! `mlperf-run bench`: measures this machine.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use clap::{Args, Subcommand};
 
 use crate::cli::exit::{Exit, Failure, OrExit as _, Outcome};
 use crate::console;
 use crate::data::bench::{DEMANDS, Rates, Shares, measure};
-use crate::data::{Index, Interpolation, Split, Stall, TrainTransform};
+use crate::data::{Index, Interpolation, Split, Stall, TrainTransform, measure_cold};
 
 /// What `mlperf-run bench` takes.
 #[derive(Debug, Args)]
@@ -42,6 +43,9 @@ struct BenchDataArgs {
     /// Decode large crops at a half, quarter or eighth of their size
     #[arg(long)]
     dct_scale: bool,
+    /// Drop the pictures from memory first, and compare with the disk's own rate
+    #[arg(long)]
+    cold: bool,
 }
 
 /// Runs the verb.
@@ -56,7 +60,7 @@ fn data(args: &BenchDataArgs) -> Outcome {
         let error = anyhow::anyhow!("--side {side} is out of range; give 8 to 1024 px");
         return Err(Failure { exit: Exit::Usage, error });
     }
-    let index = Index::open(&args.data, Split::Train).or_exit(Exit::Invalid)?.into();
+    let index = Arc::new(Index::open(&args.data, Split::Train).or_exit(Exit::Invalid)?);
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let num_threads = args.threads.unwrap_or(cores).max(1);
     let transform = TrainTransform {
@@ -64,6 +68,9 @@ fn data(args: &BenchDataArgs) -> Outcome {
         dct_scale: args.dct_scale,
         ..TrainTransform::default()
     };
+    if args.cold {
+        return cold(args, &index, (num_threads, transform));
+    }
     let threads = console::counted(num_threads, "thread");
     console::result(format!("{threads}, files from memory after a first pass"));
     console::result(
@@ -78,6 +85,27 @@ fn data(args: &BenchDataArgs) -> Outcome {
         stall = stall.plus(&rates.stall);
     }
     console::note(advice(&stall));
+    Ok(Exit::Ok)
+}
+
+fn cold(
+    args: &BenchDataArgs,
+    index: &Arc<Index>,
+    (num_threads, transform): (usize, TrainTransform),
+) -> Outcome {
+    console::result(" side  images  images/s  MB/s cold  MB/s of the disk in order  share");
+    for &side in &args.side {
+        let rates = measure_cold(index, (side, transform), num_threads, args.num);
+        let rates = rates.or_exit(Exit::Invalid)?;
+        console::result(format!(
+            "{side:5}  {:6}  {:8.0}  {:9.1}  {:25.1}  {:4.2}",
+            rates.num_images,
+            rates.images_per_s,
+            rates.bytes_per_s / 1e6,
+            rates.disk_bytes_per_s / 1e6,
+            rates.bytes_per_s / rates.disk_bytes_per_s,
+        ));
+    }
     Ok(Exit::Ok)
 }
 

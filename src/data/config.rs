@@ -89,6 +89,9 @@ pub struct TrainTransform {
     /// Large crops are decoded at a half, quarter or eighth of their size, by the fewer
     /// coefficients of a smaller inverse DCT: faster, and no longer torchvision's pixels.
     pub dct_scale: bool,
+    /// Shuffles blocks of neighbours and, within some blocks at a time, pictures: for disks and
+    /// networks that are slow at random. Only on stores, whose neighbours are of all classes.
+    pub block_shuffle: bool,
 }
 
 /// `[data.eval]`: the centre crop.
@@ -175,6 +178,7 @@ impl Default for TrainTransform {
             interpolation: Interpolation::Area,
             hflip: 0.5,
             dct_scale: false,
+            block_shuffle: false,
         }
     }
 }

@@ -153,6 +153,14 @@ impl Index {
         (height > 0 && width > 0).then_some(Size { height, width })
     }
 
+    /// Neighbours that are read at one go where blocks are shuffled: about 12 MB.
+    pub fn block_len(&self) -> usize {
+        const BLOCK_BYTES: u64 = 12 << 20;
+        let bytes: u64 = self.columns.lengths.iter().map(|&length| u64::from(length)).sum();
+        let mean = bytes / self.len().max(1) as u64;
+        BLOCK_BYTES.checked_div(mean).unwrap_or(128).clamp(16, 4096) as usize
+    }
+
     /// Class folder, archive or shard of sample `i`.
     pub(super) fn place(&self, i: usize) -> &Path {
         &self.places[self.columns.places[i] as usize].0

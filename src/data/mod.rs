@@ -6,19 +6,21 @@
 //! | `source` | what lies at a path |
 //! | `container` | readers of folders, archives and shards: what finds the spans |
 //! | `index`, `index_cache` | the samples of a split as spans of files; kept between runs |
-//! | `span_reader` | from a span to bytes |
+//! | `span_reader`, `ahead`, `memory` | from a span to bytes; what is read before it is needed |
 //! | `sampler`, `torch_order`, `plan` | which rank sees which sample when, and how it is cut |
 //! | `turbo`, `splice`, `transcode` | libjpeg-turbo; JPEGs cut down and written anew |
 //! | `decode`, `augment`, `resize`, `area`, `sample` | from a file to a row of pixels |
 //! | `loader`, `batch` | the threads that do so ahead of the trainer |
 //! | `stall` | who waits for whom |
 //! | `store` | pictures packed once: Arrow shards and their manifest |
-//! | `inspect`, `bench` | what a data set looks like, and how fast it can be read |
+//! | `inspect`, `bench`, `cold` | what a data set looks like, and how fast it can be read |
 
+mod ahead;
 mod area;
 mod augment;
 mod batch;
 pub mod bench;
+mod cold;
 mod config;
 mod container;
 mod decode;
@@ -31,6 +33,7 @@ mod index;
 mod index_cache;
 pub mod inspect;
 mod loader;
+mod memory;
 mod plan;
 pub mod random;
 mod resize;
@@ -48,6 +51,7 @@ mod turbo;
 
 pub use augment::{Crop, Size, channel_scale, ffcv_crop, random_resized_crop, torchvision_crop};
 pub use batch::Batch;
+pub use cold::{ColdRates, measure_cold};
 pub use config::{
     DataConfig, EvalTransform, Geometry, Interpolation, OnBadImage, Order, SynthConfig,
     TrainTransform,

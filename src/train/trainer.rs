@@ -242,7 +242,7 @@ impl Trainer {
             n => n,
         };
         let (batches_ahead, on_bad_image) = (data.batches_ahead, data.on_bad_image);
-        LoaderConfig { num_threads, batches_ahead, on_bad_image }
+        LoaderConfig { num_threads, batches_ahead, on_bad_image, ..LoaderConfig::default() }
     }
 
     fn sampler(&self, num_samples: usize) -> Sampler {
@@ -260,8 +260,14 @@ impl Trainer {
             sides: self.recipe.crop_sides.clone(),
             transform: self.recipe.raw.data.train,
         };
-        let plans = train_plans(self.sampler(data.train.len()), schedule);
-        Loader::start(Arc::clone(&data.train), plans, self.loader_config())
+        let mut sampler = self.sampler(data.train.len());
+        if schedule.transform.block_shuffle {
+            sampler = sampler.in_blocks(data.train.block_len());
+        }
+        let World { rank, world_size, .. } = self.world;
+        let warm = Some(Shard { rank, world_size });
+        let config = LoaderConfig { warm, ..self.loader_config() };
+        Loader::start(Arc::clone(&data.train), train_plans(sampler, schedule), config)
     }
 
     fn eval_loader(&self, data: &Dataset) -> Loader {
