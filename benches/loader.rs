@@ -51,7 +51,7 @@ fn train_epoch<const SIDE: usize>(bencher: Bencher<'_, '_>, interpolation: Inter
             transform: TrainTransform { interpolation, ..TrainTransform::default() },
         };
         let plans = train_plans(Sampler::new(folder.len(), shard, 0), schedule);
-        let mut loader = Loader::start(Arc::clone(&folder), plans, loader_config);
+        let mut loader = Loader::start(Arc::clone(&folder), plans, loader_config.clone());
         while let Some(batch) = loader.next_batch().expect("good pictures") {
             divan::black_box(batch.images());
         }

@@ -22,7 +22,7 @@ use rustix::fs::{Advice, fadvise};
 
 use super::index::WHOLE_FILE;
 use super::span_reader::open_once;
-use super::{BatchPlan, Index, Shard, memory};
+use super::{BatchPlan, Cache, Index, Shard, memory};
 
 /// Files that are being opened at once: as many as a disk's queue takes.
 const NUM_OPENERS: usize = 32;
@@ -58,13 +58,15 @@ impl Ahead {
         Self { index: Arc::clone(index), stop, files, threads }
     }
 
-    /// Tells of a batch, and of the blocks that come after it.
-    pub(super) fn tell(&self, plan: &BatchPlan) {
+    /// Tells of a batch, but for what a cache has, and of the blocks that come after it.
+    pub(super) fn tell(&self, plan: &BatchPlan, cache: Option<&Cache>) {
         for block in &plan.soon {
             self.tell_block(block.clone());
         }
         for &sample in &plan.samples {
-            self.tell_sample(sample);
+            if cache.is_none_or(|cache| cache.find(sample as usize).is_none()) {
+                self.tell_sample(sample);
+            }
         }
     }
 

@@ -109,6 +109,14 @@ pub enum DataError {
         /// What is wrong with it.
         reason: String,
     },
+    /// The cache of decoded pictures cannot be made.
+    #[error("cannot keep pictures in {}: {source}; set data.train.ram_cache = \"off\", or give the container shared memory", .path.display())]
+    Cache {
+        /// The folder in memory.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
     /// A sheet of pictures cannot be written.
     #[error("cannot write {}: {source}; name a file in a folder that is there", .path.display())]
     Sheet {

@@ -34,7 +34,7 @@ use super::batch::{Batch, Buffers, OpenRows};
 use super::random::Rng;
 use super::sample::SampleReader;
 use super::stall::{Clock, Stall};
-use super::{BatchPlan, DataError, Index, OnBadImage, Shard, Transform};
+use super::{BatchPlan, Cache, DataError, Index, OnBadImage, Shard, Transform};
 
 /// Keeps the stream of crops apart from other uses of the same seed.
 const CROP_STREAM: u64 = 0x0063_726f_7073;
@@ -43,7 +43,7 @@ const CROP_STREAM: u64 = 0x0063_726f_7073;
 const MAX_JOBS: usize = 1024;
 
 /// How a loader works.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct LoaderConfig {
     /// Decoding threads, at least 1.
     pub num_threads: usize,
@@ -54,12 +54,14 @@ pub struct LoaderConfig {
     /// The share of archives and shards that is streamed into the system's cache from the start,
     /// where it has room for all of them.
     pub warm: Option<Shard>,
+    /// Where decoded training pictures are kept.
+    pub cache: Option<Arc<Cache>>,
 }
 
 impl Default for LoaderConfig {
     fn default() -> Self {
         let on_bad_image = OnBadImage::Error;
-        Self { num_threads: 1, batches_ahead: 2, on_bad_image, warm: None }
+        Self { num_threads: 1, batches_ahead: 2, on_bad_image, warm: None, cache: None }
     }
 }
 
@@ -89,6 +91,7 @@ pub struct Loader {
 struct Shared {
     index: Arc<Index>,
     on_bad_image: OnBadImage,
+    cache: Option<Arc<Cache>>,
     stop: AtomicBool,
     /// Time that the threads spend reading and decoding.
     clock: Clock,
@@ -140,6 +143,7 @@ impl Loader {
         let shared = Arc::new(Shared {
             index,
             on_bad_image: config.on_bad_image,
+            cache: config.cache,
             stop: AtomicBool::new(false),
             clock: Clock::default(),
             pool: unbounded(),
@@ -158,13 +162,14 @@ impl Loader {
             .collect();
         let planner_shared = Arc::clone(&shared);
         let planner = spawn("plan", move || {
-            let Shared { pool: (_, pool), index, .. } = &*planner_shared;
-            let ahead = Ahead::start(index, config.warm);
+            let Shared { pool: (_, pool), index, cache, .. } = &*planner_shared;
+            // What memory there is belongs to the cache, where there is one.
+            let ahead = Ahead::start(index, config.warm.filter(|_| cache.is_none()));
             for plan in plans {
                 if granted.recv().is_err() {
                     return;
                 }
-                ahead.tell(&plan);
+                ahead.tell(&plan, cache.as_deref());
                 let slot = Arc::new(Slot::new(plan, pool.try_recv().unwrap_or_default()));
                 let _ = slot_sender.send(Arc::clone(&slot));
                 for row in 0..slot.plan.samples.len() {
@@ -322,7 +327,7 @@ impl Slot {
 
 /// Life of a decoding thread.
 fn work(shared: &Shared, jobs: &Receiver<Job>) {
-    let mut reader = SampleReader::new();
+    let mut reader = SampleReader::new(shared.cache.clone());
     for Job { slot, row, mut pixels } in jobs {
         if shared.stop.load(Ordering::Relaxed) {
             continue;
@@ -331,7 +336,7 @@ fn work(shared: &Shared, jobs: &Receiver<Job>) {
         let outcome = catch_unwind(AssertUnwindSafe(work));
         shared.clock.add(reader.take_times());
         let made = outcome.unwrap_or_else(|panic| {
-            reader = SampleReader::new();
+            reader = SampleReader::new(shared.cache.clone());
             Err(DataError::Panicked(panic_message(&*panic)))
         });
         slot.settle(row, pixels, made);

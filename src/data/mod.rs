@@ -9,6 +9,7 @@
 //! | `span_reader`, `ahead`, `memory` | from a span to bytes; what is read before it is needed |
 //! | `sampler`, `torch_order`, `plan` | which rank sees which sample when, and how it is cut |
 //! | `turbo`, `splice`, `transcode` | libjpeg-turbo; JPEGs cut down and written anew |
+//! | `cache` | decoded pictures kept in memory |
 //! | `decode`, `augment`, `resize`, `area`, `sample` | from a file to a row of pixels |
 //! | `loader`, `batch` | the threads that do so ahead of the trainer |
 //! | `stall` | who waits for whom |
@@ -20,6 +21,7 @@ mod area;
 mod augment;
 mod batch;
 pub mod bench;
+mod cache;
 mod cold;
 mod config;
 mod container;
@@ -51,9 +53,10 @@ mod turbo;
 
 pub use augment::{Crop, Size, channel_scale, ffcv_crop, random_resized_crop, torchvision_crop};
 pub use batch::Batch;
+pub use cache::{Cache, Sharing};
 pub use cold::{ColdRates, measure_cold};
 pub use config::{
-    DataConfig, EvalTransform, Geometry, Interpolation, OnBadImage, Order, SynthConfig,
+    DataConfig, EvalTransform, Geometry, Interpolation, OnBadImage, Order, RamCache, SynthConfig,
     TrainTransform,
 };
 pub use error::DataError;

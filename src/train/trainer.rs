@@ -35,7 +35,9 @@ use super::{
 };
 use crate::{
     algorithms::{Algorithms, Progress, Setting},
-    data::{Dataset, EvalTransform, Loader, LoaderConfig, Sampler, Shard, TrainSchedule},
+    data::{
+        Cache, Dataset, EvalTransform, Loader, LoaderConfig, Sampler, Shard, Sharing, TrainSchedule,
+    },
     data::{eval_plans, train_plans},
     dist::{
         BufferSync, Ddp, Shared, World,
@@ -152,7 +154,7 @@ impl Trainer {
         log: &mut RunLog,
         meter: &mut Meter,
     ) -> Result<RunEnd, TrainError> {
-        let mut loader = self.train_loader(data);
+        let mut loader = self.train_loader(data)?;
         let mut end = RunEnd::TargetMissed;
         for epoch in 1..=self.recipe.horizon.num_epochs {
             log.write(|session| session.epoch_start(epoch))?;
@@ -252,7 +254,7 @@ impl Trainer {
             .ordered(self.recipe.raw.data.order)
     }
 
-    fn train_loader(&self, data: &Dataset) -> Loader {
+    fn train_loader(&self, data: &Dataset) -> Result<Loader, TrainError> {
         let schedule = TrainSchedule {
             batch_per_rank: self.recipe.batch_per_rank,
             steps_per_epoch: self.recipe.horizon.steps_per_epoch,
@@ -264,10 +266,12 @@ impl Trainer {
         if schedule.transform.block_shuffle {
             sampler = sampler.in_blocks(data.train.block_len());
         }
-        let World { rank, world_size, .. } = self.world;
-        let warm = Some(Shard { rank, world_size });
-        let config = LoaderConfig { warm, ..self.loader_config() };
-        Loader::start(Arc::clone(&data.train), train_plans(sampler, schedule), config)
+        let World { rank, world_size, master_port, .. } = self.world;
+        let sharing = if world_size > 1 { Sharing::Ranks(master_port) } else { Sharing::Alone };
+        let cache = Cache::open(schedule.transform.ram_cache, data.train.len(), sharing)?;
+        let (warm, cache) = (Some(Shard { rank, world_size }), cache.map(Arc::new));
+        let config = LoaderConfig { warm, cache, ..self.loader_config() };
+        Ok(Loader::start(Arc::clone(&data.train), train_plans(sampler, schedule), config))
     }
 
     fn eval_loader(&self, data: &Dataset) -> Loader {

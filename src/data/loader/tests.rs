@@ -17,6 +17,7 @@ const TRANSFORM: TrainTransform = TrainTransform {
     hflip: 0.5,
     dct_scale: false,
     block_shuffle: false,
+    ram_cache: RamCache::Off,
 };
 const EVAL: EvalTransform = EvalTransform {
     resize_size: 18,
@@ -118,6 +119,35 @@ fn reading_ahead_changes_no_batch() {
         };
         assert_eq!(batches(None, false), batches(Some(SHARD), true));
     }
+}
+
+/// Pictures of the folder, of which some or all fit into the budget, for two users.
+#[test]
+fn a_cache_of_pictures_changes_no_batch() {
+    let root = data_set(6, 1);
+    let folder = open(root.path(), Split::Train);
+    let expected = drain(&mut train_loader(&folder, config(2, OnBadImage::Error)));
+    for budget in [1, 20 << 10, 1 << 20] {
+        let cache = Cache::open(RamCache::Bytes(budget), folder.len(), Sharing::Alone).unwrap();
+        let cache = cache.map(Arc::new);
+        for num_threads in [1, 3] {
+            let config =
+                LoaderConfig { num_threads, cache: cache.clone(), ..LoaderConfig::default() };
+            assert_eq!(drain(&mut train_loader(&folder, config)), expected, "{budget} bytes");
+        }
+    }
+}
+
+#[test]
+fn a_picture_in_the_cache_is_not_read_again() {
+    let root = data_set(6, 1);
+    let folder = open(root.path(), Split::Train);
+    let expected = drain(&mut train_loader(&folder, config(1, OnBadImage::Error)));
+    let cache = Cache::open(RamCache::Bytes(1 << 20), folder.len(), Sharing::Alone).unwrap();
+    let config = LoaderConfig { cache: cache.map(Arc::new), ..LoaderConfig::default() };
+    drain(&mut train_loader(&folder, config.clone()));
+    fs::remove_dir_all(root.path()).unwrap();
+    assert_eq!(drain(&mut train_loader(&folder, config)), expected);
 }
 
 #[test]
