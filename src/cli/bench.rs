@@ -8,7 +8,7 @@ use clap::{Args, Subcommand};
 use crate::cli::exit::{Exit, Failure, OrExit as _, Outcome};
 use crate::console;
 use crate::data::bench::{DEMANDS, Rates, Shares, measure};
-use crate::data::{Index, Interpolation, Split, Stall, TrainTransform, measure_cold};
+use crate::data::{Index, Interpolation, RamCache, Split, Stall, TrainTransform, measure_cold};
 
 /// What `mlperf-run bench` takes.
 #[derive(Debug, Args)]
@@ -43,9 +43,16 @@ struct BenchDataArgs {
     /// Decode large crops at a half, quarter or eighth of their size
     #[arg(long)]
     dct_scale: bool,
+    /// Keep decoded pictures of the first pass in memory: off, auto or a size as 4GiB
+    #[arg(long, value_name = "SIZE", default_value = "off", value_parser = cache_size)]
+    ram_cache: RamCache,
     /// Drop the pictures from memory first, and compare with the disk's own rate
     #[arg(long)]
     cold: bool,
+}
+
+fn cache_size(text: &str) -> Result<RamCache, String> {
+    text.to_owned().try_into()
 }
 
 /// Runs the verb.
@@ -66,6 +73,7 @@ fn data(args: &BenchDataArgs) -> Outcome {
     let transform = TrainTransform {
         interpolation: args.interpolation,
         dct_scale: args.dct_scale,
+        ram_cache: args.ram_cache,
         ..TrainTransform::default()
     };
     if args.cold {

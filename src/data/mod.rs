@@ -10,14 +10,13 @@
 //! | `sampler`, `torch_order`, `plan` | which rank sees which sample when, and how it is cut |
 //! | `turbo`, `splice`, `transcode` | libjpeg-turbo; JPEGs cut down and written anew |
 //! | `cache` | decoded pictures kept in memory |
-//! | `decode`, `augment`, `resize`, `area`, `sample` | from a file to a row of pixels |
+//! | `decode`, `augment`, `resize`, `convolve`, `taps`, `sample` | from a file to a row of pixels |
 //! | `loader`, `batch` | the threads that do so ahead of the trainer |
 //! | `stall` | who waits for whom |
 //! | `store` | pictures packed once: Arrow shards and their manifest |
 //! | `inspect`, `bench`, `cold` | what a data set looks like, and how fast it can be read |
 
 mod ahead;
-mod area;
 mod augment;
 mod batch;
 pub mod bench;
@@ -25,6 +24,7 @@ mod cache;
 mod cold;
 mod config;
 mod container;
+mod convolve;
 mod decode;
 mod error;
 #[cfg(test)]
@@ -47,6 +47,7 @@ mod splice;
 mod stall;
 pub mod store;
 pub mod synth;
+mod taps;
 mod torch_order;
 mod transcode;
 mod turbo;
