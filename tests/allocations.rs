@@ -79,7 +79,7 @@ fn count(index: &Arc<Index>, interpolation: Interpolation) {
     let mut epoch = || {
         let before = NUM_ALLOCATIONS.load(Ordering::Relaxed);
         for _ in 0..steps_per_epoch {
-            drop(loader.next_batch().unwrap().unwrap());
+            drop(loader.next_batch().expect("good pictures").expect("a batch"));
         }
         NUM_ALLOCATIONS.load(Ordering::Relaxed) - before
     };
