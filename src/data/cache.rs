@@ -22,7 +22,7 @@ use std::os::unix::fs::{FileExt, OpenOptionsExt, PermissionsExt};
 use std::os::unix::process::parent_id;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{FlockOperation, flock};
+use rustix::fs::{FlockOperation, flock, fstatvfs, statvfs};
 
 use super::augment::Size;
 use super::decode::Picture;
@@ -68,7 +68,10 @@ impl Cache {
     ) -> Result<Option<Self>, DataError> {
         let budget = match config {
             RamCache::Off => return Ok(None),
-            RamCache::Auto => memory::available() / 10 * 7,
+            RamCache::Auto => {
+                let room = statvfs(FOLDER).map_or(0, |room| room.f_bavail * room.f_frsize);
+                memory::available().min(room) / 10 * 7
+            }
             RamCache::Bytes(bytes) => bytes,
         };
         let folder = Path::new(FOLDER);
@@ -95,6 +98,11 @@ impl Cache {
         let cache = Self { file, path, sharing, num_samples };
         flock(&cache.file, FlockOperation::LockExclusive)?;
         if cache.file.metadata()?.len() == 0 {
+            let room = fstatvfs(&cache.file)?;
+            let (wanted, room) = (budget >> 20, (room.f_bavail * room.f_frsize) >> 20);
+            if wanted > room {
+                return Err(io::Error::other(format!("{wanted} MiB are wanted, {room} MiB free")));
+            }
             cache.file.set_len(cache.table_end())?;
             cache.write_word(0, budget)?;
             cache.write_word(8, cache.table_end())?;
@@ -277,6 +285,8 @@ mod tests {
         let cache = Cache::open(RamCache::Bytes(1 << 20), 3, Sharing::Alone).unwrap().unwrap();
         put(&cache, 2);
         assert!(cache.find(2).is_some() && cache.find(1).is_none() && !cache.path.exists());
+        let too_much = Cache::open(RamCache::Bytes(1 << 60), 3, Sharing::Alone).unwrap_err();
+        assert!(too_much.to_string().contains("1099511627776 MiB are wanted"), "{too_much}");
         assert!(Cache::open(RamCache::Off, 3, Sharing::Alone).unwrap().is_none());
     }
 }
