@@ -8,8 +8,8 @@ use std::sync::Arc;
 use divan::{Bencher, counter::ItemsCount};
 use mlperf_run::data::bench::index_cost;
 use mlperf_run::data::{
-    Index, Interpolation, Loader, LoaderConfig, OnBadImage, Sampler, Shard, Split, SynthConfig,
-    TrainSchedule, TrainTransform, synth, train_plans,
+    Index, Interpolation, Loader, LoaderConfig, Sampler, Shard, Split, SynthConfig, TrainSchedule,
+    TrainTransform, synth, train_plans,
 };
 use tempfile::TempDir;
 
@@ -40,8 +40,7 @@ fn data_set() -> (TempDir, Arc<Index>) {
 )]
 fn train_epoch<const SIDE: usize>(bencher: Bencher<'_, '_>, interpolation: Interpolation) {
     let (_root, folder) = data_set();
-    let loader_config =
-        LoaderConfig { num_threads: 1, batches_ahead: 2, on_bad_image: OnBadImage::Error };
+    let loader_config = LoaderConfig::default();
     bencher.counter(ItemsCount::new(NUM_PICTURES)).bench(|| {
         let shard = Shard { rank: 0, world_size: 1 };
         let schedule = TrainSchedule {
@@ -52,7 +51,7 @@ fn train_epoch<const SIDE: usize>(bencher: Bencher<'_, '_>, interpolation: Inter
             transform: TrainTransform { interpolation, ..TrainTransform::default() },
         };
         let plans = train_plans(Sampler::new(folder.len(), shard, 0), schedule);
-        let mut loader = Loader::start(Arc::clone(&folder), plans, loader_config);
+        let mut loader = Loader::start(Arc::clone(&folder), plans, loader_config.clone());
         while let Some(batch) = loader.next_batch().expect("good pictures") {
             divan::black_box(batch.images());
         }

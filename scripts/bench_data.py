@@ -40,6 +40,30 @@ def run(number, sides, folder):
             print(number, side, name, f"{rate:.0f}", sep="\t", flush=True)
 
 
+def dali(number, sides, folder):
+    """DALI on the processor: its decoder of random crops, one thread."""
+    from nvidia.dali import fn, pipeline_def, types
+
+    files = sorted(map(str, pathlib.Path(folder).rglob("*.JPEG")))
+
+    @pipeline_def(batch_size=64, num_threads=1, device_id=None)
+    def crops(side):
+        jpegs, _ = fn.readers.file(files=files)
+        pictures = fn.decoders.image_random_crop(jpegs, device="cpu", output_type=types.RGB)
+        resized = fn.resize(pictures, size=(side, side), interp_type=types.INTERP_TRIANGULAR)
+        return fn.flip(resized, horizontal=fn.random.coin_flip())
+
+    for side in map(int, sides.split(",")):
+        pipeline = crops(side)
+        pipeline.build()
+        pipeline.run()
+        start = time.process_time()
+        for _ in range(len(files) // 64):
+            pipeline.run()
+        rate = len(files) // 64 * 64 / (time.process_time() - start)
+        print(number, side, "DALI, processor", f"{rate:.0f}", sep="\t", flush=True)
+
+
 def report(table):
     rates = {}
     for line in open(table):
@@ -53,7 +77,4 @@ def report(table):
               f"({min(values):.0f} to {max(values):.0f}, n = {len(values)}), store / it = {ratio:.2f}")
 
 
-if sys.argv[1] == "run":
-    run(*sys.argv[2:])
-else:
-    report(sys.argv[2])
+{"run": run, "dali": dali, "report": report}[sys.argv[1]](*sys.argv[2:])

@@ -15,6 +15,7 @@ import webdataset
 from PIL import Image
 
 program = sys.argv[1]
+root = pathlib.Path(__file__).resolve().parent.parent
 datasets.disable_progress_bars()
 
 
@@ -124,4 +125,17 @@ with tempfile.TemporaryDirectory() as scratch:
         for split in ["train", "val"]:
             found = content(scratch / f"{name}-store", split)
             assert found == content(store, split), f"{name} {split}"
+        print(f"{name}: the same pictures and labels")
+
+    # FFCV compresses pictures anew: only their number and labels can be the same.
+    written = scratch / "written"
+    subprocess.run([root / "scripts/make-format-fixtures", folder, written], check=True,
+                   capture_output=True)
+    for name in ["tfrecord", "tfds", "recordio", "mds", "mds_bytes", "beton"]:
+        run("import", written / name, "--out", scratch / f"{name}-store")
+        for split in ["train", "val"]:
+            found, expected = content(scratch / f"{name}-store", split), content(store, split)
+            if name == "beton":
+                found, expected = [row[0] for row in found], [row[0] for row in expected]
+            assert found == expected, f"{name} {split}"
         print(f"{name}: the same pictures and labels")

@@ -9,8 +9,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use mlperf_run::data::{
-    Index, Loader, LoaderConfig, OnBadImage, Sampler, Shard, Split, TrainSchedule, TrainTransform,
-    train_plans,
+    Index, Interpolation, Loader, LoaderConfig, Sampler, Shard, Split, TrainSchedule,
+    TrainTransform, train_plans,
 };
 use turbojpeg::{Compressor, Image, PixelFormat};
 
@@ -53,6 +53,17 @@ fn a_sample_costs_no_allocation_after_the_first_epoch() {
         fs::write(folder.join(format!("{i:04}.jpg")), jpeg).unwrap();
     }
     let index = Arc::new(Index::open(root.path(), Split::Train).unwrap());
+    for interpolation in [
+        Interpolation::Area,
+        Interpolation::Bilinear,
+        Interpolation::Bicubic,
+        Interpolation::Nearest,
+    ] {
+        count(&index, interpolation);
+    }
+}
+
+fn count(index: &Arc<Index>, interpolation: Interpolation) {
     let shard = Shard { rank: 0, world_size: 1 };
     let steps_per_epoch = NUM_PICTURES / BATCH;
     let schedule = TrainSchedule {
@@ -60,20 +71,23 @@ fn a_sample_costs_no_allocation_after_the_first_epoch() {
         steps_per_epoch,
         epochs: 0..8,
         sides: vec![32; 8],
-        transform: TrainTransform::default(),
+        transform: TrainTransform { interpolation, ..TrainTransform::default() },
     };
     let plans = train_plans(Sampler::new(index.len(), shard, 1), schedule);
-    let config = LoaderConfig { num_threads: 2, batches_ahead: 2, on_bad_image: OnBadImage::Error };
-    let mut loader = Loader::start(index, plans, config);
+    let config = LoaderConfig { num_threads: 2, ..LoaderConfig::default() };
+    let mut loader = Loader::start(Arc::clone(index), plans, config);
     let mut epoch = || {
         let before = NUM_ALLOCATIONS.load(Ordering::Relaxed);
         for _ in 0..steps_per_epoch {
-            drop(loader.next_batch().unwrap().unwrap());
+            drop(loader.next_batch().expect("good pictures").expect("a batch"));
         }
         NUM_ALLOCATIONS.load(Ordering::Relaxed) - before
     };
     let counts: Vec<usize> = (0..7).map(|_| epoch()).collect();
     // A batch has a plan, a slot and lists of its rows: a dozen allocations, whatever its size.
     let limit = 16 * steps_per_epoch;
-    assert!(counts[4..].iter().all(|&count| count <= limit), "{counts:?}, limit {limit}");
+    assert!(
+        counts[4..].iter().all(|&count| count <= limit),
+        "{interpolation:?}: {counts:?}, limit {limit}"
+    );
 }

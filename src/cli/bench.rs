@@ -1,6 +1,7 @@
 //! `mlperf-run bench`: measures this machine.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use clap::{Args, Subcommand};
 
@@ -8,7 +9,7 @@ use crate::cli::bench_step::{self, BenchStepArgs};
 use crate::cli::exit::{Exit, Failure, OrExit as _, Outcome};
 use crate::console;
 use crate::data::bench::{DEMANDS, Rates, Shares, measure};
-use crate::data::{Bound, Index, Interpolation, Split, TrainTransform};
+use crate::data::{Index, Interpolation, RamCache, Split, Stall, TrainTransform, measure_cold};
 
 /// What `mlperf-run bench` takes.
 #[derive(Debug, Args)]
@@ -27,7 +28,7 @@ enum BenchCommand {
 
 #[derive(Debug, Args)]
 struct BenchDataArgs {
-    /// Data set: a folder whose train holds CLASS/*.JPEG, *.tar or *.arrow
+    /// Data set: a folder whose train holds CLASS/*.JPEG, archives or shards
     #[arg(long, value_name = "DIR")]
     data: PathBuf,
     /// Sides of the crops, px
@@ -45,6 +46,16 @@ struct BenchDataArgs {
     /// Decode large crops at a half, quarter or eighth of their size
     #[arg(long)]
     dct_scale: bool,
+    /// Keep decoded pictures of the first pass in memory: off, auto or a size as 4GiB
+    #[arg(long, value_name = "SIZE", default_value = "off", value_parser = cache_size)]
+    ram_cache: RamCache,
+    /// Drop the pictures from memory first, and compare with the disk's own rate
+    #[arg(long)]
+    cold: bool,
+}
+
+fn cache_size(text: &str) -> Result<RamCache, String> {
+    text.to_owned().try_into()
 }
 
 /// Runs the verb.
@@ -60,29 +71,63 @@ fn data(args: &BenchDataArgs) -> Outcome {
         let error = anyhow::anyhow!("--side {side} is out of range; give 8 to 1024 px");
         return Err(Failure { exit: Exit::Usage, error });
     }
-    let index = Index::open(&args.data, Split::Train).or_exit(Exit::Invalid)?.into();
+    let index = Arc::new(Index::open(&args.data, Split::Train).or_exit(Exit::Invalid)?);
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let num_threads = args.threads.unwrap_or(cores).max(1);
     let transform = TrainTransform {
         interpolation: args.interpolation,
         dct_scale: args.dct_scale,
+        ram_cache: args.ram_cache,
         ..TrainTransform::default()
     };
+    if args.cold {
+        return cold(args, &index, (num_threads, transform));
+    }
     let threads = console::counted(num_threads, "thread");
     console::result(format!("{threads}, files from memory after a first pass"));
     console::result(
         " side  images/s  images/s/core     MB/s  reading  huffman  idct+colour  resizing",
     );
+    let mut stall = Stall::default();
     for &side in &args.side {
         let rates = measure(&index, (side, transform), num_threads, args.num);
         let rates = rates.or_exit(Exit::Invalid)?;
         console::result(line(&rates));
         console::note(feeds(&rates, num_threads, cores));
-        if rates.stall.bound(rates.wall_s) == Bound::Reading {
-            console::note(rates.stall.verdict(rates.wall_s).unwrap_or_default());
-        }
+        stall = stall.plus(&rates.stall);
+    }
+    console::note(advice(&stall));
+    Ok(Exit::Ok)
+}
+
+fn cold(
+    args: &BenchDataArgs,
+    index: &Arc<Index>,
+    (num_threads, transform): (usize, TrainTransform),
+) -> Outcome {
+    console::result(" side  images  images/s  MB/s cold  MB/s of the disk in order  share");
+    for &side in &args.side {
+        let rates = measure_cold(index, (side, transform), num_threads, args.num);
+        let rates = rates.or_exit(Exit::Invalid)?;
+        console::result(format!(
+            "{side:5}  {:6}  {:8.0}  {:9.1}  {:25.1}  {:4.2}",
+            rates.num_images,
+            rates.images_per_s,
+            rates.bytes_per_s / 1e6,
+            rates.disk_bytes_per_s / 1e6,
+            rates.bytes_per_s / rates.disk_bytes_per_s,
+        ));
     }
     Ok(Exit::Ok)
+}
+
+/// What the threads did, and what would let them do more.
+fn advice(stall: &Stall) -> String {
+    let busy_s = (stall.read_s + stall.decode_s).max(f64::MIN_POSITIVE);
+    let [read, decode] = [stall.read_s, stall.decode_s].map(|part_s| 100.0 * part_s / busy_s);
+    // All the time is waited for data here, as nobody trains.
+    let cure = stall.bound(stall.wait_s).cure().unwrap_or_default();
+    format!("threads read {read:.0} % and decode {decode:.0} % of their time; for more, {cure}")
 }
 
 fn line(rates: &Rates) -> String {

@@ -34,7 +34,7 @@ enum DataCommand {
 
 #[derive(Debug, Args)]
 struct ImportArgs {
-    /// Data set: a folder whose train and val hold CLASS/*.JPEG, *.tar or *.arrow
+    /// Data set: a folder whose train and val hold CLASS/*.JPEG, archives or shards
     source: PathBuf,
     /// Folder to write to, new or of an import that was cut off
     #[arg(long, value_name = "DIR")]

@@ -84,6 +84,7 @@ impl Job {
         let machine = Machine::detect();
         let (crew, images) = settle(&raw, &machine).or_exit(Exit::Invalid)?;
         images.check_division(raw.mlperf.division).or_exit(Exit::Invalid)?;
+        images.check_order(&raw.data).or_exit(Exit::Invalid)?;
         raw.run.device = crew.device.into();
         name_submitter(&mut raw, args.system.as_deref()).or_exit(Exit::Invalid)?;
         let situation = images.situation(crew.num_ranks).or_exit(Exit::Invalid)?;

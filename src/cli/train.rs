@@ -75,6 +75,10 @@ pub fn run(args: &TrainArgs) -> Outcome {
     if !summaries.is_empty() {
         console::result(console::table(&summaries));
     }
+    let verdicts = summaries.iter().filter_map(|run| Some((run, run.data_verdict.as_ref()?)));
+    for (run, verdict) in verdicts.filter(|_| manner != Manner::Quiet) {
+        console::note(format!("{} (seed {}) {verdict}", run.recipe, run.seed));
+    }
     outcome
 }
 

@@ -17,12 +17,12 @@ use super::random::Rng;
 use super::resize::{Resizer, Target};
 use super::span_reader::SpanReader;
 use super::{
-    DataError, Index, Loader, LoaderConfig, OnBadImage, Sampler, Shard, Stall, TrainSchedule,
-    TrainTransform, train_plans,
+    Cache, DataError, Index, Loader, LoaderConfig, OnBadImage, Sampler, Shard, Sharing, Stall,
+    TrainSchedule, TrainTransform, train_plans,
 };
 
 /// Images in a batch.
-const BATCH: usize = 64;
+pub(super) const BATCH: usize = 64;
 /// Pictures that are taken apart into stages.
 const NUM_STAGED: usize = 192;
 
@@ -78,7 +78,14 @@ pub fn measure(
     let shard = Shard { rank: 0, world_size: 1 };
     let sampler = Sampler::new(index.len(), shard, 0);
     let order: Vec<u32> = sampler.epoch_order(1)[..steps_per_epoch * batch_per_rank].to_vec();
-    let config = LoaderConfig { num_threads, batches_ahead: 4, on_bad_image: OnBadImage::Skip };
+    let cache = Cache::open(transform.ram_cache, index.len(), Sharing::Alone)?.map(Arc::new);
+    let config = LoaderConfig {
+        cache,
+        num_threads,
+        batches_ahead: 4,
+        on_bad_image: OnBadImage::Skip,
+        ..LoaderConfig::default()
+    };
     let mut loader = Loader::start(Arc::clone(index), train_plans(sampler, schedule), config);
     for _ in 0..steps_per_epoch {
         loader.next_batch()?;

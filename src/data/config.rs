@@ -8,8 +8,8 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct DataConfig {
-    /// Folder whose `train` and `val` hold `CLASS/*.JPEG`, `*.tar` or `*.arrow`; absent where
-    /// `synth` is given.
+    /// Folder whose `train` and `val` hold `CLASS/*.JPEG`, archives or shards of any known form;
+    /// absent where `synth` is given.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub path: Option<PathBuf>,
     /// The built-in image set to train on where no `path` is given.
@@ -89,6 +89,63 @@ pub struct TrainTransform {
     /// Large crops are decoded at a half, quarter or eighth of their size, by the fewer
     /// coefficients of a smaller inverse DCT: faster, and no longer torchvision's pixels.
     pub dct_scale: bool,
+    /// Shuffles blocks of neighbours and, within some blocks at a time, pictures: for disks and
+    /// networks that are slow at random. Only on stores, whose neighbours are of all classes.
+    pub block_shuffle: bool,
+    /// Memory for decoded pictures, which later epochs then need not decode: `"off"`, `"auto"`
+    /// (seven tenths of what is spare) or a size as `"64GiB"`, for all ranks of a machine together.
+    /// The first epoch decodes whole pictures for it.
+    pub ram_cache: RamCache,
+}
+
+/// How much memory decoded pictures may take.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub enum RamCache {
+    /// None.
+    #[default]
+    Off,
+    /// Most of what is spare when training starts.
+    Auto,
+    /// So many bytes.
+    Bytes(u64),
+}
+
+/// Units of sizes, as powers of two.
+const UNITS: [(&str, u32); 4] = [("TiB", 40), ("GiB", 30), ("MiB", 20), ("KiB", 10)];
+
+impl TryFrom<String> for RamCache {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        match text.as_str() {
+            "off" => return Ok(Self::Off),
+            "auto" => return Ok(Self::Auto),
+            _ => {}
+        }
+        let size = UNITS.iter().find_map(|(unit, shift)| {
+            let number: u64 = text.strip_suffix(unit)?.trim().parse().ok()?;
+            number.checked_mul(1 << shift).filter(|&bytes| bytes > 0)
+        });
+        size.map(Self::Bytes).ok_or_else(|| {
+            format!("ram_cache ('{text}') is no size; write \"auto\", \"off\" or as \"64GiB\"")
+        })
+    }
+}
+
+impl From<RamCache> for String {
+    fn from(cache: RamCache) -> Self {
+        match cache {
+            RamCache::Off => "off".to_owned(),
+            RamCache::Auto => "auto".to_owned(),
+            RamCache::Bytes(bytes) => {
+                // The largest unit that leaves a whole number; sizes are read in KiB at least.
+                let whole = UNITS.iter().find(|(_, shift)| bytes.trailing_zeros() >= *shift);
+                let (unit, shift) = whole.unwrap_or(&("KiB", 10));
+                format!("{}{unit}", bytes >> shift)
+            }
+        }
+    }
 }
 
 /// `[data.eval]`: the centre crop.
@@ -175,6 +232,8 @@ impl Default for TrainTransform {
             interpolation: Interpolation::Area,
             hflip: 0.5,
             dct_scale: false,
+            block_shuffle: false,
+            ram_cache: RamCache::Off,
         }
     }
 }
@@ -199,6 +258,24 @@ impl Default for SynthConfig {
             size: 160,
             difficulty: 0.6,
             seed: 0,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_of_the_cache_are_read_and_written_alike() {
+        for text in ["off", "auto", "64GiB", "1TiB", "1536MiB", "7KiB"] {
+            let cache = RamCache::try_from(text.to_owned()).unwrap();
+            assert_eq!(String::from(cache), text);
+        }
+        assert_eq!(RamCache::try_from("2 GiB".to_owned()), Ok(RamCache::Bytes(2 << 30)));
+        for text in ["", "64", "64GB", "-1GiB", "0GiB", "99999999999TiB", "on"] {
+            let error = RamCache::try_from(text.to_owned()).unwrap_err();
+            assert!(error.ends_with("write \"auto\", \"off\" or as \"64GiB\""), "{error}");
         }
     }
 }

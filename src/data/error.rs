@@ -12,7 +12,7 @@ pub enum DataError {
     #[error("no data set at {}; name one with --data DIR, or take a demo recipe", .0.display())]
     NoDataSet(PathBuf),
     /// The root lacks `train` or `val`.
-    #[error("no folder {}; a data set has train/ and val/ with CLASS/*.JPEG, *.tar or *.arrow", .0.display())]
+    #[error("no folder {}; a data set has train/ and val/ with CLASS/*.JPEG, or *.tar, *.arrow, *.tfrecord, *.rec, *.beton or MDS shards", .0.display())]
     NoSplit(PathBuf),
     /// A folder cannot be listed.
     #[error("cannot list {}: {source}; check its permissions", .path.display())]
@@ -108,6 +108,14 @@ pub enum DataError {
         path: PathBuf,
         /// What is wrong with it.
         reason: String,
+    },
+    /// The cache of decoded pictures cannot be made.
+    #[error("cannot keep pictures in {}: {source}; set data.train.ram_cache = \"off\", or give the container shared memory", .path.display())]
+    Cache {
+        /// The folder in memory.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
     },
     /// A sheet of pictures cannot be written.
     #[error("cannot write {}: {source}; name a file in a folder that is there", .path.display())]

@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::Path;
 
+use proptest::prelude::*;
 use tempfile::TempDir;
 use turbojpeg::{Compressor, Image, PixelFormat, Subsamp};
 
@@ -60,4 +61,45 @@ pub(super) fn data_set(num_train: usize, num_eval: usize) -> TempDir {
 pub(super) fn write(path: &Path, content: &[u8]) {
     fs::create_dir_all(path.parent().unwrap()).unwrap();
     fs::write(path, content).unwrap();
+}
+
+/// Changes to a file: some bytes become others, words become extreme, and its end is lost.
+#[derive(Clone, Debug)]
+pub(super) struct Damage {
+    bytes: Vec<(usize, u8)>,
+    words: Vec<(usize, u64)>,
+    keep: usize,
+}
+
+/// Any damage.
+pub(super) fn damage() -> impl Strategy<Value = Damage> {
+    let extreme =
+        prop_oneof![Just(u64::MAX), Just(1 << 63), Just(u64::from(u32::MAX)), any::<u64>()];
+    (
+        prop::collection::vec((any::<usize>(), any::<u8>()), 0..6),
+        prop::collection::vec((any::<usize>(), extreme), 0..3),
+        prop_oneof![Just(usize::MAX), any::<usize>()],
+    )
+        .prop_map(|(bytes, words, keep)| Damage { bytes, words, keep })
+}
+
+impl Damage {
+    /// Does it: half in the first bytes, where headers are.
+    pub(super) fn apply(&self, bytes: &mut Vec<u8>) {
+        let place = |number: usize, len: usize| match number % 2 {
+            0 => (number / 2) % len.min(96),
+            _ => (number / 2) % len,
+        };
+        for &(number, value) in &self.bytes {
+            let place = place(number, bytes.len());
+            bytes[place] = value;
+        }
+        for &(number, value) in &self.words {
+            let place = place(number, bytes.len()).min(bytes.len() - 8);
+            bytes[place..place + 8].copy_from_slice(&value.to_le_bytes());
+        }
+        if self.keep != usize::MAX {
+            bytes.truncate(self.keep % (bytes.len() + 1));
+        }
+    }
 }

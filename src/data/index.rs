@@ -34,6 +34,9 @@ impl Split {
 /// The sample is a file of its own, and the span has neither offset nor length.
 pub(super) const WHOLE_FILE: u8 = 1;
 
+/// The span is a whole RecordIO record, whose parts have to be joined.
+pub(super) const SPLIT_RECORD: u8 = 2;
+
 /// One sample on its way into an index.
 pub(super) struct Entry<'a> {
     pub(super) place: u32,
@@ -148,6 +151,14 @@ impl Index {
     pub fn size(&self, i: usize) -> Option<Size> {
         let [height, width] = self.columns.sizes[i].map(usize::from);
         (height > 0 && width > 0).then_some(Size { height, width })
+    }
+
+    /// Neighbours that are read at one go where blocks are shuffled: about 12 MB.
+    pub fn block_len(&self) -> usize {
+        const BLOCK_BYTES: u64 = 12 << 20;
+        let bytes: u64 = self.columns.lengths.iter().map(|&length| u64::from(length)).sum();
+        let mean = bytes / self.len().max(1) as u64;
+        BLOCK_BYTES.checked_div(mean).unwrap_or(128).clamp(16, 4096) as usize
     }
 
     /// Class folder, archive or shard of sample `i`.

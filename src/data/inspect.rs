@@ -139,7 +139,7 @@ pub fn contact_sheet(index: &Index, seed: u64, path: &Path) -> Result<(), DataEr
     let whole = EvalTransform { resize_size: SIDE, crop_size: SIDE, ..EvalTransform::default() };
     let crop = Transform::Train { side: SIDE, config: TrainTransform::default() };
     let mut sheet = vec![255; 2 * ROWS * COLUMNS * SIDE * SIDE * 3];
-    let (mut reader, mut pixels) = (SampleReader::new(), vec![0; SIDE * SIDE * 3]);
+    let (mut reader, mut pixels) = (SampleReader::new(None), vec![0; SIDE * SIDE * 3]);
     for (place, &i) in choose(index, ROWS * COLUMNS, seed).iter().enumerate() {
         for (row, transform) in [(0, Transform::Eval(whole)), (ROWS, crop)] {
             let rng = &mut Rng::keyed(&[INSPECT_STREAM, seed, i as u64]);

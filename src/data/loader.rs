@@ -10,10 +10,10 @@
 //! - Nobody spins: threads without work sleep, for cores are shared with compute.
 //! - A panic on a thread becomes an error of the batch that it was working on.
 //!
-//! - The system is told of a batch's spans when the batch is planned, so that reads run ahead of
-//!   decoding by `batches_ahead` batches.
+//! - The system is told what a batch needs when the batch is planned, so that reads run ahead of
+//!   decoding by `batches_ahead` batches (`ahead`).
 //!
-//! Deliberately absent: reader threads and pinned memory.
+//! Deliberately absent: pinned memory.
 
 #[cfg(test)]
 mod tests;
@@ -23,18 +23,18 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::thread::{self, JoinHandle};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
 use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
 
+use super::ahead::{Ahead, spawn};
 use super::batch::{Batch, Buffers, OpenRows};
 use super::random::Rng;
 use super::sample::SampleReader;
-use super::span_reader::advise;
 use super::stall::{Clock, Stall};
-use super::{BatchPlan, DataError, Index, OnBadImage, Transform};
+use super::{BatchPlan, Cache, DataError, Index, OnBadImage, Shard, Transform};
 
 /// Keeps the stream of crops apart from other uses of the same seed.
 const CROP_STREAM: u64 = 0x0063_726f_7073;
@@ -43,7 +43,7 @@ const CROP_STREAM: u64 = 0x0063_726f_7073;
 const MAX_JOBS: usize = 1024;
 
 /// How a loader works.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct LoaderConfig {
     /// Decoding threads, at least 1.
     pub num_threads: usize,
@@ -51,6 +51,18 @@ pub struct LoaderConfig {
     pub batches_ahead: usize,
     /// What a picture that cannot be decoded leads to.
     pub on_bad_image: OnBadImage,
+    /// The share of archives and shards that is streamed into the system's cache from the start,
+    /// where it has room for all of them.
+    pub warm: Option<Shard>,
+    /// Where decoded training pictures are kept.
+    pub cache: Option<Arc<Cache>>,
+}
+
+impl Default for LoaderConfig {
+    fn default() -> Self {
+        let on_bad_image = OnBadImage::Error;
+        Self { num_threads: 1, batches_ahead: 2, on_bad_image, warm: None, cache: None }
+    }
 }
 
 /// A picture that was left out.
@@ -79,6 +91,7 @@ pub struct Loader {
 struct Shared {
     index: Arc<Index>,
     on_bad_image: OnBadImage,
+    cache: Option<Arc<Cache>>,
     stop: AtomicBool,
     /// Time that the threads spend reading and decoding.
     clock: Clock,
@@ -130,6 +143,7 @@ impl Loader {
         let shared = Arc::new(Shared {
             index,
             on_bad_image: config.on_bad_image,
+            cache: config.cache,
             stop: AtomicBool::new(false),
             clock: Clock::default(),
             pool: unbounded(),
@@ -148,12 +162,14 @@ impl Loader {
             .collect();
         let planner_shared = Arc::clone(&shared);
         let planner = spawn("plan", move || {
-            let Shared { pool: (_, pool), index, .. } = &*planner_shared;
+            let Shared { pool: (_, pool), index, cache, .. } = &*planner_shared;
+            // What memory there is belongs to the cache, where there is one.
+            let ahead = Ahead::start(index, config.warm.filter(|_| cache.is_none()));
             for plan in plans {
                 if granted.recv().is_err() {
                     return;
                 }
-                advise(index, &plan.samples);
+                ahead.tell(&plan, cache.as_deref());
                 let slot = Arc::new(Slot::new(plan, pool.try_recv().unwrap_or_default()));
                 let _ = slot_sender.send(Arc::clone(&slot));
                 for row in 0..slot.plan.samples.len() {
@@ -311,7 +327,7 @@ impl Slot {
 
 /// Life of a decoding thread.
 fn work(shared: &Shared, jobs: &Receiver<Job>) {
-    let mut reader = SampleReader::new();
+    let mut reader = SampleReader::new(shared.cache.clone());
     for Job { slot, row, mut pixels } in jobs {
         if shared.stop.load(Ordering::Relaxed) {
             continue;
@@ -320,7 +336,7 @@ fn work(shared: &Shared, jobs: &Receiver<Job>) {
         let outcome = catch_unwind(AssertUnwindSafe(work));
         shared.clock.add(reader.take_times());
         let made = outcome.unwrap_or_else(|panic| {
-            reader = SampleReader::new();
+            reader = SampleReader::new(shared.cache.clone());
             Err(DataError::Panicked(panic_message(&*panic)))
         });
         slot.settle(row, pixels, made);
@@ -373,11 +389,6 @@ fn make_row(
             })
         }
     }
-}
-
-fn spawn(name: &str, life: impl FnOnce() + Send + 'static) -> JoinHandle<()> {
-    let builder = thread::Builder::new().name(name.to_owned());
-    builder.spawn(life).expect("the system has room for a thread")
 }
 
 fn panic_message(panic: &(dyn std::any::Any + Send)) -> String {

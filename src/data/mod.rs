@@ -3,57 +3,61 @@
 //!
 //! | file | part |
 //! |---|---|
-//! | `source` | what lies at a path: `folder`, `archive` (with `labels`) or `arrow` |
+//! | `source` | what lies at a path |
+//! | `container` | readers of folders, archives and shards: what finds the spans |
 //! | `index`, `index_cache` | the samples of a split as spans of files; kept between runs |
-//! | `span_reader` | from a span to bytes |
+//! | `span_reader`, `ahead`, `memory` | from a span to bytes; what is read before it is needed |
 //! | `sampler`, `torch_order`, `plan` | which rank sees which sample when, and how it is cut |
 //! | `turbo`, `splice`, `transcode` | libjpeg-turbo; JPEGs cut down and written anew |
-//! | `decode`, `augment`, `resize`, `area`, `sample` | from a file to a row of pixels |
+//! | `cache` | decoded pictures kept in memory |
+//! | `decode`, `augment`, `resize`, `convolve`, `taps`, `sample` | from a file to a row of pixels |
 //! | `loader`, `batch` | the threads that do so ahead of the trainer |
 //! | `stall` | who waits for whom |
 //! | `store` | pictures packed once: Arrow shards and their manifest |
-//! | `inspect`, `bench` | what a data set looks like, and how fast it can be read |
+//! | `inspect`, `bench`, `cold` | what a data set looks like, and how fast it can be read |
 
-mod archive;
-mod area;
-mod arrow;
+mod ahead;
 mod augment;
 mod batch;
 pub mod bench;
+mod cache;
+mod cold;
 mod config;
+mod container;
+mod convolve;
 mod decode;
 mod error;
 #[cfg(test)]
 mod fixture;
-mod folder;
 #[cfg(test)]
 mod golden_tests;
 mod index;
 mod index_cache;
 pub mod inspect;
-mod labels;
 mod loader;
+mod memory;
 mod plan;
 pub mod random;
 mod resize;
 mod sample;
 mod sampler;
 mod source;
-#[cfg(test)]
-mod source_tests;
 mod span_reader;
 mod splice;
 mod stall;
 pub mod store;
 pub mod synth;
+mod taps;
 mod torch_order;
 mod transcode;
 mod turbo;
 
 pub use augment::{Crop, Size, channel_scale, ffcv_crop, random_resized_crop, torchvision_crop};
 pub use batch::Batch;
+pub use cache::{Cache, Sharing};
+pub use cold::{ColdRates, measure_cold};
 pub use config::{
-    DataConfig, EvalTransform, Geometry, Interpolation, OnBadImage, Order, SynthConfig,
+    DataConfig, EvalTransform, Geometry, Interpolation, OnBadImage, Order, RamCache, SynthConfig,
     TrainTransform,
 };
 pub use error::DataError;

@@ -17,6 +17,8 @@ pub struct BatchPlan {
     pub samples: Vec<u32>,
     /// Seed of crops and flips.
     pub key: u64,
+    /// Blocks of samples that come after, where the order is one of blocks.
+    pub soon: Vec<Range<u32>>,
 }
 
 /// From picture to row.
@@ -90,11 +92,14 @@ pub fn train_plans_from(
         let transform = Transform::Train { side: sides[epoch], config: transform };
         let key = sampler.seed();
         let start = if epoch == first_epoch { start_step } else { 0 };
+        let mut blocks = sampler.blocks_by_batch(epoch, batch_per_rank).into_iter().peekable();
         (start..steps_per_epoch).map(move |step| {
+            let due = std::iter::from_fn(|| blocks.next_if(|(at, _)| *at <= step));
+            let soon = due.map(|(_, block)| block).collect();
             // Past the end of the order it begins anew: a last step may want more than is left.
             let rows = step * batch_per_rank..(step + 1) * batch_per_rank;
             let rows = rows.map(|row| order[row % order.len()]).collect();
-            BatchPlan { epoch, step, transform, samples: rows, key }
+            BatchPlan { epoch, step, transform, samples: rows, key, soon }
         })
     })
 }
@@ -112,7 +117,7 @@ pub fn eval_plans(
         let end = order.len().min((step + 1) * batch_per_rank);
         let rows = &order[step * batch_per_rank..end];
         let transform = Transform::Eval(transform);
-        BatchPlan { epoch: 0, step, transform, samples: rows.to_vec(), key }
+        BatchPlan { epoch: 0, step, transform, samples: rows.to_vec(), key, soon: Vec::new() }
     })
 }
 

@@ -1,13 +1,9 @@
 //! Resizes a box of a picture. Neighbours outside the box are never read: filters that do so
 //! differ from torchvision by up to 17 of 255, filters that do not by one or two.
 
-use fast_image_resize::images::{TypedCroppedImage, TypedImage, TypedImageRef};
-use fast_image_resize::pixels::U8x3;
-use fast_image_resize::{FilterType, ResizeAlg, ResizeOptions};
-
 use super::Interpolation;
-use super::area::Area;
 use super::augment::{Crop, Size};
+use super::convolve::Convolution;
 use super::decode::Picture;
 
 /// A box of a picture.
@@ -46,71 +42,38 @@ pub(super) struct Target<'a> {
 
 /// One thread's resizer.
 #[derive(Default)]
-pub(super) struct Resizer {
-    area: Area,
-    convolution: fast_image_resize::Resizer,
-    /// A picture between two passes.
-    between: Vec<u8>,
-}
+pub(super) struct Resizer(Convolution);
 
 impl Resizer {
     /// Fills `target` with `view`.
     pub(super) fn resize(&mut self, view: View<'_>, filter: Interpolation, target: Target<'_>) {
         match filter {
-            Interpolation::Area => self.area.resize(view, target),
-            Interpolation::Bilinear => {
-                let filter = ResizeAlg::Convolution(FilterType::Bilinear);
-                convolve(&mut self.convolution, view, filter, target);
-            }
-            Interpolation::Bicubic => self.resize_bicubic(view, target),
-            Interpolation::Nearest => {
-                convolve(&mut self.convolution, view, ResizeAlg::Nearest, target);
-            }
+            Interpolation::Area => self.0.area(view, target),
+            Interpolation::Bilinear => self.0.bilinear(view, target),
+            Interpolation::Bicubic => self.0.bicubic(view, target),
+            Interpolation::Nearest => nearest(view, target),
         }
-    }
-
-    /// Columns first, as Pillow 9.5: a cubic overshoots, and what overshoots is cut off between
-    /// the passes, so their order shows by up to 25 of 255.
-    fn resize_bicubic(&mut self, view: View<'_>, target: Target<'_>) {
-        let filter = ResizeAlg::Convolution(FilterType::CatmullRom);
-        let size = Size { height: view.crop.height, width: target.size.width };
-        self.between.resize(size.height * size.width * 3, 0);
-        let between = Target { pixels: &mut self.between, size };
-        convolve(&mut self.convolution, view, filter, between);
-        let Size { height, width } = size;
-        let between = View::whole(Picture { pixels: &self.between, width, height });
-        convolve(&mut self.convolution, between, filter, target);
     }
 }
 
-fn convolve(
-    resizer: &mut fast_image_resize::Resizer,
-    View { picture, crop }: View<'_>,
-    filter: ResizeAlg,
-    Target { pixels, size }: Target<'_>,
-) {
-    let Picture { width, height, .. } = picture;
-    let whole = TypedImageRef::<U8x3>::from_buffer(width as u32, height as u32, picture.pixels)
-        .expect("a picture holds its pixels");
-    let source = TypedCroppedImage::from_ref(
-        &whole,
-        crop.left as u32,
-        crop.top as u32,
-        crop.width as u32,
-        crop.height as u32,
-    )
-    .expect("the box lies in the picture");
-    let mut target = TypedImage::<U8x3>::from_buffer(size.width as u32, size.height as u32, pixels)
-        .expect("the target has room for its size");
-    let options = ResizeOptions::new().resize_alg(filter);
-    resizer
-        .resize_typed(&source, &mut target, &options)
-        .expect("source and target hold pixels of one type");
+/// The pixels that the centres of the new ones lie in.
+fn nearest(view: View<'_>, Target { pixels, size }: Target<'_>) {
+    let Size { height, width } = size;
+    let source = |i: usize, from: usize, to: usize| (2 * i + 1) * from / (2 * to);
+    for (y, row) in pixels.chunks_exact_mut(width * 3).enumerate() {
+        let line = view.row(source(y, view.crop.height, height));
+        for (x, pixel) in row.chunks_exact_mut(3).enumerate() {
+            pixel.copy_from_slice(&line[source(x, view.crop.width, width) * 3..][..3]);
+        }
+    }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::fixture;
+    use fast_image_resize::images::Image;
+    use fast_image_resize::{FilterType, PixelType, ResizeAlg, ResizeOptions};
+
+    use super::super::{fixture, random::Rng};
     use super::*;
 
     const FILTERS: [Interpolation; 4] = [
@@ -140,6 +103,61 @@ mod tests {
             for (height, width) in [(12, 13), (40, 50), (12, 50), (20, 30)] {
                 let size = Size { height, width };
                 assert_eq!(resize(view, size, filter), resize(alone, size, filter), "{filter:?}");
+            }
+        }
+    }
+
+    /// One picture resized by `fast_image_resize`, whose bilinear and cubic filters agree with
+    /// Pillow's to one step.
+    fn oracle(view: View<'_>, size: Size, filter: ResizeAlg) -> Vec<u8> {
+        let mut cut = vec![0; view.crop.height * view.crop.width * 3];
+        view.copy_to(&mut cut);
+        let image = |width: usize, height: usize, pixels| {
+            Image::from_vec_u8(width as u32, height as u32, pixels, PixelType::U8x3).unwrap()
+        };
+        let source = image(view.crop.width, view.crop.height, cut);
+        let mut out = image(size.width, size.height, vec![0; size.height * size.width * 3]);
+        let options = ResizeOptions::new().resize_alg(filter);
+        fast_image_resize::Resizer::new().resize(&source, &mut out, &options).unwrap();
+        out.into_vec()
+    }
+
+    #[test]
+    fn pixels_are_those_of_another_resizer() {
+        let mut rng = Rng::keyed(&[9]);
+        for round in 0..120 {
+            let mut side = || 1 + rng.below(70);
+            let (from, to) =
+                (Size { height: side(), width: side() }, Size { height: side(), width: side() });
+            let pixels: Vec<u8> =
+                (0..from.height * from.width * 3)
+                    // Noise, and hard edges at which a cubic overshoots.
+                    .map(|i| {
+                        if round % 2 == 0 { rng.next_u64() as u8 } else { 255 * (i / 15 % 2) as u8 }
+                    })
+                    .collect();
+            let view =
+                View::whole(Picture { pixels: &pixels, width: from.width, height: from.height });
+            let bilinear = oracle(view, to, ResizeAlg::Convolution(FilterType::Bilinear));
+            // Columns first, then rows, each to bytes.
+            let cubic = ResizeAlg::Convolution(FilterType::CatmullRom);
+            let between = Size { height: from.height, width: to.width };
+            let columns = oracle(view, between, cubic);
+            let columns =
+                View::whole(Picture { pixels: &columns, width: to.width, height: from.height });
+            let bicubic = oracle(columns, to, cubic);
+            // What is rounded between two passes of a cubic may grow in the second.
+            for (filter, expected, limit) in
+                [(Interpolation::Bilinear, bilinear, 1), (Interpolation::Bicubic, bicubic, 2)]
+            {
+                let out = resize(view, to, filter);
+                let most = out.iter().zip(&expected).map(|(a, b)| a.abs_diff(*b)).max().unwrap();
+                assert!(most <= limit, "{filter:?} from {from:?} to {to:?}: {most} apart");
+            }
+            // With an even side a centre may fall between two pixels: then either is the nearest.
+            if from.height % 2 == 1 && from.width % 2 == 1 {
+                let nearest = oracle(view, to, ResizeAlg::Nearest);
+                assert!(resize(view, to, Interpolation::Nearest) == nearest, "{from:?} to {to:?}");
             }
         }
     }

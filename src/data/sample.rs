@@ -1,14 +1,16 @@
 //! One sample's road: span, bytes, box, part of the picture, resized row. Each thread has a reader
 //! of its own with all the scratch it needs.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::augment::{Crop, Size, ffcv_crop, random_resized_crop, torchvision_crop};
+use super::cache::Place;
 use super::decode::{DecodeError, Decoder, Part, Picture};
 use super::random::Rng;
 use super::resize::{Resizer, Target, View};
 use super::span_reader::SpanReader;
-use super::{Geometry, Index, Transform};
+use super::{Cache, Geometry, Index, TrainTransform, Transform};
 
 /// One thread's reader.
 pub(super) struct SampleReader {
@@ -16,6 +18,9 @@ pub(super) struct SampleReader {
     file: Vec<u8>,
     decoder: Decoder,
     resizer: Resizer,
+    cache: Option<Arc<Cache>>,
+    /// Rows of a picture from the cache.
+    rows: Vec<u8>,
     /// The whole picture resized, where the crop comes after.
     whole: Vec<u8>,
     /// Spent reading, and on all that follows.
@@ -23,12 +28,15 @@ pub(super) struct SampleReader {
 }
 
 impl SampleReader {
-    pub(super) fn new() -> Self {
+    /// Training pictures are kept in `cache` and taken from it.
+    pub(super) fn new(cache: Option<Arc<Cache>>) -> Self {
         Self {
             spans: SpanReader::default(),
             file: Vec::new(),
             decoder: Decoder::new(),
             resizer: Resizer::default(),
+            cache,
+            rows: Vec::new(),
             whole: Vec::new(),
             times: [Duration::ZERO; 2],
         }
@@ -42,9 +50,16 @@ impl SampleReader {
         row: &mut [u8],
     ) -> Result<(), DecodeError> {
         let begin = Instant::now();
+        let kept = self.cache.as_ref().and_then(|cache| cache.find(i));
+        if let (Some(place), Transform::Train { side, config }) = (kept, how.0)
+            && self.make_of_kept(place, (*side, config, how.1), row)
+        {
+            self.times[1] += begin.elapsed();
+            return Ok(());
+        }
         let read = self.spans.read(index, i, &mut self.file);
         let middle = Instant::now();
-        let made = read.map_err(DecodeError::from).and_then(|()| self.make(how, row));
+        let made = read.map_err(DecodeError::from).and_then(|()| self.make(i, how, row));
         self.times[0] += middle - begin;
         self.times[1] += middle.elapsed();
         made
@@ -55,9 +70,49 @@ impl SampleReader {
         std::mem::take(&mut self.times)
     }
 
+    /// Makes a row of a picture in the cache. `false`, and no number drawn, where the crop has to
+    /// be decoded at a fraction, or the cache cannot be read.
+    fn make_of_kept(
+        &mut self,
+        place: Place,
+        (side, config, rng): (usize, &TrainTransform, &mut Rng),
+        row: &mut [u8],
+    ) -> bool {
+        let mut drawn = rng.clone();
+        let crop = random_resized_crop(place.size, config, &mut drawn);
+        let cache = self.cache.as_ref().expect("the picture is in it");
+        let is_whole = !config.dct_scale || denominator(crop, side) == 1;
+        if !is_whole || cache.read(place, (crop.top, crop.height), &mut self.rows).is_err() {
+            return false;
+        }
+        *rng = drawn;
+        let (width, height) = (place.size.width, crop.height);
+        let picture = Picture { pixels: &self.rows, width, height };
+        let view = View { picture, crop: Crop { top: 0, ..crop } };
+        let target = Target { pixels: &mut *row, size: Size::square(side) };
+        self.resizer.resize(view, config.interpolation, target);
+        if rng.chance(config.hflip) {
+            flip(row, side);
+        }
+        true
+    }
+
+    /// Keeps the picture that was read, where there is room; the place that it got.
+    fn keep(&mut self, i: usize) -> Option<Place> {
+        let cache = self.cache.as_ref()?;
+        if !cache.has_room() || cache.find(i).is_some() {
+            return None;
+        }
+        // A damaged picture may still give its crop; it is never kept.
+        let picture = self.decoder.decode(&self.file).ok()?;
+        cache.keep(i, picture);
+        cache.find(i)
+    }
+
     /// Makes a row of the file that was read.
     fn make(
         &mut self,
+        i: usize,
         (transform, rng): (&Transform, &mut Rng),
         row: &mut [u8],
     ) -> Result<(), DecodeError> {
@@ -65,6 +120,11 @@ impl SampleReader {
         let side = transform.side();
         match transform {
             Transform::Train { config, .. } => {
+                if let Some(place) = self.keep(i)
+                    && self.make_of_kept(place, (side, config, rng), row)
+                {
+                    return Ok(());
+                }
                 let crop = random_resized_crop(picture, config, rng);
                 let denominator = if config.dct_scale { denominator(crop, side) } else { 1 };
                 let view = self.decoder.decode_part(&self.file, Part { crop, denominator })?;
@@ -116,7 +176,7 @@ fn flip(row: &mut [u8], side: usize) {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{EvalTransform, Interpolation, Split, TrainTransform, fixture};
+    use super::super::{EvalTransform, Interpolation, Split, fixture};
     use super::*;
 
     #[test]
@@ -150,7 +210,7 @@ mod tests {
         let transform = Transform::Train { side: 10, config };
         let mut row = vec![0; 300];
         let rng = &mut Rng::keyed(&[draw]);
-        SampleReader::new().read((&index, 0), (&transform, rng), &mut row).unwrap();
+        SampleReader::new(None).read((&index, 0), (&transform, rng), &mut row).unwrap();
         row
     }
 
@@ -173,7 +233,7 @@ mod tests {
             geometry: Geometry::Torchvision,
             interpolation: Interpolation::Bilinear,
         };
-        let mut reader = SampleReader::new();
+        let mut reader = SampleReader::new(None);
         let transform = Transform::Eval(config);
         let mut row = vec![0; 12 * 12 * 3];
         reader.read((&index, 0), (&transform, &mut Rng::keyed(&[])), &mut row).unwrap();

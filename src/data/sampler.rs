@@ -1,10 +1,17 @@
 //! Which rank sees which sample when. An order depends on seed, epoch and world alone: never on
 //! threads, machines or what was drawn before, so a run can resume at any epoch.
+//!
+//! An order of blocks is for disks that are slow at random: blocks of neighbours come in random
+//! order, [`BLOCKS_TOGETHER`] of them at a time, and pictures are shuffled among those.
+
+use std::ops::Range;
 
 use super::{Order, random::Rng, torch_order};
 
 /// Keeps the stream of orders apart from other uses of the same seed.
 const ORDER_STREAM: u64 = 0x006f_7264_6572;
+/// Blocks whose pictures are mixed: 0.8 GB of files of 12 MB a block.
+const BLOCKS_TOGETHER: usize = 64;
 
 /// A rank's place among all ranks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,6 +29,8 @@ pub struct Sampler {
     shard: Shard,
     seed: u64,
     order: Order,
+    /// Samples of a block, where neighbours stay together.
+    block_len: Option<usize>,
 }
 
 impl Sampler {
@@ -29,13 +38,20 @@ impl Sampler {
     pub fn new(num_samples: usize, shard: Shard, seed: u64) -> Self {
         assert!(shard.rank < shard.world_size, "rank {} of {}", shard.rank, shard.world_size);
         assert!(u32::try_from(num_samples).is_ok(), "{num_samples} samples exceed 32 bits");
-        Self { num_samples, shard, seed, order: Order::Keyed }
+        Self { num_samples, shard, seed, order: Order::Keyed, block_len: None }
     }
 
     /// The same samples in another order.
     #[must_use]
     pub fn ordered(self, order: Order) -> Self {
         Self { order, ..self }
+    }
+
+    /// The keyed order in blocks of so many neighbours. The samples must have been shuffled once.
+    #[must_use]
+    pub fn in_blocks(self, block_len: usize) -> Self {
+        assert!(block_len > 0, "a block of nothing");
+        Self { order: Order::Keyed, block_len: Some(block_len), ..self }
     }
 
     /// Seed of orders and crops.
@@ -62,9 +78,39 @@ impl Sampler {
     }
 
     fn keyed_permutation(&self, epoch: usize) -> Vec<u32> {
-        let mut order: Vec<u32> = (0..self.num_samples as u32).collect();
-        Rng::keyed(&[ORDER_STREAM, self.seed, epoch as u64]).shuffle(&mut order);
+        let mut rng = Rng::keyed(&[ORDER_STREAM, self.seed, epoch as u64]);
+        let mut order: Vec<u32> = Vec::with_capacity(self.num_samples);
+        if self.block_len.is_none() {
+            order.extend(0..self.num_samples as u32);
+            rng.shuffle(&mut order);
+        }
+        for together in self.blocks(&mut rng).chunks(BLOCKS_TOGETHER) {
+            let start = order.len();
+            order.extend(together.iter().cloned().flatten());
+            rng.shuffle(&mut order[start..]);
+        }
         order
+    }
+
+    /// Blocks in the order of an epoch; none where the order knows no blocks.
+    fn blocks(&self, rng: &mut Rng) -> Vec<Range<u32>> {
+        let Some(block_len) = self.block_len else { return Vec::new() };
+        let starts = (0..self.num_samples).step_by(block_len);
+        let block = |start: usize| start as u32..(start + block_len).min(self.num_samples) as u32;
+        let mut blocks: Vec<_> = starts.map(block).collect();
+        rng.shuffle(&mut blocks);
+        blocks
+    }
+
+    /// The blocks of an epoch with the batch of the rank's order at which they should be on their
+    /// way: those that are mixed together come with the first batch that is made of the ones
+    /// before them. In order; none where the order knows no blocks.
+    pub(super) fn blocks_by_batch(&self, epoch: usize, batch: usize) -> Vec<(usize, Range<u32>)> {
+        let mut rng = Rng::keyed(&[ORDER_STREAM, self.seed, epoch as u64]);
+        let group_len = BLOCKS_TOGETHER * self.block_len.unwrap_or(0) / self.shard.world_size;
+        let step = |i: usize| (i / BLOCKS_TOGETHER).saturating_sub(1) * group_len / batch;
+        let blocks = self.blocks(&mut rng).into_iter().enumerate();
+        blocks.map(|(i, block)| (step(i), block)).collect()
     }
 
     /// The rank's evaluation samples. Over all ranks each sample occurs once; shares differ by
@@ -174,6 +220,34 @@ mod tests {
         let shares = orders(12, 3, |sampler| sampler.epoch_order(2));
         let woven: Vec<_> = (0..12).map(|i| shares[i % 3][i / 3]).collect();
         assert_eq!(woven, whole);
+    }
+
+    #[test]
+    fn an_order_of_blocks_shows_every_sample_and_keeps_to_some_blocks_at_a_time() {
+        const NUM_SAMPLES: usize = 20_011;
+        let sampler = Sampler::new(NUM_SAMPLES, Shard { rank: 0, world_size: 1 }, 3).in_blocks(50);
+        let order = sampler.epoch_order(1);
+        assert_eq!(
+            sorted(std::slice::from_ref(&order)),
+            (0..NUM_SAMPLES as u32).collect::<Vec<_>>()
+        );
+        assert_ne!(order, sampler.epoch_order(2));
+        let told = sampler.blocks_by_batch(1, 100);
+        assert_eq!(told.len(), NUM_SAMPLES.div_ceil(50));
+        for (step, batch) in order.chunks(100).enumerate() {
+            let mut blocks: Vec<_> = batch.iter().map(|sample| sample / 50).collect();
+            blocks.sort_unstable();
+            blocks.dedup();
+            // A batch may lie across two groups, and the last group may have few blocks.
+            let least = if step < 160 { 20 } else { 1 };
+            assert!((least..=2 * BLOCKS_TOGETHER).contains(&blocks.len()), "{}", blocks.len());
+            for sample in batch {
+                let is_told = told.iter().any(|(at, block)| *at <= step && block.contains(sample));
+                assert!(is_told, "sample {sample} is read in step {step} unannounced");
+            }
+        }
+        let ahead = told.iter().filter(|(step, _)| *step == 0).count();
+        assert_eq!(ahead, 2 * BLOCKS_TOGETHER, "two groups at the start, no more");
     }
 
     #[test]

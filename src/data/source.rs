@@ -4,14 +4,19 @@
 //! |---|---|---|
 //! | folders, one a class | | `ImageFolder` |
 //! | `*.tar` | `imagenet1k-train-0000.tar`, `ILSVRC2012_img_train.tar` | archives |
-//! | `*.arrow` | `imagenet-1k-train-00000-of-00292.arrow` | a store |
+//! | `*.arrow` | `imagenet-1k-train-00000-of-00292.arrow` | Arrow streams, our stores |
+//! | `*.tfrecord` | `train-00000-of-01024` | TFRecord |
+//! | `*.rec` | `train.rec` | RecordIO |
+//! | `index.json` | | MDS |
+//! | `*.beton`, `*.ffcv` | `train_500_0.50_90.ffcv` | FFCV |
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use super::container::labels::LabelFile;
+use super::container::{archive, arrow, beton, folder, mds, recordio, tfrecord};
 use super::index::{Index, Split, Witness};
-use super::labels::LabelFile;
-use super::{DataError, archive, arrow, folder, index_cache, synth};
+use super::{DataError, index_cache, synth};
 
 /// Both splits of a data set; their classes agree.
 #[derive(Clone, Debug)]
@@ -25,11 +30,19 @@ pub struct Dataset {
 impl Dataset {
     /// Lists both splits of the data set at `root`: names and headers are read, no picture.
     pub fn open(root: &Path) -> Result<Self, DataError> {
-        let mut train = open(root, Split::Train, None)?;
-        let mut eval = open(root, Split::Eval, Some(&train))?;
-        if is_numbered(&train) && is_numbered(&eval) {
+        let train = open(root, Split::Train, None)?;
+        let eval = open(root, Split::Eval, Some(&train))?;
+        Self::of(train, eval)
+    }
+
+    /// Joins two splits where their classes are the same.
+    pub(super) fn of(mut train: Index, mut eval: Index) -> Result<Self, DataError> {
+        if let Some(first) = first_number(&train)
+            && first_number(&eval) == Some(first)
+        {
             let longest = train.classes.len().max(eval.classes.len());
-            let classes: Vec<_> = (0..longest).map(|number| number.to_string()).collect();
+            let numbers = first..first + longest as u32;
+            let classes: Vec<_> = numbers.map(|number| number.to_string()).collect();
             (train.classes, eval.classes) = (classes.clone(), classes);
         }
         if let [class] = train.classes() {
@@ -50,9 +63,12 @@ impl Dataset {
     }
 }
 
-/// Whether the container told numbers of classes and no names.
-fn is_numbered(index: &Index) -> bool {
-    index.classes.iter().enumerate().all(|(number, name)| *name == number.to_string())
+/// The number of the first class, where the container told numbers of classes and no names.
+fn first_number(index: &Index) -> Option<u32> {
+    let first: u32 = index.classes.first()?.parse().ok().filter(|&first| first <= 1)?;
+    let is_numbered =
+        (first..).zip(&index.classes).all(|(number, name)| *name == number.to_string());
+    is_numbered.then_some(first)
 }
 
 fn check_classes(present: &Index, absent: &Index) -> Result<(), DataError> {
@@ -90,7 +106,15 @@ pub(super) fn scan(root: &Path, split: Split, train: Option<&Index>) -> Result<I
     let found = find(root, split)?;
     let mut index = match &found.container {
         Container::Folder => return folder::scan(&found.folder),
-        Container::Shards(shards) => arrow::scan(shards)?,
+        Container::Arrow(shards) => arrow::scan(shards)?,
+        Container::TfRecord(shards) => tfrecord::scan(shards, train)?,
+        Container::RecordIo(files) => recordio::scan(files)?,
+        Container::Mds(listing) => mds::scan(listing)?,
+        Container::Beton(file) => beton::scan(file)?,
+        Container::Refused(path, reason) => {
+            let (path, reason) = (path.clone(), (*reason).to_owned());
+            return Err(DataError::Container { path, reason });
+        }
         Container::Archives(archives) => archive::scan(archives, &|| match train {
             Some(train) => LabelFile::find(root, &train.classes),
             None if split == Split::Eval => {
@@ -121,7 +145,13 @@ struct Found {
 enum Container {
     Folder,
     Archives(Vec<PathBuf>),
-    Shards(Vec<PathBuf>),
+    Arrow(Vec<PathBuf>),
+    TfRecord(Vec<PathBuf>),
+    RecordIo(Vec<PathBuf>),
+    Mds(PathBuf),
+    Beton(PathBuf),
+    /// Known, and why it cannot be trained from.
+    Refused(PathBuf, &'static str),
 }
 
 fn find(root: &Path, split: Split) -> Result<Found, DataError> {
@@ -146,15 +176,50 @@ fn find(root: &Path, split: Split) -> Result<Found, DataError> {
     }
 }
 
-/// Sorted by name, so that samples keep their numbers.
+/// Makes a container of its files.
+type Make = fn(Vec<PathBuf>) -> Container;
+
+/// What `files` are; they are sorted by name, so that samples keep their numbers.
 fn container(mut files: Vec<PathBuf>) -> Container {
     files.sort_unstable();
-    let shards: Vec<_> = files.iter().filter(|file| arrow::is_shard(file)).cloned().collect();
-    if !shards.is_empty() {
-        return Container::Shards(shards);
+    let with = |is_wanted: &dyn Fn(&Path) -> bool| -> Vec<PathBuf> {
+        files.iter().filter(|file| is_wanted(file)).cloned().collect()
+    };
+    let ends = |endings: &[&str]| {
+        with(&|file| file.extension().is_some_and(|found| endings.iter().any(|it| found == *it)))
+    };
+    if let Some(listing) = with(&|file| file.ends_with(mds::LISTING)).pop() {
+        return Container::Mds(listing);
     }
-    files.retain(|file| file.extension().is_some_and(|ending| ending == "tar"));
-    if files.is_empty() { Container::Folder } else { Container::Archives(files) }
+    let kinds: [(Vec<PathBuf>, Make); 6] = [
+        (ends(&["arrow"]), Container::Arrow),
+        (with(&tfrecord::is_shard), Container::TfRecord),
+        (ends(&["rec"]), Container::RecordIo),
+        (ends(&["tar"]), Container::Archives),
+        (ends(&["beton", "ffcv"]), beton_file),
+        (ends(&["parquet"]), parquet),
+    ];
+    let found = kinds.into_iter().find(|(files, _)| !files.is_empty());
+    found.map_or(Container::Folder, |(files, container)| container(files))
+}
+
+/// FFCV writes a split into one file; a second one is another make of the same pictures.
+fn beton_file(mut files: Vec<PathBuf>) -> Container {
+    match (files.pop(), files.pop()) {
+        (Some(file), None) => Container::Beton(file),
+        (file, _) => Container::Refused(
+            file.unwrap_or_default(),
+            "there is another such file of the same split beside it; keep one",
+        ),
+    }
+}
+
+fn parquet(mut files: Vec<PathBuf>) -> Container {
+    Container::Refused(
+        files.pop().unwrap_or_default(),
+        "Parquet holds compressed pages, not pictures in one piece; save the set as Arrow, which \
+         is trained from in place: datasets.load_dataset(FOLDER).save_to_disk(OUT)",
+    )
 }
 
 /// Whether one of `words` stands in a file's name. ILSVRC's archive of dogs (`train_t3`) is a part

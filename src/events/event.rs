@@ -98,6 +98,12 @@ pub enum RankEvent {
         images_per_s: f64,
         /// Share of the training time after the first epoch in which rank 0 waited for data.
         data_wait: f64,
+        /// The part of it that is put down to reading; the rest is to decoding.
+        #[serde(default)]
+        io_wait: f64,
+        /// What rank 0 waited for and what helps, in words; absent where waits are negligible.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        data_verdict: Option<String>,
     },
     /// The rank cannot go on.
     Failed {
@@ -159,6 +165,8 @@ mod tests {
             minutes: 23.8,
             images_per_s: 32_500.0,
             data_wait: 0.01,
+            io_wait: 0.002,
+            data_verdict: Some("waits".to_owned()),
         };
         assert_eq!(RankEvent::from_line(&event.to_line()), Some(event));
         assert_eq!(RankEvent::from_line("[W] some warning of a library"), None);

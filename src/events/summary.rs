@@ -26,6 +26,10 @@ pub struct RunSummary {
     pub images_per_s: Option<f64>,
     /// Share of the training time after the first epoch in which rank 0 waited for data.
     pub data_wait: Option<f64>,
+    /// The part of it that is put down to reading.
+    pub io_wait: Option<f64>,
+    /// What the run waited for and what helps, in words; absent where waits are negligible.
+    pub data_verdict: Option<String>,
     /// Pictures that could not be decoded and were left out, counted each time they came up.
     pub num_skipped: usize,
     /// What the log check says; absent where there is no log to check.
@@ -57,13 +61,24 @@ impl RunSummary {
             RankEvent::EpochStop { epoch, .. } => self.num_epochs = *epoch,
             RankEvent::Evaluated { accuracy, .. } => self.accuracy = Some(*accuracy),
             RankEvent::BadImage { .. } => self.num_skipped += 1,
-            RankEvent::RunStop { status, epoch, accuracy, minutes, images_per_s, data_wait } => {
+            RankEvent::RunStop {
+                status,
+                epoch,
+                accuracy,
+                minutes,
+                images_per_s,
+                data_wait,
+                io_wait,
+                data_verdict,
+            } => {
                 self.status = Some(*status);
                 self.num_epochs = *epoch;
                 self.accuracy = *accuracy;
                 self.minutes = Some(*minutes);
                 self.images_per_s = Some(*images_per_s);
                 self.data_wait = Some(*data_wait);
+                self.io_wait = Some(*io_wait);
+                self.data_verdict.clone_from(data_verdict);
             }
             RankEvent::Ready { .. }
             | RankEvent::RunStart { .. }
@@ -90,6 +105,8 @@ mod tests {
             minutes: 2.5,
             images_per_s: 800.0,
             data_wait: 0.01,
+            io_wait: 0.0,
+            data_verdict: None,
         }
     }
 
@@ -100,6 +117,30 @@ mod tests {
         assert_eq!((summary.minutes, summary.minutes_to_target()), (Some(2.5), None));
         summary.hear(&run_stop(RunStatus::Success));
         assert_eq!(summary.minutes_to_target(), Some(2.5));
+    }
+
+    #[test]
+    fn a_run_that_waited_for_data_says_so_in_its_summary() {
+        let mut summary = RunSummary::default();
+        let RankEvent::RunStop { status, epoch, accuracy, minutes, images_per_s, .. } =
+            run_stop(RunStatus::Success)
+        else {
+            panic!("another event")
+        };
+        let data_verdict = Some("waits for data 40 % of the time".to_owned());
+        let (data_wait, io_wait) = (0.4, 0.3);
+        summary.hear(&RankEvent::RunStop {
+            status,
+            epoch,
+            accuracy,
+            minutes,
+            images_per_s,
+            data_wait,
+            io_wait,
+            data_verdict: data_verdict.clone(),
+        });
+        assert_eq!((summary.data_wait, summary.io_wait), (Some(0.4), Some(0.3)));
+        assert_eq!(summary.data_verdict, data_verdict);
     }
 
     #[test]

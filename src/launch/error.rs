@@ -41,6 +41,13 @@ pub enum LaunchError {
         .0.display()
     )]
     OpenOnlyStore(PathBuf),
+    /// Neighbours of other sets are of one class.
+    #[error(
+        "data.train.block_shuffle keeps neighbours together, which are of one class unless the \
+         images lie in a store; import them (mlperf-run data import DATA --out STORE), or set it \
+         to false"
+    )]
+    BlocksUnshuffled,
     /// Every rank needs a GPU of its own.
     #[error(
         "{num_ranks} ranks need a GPU each and this machine shows {num_gpus}; add --nproc \

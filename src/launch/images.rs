@@ -40,6 +40,15 @@ impl Images {
         }
     }
 
+    /// Whether an epoch may keep neighbours together: only those of a store are of all classes.
+    pub fn check_order(&self, config: &DataConfig) -> Result<(), LaunchError> {
+        match self {
+            Self::Folder(path) if store::division_of(path).is_some() => Ok(()),
+            _ if config.train.block_shuffle => Err(LaunchError::BlocksUnshuffled),
+            _ => Ok(()),
+        }
+    }
+
     /// What a recipe is resolved for; a folder is listed, a set need not be there.
     pub fn situation(&self, world_size: usize) -> Result<Situation, DataError> {
         Ok(match self {
@@ -90,6 +99,11 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let images = Images::Folder(folder.path().to_owned());
         assert!(images.check_division(Division::Closed).is_ok(), "no store, no word of it");
+        let mut in_blocks = config(None, None);
+        in_blocks.train.block_shuffle = true;
+        assert!(images.check_order(&config(None, None)).is_ok());
+        let refused = images.check_order(&in_blocks).unwrap_err().to_string();
+        assert!(refused.contains("unless the images lie in a store; import them"), "{refused}");
         let manifest = |division| store::Manifest {
             version: 1,
             division,
@@ -109,6 +123,7 @@ mod tests {
             let json = serde_json::to_string(&manifest(division)).unwrap();
             std::fs::write(folder.path().join("manifest.json"), json).unwrap();
             assert!(images.check_division(Division::Open).is_ok());
+            assert!(images.check_order(&in_blocks).is_ok());
             assert_eq!(images.check_division(Division::Closed).is_err(), is_refused);
         }
     }

@@ -11,7 +11,7 @@ use super::{
     raw::RawRecipe,
 };
 use crate::{
-    data::{DataConfig, EvalTransform, SynthConfig, TrainTransform},
+    data::{DataConfig, EvalTransform, Order, SynthConfig, TrainTransform},
     model::{Arch, Block, Blueprint, Blur, CustomConfig, ModelConfig},
     optim::Time,
 };
@@ -236,6 +236,12 @@ fn data(data: &DataConfig, p: &mut Problems) {
     }
     if data.std.iter().any(|value| *value <= 0.0) {
         p.add(format!("data.std ({:?}) must be above 0 in every channel", data.std));
+    }
+    if data.train.block_shuffle && data.order == Order::Torch {
+        p.add(
+            "data.train.block_shuffle is an order of its own and data.order is torch; set \
+             data.order = \"keyed\" or block_shuffle = false",
+        );
     }
     train_crops(&data.train, p);
     eval_crops(&data.eval, p);

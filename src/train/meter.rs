@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use super::{error::TrainError, watch::Watch};
 use crate::{
-    data::BadImage,
+    data::{BadImage, Stall},
     dist::World,
     events::{RankEvent, RunStatus},
     recipe::Recipe,
@@ -24,12 +24,12 @@ pub(super) struct Meter<'a> {
     sides: Vec<usize>,
     epoch: usize,
     epoch_start: Instant,
-    wait_before_s: f64,
+    stall_before: Stall,
     last_tell: (Instant, usize),
     epoch_loss: f64,
     train_s: f64,
     /// Of all epochs but the first, whose data may come cold.
-    later: (f64, f64),
+    later: (Stall, f64),
     accuracy: Option<f64>,
 }
 
@@ -46,20 +46,20 @@ impl<'a> Meter<'a> {
             sides: recipe.sides.clone(),
             epoch: 0,
             epoch_start: now,
-            wait_before_s: 0.0,
+            stall_before: Stall::default(),
             last_tell: (now, 0),
             epoch_loss: 0.0,
             train_s: 0.0,
-            later: (0.0, 0.0),
+            later: (Stall::default(), 0.0),
             accuracy: None,
         }
     }
 
-    /// An epoch begins; `wait_s` is what the loader has waited so far.
-    pub(super) fn epoch_start(&mut self, epoch: usize, wait_s: f64) {
+    /// An epoch begins; `stall` is where the loader's time went so far.
+    pub(super) fn epoch_start(&mut self, epoch: usize, stall: Stall) {
         self.epoch = epoch;
         self.epoch_start = Instant::now();
-        self.wait_before_s = wait_s;
+        self.stall_before = stall;
         self.last_tell = (self.epoch_start, 0);
         self.epoch_loss = 0.0;
     }
@@ -87,19 +87,19 @@ impl<'a> Meter<'a> {
     }
 
     /// The epoch is done.
-    pub(super) fn epoch_stop(&mut self, wait_s: f64) {
+    pub(super) fn epoch_stop(&mut self, stall: Stall) {
         let train_s = self.epoch_start.elapsed().as_secs_f64();
-        let wait_s = wait_s - self.wait_before_s;
+        let stall = stall.since(&self.stall_before);
         self.train_s += train_s;
         if self.epoch > 1 {
-            self.later = (self.later.0 + wait_s, self.later.1 + train_s);
+            self.later = (self.later.0.plus(&stall), self.later.1 + train_s);
         }
         self.watch.tell(&RankEvent::EpochStop {
             epoch: self.epoch,
             loss: self.epoch_loss / self.steps_per_epoch as f64,
             train_s,
             images_per_s: (self.steps_per_epoch * self.batch_size) as f64 / train_s,
-            data_wait: wait_s / train_s,
+            data_wait: stall.wait_s / train_s,
             side: self.sides[self.epoch - 1],
         });
     }
@@ -122,7 +122,7 @@ impl<'a> Meter<'a> {
 
     /// The clock stands, after `minutes`.
     pub(super) fn run_stop(&mut self, status: RunStatus, minutes: f64) {
-        let (wait_s, later_s) = self.later;
+        let (stall, later_s) = self.later;
         let images = self.epoch * self.steps_per_epoch * self.batch_size;
         self.watch.tell(&RankEvent::RunStop {
             status,
@@ -130,7 +130,13 @@ impl<'a> Meter<'a> {
             accuracy: self.accuracy,
             minutes,
             images_per_s: if self.train_s > 0.0 { images as f64 / self.train_s } else { 0.0 },
-            data_wait: if later_s > 0.0 { wait_s / later_s } else { 0.0 },
+            data_wait: share(stall.wait_s, later_s),
+            io_wait: share(stall.io_wait_s(), later_s),
+            data_verdict: stall.verdict(later_s),
         });
     }
+}
+
+fn share(part_s: f64, total_s: f64) -> f64 {
+    if total_s > 0.0 { part_s / total_s } else { 0.0 }
 }

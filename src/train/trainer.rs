@@ -35,7 +35,9 @@ use super::{
 };
 use crate::{
     algorithms::{Algorithms, GradientClipping, Progress, Setting},
-    data::{Dataset, EvalTransform, Loader, LoaderConfig, Sampler, Shard, TrainSchedule},
+    data::{
+        Cache, Dataset, EvalTransform, Loader, LoaderConfig, Sampler, Shard, Sharing, TrainSchedule,
+    },
     data::{eval_plans, train_plans},
     dist::{
         BufferSync, Ddp, Shared, World,
@@ -156,7 +158,7 @@ impl Trainer {
         log: &mut RunLog,
         meter: &mut Meter,
     ) -> Result<RunEnd, TrainError> {
-        let mut loader = self.train_loader(data);
+        let mut loader = self.train_loader(data)?;
         let mut end = RunEnd::TargetMissed;
         for epoch in 1..=self.recipe.horizon.num_epochs {
             log.write(|session| session.epoch_start(epoch))?;
@@ -188,7 +190,7 @@ impl Trainer {
     ) -> Result<(), TrainError> {
         let mut loss_sum = Tensor::zeros([], (Kind::Float, self.device));
         self.progress.epoch = epoch - 1;
-        meter.epoch_start(epoch, loader.wait_s());
+        meter.epoch_start(epoch, loader.stall());
         for step in 1..=self.recipe.horizon.steps_per_epoch {
             if self.stop.load(Ordering::Relaxed) {
                 return Err(TrainError::Interrupted);
@@ -202,7 +204,7 @@ impl Trainer {
                 meter.steps(step, loss)?;
             }
         }
-        meter.epoch_stop(loader.wait_s());
+        meter.epoch_stop(loader.stall());
         meter.left_out(loader.take_bad());
         Ok(())
     }
@@ -246,7 +248,7 @@ impl Trainer {
             n => n,
         };
         let (batches_ahead, on_bad_image) = (data.batches_ahead, data.on_bad_image);
-        LoaderConfig { num_threads, batches_ahead, on_bad_image }
+        LoaderConfig { num_threads, batches_ahead, on_bad_image, ..LoaderConfig::default() }
     }
 
     fn sampler(&self, num_samples: usize) -> Sampler {
@@ -256,7 +258,7 @@ impl Trainer {
             .ordered(self.recipe.raw.data.order)
     }
 
-    fn train_loader(&self, data: &Dataset) -> Loader {
+    fn train_loader(&self, data: &Dataset) -> Result<Loader, TrainError> {
         let schedule = TrainSchedule {
             batch_per_rank: self.recipe.batch_per_rank,
             steps_per_epoch: self.recipe.horizon.steps_per_epoch,
@@ -264,8 +266,16 @@ impl Trainer {
             sides: self.recipe.crop_sides.clone(),
             transform: self.recipe.raw.data.train,
         };
-        let plans = train_plans(self.sampler(data.train.len()), schedule);
-        Loader::start(Arc::clone(&data.train), plans, self.loader_config())
+        let mut sampler = self.sampler(data.train.len());
+        if schedule.transform.block_shuffle {
+            sampler = sampler.in_blocks(data.train.block_len());
+        }
+        let World { rank, world_size, master_port, .. } = self.world;
+        let sharing = if world_size > 1 { Sharing::Ranks(master_port) } else { Sharing::Alone };
+        let cache = Cache::open(schedule.transform.ram_cache, data.train.len(), sharing)?;
+        let (warm, cache) = (Some(Shard { rank, world_size }), cache.map(Arc::new));
+        let config = LoaderConfig { warm, cache, ..self.loader_config() };
+        Ok(Loader::start(Arc::clone(&data.train), train_plans(sampler, schedule), config))
     }
 
     fn eval_loader(&self, data: &Dataset) -> Loader {

@@ -16,6 +16,8 @@ const TRANSFORM: TrainTransform = TrainTransform {
     interpolation: Interpolation::Area,
     hflip: 0.5,
     dct_scale: false,
+    block_shuffle: false,
+    ram_cache: RamCache::Off,
 };
 const EVAL: EvalTransform = EvalTransform {
     resize_size: 18,
@@ -42,7 +44,7 @@ impl Seen {
 }
 
 fn config(num_threads: usize, on_bad_image: OnBadImage) -> LoaderConfig {
-    LoaderConfig { num_threads, batches_ahead: 2, on_bad_image }
+    LoaderConfig { num_threads, on_bad_image, ..LoaderConfig::default() }
 }
 
 fn open(root: &Path, split: Split) -> Arc<Index> {
@@ -91,6 +93,64 @@ fn batches_do_not_depend_on_the_number_of_threads() {
 }
 
 #[test]
+fn reading_ahead_changes_no_batch() {
+    let (root, out) = (data_set(6, 1), tempfile::tempdir().unwrap());
+    let import = store::Import {
+        source: root.path().to_owned(),
+        max_sides: Vec::new(),
+        on_bad: store::OnBad::Fail,
+        seed: 0,
+    };
+    store::import(&import, out.path(), 1, &|_| ()).unwrap();
+    for root in [root.path(), out.path()] {
+        let index = open(root, Split::Train);
+        let batches = |warm, soon: bool| {
+            let plans = (0..3).map(move |step| BatchPlan {
+                epoch: 0,
+                step,
+                transform: Transform::Train { side: 16, config: TRANSFORM },
+                samples: vec![step as u32, 17 - step as u32],
+                key: 7,
+                // Past the end as well.
+                soon: if soon { vec![0..4, 9..30] } else { Vec::new() },
+            });
+            let config = LoaderConfig { warm, ..LoaderConfig::default() };
+            drain(&mut Loader::start(Arc::clone(&index), plans, config))
+        };
+        assert_eq!(batches(None, false), batches(Some(SHARD), true));
+    }
+}
+
+/// Pictures of the folder, of which some or all fit into the budget, for two users.
+#[test]
+fn a_cache_of_pictures_changes_no_batch() {
+    let root = data_set(6, 1);
+    let folder = open(root.path(), Split::Train);
+    let expected = drain(&mut train_loader(&folder, config(2, OnBadImage::Error)));
+    for budget in [1, 20 << 10, 1 << 20] {
+        let cache = Cache::open(RamCache::Bytes(budget), folder.len(), Sharing::Alone).unwrap();
+        let cache = cache.map(Arc::new);
+        for num_threads in [1, 3] {
+            let config =
+                LoaderConfig { num_threads, cache: cache.clone(), ..LoaderConfig::default() };
+            assert_eq!(drain(&mut train_loader(&folder, config)), expected, "{budget} bytes");
+        }
+    }
+}
+
+#[test]
+fn a_picture_in_the_cache_is_not_read_again() {
+    let root = data_set(6, 1);
+    let folder = open(root.path(), Split::Train);
+    let expected = drain(&mut train_loader(&folder, config(1, OnBadImage::Error)));
+    let cache = Cache::open(RamCache::Bytes(1 << 20), folder.len(), Sharing::Alone).unwrap();
+    let config = LoaderConfig { cache: cache.map(Arc::new), ..LoaderConfig::default() };
+    drain(&mut train_loader(&folder, config.clone()));
+    fs::remove_dir_all(root.path()).unwrap();
+    assert_eq!(drain(&mut train_loader(&folder, config)), expected);
+}
+
+#[test]
 fn crops_differ_between_epochs() {
     let root = data_set(1, 1);
     let folder = open(root.path(), Split::Train);
@@ -100,6 +160,7 @@ fn crops_differ_between_epochs() {
         transform: Transform::Train { side: 16, config: TRANSFORM },
         samples: vec![0],
         key: 7,
+        soon: Vec::new(),
     };
     let plans = [plan(0), plan(1)].into_iter();
     let seen = drain(&mut Loader::start(folder, plans, config(1, OnBadImage::Error)));
@@ -261,6 +322,7 @@ fn a_panic_is_an_error_and_not_a_hang() {
         transform: Transform::Eval(EVAL),
         samples,
         key: 7,
+        soon: Vec::new(),
     };
     let plans = [plan(vec![0, 99]), plan(vec![1])].into_iter().chain(std::iter::once_with(|| {
         panic!("no third plan");

@@ -78,6 +78,8 @@ fn run_stop(status: RunStatus) -> News {
         minutes: 1.0,
         images_per_s: 100.0,
         data_wait: 0.0,
+        io_wait: 0.0,
+        data_verdict: None,
     })
 }
 

@@ -192,5 +192,7 @@ fn run_stop(status: RunStatus) -> RankEvent {
         minutes: 1.25,
         images_per_s: 1234.0,
         data_wait: 0.01,
+        io_wait: 0.0,
+        data_verdict: None,
     }
 }

@@ -9,8 +9,8 @@ use std::collections::HashMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use super::DataError;
-use super::index::{Index, Witness};
+use crate::data::DataError;
+use crate::data::index::{Index, Witness};
 
 const NAMES: [&str; 6] = [
     "val_labels.txt",
@@ -22,7 +22,7 @@ const NAMES: [&str; 6] = [
 ];
 
 /// Labels by the name of a picture.
-pub(super) struct LabelFile {
+pub(in crate::data) struct LabelFile {
     path: PathBuf,
     classes: Vec<String>,
     by_name: HashMap<String, u32>,
@@ -32,7 +32,7 @@ pub(super) struct LabelFile {
 
 impl LabelFile {
     /// Reads the file of labels that lies in `root`; `classes` are those of training, sorted.
-    pub(super) fn find(root: &Path, classes: &[String]) -> Result<Self, DataError> {
+    pub(in crate::data) fn find(root: &Path, classes: &[String]) -> Result<Self, DataError> {
         let paths = NAMES.iter().map(|name| root.join(name));
         let Some(path) = paths.into_iter().find(|path| path.is_file()) else {
             return Err(DataError::NoLabels(root.to_owned()));
@@ -80,7 +80,7 @@ impl LabelFile {
     }
 
     /// Labels every picture of `index`.
-    pub(super) fn apply(self, index: &mut Index) -> Result<(), DataError> {
+    pub(in crate::data) fn apply(self, index: &mut Index) -> Result<(), DataError> {
         let mut order: Vec<usize> = (0..index.len()).collect();
         order.sort_by(|&a, &b| index.name(a).cmp(index.name(b)));
         let fault = |reason| DataError::BadLabels { path: self.path.clone(), reason };

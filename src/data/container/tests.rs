@@ -3,14 +3,16 @@
 
 use std::fs::{self, File};
 use std::path::Path;
+use std::sync::OnceLock;
 use std::time::SystemTime;
 
+use proptest::prelude::*;
 use tempfile::TempDir;
 
-use super::fixture::{data_set, write};
-use super::index::{Entry, Index, Witness};
-use super::span_reader::SpanReader;
-use super::{DataError, Dataset, Split, index_cache, source};
+use crate::data::fixture::{damage, data_set, write};
+use crate::data::index::{Entry, Index, Witness};
+use crate::data::span_reader::SpanReader;
+use crate::data::{DataError, Dataset, Split, index_cache, source};
 
 /// An archive of files, written as `tar` does.
 fn archive(path: &Path, files: &[(String, Vec<u8>)]) {
@@ -189,6 +191,32 @@ fn damaged_archives_are_named_and_never_read_past_their_end() {
     wrong[content..content + 2].copy_from_slice(b"-1");
     assert!(error(&wrong).contains("not the number of a class"));
     assert!(error(b"").contains("0001.tar: the archive is cut short"));
+}
+
+/// A `WebDataset` shard and a nested archive.
+fn archives() -> &'static [(&'static str, Vec<u8>)] {
+    static ARCHIVES: OnceLock<Vec<(&str, Vec<u8>)>> = OnceLock::new();
+    ARCHIVES.get_or_init(|| {
+        let (_folder, dataset, out) = original();
+        write_webdataset(out.path(), &dataset.train, "train");
+        write_ilsvrc(out.path(), &dataset);
+        let read = |name: &str| fs::read(out.path().join(name)).unwrap();
+        vec![("0.tar", read("train/0000.tar")), ("1.tar", read("ILSVRC2012_img_train.tar"))]
+    })
+}
+
+proptest! {
+    #[test]
+    fn any_damaged_archive_is_refused_or_read_within_its_bounds(damage in damage()) {
+        for (name, bytes) in archives() {
+            let (root, mut bytes) = (tempfile::tempdir().unwrap(), bytes.clone());
+            damage.apply(&mut bytes);
+            write(&root.path().join("train").join(name), &bytes);
+            if let Ok(index) = source::scan(root.path(), Split::Train, None) {
+                prop_assert_eq!(samples(&index).len(), index.len());
+            }
+        }
+    }
 }
 
 /// Makes a file or folder look as if it had not changed for a minute.

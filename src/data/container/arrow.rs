@@ -5,58 +5,41 @@
 //! layout of a record batch is that of the columnar format's specification, section "Recordbatch
 //! message": one node a field and its buffers, depth first.
 
-use std::fs::File;
 use std::io;
-use std::os::unix::fs::FileExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use arrow_ipc::{MessageHeader, RecordBatch, convert::try_fb_to_schema, root_as_message};
 use arrow_schema::{DataType, Field, Schema};
 
-use super::DataError;
-use super::index::{Entry, Index, Witness};
+use super::shards::{self, class, cut, each, number_classes, other, refused};
+use crate::data::DataError;
+use crate::data::index::{Entry, Index};
 
 /// A message's metadata is some hundred bytes; a damaged length must not fill the memory.
 const MAX_METADATA: u64 = 1 << 26;
 /// The first bytes of the file variant, whose messages follow as in a stream.
 const FILE_MAGIC: &[u8; 8] = b"ARROW1\0\0";
 
-/// Lists the pictures of `shards`.
-pub(super) fn scan(shards: &[PathBuf]) -> Result<Index, DataError> {
-    let mut index = Index::new(shards.to_vec(), Vec::new());
-    for (place, path) in shards.iter().enumerate() {
-        let fault = |error: io::Error| DataError::Container {
-            path: path.clone(),
-            reason: error.to_string(),
-        };
-        index.witnesses.push(Witness::of(path).map_err(fault)?);
-        let shard = Shard { file: File::open(path).map_err(fault)?, place: place as u32 };
-        shard.scan(&mut index).map_err(fault)?;
-    }
-    if index.is_empty() {
-        return Err(DataError::NoPictures(shards[0].clone()));
-    }
+/// Lists the pictures of `files`.
+pub(in crate::data) fn scan(files: &[PathBuf]) -> Result<Index, DataError> {
+    let mut index = each(files, |shard, index| Shard(shard).scan(index))?;
     if index.classes.is_empty() {
-        let num_classes = index.columns.labels.iter().max().map_or(0, |&label| label + 1);
-        index.classes = (0..num_classes).map(|number| number.to_string()).collect();
+        number_classes(&mut index, 0);
     }
     let num_classes = index.classes.len() as u32;
     if let Some(i) = index.columns.labels.iter().position(|&label| label >= num_classes) {
         let (label, path) = (index.columns.labels[i], index.place(i).to_owned());
         let reason = format!("row {i} has label {label} of {num_classes} classes");
-        return Err(DataError::Container { path, reason });
+        return Err(shards::fault(&path, &reason));
     }
     Ok(index)
 }
 
-struct Shard {
-    file: File,
-    place: u32,
-}
+struct Shard<'a>(&'a shards::Shard);
 
-impl Shard {
+impl Shard<'_> {
     fn scan(&self, index: &mut Index) -> io::Result<()> {
-        let length = self.file.metadata()?.len();
+        let length = self.0.length;
         let mut position = 0;
         let mut columns = None;
         if self.read(0, 8, length)? == FILE_MAGIC {
@@ -102,12 +85,10 @@ impl Shard {
     }
 
     fn read(&self, at: u64, length: u64, end: u64) -> io::Result<Vec<u8>> {
-        if length > MAX_METADATA || at.checked_add(length).is_none_or(|last| last > end) {
+        if at.checked_add(length).is_none_or(|last| last > end) {
             return Err(cut());
         }
-        let mut bytes = vec![0; length as usize];
-        self.file.read_exact_at(&mut bytes, at)?;
-        Ok(bytes)
+        self.0.read(at, length, MAX_METADATA)
     }
 }
 
@@ -170,7 +151,7 @@ impl Columns {
 
 /// One record batch.
 struct Rows<'a> {
-    shard: &'a Shard,
+    shard: &'a Shard<'a>,
     body: u64,
     end: u64,
 }
@@ -208,10 +189,10 @@ impl Rows<'_> {
             let unnamed = format!("row {}", index.len());
             let name = names.get(row).filter(|name| !name.is_empty());
             index.push(&Entry {
-                place: self.shard.place,
+                place: self.shard.0.place,
                 offset: data + start,
                 length: u32::try_from(length).map_err(other)?,
-                label: label(labels[row])?,
+                label: class(labels[row])?,
                 size: [heights[row], widths[row]].map(|side| u16::try_from(side).unwrap_or(0)),
                 flags: 0,
                 name: name.map_or(unnamed.as_bytes(), Vec::as_slice),
@@ -253,14 +234,6 @@ impl Rows<'_> {
     }
 }
 
-/// `datasets` writes -1 where a split has no labels.
-fn label(number: u64) -> io::Result<u32> {
-    /// Classes that a set may have: far above any real one.
-    const MAX_CLASSES: u64 = 1 << 20;
-    let number = Some(number).filter(|&number| number < MAX_CLASSES);
-    number.map(|number| number as u32).ok_or_else(|| refused("a label that is no class"))
-}
-
 /// Bytes of one value of a fixed width, or of one offset.
 fn value_width(kind: &DataType) -> u64 {
     match kind {
@@ -284,7 +257,7 @@ fn shape(field: &Field) -> io::Result<(usize, usize)> {
         DataType::List(child) | DataType::LargeList(child) => (vec![child.as_ref()], 2),
         DataType::FixedSizeList(child, _) => (vec![child.as_ref()], 1),
         kind if kind.primitive_width().is_some() => (Vec::new(), 2),
-        kind => return Err(refused(&format!("column {} is of type {kind}", field.name()))),
+        kind => return Err(refused(format!("column {} is of type {kind}", field.name()))),
     };
     children.into_iter().try_fold((1, own), |(nodes, buffers), child| {
         let (more_nodes, more_buffers) = shape(child)?;
@@ -305,21 +278,4 @@ fn class_names(schema: &Schema, index: &Index) -> io::Result<Vec<String>> {
         return Err(refused("other class names than in the shards before"));
     }
     Ok(names)
-}
-
-fn cut() -> io::Error {
-    io::Error::other("cut short or damaged")
-}
-
-fn refused(reason: &str) -> io::Error {
-    io::Error::other(reason.to_owned())
-}
-
-fn other(error: impl std::fmt::Display) -> io::Error {
-    io::Error::other(error.to_string())
-}
-
-/// Whether a file can be one of the shards that this module reads.
-pub(super) fn is_shard(path: &Path) -> bool {
-    path.extension().is_some_and(|ending| ending == "arrow")
 }

@@ -9,8 +9,8 @@ use std::fs;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use super::DataError;
-use super::index::{Entry, Index, WHOLE_FILE, Witness};
+use crate::data::DataError;
+use crate::data::index::{Entry, Index, WHOLE_FILE, Witness};
 
 /// Endings that torchvision takes for pictures. The ones that are no JPEG are listed as well: a
 /// picture that cannot be decoded must be an error, not a smaller data set.
@@ -18,7 +18,7 @@ const PICTURE_ENDINGS: [&str; 9] =
     ["jpg", "jpeg", "png", "ppm", "bmp", "pgm", "tif", "tiff", "webp"];
 
 /// Lists the class folders in `path`.
-pub(super) fn scan(path: &Path) -> Result<Index, DataError> {
+pub(in crate::data) fn scan(path: &Path) -> Result<Index, DataError> {
     let classes = list_classes(path)?;
     if classes.is_empty() {
         return Err(DataError::NoClasses(path.to_owned()));
@@ -89,13 +89,13 @@ fn list_pictures(
 }
 
 /// Whether a file is a picture by its name.
-pub(super) fn is_picture(path: &Path) -> bool {
+pub(in crate::data) fn is_picture(path: &Path) -> bool {
     let ending = path.extension().and_then(OsStr::to_str).unwrap_or_default();
     PICTURE_ENDINGS.iter().any(|known| known.eq_ignore_ascii_case(ending))
 }
 
 /// How many folders are in `path`, hidden ones apart, and which files.
-pub(super) fn content(path: &Path) -> Result<(usize, Vec<PathBuf>), DataError> {
+pub(in crate::data) fn content(path: &Path) -> Result<(usize, Vec<PathBuf>), DataError> {
     let (mut num_folders, mut files) = (0, Vec::new());
     for (name, kind) in list(path)? {
         match kind {
@@ -127,9 +127,9 @@ fn list(path: &Path) -> Result<Vec<(std::ffi::OsString, Kind)>, DataError> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::fixture::write;
-    use super::super::{Dataset, Split};
     use super::*;
+    use crate::data::fixture::write;
+    use crate::data::{Dataset, Split};
 
     /// A folder with empty files at `paths`.
     fn tree(paths: &[&str]) -> tempfile::TempDir {

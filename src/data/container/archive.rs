@@ -14,23 +14,20 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
-use super::DataError;
 use super::folder::is_picture;
-use super::index::{Entry, Index, Witness};
 use super::labels::LabelFile;
+use super::shards::{class, fault, number_classes};
+use crate::data::DataError;
+use crate::data::index::{Entry, Index, Witness};
 
 /// Lists the pictures of `archives`. `labels` is for archives that hold none.
-pub(super) fn scan(
+pub(in crate::data) fn scan(
     archives: &[PathBuf],
     labels: &dyn Fn() -> Result<LabelFile, DataError>,
 ) -> Result<Index, DataError> {
-    let fault = |path: &Path, error: io::Error| DataError::Container {
-        path: path.to_owned(),
-        reason: error.to_string(),
-    };
     let mut witnesses = Vec::new();
     for path in archives {
-        witnesses.push(Witness::of(path).map_err(|error| fault(path, error))?);
+        witnesses.push(Witness::of(path).map_err(|error| fault(path, &error))?);
     }
     let mut scan = Scan {
         index: Index::new(archives.to_vec(), witnesses),
@@ -39,10 +36,10 @@ pub(super) fn scan(
         numbered: Vec::new(),
     };
     for (place, path) in archives.iter().enumerate() {
-        let file = File::open(path).map_err(|error| fault(path, error))?;
+        let file = File::open(path).map_err(|error| fault(path, &error))?;
         let length = scan.index.witnesses[place].length;
         let section = Section { file: &file, start: 0, length, position: 0 };
-        scan.archive(place as u32, section, b"").map_err(|error| fault(path, error))?;
+        scan.archive(place as u32, section, b"").map_err(|error| fault(path, &error))?;
         scan.pair(path)?;
     }
     scan.finish(archives, labels)
@@ -142,8 +139,7 @@ impl Scan {
         }
         if self.numbered.len() == index.len() {
             self.numbered.iter().for_each(|&(i, number)| index.columns.labels[i] = number);
-            let num_classes = index.columns.labels.iter().max().map_or(0, |&label| label + 1);
-            index.classes = (0..num_classes).map(|number| number.to_string()).collect();
+            number_classes(&mut index, 0);
         } else if self.numbered.is_empty() && !index.columns.labels.contains(&UNKNOWN) {
             index.classes = vec![String::new(); self.class_ids.len()];
             for (class, id) in self.class_ids.drain() {
@@ -192,11 +188,9 @@ impl Section<'_> {
 
     /// The class in a `.cls` file.
     fn number(mut self, path: &Path) -> io::Result<u32> {
-        /// Classes that a set may have: far above any real one.
-        const MAX_CLASSES: u32 = 1 << 20;
         let mut text = String::new();
         (&mut self).take(32).read_to_string(&mut text)?;
-        let number = text.trim().parse().ok().filter(|&number| number < MAX_CLASSES);
+        let number = text.trim().parse().ok().and_then(|number| class(number).ok());
         number.ok_or_else(|| {
             let name = path.display();
             io::Error::other(format!("{name} holds {text:?}, not the number of a class"))

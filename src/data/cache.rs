@@ -1,0 +1,292 @@
+//! Decoded pictures kept in memory: what has been decoded once is cut and resized again, not
+//! decoded, from the second epoch on.
+//!
+//! - The pictures lie in one file in memory (`/dev/shm`), which all ranks of a machine share: an
+//!   epoch shows a rank other samples than the one before, so a cache of its own would hardly ever
+//!   hit. Reads and writes are `pread` and `pwrite`; a mapping would save a copy of the crop's
+//!   rows, a tenth of what decoding costs, and be unsafe.
+//! - Whole pictures, RGB, at the size that they are decoded at: a part of a whole decode is bit
+//!   for bit a decode of the part, so batches are the same with and without.
+//! - First come, first kept, until the budget or the memory is full; nothing is ever dropped, as
+//!   every picture of an epoch is as likely as any other.
+//! - A file without a name goes with its process. One that ranks share has a name with the process
+//!   that started them, and goes with the first loader that ends well; what a crash left is
+//!   removed by the next run.
+//!
+//! Layout: budget and bytes used; for each sample the place of its picture, or 0; pictures, each
+//! after its height and width.
+
+use std::fs::{self, File, OpenOptions};
+use std::io;
+use std::os::unix::fs::{FileExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::process::parent_id;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{FlockOperation, flock, fstatvfs, statvfs};
+
+use super::augment::Size;
+use super::decode::Picture;
+use super::{DataError, RamCache, memory};
+
+const FOLDER: &str = "/dev/shm";
+const NAME: &str = "mlperf-run-cache";
+const HEADER: u64 = 16;
+/// Of a picture, before its pixels.
+const SIZE: u64 = 8;
+
+/// Who uses a cache.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sharing {
+    /// This process.
+    Alone,
+    /// The ranks of a run on this machine, which have the same parent and this port.
+    Ranks(u16),
+}
+
+/// Pictures in memory.
+#[derive(Debug)]
+pub struct Cache {
+    file: File,
+    path: PathBuf,
+    sharing: Sharing,
+    num_samples: usize,
+}
+
+/// Where a picture lies in the cache, and how large it is.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Place {
+    pixels: u64,
+    pub(super) size: Size,
+}
+
+impl Cache {
+    /// The cache for `num_samples` samples that `config` asks for, if it does.
+    pub fn open(
+        config: RamCache,
+        num_samples: usize,
+        sharing: Sharing,
+    ) -> Result<Option<Self>, DataError> {
+        let budget = match config {
+            RamCache::Off => return Ok(None),
+            RamCache::Auto => {
+                let room = statvfs(FOLDER).map_or(0, |room| room.f_bavail * room.f_frsize);
+                memory::available().min(room) / 10 * 7
+            }
+            RamCache::Bytes(bytes) => bytes,
+        };
+        let folder = Path::new(FOLDER);
+        sweep(folder);
+        let path = folder.join(match sharing {
+            Sharing::Alone => format!("{NAME}-{}-alone", std::process::id()),
+            Sharing::Ranks(port) => format!("{NAME}-{}-{port}", parent_id()),
+        });
+        let cache = Self::at(path, sharing, num_samples, budget);
+        cache.map(Some).map_err(|source| DataError::Cache { path: folder.to_owned(), source })
+    }
+
+    fn at(path: PathBuf, sharing: Sharing, num_samples: usize, budget: u64) -> io::Result<Self> {
+        let mut options = OpenOptions::new();
+        let options = options.read(true).write(true).create(true).truncate(false).mode(0o600);
+        let file = options.open(&path)?;
+        if sharing == Sharing::Alone {
+            fs::remove_file(&path)?;
+        }
+        // A file of somebody else's is nothing to read pixels from.
+        if file.metadata()?.permissions().mode() & 0o077 != 0 {
+            return Err(io::Error::other(format!("{} is open to others", path.display())));
+        }
+        let cache = Self { file, path, sharing, num_samples };
+        flock(&cache.file, FlockOperation::LockExclusive)?;
+        if cache.file.metadata()?.len() == 0 {
+            let room = fstatvfs(&cache.file)?;
+            let (wanted, room) = (budget >> 20, (room.f_bavail * room.f_frsize) >> 20);
+            if wanted > room {
+                return Err(io::Error::other(format!("{wanted} MiB are wanted, {room} MiB free")));
+            }
+            cache.file.set_len(cache.table_end())?;
+            cache.write_word(0, budget)?;
+            cache.write_word(8, cache.table_end())?;
+        }
+        flock(&cache.file, FlockOperation::Unlock)?;
+        Ok(cache)
+    }
+
+    fn table_end(&self) -> u64 {
+        HEADER + 8 * self.num_samples as u64
+    }
+
+    fn word(&self, at: u64) -> io::Result<u64> {
+        let mut bytes = [0; 8];
+        self.file.read_exact_at(&mut bytes, at)?;
+        Ok(u64::from_le_bytes(bytes))
+    }
+
+    fn write_word(&self, at: u64, word: u64) -> io::Result<()> {
+        self.file.write_all_at(&word.to_le_bytes(), at)
+    }
+
+    /// Where the picture of a sample is, if it is there.
+    pub(super) fn find(&self, sample: usize) -> Option<Place> {
+        let place = self.word(HEADER + 8 * sample as u64).ok().filter(|&place| place > 0)?;
+        let size = self.word(place).ok()?;
+        let size = Size { height: (size >> 32) as usize, width: size as u32 as usize };
+        Some(Place { pixels: place + SIZE, size })
+    }
+
+    /// Rows `top` to `top + height` of a picture.
+    pub(super) fn read(
+        &self,
+        place: Place,
+        (top, height): (usize, usize),
+        pixels: &mut Vec<u8>,
+    ) -> io::Result<()> {
+        let row_len = place.size.width * 3;
+        pixels.resize(height * row_len, 0);
+        self.file.read_exact_at(pixels, place.pixels + (top * row_len) as u64)
+    }
+
+    /// Whether another picture may find room.
+    pub(super) fn has_room(&self) -> bool {
+        let words = self.word(0).and_then(|budget| Ok((budget, self.word(8)?)));
+        words.is_ok_and(|(budget, used)| used < budget)
+    }
+
+    /// Keeps a picture if there is room for it.
+    pub(super) fn keep(&self, sample: usize, picture: Picture<'_>) {
+        // Without memory it is not kept, and later ones will not be either.
+        let _ = self.try_keep(sample, picture).inspect_err(|_| {
+            let _ = self.write_word(0, 0);
+        });
+    }
+
+    fn try_keep(&self, sample: usize, picture: Picture<'_>) -> io::Result<()> {
+        let Size { height, width } = picture.size();
+        let pixels = &picture.pixels[..height * width * 3];
+        let Some(place) = self.reserve(SIZE + pixels.len() as u64)? else { return Ok(()) };
+        self.write_word(place, (height as u64) << 32 | width as u64)?;
+        self.file.write_all_at(pixels, place + SIZE)?;
+        // Last: who finds the place finds the picture.
+        self.write_word(HEADER + 8 * sample as u64, place)
+    }
+
+    /// Room for so many bytes, held against other threads and other ranks.
+    fn reserve(&self, length: u64) -> io::Result<Option<u64>> {
+        // A lock of its own handle: those of one handle do not keep each other out.
+        let lock = File::open(self.handle_path())?;
+        flock(&lock, FlockOperation::LockExclusive)?;
+        let (budget, used) = (self.word(0)?, self.word(8)?);
+        if used + length > budget {
+            // Full, for smaller ones as well: whoever asks is to decode no whole picture in vain.
+            self.write_word(0, used)?;
+            return Ok(None);
+        }
+        self.write_word(8, used + length)?;
+        Ok(Some(used))
+    }
+
+    fn handle_path(&self) -> PathBuf {
+        use std::os::fd::AsRawFd;
+        PathBuf::from(format!("/proc/self/fd/{}", self.file.as_raw_fd()))
+    }
+
+    /// Bytes of pictures.
+    #[cfg(test)]
+    fn used(&self) -> u64 {
+        self.word(8).unwrap() - self.table_end()
+    }
+}
+
+impl Drop for Cache {
+    fn drop(&mut self) {
+        if self.sharing != Sharing::Alone {
+            let _ = fs::remove_file(&self.path);
+        }
+    }
+}
+
+/// Removes caches whose process is gone.
+fn sweep(folder: &Path) {
+    let Ok(entries) = fs::read_dir(folder) else { return };
+    for entry in entries.flatten() {
+        let name = entry.file_name().to_string_lossy().into_owned();
+        let process = name.strip_prefix(NAME).and_then(|rest| rest.split('-').nth(1));
+        let process = process.and_then(|number| number.parse::<u32>().ok());
+        if process.is_some_and(|number| !Path::new(&format!("/proc/{number}")).exists()) {
+            // Another user's stays: only they may.
+            let _ = fs::remove_file(entry.path());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::thread;
+
+    use super::super::fixture;
+    use super::*;
+
+    const SIDE: Size = Size { height: 20, width: 30 };
+
+    fn put(cache: &Cache, sample: usize) {
+        let pixels = fixture::picture(SIDE, sample as u64);
+        cache.keep(sample, Picture { pixels: &pixels, width: 30, height: 20 });
+    }
+
+    fn rows(cache: &Cache, sample: usize) -> Option<Vec<u8>> {
+        let place = cache.find(sample)?;
+        assert_eq!(place.size, SIDE);
+        let mut pixels = Vec::new();
+        cache.read(place, (4, 9), &mut pixels).unwrap();
+        Some(pixels)
+    }
+
+    #[test]
+    fn two_users_find_what_each_kept_until_the_budget_is_full() {
+        let folder = tempfile::tempdir().unwrap();
+        let budget = HEADER + 8 * 100 + 50 * (SIZE + 1800);
+        let open =
+            || Cache::at(folder.path().join("cache"), Sharing::Ranks(1), 100, budget).unwrap();
+        let (one, other) = (open(), open());
+        thread::scope(|scope| {
+            for (cache, first) in [(&one, 0), (&one, 1), (&other, 2), (&other, 3)] {
+                scope.spawn(move || (first..100).step_by(4).for_each(|sample| put(cache, sample)));
+            }
+        });
+        assert!(!one.has_room());
+        assert_eq!(one.used(), 50 * (SIZE + 1800), "all of the budget and no more");
+        let kept: Vec<_> = (0..100).filter(|&sample| one.find(sample).is_some()).collect();
+        assert_eq!(kept.len(), 50);
+        for sample in kept {
+            let expected = fixture::picture(SIDE, sample as u64)[4 * 90..13 * 90].to_vec();
+            assert_eq!(
+                (rows(&one, sample), rows(&other, sample)),
+                (Some(expected.clone()), Some(expected))
+            );
+        }
+        drop(one);
+        assert!(!folder.path().join("cache").exists());
+    }
+
+    #[test]
+    fn what_a_crash_left_is_removed_and_what_is_in_use_is_not() {
+        let folder = tempfile::tempdir().unwrap();
+        let own = std::process::id();
+        let names = [format!("{NAME}-4194304999-29500"), format!("{NAME}-{own}-1"), "other".into()];
+        for name in &names {
+            fixture::write(&folder.path().join(name), b"");
+        }
+        sweep(folder.path());
+        let is_there = names.map(|name| folder.path().join(name).exists());
+        assert_eq!(is_there, [false, true, true]);
+    }
+
+    #[test]
+    fn a_cache_alone_has_no_name() {
+        let cache = Cache::open(RamCache::Bytes(1 << 20), 3, Sharing::Alone).unwrap().unwrap();
+        put(&cache, 2);
+        assert!(cache.find(2).is_some() && cache.find(1).is_none() && !cache.path.exists());
+        let too_much = Cache::open(RamCache::Bytes(1 << 60), 3, Sharing::Alone).unwrap_err();
+        assert!(too_much.to_string().contains("1099511627776 MiB are wanted"), "{too_much}");
+        assert!(Cache::open(RamCache::Off, 3, Sharing::Alone).unwrap().is_none());
+    }
+}

@@ -1,0 +1,158 @@
+//! How fast a data set is read that is not in memory, beside the disk's own rate.
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::thread;
+use std::time::Instant;
+
+use rustix::fs::{Advice, fadvise, fsync};
+
+use super::bench::BATCH;
+use super::index::WHOLE_FILE;
+use super::{
+    DataError, Index, Loader, LoaderConfig, OnBadImage, Sampler, Shard, TrainSchedule,
+    TrainTransform, train_plans,
+};
+
+/// Read in order to learn the disk's rate, at most.
+const IN_ORDER: u64 = 1 << 30;
+const BLOCK: usize = 4 << 20;
+/// Threads that read files of their own in order: one alone would wait for the disk each time.
+const NUM_READERS: usize = 16;
+
+/// What was measured.
+#[derive(Clone, Copy, Debug)]
+pub struct ColdRates {
+    /// Images that were decoded.
+    pub num_images: usize,
+    /// Images a second, none of which was in memory.
+    pub images_per_s: f64,
+    /// Bytes of their files a second.
+    pub bytes_per_s: f64,
+    /// Bytes a second that the disk gave when the same files were read from front to back.
+    pub disk_bytes_per_s: f64,
+}
+
+/// Drops the pages of the first `num_images` training pictures of an epoch from memory, decodes
+/// them, and then reads the files in order, with their pages dropped again. Pages that others have
+/// not yet written to the disk are written first.
+pub fn measure_cold(
+    index: &Arc<Index>,
+    (side, transform): (usize, TrainTransform),
+    num_threads: usize,
+    num_images: usize,
+) -> Result<ColdRates, DataError> {
+    let batch_per_rank = BATCH.min(index.len());
+    let steps_per_epoch = (num_images / BATCH).clamp(1, (index.len() / BATCH).max(1));
+    let (sides, epochs) = (vec![side], 0..1);
+    let schedule = TrainSchedule { batch_per_rank, steps_per_epoch, epochs, sides, transform };
+    let sampler = Sampler::new(index.len(), Shard { rank: 0, world_size: 1 }, 0);
+    let order: Vec<u32> = sampler.epoch_order(0)[..steps_per_epoch * batch_per_rank].to_vec();
+    let files = files(index, &order);
+    let fault = |(path, error): (PathBuf, io::Error)| DataError::Container {
+        path,
+        reason: error.to_string(),
+    };
+    drop_pages(&files).map_err(fault)?;
+    let config = LoaderConfig {
+        num_threads,
+        batches_ahead: 4,
+        on_bad_image: OnBadImage::Skip,
+        ..LoaderConfig::default()
+    };
+    let start = Instant::now();
+    let mut loader = Loader::start(Arc::clone(index), train_plans(sampler, schedule), config);
+    while loader.next_batch()?.is_some() {}
+    let wall_s = start.elapsed().as_secs_f64();
+    drop(loader);
+    drop_pages(&files).map_err(fault)?;
+    let disk_bytes_per_s = read_in_order(&files);
+    let num_images = order.len();
+    Ok(ColdRates {
+        num_images,
+        images_per_s: num_images as f64 / wall_s,
+        bytes_per_s: bytes(index, &order) as f64 / wall_s,
+        disk_bytes_per_s,
+    })
+}
+
+/// The files that hold `order`, sorted by name.
+fn files(index: &Index, order: &[u32]) -> Vec<PathBuf> {
+    let is_whole = |&sample: &u32| index.columns.flags[sample as usize] & WHOLE_FILE != 0;
+    let whole = order.iter().copied().filter(is_whole);
+    let mut files: Vec<PathBuf> = whole.map(|sample| index.path(sample as usize)).collect();
+    if files.is_empty() {
+        files = index.places.iter().map(|(path, _)| path.clone()).collect();
+    }
+    files.sort_unstable();
+    files
+}
+
+fn bytes(index: &Index, order: &[u32]) -> u64 {
+    let length = |&sample: &u32| match index.columns.lengths[sample as usize] {
+        0 => index.path(sample as usize).metadata().map_or(0, |metadata| metadata.len()),
+        length => u64::from(length),
+    };
+    order.iter().map(length).sum()
+}
+
+fn drop_pages(files: &[PathBuf]) -> Result<(), (PathBuf, io::Error)> {
+    for path in files {
+        let dropped = File::open(path).and_then(|file| {
+            // Pages that are not on the disk yet stay.
+            fsync(&file)?;
+            Ok(fadvise(&file, 0, None, Advice::DontNeed)?)
+        });
+        dropped.map_err(|error| (path.clone(), error))?;
+    }
+    Ok(())
+}
+
+/// Bytes a second.
+fn read_in_order(files: &[PathBuf]) -> f64 {
+    let (next, num_bytes) = (AtomicUsize::new(0), AtomicU64::new(0));
+    let num_readers = if files.len() > NUM_READERS { NUM_READERS } else { 1 };
+    let start = Instant::now();
+    thread::scope(|scope| {
+        for _ in 0..num_readers {
+            scope.spawn(|| {
+                let mut block = vec![0; BLOCK];
+                while let Some(path) = files.get(next.fetch_add(1, Ordering::Relaxed)) {
+                    if num_bytes.load(Ordering::Relaxed) >= IN_ORDER {
+                        return;
+                    }
+                    let Ok(mut file) = File::open(path) else { continue };
+                    while let Ok(num_read @ 1..) = file.read(&mut block) {
+                        let before = num_bytes.fetch_add(num_read as u64, Ordering::Relaxed);
+                        if before >= IN_ORDER {
+                            return;
+                        }
+                    }
+                }
+            });
+        }
+    });
+    num_bytes.into_inner() as f64 / start.elapsed().as_secs_f64()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Split, fixture};
+    use super::*;
+
+    #[test]
+    fn cold_files_are_all_counted() {
+        let root = fixture::data_set(30, 1);
+        let index = Arc::new(Index::open(root.path(), Split::Train).unwrap());
+        let rates = measure_cold(&index, (16, TrainTransform::default()), 2, 64).unwrap();
+        assert_eq!(rates.num_images, 64);
+        let mean = rates.bytes_per_s / rates.images_per_s;
+        let order: Vec<u32> = (0..index.len() as u32).collect();
+        let expected = bytes(&index, &order) as f64 / index.len() as f64;
+        assert!((0.8..1.25).contains(&(mean / expected)), "{mean} bytes a file");
+        assert!(rates.disk_bytes_per_s > 0.0);
+    }
+}

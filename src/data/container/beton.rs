@@ -1,0 +1,138 @@
+//! FFCV's `.beton` files, trained from in place.
+//!
+//! Layout (ffcv `types.py`, version 2), little endian: a header of 24 bytes, a descriptor of 1041
+//! bytes for each field, the metadata of all samples, pages of pictures, and the table of
+//! allocations with the length of each. The metadata of a sample are those of its fields, aligned
+//! as a C compiler would.
+
+use std::io;
+use std::path::Path;
+
+use super::shards::{Shard, class, cut, each, number_classes, refused};
+use crate::data::DataError;
+use crate::data::index::{Entry, Index};
+
+/// Tables of metadata and allocations: 40 million samples.
+const MAX_TABLE: u64 = 1 << 30;
+const HEADER: u64 = 24;
+const DESCRIPTOR: u64 = 1 + 16 + 1024;
+/// Of an allocation: sample, place, length.
+const ALLOCATION: usize = 24;
+/// Types of fields.
+const INT: u8 = 1;
+const PICTURE: u8 = 2;
+
+/// Lists the pictures of `file`.
+pub(in crate::data) fn scan(file: &Path) -> Result<Index, DataError> {
+    let mut index = each(&[file.to_owned()], push)?;
+    number_classes(&mut index, 0);
+    Ok(index)
+}
+
+fn push(shard: &Shard, index: &mut Index) -> io::Result<()> {
+    let header = shard.read(0, HEADER, HEADER)?;
+    if u16_at(&header, 0) != 2 {
+        return Err(refused(format!("version {} of the format is not known", u16_at(&header, 0))));
+    }
+    let (num_samples, table) = (u64_at(&header, 8), u64_at(&header, 16));
+    let num_fields = u64::from(u16_at(&header, 2));
+    let fields = Fields::read(shard, num_fields)?;
+    let metadata = num_samples.checked_mul(fields.length as u64).ok_or_else(cut)?;
+    let metadata = shard.read(HEADER + num_fields * DESCRIPTOR, metadata, MAX_TABLE)?;
+    let lengths = Lengths::read(shard, table)?;
+    for sample in metadata.chunks_exact(fields.length) {
+        let picture = &sample[fields.picture..];
+        let row = index.len();
+        // Mode, width, height, place.
+        if picture[0] != 0 {
+            return Err(refused(format!(
+                "sample {row} is stored as pixels; write it with write_mode=\"jpg\", or import \
+                 the pictures that it was made from"
+            )));
+        }
+        let (width, height) = (u16_at(picture, 1), u16_at(picture, 3));
+        let offset = u64_at(picture, 5);
+        let name = format!("sample {row}");
+        index.push(&Entry {
+            place: shard.place,
+            offset,
+            length: lengths.of(offset)?,
+            label: class(u64_at(sample, fields.label))?,
+            size: [height, width],
+            flags: 0,
+            name: name.as_bytes(),
+        });
+    }
+    Ok(())
+}
+
+fn u16_at(bytes: &[u8], at: usize) -> u16 {
+    u16::from_le_bytes([bytes[at], bytes[at + 1]])
+}
+
+fn u64_at(bytes: &[u8], at: usize) -> u64 {
+    u64::from_le_bytes(bytes[at..at + 8].try_into().expect("eight bytes"))
+}
+
+/// Where picture and label are in the metadata of a sample.
+struct Fields {
+    picture: usize,
+    label: usize,
+    /// Of a sample's metadata.
+    length: usize,
+}
+
+impl Fields {
+    fn read(shard: &Shard, num_fields: u64) -> io::Result<Self> {
+        let descriptors = shard.read(HEADER, num_fields * DESCRIPTOR, MAX_TABLE)?;
+        let (mut picture, mut label) = (None, None);
+        let (mut at, mut widest) = (0_usize, 1);
+        for descriptor in descriptors.chunks_exact(DESCRIPTOR as usize) {
+            // Length and alignment: numbers and places of arrays; pictures; bytes and JSON.
+            let (length, alignment) = match descriptor[0] {
+                0 | INT | 4 | 6 => (8, 8),
+                PICTURE => (13, 1),
+                3 | 5 => (16, 1),
+                _ => return Err(refused("a field of its own type; keep image and label only")),
+            };
+            at = at.next_multiple_of(alignment);
+            match descriptor[0] {
+                INT if label.is_none() => label = Some(at),
+                PICTURE if picture.is_none() => picture = Some(at),
+                _ => {}
+            }
+            at += length;
+            widest = widest.max(alignment);
+        }
+        let length = at.next_multiple_of(widest);
+        match (picture, label) {
+            (Some(picture), Some(label)) => Ok(Self { picture, label, length }),
+            (None, _) => Err(refused("no field of pictures (RGBImageField)")),
+            (_, None) => Err(refused("no field of labels (IntField)")),
+        }
+    }
+}
+
+/// Lengths of the pictures by their place.
+struct Lengths(Vec<(u64, u32)>);
+
+impl Lengths {
+    fn read(shard: &Shard, table: u64) -> io::Result<Self> {
+        let length = shard.length.checked_sub(table).ok_or_else(cut)?;
+        let bytes = shard.read(table, length, MAX_TABLE)?;
+        let allocations = bytes.chunks_exact(ALLOCATION).map(|allocation| {
+            let length = u32::try_from(u64_at(allocation, 16)).map_err(|_| cut())?;
+            let start = u64_at(allocation, 8);
+            shard.end(start, u64::from(length))?;
+            Ok((start, length))
+        });
+        let mut lengths = allocations.collect::<io::Result<Vec<_>>>()?;
+        lengths.sort_unstable();
+        Ok(Self(lengths))
+    }
+
+    fn of(&self, place: u64) -> io::Result<u32> {
+        let found = self.0.binary_search_by_key(&place, |(start, _)| *start);
+        found.map(|i| self.0[i].1).map_err(|_| refused("a picture without an allocation"))
+    }
+}
