@@ -17,7 +17,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         #[cfg(feature = "torch")]
         build_bridge(torch)?;
         #[cfg(feature = "torch")]
-        build_nccl(torch)?;
+        build_cuda(torch)?;
         println!("cargo:rustc-link-arg=-Wl,-rpath,{lib}");
         // The library names torch in rooms that `mlperf-run` never enters. The linker drops them,
         // and with them its need of libtorch, once no shared library can reach into them.
@@ -56,19 +56,20 @@ fn build_bridge(torch: &Path) -> Result<(), Box<dyn Error>> {
         .define("USE_C10D_GLOO", None)
         .include(format!("{BRIDGE}/stubs"))
         .files(
-            ["group.cc", "ops.cc", "params.cc", "lists.cc"].map(|file| format!("{BRIDGE}/{file}")),
+            ["group.cc", "device.cc", "ops.cc", "params.cc", "lists.cc"]
+                .map(|file| format!("{BRIDGE}/{file}")),
         )
         .try_compile("mlbridge")?;
     Ok(())
 }
 
-/// The NCCL backend is a library of its own, carried inside `mlperf-rank` and loaded where there
-/// is a libtorch for GPUs. Of CUDA it takes the runtime's headers; stubs name as much of the
+/// What needs a libtorch for GPUs is a library of its own, carried inside `mlperf-rank` and loaded
+/// where there is one. Of CUDA it takes the runtime's headers; stubs name as much of the
 /// other headers as libtorch's do. Without CUDA's headers the build carries an empty one.
 #[cfg(feature = "torch")]
-fn build_nccl(torch: &Path) -> Result<(), Box<dyn Error>> {
-    let library = Path::new(&env::var("OUT_DIR")?).join("mlnccl.so");
-    println!("cargo:rustc-env=MLPERF_RUN_NCCL_BRIDGE={}", library.display());
+fn build_cuda(torch: &Path) -> Result<(), Box<dyn Error>> {
+    let library = Path::new(&env::var("OUT_DIR")?).join("mlcuda.so");
+    println!("cargo:rustc-env=MLPERF_RUN_CUDA_BRIDGE={}", library.display());
     let cuda = torch.join("../nvidia/cu13/include");
     if !(cuda.join("cuda_runtime_api.h").exists() && cuda.join("crt/host_defines.h").exists()) {
         println!("cargo:warning={}: no headers of CUDA 13; GPUs will not work", cuda.display());

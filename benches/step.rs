@@ -46,7 +46,8 @@ fn main() {
         };
         let loss = mean_loss(LossName::SoftCrossEntropy, &logits, &targets);
         loss.backward();
-        optimizer.step(0.01).expect("every parameter has a gradient");
+        optimizer.set_lr(0.01);
+        optimizer.step().expect("every parameter has a gradient");
         if step >= WARM_UP {
             mlperf_run::console::result(start.elapsed().as_secs_f64());
         }

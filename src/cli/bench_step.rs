@@ -30,6 +30,9 @@ pub(super) struct BenchStepArgs {
     /// Steps that count, of each side
     #[arg(long, value_name = "N", default_value_t = 20)]
     steps: usize,
+    /// Data set to take the images from, again and again; else they are grey
+    #[arg(long, value_name = "DIR")]
+    data: Option<PathBuf>,
     /// Change a value of the recipe, as in `train.precision=amp_bf16`
     #[arg(long = "set", value_name = "KEY=VALUE")]
     overrides: Vec<String>,
@@ -62,12 +65,19 @@ pub(super) fn run(args: &BenchStepArgs) -> Outcome {
         run_dir: folder.path(),
         sides: &sides,
         num_steps: args.steps,
+        data: args.data.as_deref(),
     };
     if !args.json {
         console::result(HEAD);
     }
     let mut show = |rates: &StepRates| {
         console::result(if args.json { rates.to_line() } else { row(rates) });
+        if let Some(reason) = &rates.not_recorded {
+            console::note(format_args!(
+                "warning: the step at {} px was launched piece by piece, without a CUDA graph: {reason}",
+                rates.side
+            ));
+        }
     };
     measure_steps(&measurement, &mut show).or_exit(Exit::Invalid)?;
     Ok(Exit::Ok)
@@ -99,15 +109,16 @@ fn extremes(sides: &[usize]) -> Vec<usize> {
 }
 
 const HEAD: &str = "device   side  batch  images/s   step ms (least-most)    upload  forward  \
-                    backward  update   TFLOP/s  of matmul  copy GB/s  peak MB";
+                    backward  update   TFLOP/s  of matmul  copy GB/s  peak MB  wait    eval/s";
 
 fn row(rates: &StepRates) -> String {
     let StepRates { device, side, batch_size, images_per_s, parts_ms: parts, .. } = rates;
     let [least, median, most] = rates.step_ms;
     let range = format!("{median:.2} ({least:.2}-{most:.2})");
+    let wait = rates.data_wait.map_or("-".to_owned(), |share| format!("{:.1} %", 100.0 * share));
     format!(
         "{device:<7} {side:>5}  {batch_size:>5}  {images_per_s:>8.1}   {range:<23}{:>7.2}  {:>7.2}  \
-         {:>8.2}  {:>6.2}  {:>8.2}  {:>7.1} %  {:>9.1}  {:>7.0}",
+         {:>8.2}  {:>6.2}  {:>8.2}  {:>7.1} %  {:>9.1}  {:>7.0}  {wait:<6}  {:>6.0}",
         parts.upload,
         parts.forward,
         parts.backward,
@@ -115,6 +126,7 @@ fn row(rates: &StepRates) -> String {
         rates.tflops,
         100.0 * rates.tflops / rates.matmul_tflops,
         rates.copy_gb_s,
-        rates.peak_host_mb,
+        rates.peak_gpu_mb.unwrap_or(rates.peak_host_mb),
+        rates.eval_images_per_s,
     )
 }

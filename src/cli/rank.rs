@@ -34,6 +34,9 @@ struct RankArgs {
     /// Sides to measure at, px.
     #[arg(long, value_name = "PX", value_delimiter = ',')]
     sides: Vec<usize>,
+    /// Data set to measure on instead of grey images.
+    #[arg(long, value_name = "DIR", requires = "bench_steps")]
+    bench_data: Option<PathBuf>,
 }
 
 /// Runs the rank; what it has to tell goes to standard output as events where the launcher asks
@@ -71,7 +74,7 @@ fn run(args: RankArgs, world: World, watch: &mut Watch) -> Outcome {
     }
     let job = RankJob { recipe: args.recipe, run_dir: args.run_dir, world, stop };
     if let Some(num_steps) = args.bench_steps {
-        let bench = StepBench { sides: args.sides, num_steps };
+        let bench = StepBench { sides: args.sides, num_steps, data: args.bench_data };
         let mut tell = |rates: &StepRates| console::result(rates.to_line());
         bench_steps(&job, &bench, &IMAGENET, &mut tell).or_exit(Exit::Invalid)?;
         return Ok(Exit::Ok);

@@ -139,6 +139,7 @@ impl Screen {
                 self.accuracy = Some(*accuracy);
                 self.close_epoch(Some(*accuracy));
             }
+            RankEvent::Warning { message } => self.line(&format!("warning: {message}")),
             RankEvent::BadImage { rank, path, reason } => {
                 self.line(&format!("rank {rank} leaves out {}: {reason}", path.display()));
             }

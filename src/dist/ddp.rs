@@ -78,6 +78,8 @@ impl Ddp {
         let all = shared.parameters.iter().chain(&shared.buffers).copied();
         group.broadcast(all).map_err(failed("broadcasting the weights"))?;
         let parameters = shared.parameters.iter().copied();
+        // The one that was there takes its hooks off first.
+        self.reducer = None;
         let reducer = Reducer::new(group, parameters, shared.bucket_mb << 20);
         self.reducer = Some(reducer.map_err(failed("building the gradient reducer"))?);
         if shared.sync == BufferSync::EachForward {

@@ -75,6 +75,11 @@ pub enum RankEvent {
         /// Seconds it took.
         eval_s: f64,
     },
+    /// Something is not as it could be, and the run goes on.
+    Warning {
+        /// What, and what helps.
+        message: String,
+    },
     /// A picture that could not be decoded was left out (`on_bad_image = "skip"`).
     BadImage {
         /// The rank that met it.

@@ -16,10 +16,22 @@ pub struct StepRates {
     pub num_steps: usize,
     /// By the median step.
     pub images_per_s: f64,
-    /// Fastest, median and slowest step, from bytes on the host to changed weights, ms.
+    /// Fastest, median and slowest step, from bytes on the host to changed weights, ms. A GPU's steps
+    /// are timed five at a time.
     pub step_ms: [f64; 3],
-    /// Median parts of a step, each waited for by itself, so that their sum is more than a step's.
+    /// Whether these steps were recorded once and replayed.
+    pub recorded: bool,
+    /// Why not, on a GPU.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub not_recorded: Option<String>,
+    /// Median parts of a step that is not recorded, each waited for by itself, so that their sum is
+    /// more than a step's.
     pub parts_ms: StepParts,
+    /// Share of the steps' time that was waiting for images, 0 to 1; absent where they were grey.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub data_wait: Option<f64>,
+    /// Images judged in a second of evaluation, grey ones.
+    pub eval_images_per_s: f64,
     /// Arithmetic of forward and backward, TFLOP/s, by the median step.
     pub tflops: f64,
     /// What a product of two square matrices reaches in the same number format, TFLOP/s.
@@ -28,6 +40,9 @@ pub struct StepRates {
     pub copy_gb_s: f64,
     /// Largest resident memory of the process so far, MB.
     pub peak_host_mb: f64,
+    /// Largest memory of the GPU that the process held so far, MB.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub peak_gpu_mb: Option<f64>,
 }
 
 impl StepRates {

@@ -83,6 +83,7 @@ impl RunSummary {
             RankEvent::Ready { .. }
             | RankEvent::RunStart { .. }
             | RankEvent::Steps { .. }
+            | RankEvent::Warning { .. }
             | RankEvent::Failed { .. } => {}
         }
     }

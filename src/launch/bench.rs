@@ -25,6 +25,8 @@ pub struct StepMeasurement<'a> {
     pub sides: &'a [usize],
     /// Steps that count, of each side.
     pub num_steps: usize,
+    /// Data set whose images the steps take; else they are grey.
+    pub data: Option<&'a Path>,
 }
 
 /// Measures; the observer sees each side as it is done. What libraries print goes to standard error.
@@ -42,6 +44,7 @@ pub fn measure_steps(
         what: format!("start {}", measurement.program.display()),
         source,
     };
+    let data = measurement.data.map(|path| [Path::new("--bench-data"), path]);
     let mut child = Command::new(measurement.program)
         .arg("--recipe")
         .arg(measurement.run_dir.join("recipe.toml"))
@@ -49,6 +52,7 @@ pub fn measure_steps(
         .arg(measurement.run_dir)
         .args(["--bench-steps", &measurement.num_steps.to_string()])
         .args(["--sides", &sides.join(",")])
+        .args(data.into_iter().flatten())
         .envs(world.variables(0, |name| env::var_os(name)))
         .stdin(Stdio::null())
         .stdout(Stdio::piped())

@@ -10,13 +10,11 @@
 //! warm-up. Trade-off: forgiving of a wrong learning rate, at twice SGD's state; for ResNets on
 //! ImageNet no published fast recipe uses it.
 
-use tch::Tensor;
-
 use super::{
     config::{OptimizerConfig, OptimizerName},
     groups::weight_decay,
 };
-use crate::dist::c10d::{AdamStep, BridgeError, Params};
+use crate::dist::c10d::{AdamStep, BridgeError, Params, StepNow};
 
 /// Constants of the rule.
 #[derive(Clone, Debug, PartialEq)]
@@ -42,18 +40,13 @@ impl Adam {
     }
 
     /// A step of the rule's constants; LAMB's too.
-    pub(super) fn constants(&self, lr: f64) -> AdamStep {
+    pub(super) fn constants(&self) -> AdamStep {
         let [beta1, beta2] = self.betas;
         let (weight_decay, epsilon) = (self.weight_decay, self.epsilon);
-        AdamStep { lr, beta1, beta2, weight_decay, epsilon, trusted: 0 }
+        AdamStep { beta1, beta2, weight_decay, epsilon, trusted: 0 }
     }
 
-    pub(super) fn step(
-        &self,
-        params: &mut Params,
-        lr: f64,
-        found_inf: Option<&Tensor>,
-    ) -> Result<(), BridgeError> {
-        params.adamw(&self.constants(lr), found_inf)
+    pub(super) fn step(&self, params: &mut Params, now: &StepNow) -> Result<(), BridgeError> {
+        params.adamw(&self.constants(), now)
     }
 }

@@ -9,10 +9,8 @@
 //! recipe also clips the gradient's norm to 1, which is absent here. Trade-off: twice SGD's
 //! state and two norms a tensor; its published ResNet recipes have 100 epochs and more.
 
-use tch::Tensor;
-
 use super::{adam::Adam, config::OptimizerConfig, groups::is_exempt};
-use crate::dist::c10d::{AdamStep, BridgeError, Params};
+use crate::dist::c10d::{AdamStep, BridgeError, Params, StepNow};
 
 /// Constants of the rule.
 #[derive(Clone, Debug, PartialEq)]
@@ -28,13 +26,8 @@ impl Lamb {
         Self { adam: Adam::new(config, name, dim), trusted }
     }
 
-    pub(super) fn step(
-        &self,
-        params: &mut Params,
-        lr: f64,
-        found_inf: Option<&Tensor>,
-    ) -> Result<(), BridgeError> {
-        let step = AdamStep { trusted: u8::from(self.trusted), ..self.adam.constants(lr) };
-        params.lamb(&step, found_inf)
+    pub(super) fn step(&self, params: &mut Params, now: &StepNow) -> Result<(), BridgeError> {
+        let step = AdamStep { trusted: u8::from(self.trusted), ..self.adam.constants() };
+        params.lamb(&step, now)
     }
 }

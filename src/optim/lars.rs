@@ -23,13 +23,11 @@
 //! each. Trade-off: 35 epochs at batches of 1632 to 3264 (40 at 4096, 42 at 8192), where SGD with
 //! speed-up methods needs 27; it is what holds at batches of tens of thousands.
 
-use tch::Tensor;
-
 use super::{
     config::OptimizerConfig,
     groups::{is_exempt, weight_decay},
 };
-use crate::dist::c10d::{BridgeError, LarsStep, Params};
+use crate::dist::c10d::{BridgeError, LarsStep, Params, StepNow};
 
 /// Constants of the rule.
 #[derive(Clone, Debug, PartialEq)]
@@ -60,14 +58,8 @@ impl Lars {
         }
     }
 
-    pub(super) fn step(
-        &self,
-        params: &mut Params,
-        lr: f64,
-        found_inf: Option<&Tensor>,
-    ) -> Result<(), BridgeError> {
+    pub(super) fn step(&self, params: &mut Params, now: &StepNow) -> Result<(), BridgeError> {
         let step = LarsStep {
-            lr,
             momentum: self.momentum,
             weight_decay: self.weight_decay,
             eta: self.eta,
@@ -75,6 +67,6 @@ impl Lars {
             trusted: u8::from(self.trusted),
             lr_inside: u8::from(!self.corrected),
         };
-        params.lars(&step, found_inf)
+        params.lars(&step, now)
     }
 }

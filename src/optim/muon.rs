@@ -13,13 +13,11 @@
 //! on CIFAR it saved airbench 16 % of its time. Its products cost a few per cent of a step and are
 //! not shared out: every rank computes all of them.
 
-use tch::Tensor;
-
 use super::{
     config::{AdjustLr, OptimizerConfig},
     groups::weight_decay,
 };
-use crate::dist::c10d::{BridgeError, MuonStep, Params};
+use crate::dist::c10d::{BridgeError, MuonStep, Params, StepNow};
 
 /// Constants of the rule.
 #[derive(Clone, Debug, PartialEq)]
@@ -43,20 +41,14 @@ impl Muon {
         }
     }
 
-    pub(super) fn step(
-        &self,
-        params: &mut Params,
-        lr: f64,
-        found_inf: Option<&Tensor>,
-    ) -> Result<(), BridgeError> {
+    pub(super) fn step(&self, params: &mut Params, now: &StepNow) -> Result<(), BridgeError> {
         let step = MuonStep {
-            lr,
             momentum: self.momentum,
             weight_decay: self.weight_decay,
             ns_steps: self.ns_steps as u32,
             nesterov: u8::from(self.nesterov),
             match_rms_adamw: u8::from(self.adjust_lr == AdjustLr::MatchRmsAdamw),
         };
-        params.muon(&step, found_inf)
+        params.muon(&step, now)
     }
 }

@@ -1,6 +1,6 @@
 //! Which parameter follows which rule, the step of all of them, and their state.
 
-use tch::Tensor;
+use tch::{Device, Kind, Tensor};
 
 use super::{
     adam::Adam,
@@ -10,7 +10,7 @@ use super::{
     muon::Muon,
     sgd::Sgd,
 };
-use crate::dist::c10d::{BridgeError, Moments, Params};
+use crate::dist::c10d::{BridgeError, Moments, Params, StepNow};
 
 /// The update rules, their parameters and their state.
 pub struct Optimizer {
@@ -34,6 +34,8 @@ const CLIP_EPSILON: f64 = 1e-6;
 struct Group {
     part: Part,
     params: Params,
+    /// Learning rate, `[]`, on the parameters' device.
+    lr: Tensor,
 }
 
 /// A rule and its share of the schedule's learning rate.
@@ -99,7 +101,8 @@ impl Optimizer {
             }
         }
         let group = |(part, members): (Part, Vec<&Tensor>)| {
-            Ok(Group { params: Params::new(members, part.moments())?, part })
+            let lr = lr_on(members[0].device());
+            Ok(Group { params: Params::new(members, part.moments())?, part, lr })
         };
         let groups = parts.into_iter().map(group).collect::<Result<_, _>>()?;
         Ok(Self { groups, clip: None })
@@ -111,14 +114,22 @@ impl Optimizer {
         Self { clip, ..self }
     }
 
-    /// One update with learning rate `lr` by the gradients that backward left; then forgets them.
-    pub fn step(&mut self, lr: f64) -> Result<(), BridgeError> {
-        self.update(lr, None)
+    /// Sets the learning rate of the steps from here on. It lies on the device, where a recorded step
+    /// finds it.
+    pub fn set_lr(&mut self, lr: f64) {
+        for Group { part, lr: there, .. } in &mut self.groups {
+            let _ = there.fill_(lr * part.lr_share);
+        }
+    }
+
+    /// One update by the gradients that backward left; then forgets them.
+    pub fn step(&mut self) -> Result<(), BridgeError> {
+        self.update(None)
     }
 
     /// [`Optimizer::step`], unless `found_inf` (`[1]`, fp32) is 1; the host need not know.
-    pub fn step_unless(&mut self, lr: f64, found_inf: &Tensor) -> Result<(), BridgeError> {
-        self.update(lr, Some(found_inf))
+    pub fn step_unless(&mut self, found_inf: &Tensor) -> Result<(), BridgeError> {
+        self.update(Some(found_inf))
     }
 
     /// Multiplies the gradients by `inv_scale` and sets `found_inf` to 1 where one is not finite;
@@ -154,18 +165,18 @@ impl Optimizer {
         }
     }
 
-    fn update(&mut self, lr: f64, found_inf: Option<&Tensor>) -> Result<(), BridgeError> {
+    fn update(&mut self, found_inf: Option<&Tensor>) -> Result<(), BridgeError> {
         if let Some(clip) = self.clip {
             self.hold_to(clip)?;
         }
-        for Group { part, params } in &mut self.groups {
-            let lr = lr * part.lr_share;
+        for Group { part, params, lr } in &mut self.groups {
+            let now = &StepNow { lr, found_inf };
             match &part.rule {
-                Rule::Sgd(rule) => rule.step(params, lr, found_inf),
-                Rule::Lars(rule) => rule.step(params, lr, found_inf),
-                Rule::Adam(rule) => rule.step(params, lr, found_inf),
-                Rule::Lamb(rule) => rule.step(params, lr, found_inf),
-                Rule::Muon(rule) => rule.step(params, lr, found_inf),
+                Rule::Sgd(rule) => rule.step(params, now),
+                Rule::Lars(rule) => rule.step(params, now),
+                Rule::Adam(rule) => rule.step(params, now),
+                Rule::Lamb(rule) => rule.step(params, now),
+                Rule::Muon(rule) => rule.step(params, now),
             }?;
             params.drop_grads()?;
         }
@@ -192,6 +203,13 @@ impl Optimizer {
         }
         Ok(())
     }
+}
+
+/// Room for a learning rate. The fused kernels of a GPU want fp32; the processor's take the number
+/// as it is.
+fn lr_on(device: Device) -> Tensor {
+    let kind = if device.is_cuda() { Kind::Float } else { Kind::Double };
+    Tensor::zeros([], (kind, device))
 }
 
 #[cfg(test)]
@@ -243,7 +261,8 @@ mod tests {
     fn train(optimizer: &mut Optimizer, network: &[(String, Tensor)], num_steps: usize) {
         for step in 0..num_steps {
             backward(network, 1.0 + step as f64);
-            optimizer.step(LR * (1.0 + step as f64)).unwrap();
+            optimizer.set_lr(LR * (1.0 + step as f64));
+            optimizer.step().unwrap();
         }
     }
 
@@ -294,15 +313,17 @@ mod tests {
             let mut skipping = Optimizer::new(&config, &with).unwrap();
             let mut plain = Optimizer::new(&config, &without).unwrap();
             let fine = Tensor::from_slice(&[0f32]);
+            skipping.set_lr(LR);
+            plain.set_lr(LR);
             for step in [None, Some(1.0), None, Some(2.0), None] {
                 let before = weights(&with);
                 backward(&with, step.unwrap_or(f64::INFINITY));
-                skipping.step_unless(LR, if step.is_some() { &fine } else { &inf }).unwrap();
+                skipping.step_unless(if step.is_some() { &fine } else { &inf }).unwrap();
                 match step {
                     None => assert_eq!(weights(&with), before, "{config:?}"),
                     Some(factor) => {
                         backward(&without, factor);
-                        plain.step(LR).unwrap();
+                        plain.step().unwrap();
                     }
                 }
             }
@@ -323,7 +344,8 @@ mod tests {
         let before: Vec<Tensor> = network.iter().map(|(_, t)| t.detach().copy()).collect();
         let mut optimizer = Optimizer::new(&config, &network).unwrap().clipped(clip);
         backward(&network, 1.0);
-        optimizer.step(1.0).unwrap();
+        optimizer.set_lr(1.0);
+        optimizer.step().unwrap();
         let moves = network.iter().zip(&before).map(|((_, t), before)| before - t.detach());
         moves
             .flat_map(|m| Vec::<f64>::try_from(m.reshape([-1]).to_kind(Kind::Double)).unwrap())
@@ -356,7 +378,8 @@ mod tests {
             optimizers.iter_mut().zip([(&mixed, 0.01), (&plain, 0.25)])
         {
             backward(network, 1.0);
-            optimizer.step(lr).unwrap();
+            optimizer.set_lr(lr);
+            optimizer.step().unwrap();
         }
         for ((name, a), (_, b)) in mixed.iter().zip(&plain) {
             let equal = f64::try_from((a - b).abs().max()).unwrap() < 1e-6;

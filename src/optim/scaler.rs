@@ -43,14 +43,14 @@ impl LossScaler {
         }
     }
 
-    /// One update with learning rate `lr` by gradients of a scaled loss.
-    pub fn step(&mut self, optimizer: &mut Optimizer, lr: f64) -> Result<(), BridgeError> {
+    /// One update by gradients of a scaled loss.
+    pub fn step(&mut self, optimizer: &mut Optimizer) -> Result<(), BridgeError> {
         match self {
-            Self::Off => optimizer.step(lr),
+            Self::Off => optimizer.step(),
             Self::On { scale, growth_tracker, growth_interval } => {
                 let found_inf = Tensor::zeros([1], (Kind::Float, scale.device()));
                 optimizer.unscale(&scale.reciprocal(), &found_inf)?;
-                optimizer.step_unless(lr, &found_inf)?;
+                optimizer.step_unless(&found_inf)?;
                 let interval = *growth_interval as i64;
                 let _ = scale.internal_amp_update_scale_(
                     growth_tracker,
@@ -98,10 +98,11 @@ mod tests {
             ..OptimizerConfig::default()
         };
         let mut optimizer = Optimizer::new(&config, &named).unwrap();
+        optimizer.set_lr(0.05);
         for &factor in factors {
             let loss = weight.square().sum(Kind::Float) * f64::from(factor);
             scaler.scale(&loss).backward();
-            scaler.step(&mut optimizer, 0.05).unwrap();
+            scaler.step(&mut optimizer).unwrap();
         }
         Vec::try_from(weight.detach()).unwrap()
     }

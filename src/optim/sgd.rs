@@ -14,13 +14,11 @@
 //! Trade-off: the cheapest rule, one number of state a weight; above batches of about 8192 it
 //! needs longer warm-ups and loses accuracy, where LARS does not.
 
-use tch::Tensor;
-
 use super::{
     config::{OptimizerConfig, OptimizerName},
     groups::weight_decay,
 };
-use crate::dist::c10d::{BridgeError, Params, SgdStep};
+use crate::dist::c10d::{BridgeError, Params, SgdStep, StepNow};
 
 /// Constants of the rule.
 #[derive(Clone, Debug, PartialEq)]
@@ -55,24 +53,18 @@ impl Sgd {
         }
     }
 
-    pub(super) fn step(
-        &self,
-        params: &mut Params,
-        lr: f64,
-        found_inf: Option<&Tensor>,
-    ) -> Result<(), BridgeError> {
+    pub(super) fn step(&self, params: &mut Params, now: &StepNow) -> Result<(), BridgeError> {
         let (weight_decay, shrink) = match self.decay {
-            Decay::Coupled(decay) => (decay, 1.0),
-            Decay::Decoupled(decay) => (0.0, 1.0 - decay * lr),
+            Decay::Coupled(decay) => (decay, 0.0),
+            Decay::Decoupled(decay) => (0.0, decay),
         };
         let step = SgdStep {
-            lr,
             momentum: self.momentum,
             weight_decay,
             dampening: self.dampening,
             shrink,
             nesterov: u8::from(self.nesterov),
         };
-        params.sgd(&step, found_inf)
+        params.sgd(&step, now)
     }
 }

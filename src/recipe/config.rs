@@ -50,10 +50,22 @@ pub struct TrainConfig {
     pub tf32: bool,
     /// On GPUs: cuDNN times its kernels during warm-up and keeps the fastest.
     pub cudnn_benchmark: bool,
+    /// On GPUs: a step is recorded once a side of the images, and then replayed in one launch.
+    pub cuda_graphs: CudaGraphs,
     /// `[train.grad_scaler]`, for fp16.
     pub grad_scaler: GradScalerConfig,
     /// `[train.ddp]`
     pub ddp: DdpConfig,
+}
+
+/// Whether a GPU's steps are recorded and replayed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CudaGraphs {
+    /// Where the recipe's methods and the machine allow it; a run without says why.
+    Auto,
+    /// Never.
+    Off,
 }
 
 /// Number formats of forward and backward; weights are fp32 but for `fp64`.
@@ -172,6 +184,7 @@ impl Default for TrainConfig {
             precision: Precision::Fp32,
             tf32: true,
             cudnn_benchmark: true,
+            cuda_graphs: CudaGraphs::Auto,
             grad_scaler: GradScalerConfig::default(),
             ddp: DdpConfig::default(),
         }

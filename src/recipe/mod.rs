@@ -17,14 +17,15 @@ mod load;
 mod methods;
 mod plan;
 mod raw;
+mod recording;
 mod resolve;
 mod suggest;
 mod validate;
 
 pub use advice::advice;
 pub use config::{
-    DdpConfig, DeviceChoice, Division, EvalConfig, GradScalerConfig, MlperfConfig, Precision,
-    RunConfig, TrainConfig,
+    CudaGraphs, DdpConfig, DeviceChoice, Division, EvalConfig, GradScalerConfig, MlperfConfig,
+    Precision, RunConfig, TrainConfig,
 };
 pub use error::{Place, RecipeError};
 pub use find::{Origin, Source, built_in_names, find};
@@ -32,4 +33,5 @@ pub use forecast::{StepRate, Throughput};
 pub use load::load;
 pub use plan::{Plan, PlanRow};
 pub use raw::RawRecipe;
+pub use recording::recording_obstacle;
 pub use resolve::{IMAGENET, Recipe, Situation};

@@ -6,7 +6,12 @@ use super::targets::Targets;
 use crate::{
     algorithms::Batch,
     data::{self, channel_scale},
+    dist::c10d::{BridgeError, Ring},
 };
+
+/// Batches that are on their way or being worked on; the host runs ahead by no more.
+const NUM_SLOTS: usize = 3;
+const LABEL_BYTES: usize = size_of::<i64>();
 
 /// How images lie in memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,10 +22,54 @@ pub(super) enum Layout {
     ChannelsLast,
 }
 
-/// Moves batches to the device and normalises them there.
+/// Room that `num` pictures of `side` and their labels take, bytes.
+pub(super) fn num_bytes(num: usize, side: usize) -> usize {
+    num * (LABEL_BYTES + 3 * side * side)
+}
+
+/// Pictures and labels on the device, as they were decoded.
+pub(super) struct Pictures {
+    /// uint8: N labels of eight bytes, then N pictures `[side, side, 3]`.
+    bytes: Tensor,
+    num: usize,
+    /// Side, px.
+    pub(super) side: usize,
+}
+
+impl Pictures {
+    /// int64 `[N]`.
+    fn labels(&self) -> Tensor {
+        self.bytes.narrow(0, 0, (self.num * LABEL_BYTES) as i64).view_dtype(Kind::Int64)
+    }
+
+    /// uint8 `[N, 3, side, side]`, channels last.
+    fn pixels(&self) -> Tensor {
+        let (num, side) = (self.num as i64, self.side as i64);
+        let start = num * LABEL_BYTES as i64;
+        let pixels = self.bytes.narrow(0, start, num * side * side * 3);
+        pixels.view([num, side, side, 3]).permute([0, 3, 1, 2])
+    }
+
+    /// The same numbers in memory of their own.
+    pub(super) fn duplicate(&self) -> Self {
+        Self { bytes: self.bytes.copy(), ..*self }
+    }
+
+    /// Whether `other` has as many pictures of the same side.
+    pub(super) fn is_like(&self, other: &Self) -> bool {
+        (self.num, self.side) == (other.num, other.side)
+    }
+
+    /// Takes the numbers of one that is alike.
+    pub(super) fn copy_from(&self, other: &Self) {
+        self.bytes.shallow_clone().copy_(&other.bytes);
+    }
+}
+
+/// Moves pictures to the device and normalises them there.
 pub(super) struct Uploader {
+    ring: Ring,
     kind: Kind,
-    device: Device,
     layout: Layout,
     scale: Tensor, // [1, 3, 1, 1]
     shift: Tensor, // [1, 3, 1, 1]
@@ -28,42 +77,52 @@ pub(super) struct Uploader {
 }
 
 impl Uploader {
-    /// `mean` and `std` are of pixels 0 to 1.
+    /// `mean` and `std` are of pixels 0 to 1; `capacity` is the largest batch's [`num_bytes`].
     pub(super) fn new(
-        (kind, device): (Kind, Device),
+        (kind, device, capacity): (Kind, Device, usize),
         layout: Layout,
         (mean, std): ([f64; 3], [f64; 3]),
         targets: Targets,
-    ) -> Self {
+    ) -> Result<Self, BridgeError> {
         let (scale, shift) = channel_scale(mean, std);
         let per_channel = |values: [f64; 3]| {
             let values = Tensor::from_slice(&values).to_kind(kind);
             values.reshape([1, 3, 1, 1]).to_device(device)
         };
-        Self { kind, device, layout, scale: per_channel(scale), shift: per_channel(shift), targets }
+        let (scale, shift) = (per_channel(scale), per_channel(shift));
+        let ring = Ring::new(device, capacity, NUM_SLOTS)?;
+        Ok(Self { ring, kind, layout, scale, shift, targets })
     }
 
-    /// The batch on the device.
-    pub(super) fn upload(&self, batch: &data::Batch) -> Batch {
+    /// The pictures of `batch` on the device, until [`NUM_SLOTS`] uploads later. On a GPU they get
+    /// there while it works on earlier ones.
+    pub(super) fn upload(&self, batch: &data::Batch) -> Result<Pictures, BridgeError> {
         self.upload_parts(batch.images(), batch.labels(), batch.side)
     }
 
-    /// A batch of `n` grey images of side `side` with label 0, for warming up without data.
-    pub(super) fn synthetic(&self, n: usize, side: usize) -> Batch {
-        self.upload_parts(&vec![128; n * side * side * 3], &vec![0; n], side)
+    /// `num` grey pictures of `side` with label 0, for warming up without data.
+    pub(super) fn synthetic(&self, num: usize, side: usize) -> Result<Pictures, BridgeError> {
+        self.upload_parts(&vec![128; num * side * side * 3], &vec![0; num], side)
     }
 
-    /// `bytes`: uint8 `[N, side, side, 3]`.
-    pub(super) fn upload_parts(&self, bytes: &[u8], labels: &[i64], side: usize) -> Batch {
-        let (n, side) = (labels.len() as i64, side as i64);
-        let bytes = Tensor::from_data_size(bytes, &[n, side, side, 3], Kind::Uint8);
-        let images = bytes.to_device(self.device).permute([0, 3, 1, 2]).to_kind(self.kind);
-        let images = match self.layout {
-            Layout::ChannelsLast => images,
-            Layout::ChannelsFirst => images.contiguous(),
+    /// `pixels`: uint8 `[N, side, side, 3]`.
+    pub(super) fn upload_parts(
+        &self,
+        pixels: &[u8],
+        labels: &[i64],
+        side: usize,
+    ) -> Result<Pictures, BridgeError> {
+        Ok(Pictures { bytes: self.ring.upload(labels, pixels)?, num: labels.len(), side })
+    }
+
+    /// Normalised images, and targets. Nothing here waits or reads the host's memory.
+    pub(super) fn batch(&self, pictures: &Pictures) -> Batch {
+        let pixels = match self.layout {
+            Layout::ChannelsLast => pictures.pixels(),
+            Layout::ChannelsFirst => pictures.pixels().contiguous(),
         };
-        let images = (images * &self.scale) + &self.shift;
-        let labels = Tensor::from_slice(labels).to_device(self.device);
+        let images = self.shift.addcmul(&pixels, &self.scale);
+        let labels = pictures.labels();
         Batch { images, targets: self.targets.of(&labels, self.kind), labels }
     }
 }

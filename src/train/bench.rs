@@ -1,7 +1,9 @@
-//! The training step by itself, measured: no data set, no log, one rank.
+//! The training step by itself, measured: no log, one rank, and images of a data set only where one
+//! is named.
 
 use std::{
     fs,
+    path::PathBuf,
     sync::{Arc, atomic::AtomicBool},
     time::Instant,
 };
@@ -9,23 +11,23 @@ use std::{
 use tch::{Device, Kind, Tensor};
 
 use super::{
+    batch::Pictures,
+    ceilings::{Ceilings, best_s, finished},
     error::TrainError,
     rank::{RankJob, device, resolved},
-    step::kind,
     trainer::Trainer,
 };
 use crate::{
-    algorithms::Batch,
+    data::{Dataset, Loader, Shard, TrainSchedule, train_plans},
+    dist::c10d::peak_gpu_bytes,
     events::{StepParts, StepRates},
-    recipe::{Precision, Recipe, Situation},
+    recipe::{Recipe, Situation, recording_obstacle},
 };
 
 /// Steps before the clock counts: memory is taken and kernels are chosen in them.
 const WARM_UP: usize = 3;
 /// A step's arithmetic is three forward passes: backward asks for gradients of images and of weights.
 const PASSES: f64 = 3.0;
-/// Repetitions of what is measured beside the step; the best counts.
-const TRIES: usize = 5;
 const MB: f64 = 1e6;
 
 /// What to measure.
@@ -35,6 +37,14 @@ pub struct StepBench {
     pub sides: Vec<usize>,
     /// Steps that count, of each side.
     pub num_steps: usize,
+    /// Data set to take the images from, as often as it takes; else they are grey.
+    pub data: Option<PathBuf>,
+}
+
+/// Where images come from.
+enum Feed {
+    Grey(Vec<u8>),
+    Loader(Loader),
 }
 
 /// Measures the step of `job`'s recipe in `situation` on this rank alone and tells of each side.
@@ -47,11 +57,13 @@ pub fn bench_steps(
     let recipe = resolved(job, situation)?;
     let device = device(recipe.raw.run.device, &job.world)?;
     let stop = Arc::new(AtomicBool::new(false));
+    let data = bench.data.as_deref().map(Dataset::open).transpose()?;
     let mut trainer = Trainer::build(&recipe, &job.world, device, stop)?;
     let ceilings = Ceilings::measure(recipe.raw.train.precision, device);
     for &side in &bench.sides {
         trainer.progress.epoch = epoch_of(&recipe, side)?;
-        tell(&trainer.rates(bench.num_steps, &ceilings)?);
+        let mut feed = trainer.feed(data.as_ref(), bench)?;
+        tell(&trainer.rates(bench.num_steps.max(1), &mut feed, &ceilings)?);
     }
     Ok(())
 }
@@ -67,73 +79,59 @@ fn epoch_of(recipe: &Recipe, side: usize) -> Result<usize, TrainError> {
     })
 }
 
-/// What the machine reaches where nothing else is in the way.
-struct Ceilings {
-    matmul_tflops: f64,
-    copy_gb_s: f64,
-}
-
-impl Ceilings {
-    fn measure(precision: Precision, device: Device) -> Self {
-        // Large enough to fill the device, small enough for a second or so.
-        let (n, megabytes) = match device {
-            Device::Cuda(_) => (8192, 1024),
-            _ => (1024, 128),
-        };
-        let kind = match precision {
-            Precision::Fp32 | Precision::Fp64 => kind(precision),
-            Precision::AmpBf16 => Kind::BFloat16,
-            Precision::AmpFp16 => Kind::Half,
-        };
-        let (a, b) = (Tensor::ones([n, n], (kind, device)), Tensor::ones([n, n], (kind, device)));
-        let from = Tensor::ones([megabytes * 1_000_000], (Kind::Uint8, device));
-        let to = from.zeros_like();
-        let matmul_s = best_s(device, || drop(a.matmul(&b)));
-        let copy_s = best_s(device, || to.shallow_clone().copy_(&from));
-        Self {
-            matmul_tflops: 2.0 * (n as f64).powi(3) / matmul_s / 1e12,
-            copy_gb_s: 2.0 * megabytes as f64 / 1e3 / copy_s,
-        }
-    }
-}
-
-fn best_s(device: Device, mut act: impl FnMut()) -> f64 {
-    let tries = (0..TRIES).map(|_| {
-        let start = Instant::now();
-        act();
-        finished(device);
-        start.elapsed().as_secs_f64()
-    });
-    tries.fold(f64::INFINITY, f64::min)
-}
-
-/// Waits until the device has done what it was told.
-fn finished(device: Device) {
-    if let Device::Cuda(index) = device {
-        tch::Cuda::synchronize(index as i64);
-    }
+/// Steps between two looks at the clock: a GPU's queue stays full, as it does in training.
+fn steps_in_lap(device: Device) -> usize {
+    if device.is_cuda() { 5 } else { 1 }
 }
 
 impl Trainer {
-    fn rates(&mut self, num_steps: usize, ceilings: &Ceilings) -> Result<StepRates, TrainError> {
-        let epoch = self.progress.epoch;
-        let batch_size = self.recipe.batch_per_rank;
-        let num_steps = num_steps.max(1);
-        let mut steps = Vec::with_capacity(num_steps);
-        for step in 0..WARM_UP + num_steps {
-            let start = Instant::now();
-            let batch = self.grey_batch(epoch);
-            drop(self.step(batch)?);
-            finished(self.device);
-            if step >= WARM_UP {
-                steps.push(start.elapsed().as_secs_f64() * 1e3);
-            }
+    /// Images of the current epoch's size.
+    fn feed(&self, data: Option<&Dataset>, bench: &StepBench) -> Result<Feed, TrainError> {
+        let (batch_size, side) =
+            (self.recipe.batch_per_rank, self.recipe.crop_sides[self.progress.epoch]);
+        let Some(data) = data else {
+            return Ok(Feed::Grey(vec![128; batch_size * side * side * 3]));
+        };
+        let steps_per_epoch = data.train.len() / batch_size;
+        if steps_per_epoch == 0 {
+            let len = data.train.len();
+            return Err(TrainError::Device(format!(
+                "the data set has {len} training images, and a step takes {batch_size}; lower --batch"
+            )));
         }
-        let parts: Result<Vec<_>, _> = (0..num_steps).map(|_| self.parts_ms(epoch)).collect();
-        let parts = parts?;
-        let part = |of: fn(&StepParts) -> f64| spread(parts.iter().map(of).collect())[1];
-        let step_ms = spread(steps);
-        let side = self.recipe.sides[epoch];
+        let num_epochs = (WARM_UP + 2 * bench.num_steps).div_ceil(steps_per_epoch) + 1;
+        let schedule = TrainSchedule {
+            batch_per_rank: batch_size,
+            steps_per_epoch,
+            epochs: 0..num_epochs,
+            sides: vec![side; num_epochs],
+            transform: self.recipe.raw.data.train,
+        };
+        let sampler = self.sampler(data.train.len(), Shard { rank: 0, world_size: 1 });
+        let plans = train_plans(sampler, schedule);
+        Ok(Feed::Loader(Loader::start(Arc::clone(&data.train), plans, self.loader_config())))
+    }
+
+    fn rates(
+        &mut self,
+        num_steps: usize,
+        feed: &mut Feed,
+        ceilings: &Ceilings,
+    ) -> Result<StepRates, TrainError> {
+        for _ in 0..WARM_UP {
+            let pictures = self.fed(feed)?;
+            drop(self.step(&pictures)?);
+        }
+        let part = self.parts_ms(num_steps, feed)?;
+        self.recorded.clear();
+        let not_recorded = match recording_obstacle(&self.recipe.raw) {
+            Some(obstacle) => Some(obstacle),
+            None => self.record_step().err().map(|error| error.to_string()),
+        };
+        let (laps_ms, data_wait) = self.laps(num_steps, feed)?;
+        let step_ms = spread(laps_ms);
+        let side = self.recipe.sides[self.progress.epoch];
+        let batch_size = self.recipe.batch_per_rank;
         let images_per_s = batch_size as f64 / step_ms[1] * 1e3;
         let flops = 2.0 * PASSES * self.recipe.blueprint.macs(side) as f64;
         Ok(StepRates {
@@ -146,25 +144,78 @@ impl Trainer {
             num_steps,
             images_per_s,
             step_ms,
-            parts_ms: StepParts {
-                upload: part(|p| p.upload),
-                forward: part(|p| p.forward),
-                backward: part(|p| p.backward),
-                update: part(|p| p.update),
-            },
+            recorded: !self.recorded.is_empty(),
+            not_recorded: not_recorded.filter(|_| self.device.is_cuda()),
+            parts_ms: part,
+            data_wait,
+            eval_images_per_s: self.eval_rate()?,
             tflops: flops * images_per_s / 1e12,
             matmul_tflops: ceilings.matmul_tflops,
             copy_gb_s: ceilings.copy_gb_s,
             peak_host_mb: peak_host_mb(),
+            peak_gpu_mb: match self.device {
+                Device::Cuda(index) => Some(peak_gpu_bytes(index)? as f64 / MB),
+                _ => None,
+            },
         })
     }
 
-    fn grey_batch(&self, epoch: usize) -> Batch {
-        self.uploader.synthetic(self.recipe.batch_per_rank, self.recipe.crop_sides[epoch])
+    /// The next images.
+    fn fed(&self, feed: &mut Feed) -> Result<Pictures, TrainError> {
+        Ok(match feed {
+            Feed::Grey(pixels) => {
+                let side = self.recipe.crop_sides[self.progress.epoch];
+                let labels = vec![0; self.recipe.batch_per_rank];
+                self.uploader.upload_parts(pixels, &labels, side)?
+            }
+            Feed::Loader(loader) => {
+                let batch = loader.next_batch()?.expect("there are plans enough");
+                self.uploader.upload(&batch)?
+            }
+        })
     }
 
-    /// One step, part by part.
-    fn parts_ms(&mut self, epoch: usize) -> Result<StepParts, TrainError> {
+    /// Milliseconds of a step, lap by lap, and the share of them that was waiting for images.
+    fn laps(
+        &mut self,
+        num_steps: usize,
+        feed: &mut Feed,
+    ) -> Result<(Vec<f64>, Option<f64>), TrainError> {
+        let steps_in_lap = steps_in_lap(self.device).min(num_steps);
+        let waited_s = |feed: &Feed| match feed {
+            Feed::Grey(_) => None,
+            Feed::Loader(loader) => Some(loader.stall().wait_s),
+        };
+        let (start, waited_before) = (Instant::now(), waited_s(feed));
+        let mut laps_ms = Vec::with_capacity(num_steps / steps_in_lap);
+        for _ in 0..num_steps / steps_in_lap {
+            let lap = Instant::now();
+            for _ in 0..steps_in_lap {
+                let pictures = self.fed(feed)?;
+                drop(self.step(&pictures)?);
+            }
+            finished(self.device);
+            laps_ms.push(lap.elapsed().as_secs_f64() * 1e3 / steps_in_lap as f64);
+        }
+        let total_s = start.elapsed().as_secs_f64();
+        let wait = waited_s(feed).zip(waited_before).map(|(now, before)| (now - before) / total_s);
+        Ok((laps_ms, wait))
+    }
+
+    /// Median parts of steps that are not recorded, each part waited for by itself.
+    fn parts_ms(&mut self, num_steps: usize, feed: &mut Feed) -> Result<StepParts, TrainError> {
+        let parts: Result<Vec<_>, _> = (0..num_steps).map(|_| self.parts_of_one(feed)).collect();
+        let parts = parts?;
+        let part = |of: fn(&StepParts) -> f64| spread(parts.iter().map(of).collect())[1];
+        Ok(StepParts {
+            upload: part(|p| p.upload),
+            forward: part(|p| p.forward),
+            backward: part(|p| p.backward),
+            update: part(|p| p.update),
+        })
+    }
+
+    fn parts_of_one(&mut self, feed: &mut Feed) -> Result<StepParts, TrainError> {
         let device = self.device;
         let mut start = Instant::now();
         let mut lap = || {
@@ -173,15 +224,30 @@ impl Trainer {
             start = Instant::now();
             ms
         };
-        let batch = self.grey_batch(epoch);
+        let batch = self.uploader.batch(&self.fed(feed)?);
         let upload = lap();
         let batch = self.changed(batch)?;
         let loss = self.loss(&batch)?;
         let forward = lap();
         self.ddp.backward(&self.scaler.scale(&loss))?;
         let backward = lap();
-        self.update()?;
+        self.scaler.step(&mut self.optimizer)?;
+        self.progress.step += 1;
+        self.algorithms.after_step(self.progress)?;
         Ok(StepParts { upload, forward, backward, update: lap() })
+    }
+
+    /// Images judged in a second.
+    fn eval_rate(&self) -> Result<f64, TrainError> {
+        let (num, side) = (self.recipe.eval_batch_per_rank, self.recipe.raw.data.eval.crop_size);
+        let (pixels, labels) = (vec![128; num * side * side * 3], vec![0; num]);
+        let right = Tensor::zeros([], (Kind::Int64, self.device));
+        let judge = || {
+            let pictures = self.uploader.upload_parts(&pixels, &labels, side)?;
+            self.judge(&pictures, &right)
+        };
+        judge()?;
+        Ok(num as f64 / best_s(self.device, || judge().expect("it did so before")))
     }
 }
 

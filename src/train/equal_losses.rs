@@ -6,11 +6,11 @@ use std::path::Path;
 use tch::{Tensor, no_grad};
 
 use super::{
+    batch::Pictures,
     tests::{in_turn, in_world},
     trainer::Trainer,
 };
 use crate::{
-    algorithms::Batch,
     model::{Arch, Block, CustomConfig, Mode},
     optim::mean_loss,
     recipe::{self, Precision, RawRecipe, Recipe, Situation},
@@ -86,14 +86,14 @@ fn refill(trainer: &Trainer) {
 }
 
 /// Rank `rank`'s share of the batch of `step`.
-fn batch(trainer: &Trainer, step: usize, rank: usize) -> Batch {
+fn batch(trainer: &Trainer, step: usize, rank: usize) -> Pictures {
     let share = BATCH / trainer.recipe.situation.world_size;
     let size = CROP * CROP * 3;
     let (from, to) = (rank * share, (rank + 1) * share);
     let pixel = |i| (uniform(i, 1000 + step) * 256.0) as u8;
     let bytes: Vec<u8> = (from * size..to * size).map(pixel).collect();
     let labels: Vec<i64> = (from..to).map(|i| (uniform(i, 5000 + step) * 10.0) as i64).collect();
-    trainer.uploader.upload_parts(&bytes, &labels, CROP)
+    trainer.uploader.upload_parts(&bytes, &labels, CROP).unwrap()
 }
 
 /// Losses of `rank` by step, and at the end the loss of the judged weights on the first batch.
@@ -104,13 +104,13 @@ fn losses(rank: usize, mut trainer: Trainer) -> Vec<f64> {
     for step in 0..NUM_STEPS {
         trainer.progress.epoch = step / STEPS_PER_EPOCH;
         let batch = batch(&trainer, step, rank);
-        losses.push(number(&trainer.step(batch).unwrap()));
+        losses.push(number(&trainer.step(&batch).unwrap()));
     }
     trainer.judged_weights().unwrap();
     // All ranks judge the whole first batch, share by share.
     let world_size = trainer.recipe.situation.world_size;
     let judged = (0..world_size).map(|rank| {
-        let batch = batch(&trainer, 0, rank);
+        let batch = trainer.uploader.batch(&batch(&trainer, 0, rank));
         let logits = no_grad(|| trainer.model.forward(&batch.images, Mode::Eval));
         number(&mean_loss(trainer.recipe.raw.loss.name, &logits, &batch.targets))
     });

@@ -2,12 +2,14 @@
 
 mod batch;
 mod bench;
+mod ceilings;
 mod checkpoint;
 mod error;
 mod evaluate;
 mod log;
 mod meter;
 mod rank;
+mod recorded;
 mod step;
 mod targets;
 mod trainer;

@@ -40,7 +40,11 @@ pub fn run_rank(job: &RankJob, watch: &mut Watch) -> Result<RunEnd, TrainError> 
     let device = device(recipe.raw.run.device, &job.world)?;
     let log = InitLog::open(&job.run_dir.join("mllog.txt"), &job.world, &recipe)?;
     let mut trainer = Trainer::build(&recipe, &job.world, device, Arc::clone(&job.stop))?;
-    trainer.warm_up()?;
+    if let Some(reason) = trainer.warm_up()? {
+        watch.tell(&RankEvent::Warning {
+            message: format!("steps are launched one by one, without CUDA graphs: {reason}"),
+        });
+    }
     watch.tell_own(&RankEvent::Ready {
         rank: job.world.rank,
         device: match device {
@@ -103,6 +107,7 @@ pub(super) fn device(choice: DeviceChoice, world: &World) -> Result<Device, Trai
     }
     let problem = match c10d::load_cuda() {
         Ok(()) if tch::Cuda::device_count() > world.local_rank as i64 => {
+            c10d::use_gpu(world.local_rank)?;
             return Ok(Device::Cuda(world.local_rank));
         }
         Ok(()) => {

@@ -1,8 +1,11 @@
-//! The step of training, and the forward pass that it shares with warm-up.
+//! The step of training.
+//!
+//! What the device does in it (`work`) takes its numbers from the device alone, so that a GPU may
+//! have it recorded (`recorded`); what changes from step to step is the host's part.
 
 use tch::{Device, Kind, Tensor};
 
-use super::{error::TrainError, trainer::Trainer};
+use super::{batch::Pictures, error::TrainError, trainer::Trainer};
 use crate::{
     algorithms::{Batch, Next},
     dist::c10d::{Autocast, BridgeError, HalfKind},
@@ -20,16 +23,28 @@ pub(super) fn kind(precision: Precision) -> Kind {
 }
 
 impl Trainer {
-    /// One update by `batch`; its loss, `[]`, still on the device.
-    pub(super) fn step(&mut self, batch: Batch) -> Result<Tensor, TrainError> {
-        let batch = self.changed(batch)?;
+    /// One update by `pictures`; its loss, `[]`, still on the device and good until the next step.
+    pub(super) fn step(&mut self, pictures: &Pictures) -> Result<Tensor, TrainError> {
+        self.optimizer.set_lr(self.recipe.schedule.lr(self.progress.step));
+        let loss = match self.recorded(pictures) {
+            Some(recorded) => self.replay(recorded, pictures)?,
+            None => self.work(pictures)?,
+        };
+        self.progress.step += 1;
+        self.algorithms.after_step(self.progress)?;
+        Ok(loss)
+    }
+
+    /// What the device does in a step; the loss, `[]`.
+    pub(super) fn work(&mut self, pictures: &Pictures) -> Result<Tensor, TrainError> {
+        let batch = self.changed(self.uploader.batch(pictures))?;
         let loss = self.backward(&batch)?;
         while self.algorithms.after_backward(self.progress, &mut self.optimizer)?
             == Next::BackwardAgain
         {
             drop(self.backward(&batch)?);
         }
-        self.update()?;
+        self.scaler.step(&mut self.optimizer)?;
         Ok(loss.detach())
     }
 
@@ -55,14 +70,6 @@ impl Trainer {
         self.ddp.before_forward()?;
         let logits = logits(&self.model, &self.recipe, self.device, &batch.images)?;
         Ok(mean_loss(self.recipe.raw.loss.name, &logits, &batch.targets))
-    }
-
-    /// Moves the weights by the gradients that are there.
-    pub(super) fn update(&mut self) -> Result<(), TrainError> {
-        let lr = self.recipe.schedule.lr(self.progress.step);
-        self.scaler.step(&mut self.optimizer, lr)?;
-        self.progress.step += 1;
-        Ok(self.algorithms.after_step(self.progress)?)
     }
 }
 

@@ -10,9 +10,13 @@ use std::{
 
 use tch::{Device, Kind, Tensor};
 
-use super::trainer::Trainer;
+use super::{
+    batch::Pictures,
+    recorded::{Recorded, Recorder},
+    trainer::Trainer,
+};
 use crate::{
-    algorithms::{self, Batch},
+    algorithms,
     dist::{World, c10d},
     model::{Arch, Block, CustomConfig, Mode},
     optim::mean_loss,
@@ -59,12 +63,12 @@ fn trainer(recipe: &Recipe, rank: usize, port: u16) -> Trainer {
 }
 
 /// Samples `share` of global batch `step`: the same pictures however many ranks share them.
-fn batch(trainer: &Trainer, step: usize, share: std::ops::Range<usize>) -> Batch {
+fn batch(trainer: &Trainer, step: usize, share: std::ops::Range<usize>) -> Pictures {
     let pixel = |i: usize| ((i * 2_654_435_761 + step * 97) >> 7) as u8;
     let size = SIDE * SIDE * 3;
     let bytes: Vec<u8> = (share.start * size..share.end * size).map(pixel).collect();
     let labels: Vec<i64> = share.map(|i| ((i + step) % NUM_CLASSES) as i64).collect();
-    trainer.uploader.upload_parts(&bytes, &labels, SIDE)
+    trainer.uploader.upload_parts(&bytes, &labels, SIDE).unwrap()
 }
 
 fn numbers<'a>(tensors: impl Iterator<Item = &'a Tensor>) -> Vec<Vec<f32>> {
@@ -115,7 +119,7 @@ fn warm_up_leaves_every_number_as_it_was() {
     let any = Tensor::from(0.0);
     let random = |what: &Tensor| Vec::<u8>::try_from(c10d::rng_state(what).unwrap()).unwrap();
     let (before, random_before) = (weights(&warmed), random(&any));
-    warmed.warm_up().unwrap();
+    assert_eq!(warmed.warm_up().unwrap(), None, "graphs are not missed on a processor");
     assert_eq!(weights(&warmed), before);
     assert_eq!(random(&any), random_before);
     assert!(warmed.optimizer.state().unwrap().is_empty(), "no step has been made");
@@ -126,7 +130,7 @@ fn warm_up_leaves_every_number_as_it_was() {
     for step in 0..4 {
         let losses = [&mut warmed, &mut cold].map(|trainer| {
             let batch = batch(trainer, step, 0..GLOBAL_BATCH);
-            f64::try_from(trainer.step(batch).unwrap()).unwrap()
+            f64::try_from(trainer.step(&batch).unwrap()).unwrap()
         });
         assert_eq!(losses[0].to_bits(), losses[1].to_bits(), "step {step}");
     }
@@ -143,7 +147,7 @@ fn ranks_stay_bit_identical() {
             trainer.warm_up().unwrap();
             for step in 0..5 {
                 let batch = batch(&trainer, step, rank * share..(rank + 1) * share);
-                drop(trainer.step(batch).unwrap());
+                drop(trainer.step(&batch).unwrap());
             }
             numbers(trainer.model.weights().parameters().iter().map(|(_, tensor)| tensor))
         });
@@ -154,12 +158,14 @@ fn ranks_stay_bit_identical() {
 }
 
 /// The step with batch norm frozen, so that a rank's statistics play no part.
-fn frozen_step(trainer: &mut Trainer, batch: &Batch) {
+fn frozen_step(trainer: &mut Trainer, pictures: &Pictures) {
+    let batch = trainer.uploader.batch(pictures);
     trainer.ddp.before_forward().unwrap();
     let logits = trainer.model.forward(&batch.images, Mode::Eval);
     let loss = mean_loss(trainer.recipe.raw.loss.name, &logits, &batch.targets);
     trainer.ddp.backward(&loss).unwrap();
-    trainer.optimizer.step(0.05).unwrap();
+    trainer.optimizer.set_lr(0.05);
+    trainer.optimizer.step().unwrap();
 }
 
 #[test]
@@ -190,7 +196,9 @@ fn many_small_shares_train_as_one_large_batch() {
 fn images_are_normalised_on_the_device() {
     let _turn = in_turn();
     let trainer = trainer(&recipe(1), 0, 0);
-    let batch = trainer.uploader.upload_parts(&[255; 2 * 4 * 4 * 3], &[1, 2], 4);
+    let pictures = trainer.uploader.upload_parts(&[255; 2 * 4 * 4 * 3], &[1, 2], 4).unwrap();
+    let batch = trainer.uploader.batch(&pictures);
+    assert_eq!(Vec::<i64>::try_from(&batch.labels).unwrap(), [1, 2]);
     assert_eq!(batch.images.size(), [2, 3, 4, 4]);
     assert!(c10d::is_channels_last(&batch.images).unwrap());
     for (channel, (mean, std)) in
@@ -213,7 +221,7 @@ fn bf16_steps_stay_near_fp32_and_keep_weights_in_fp32() {
         refill(&trainer);
         let step = |step| {
             let batch = batch(&trainer, step, 0..GLOBAL_BATCH);
-            f64::try_from(trainer.step(batch).unwrap()).unwrap()
+            f64::try_from(trainer.step(&batch).unwrap()).unwrap()
         };
         let losses: Vec<f64> = (0..4).map(step).collect();
         assert!(trainer.model.weights().all().all(|(_, tensor)| tensor.kind() == Kind::Float));
@@ -246,7 +254,7 @@ fn the_average_is_judged_and_the_trained_weights_come_back() {
     let batches: Vec<_> = (0..2).map(|step| batch(&trainer, step, 0..GLOBAL_BATCH)).collect();
     let mut by_step = Vec::new();
     for batch in batches {
-        drop(trainer.step(batch).unwrap());
+        drop(trainer.step(&batch).unwrap());
         by_step.push(weights(&trainer));
     }
     let judged = judge(&mut trainer);
@@ -278,7 +286,7 @@ fn batches_shrink_to_the_side_of_their_epoch() {
     trainer.warm_up().unwrap();
     for (epoch, side) in recipe.sides.iter().enumerate() {
         trainer.progress.epoch = epoch;
-        let batch = batch(&trainer, 0, 0..GLOBAL_BATCH);
+        let batch = trainer.uploader.batch(&batch(&trainer, 0, 0..GLOBAL_BATCH));
         let shown = trainer.algorithms.before_forward(trainer.progress, batch, &|_| unreachable!());
         let shown = shown.unwrap();
         assert_eq!(shown.images.size(), [GLOBAL_BATCH as i64, 3, *side as i64, *side as i64]);
@@ -322,9 +330,116 @@ fn every_method_trains_alone_and_with_the_others() {
         let before = weights(&trainer);
         for step in 0..2 {
             let batch = batch(&trainer, step, 0..GLOBAL_BATCH);
-            let loss = f64::try_from(trainer.step(batch).unwrap()).unwrap();
+            let loss = f64::try_from(trainer.step(&batch).unwrap()).unwrap();
             assert!(loss.is_finite(), "{text}: {loss}");
         }
         assert_ne!(weights(&trainer), before, "{text}");
     }
+}
+
+/// Losses of steps of both epochs' sides, and the weights after them.
+fn trained(trainer: &mut Trainer) -> (Vec<u64>, Vec<Vec<f32>>) {
+    refill(trainer);
+    let mut losses = Vec::new();
+    for (epoch, step) in [(0, 0), (0, 1), (3, 2), (3, 3), (0, 4)] {
+        trainer.progress.epoch = epoch;
+        let batch = batch(trainer, step, 0..GLOBAL_BATCH);
+        losses.push(f64::try_from(trainer.step(&batch).unwrap()).unwrap().to_bits());
+    }
+    (losses, weights(trainer))
+}
+
+#[test]
+fn a_recorded_step_trains_as_the_step_itself() {
+    let _turn = in_turn();
+    let texts = [
+        "[algorithms.progressive_resizing]\n[algorithms.ema]\nupdate_interval = \"1ba\"",
+        "[optimizer]\nname = \"decoupled_sgdw\"\n[algorithms.progressive_resizing]",
+        "[optimizer]\nname = \"lars\"\n[algorithms.progressive_resizing]",
+        "[optimizer]\nname = \"lamb\"\n[algorithms.progressive_resizing]\n[algorithms.gradient_clipping]",
+    ];
+    for text in texts {
+        let on: RawRecipe = toml::from_str(text).unwrap();
+        let raw = RawRecipe { algorithms: on.algorithms, optimizer: on.optimizer, ..recipe(1).raw };
+        let recipe = Recipe::resolve(raw, &recipe(1).situation).unwrap();
+        let mut plain = trainer(&recipe, 0, 0);
+        let mut recording = trainer(&recipe, 0, 0);
+        recording.recorder = Recorder::Host;
+        for trainer in [&mut plain, &mut recording] {
+            assert_eq!(trainer.warm_up().unwrap(), None, "{text}");
+        }
+        let sides: Vec<usize> = recording.recorded.iter().map(Recorded::side).collect();
+        assert_eq!(sides, [SIDE, SIDE / 2], "one for each side, the largest first");
+        assert!(plain.recorded.is_empty());
+        assert_eq!(trained(&mut recording), trained(&mut plain), "{text}");
+    }
+}
+
+#[test]
+fn ranks_record_together_and_stay_bit_identical() {
+    let _turn = in_turn();
+    let share = GLOBAL_BATCH / 2;
+    let by_rank = in_world(&recipe(2), |rank, mut trainer| {
+        refill(&trainer);
+        trainer.recorder = Recorder::Host;
+        assert_eq!(trainer.warm_up().unwrap(), None);
+        assert_eq!(trainer.recorded.len(), 1);
+        for step in 0..3 {
+            let batch = batch(&trainer, step, rank * share..(rank + 1) * share);
+            drop(trainer.step(&batch).unwrap());
+        }
+        numbers(trainer.model.weights().parameters().iter().map(|(_, tensor)| tensor))
+    });
+    assert_eq!(by_rank[0], by_rank[1]);
+}
+
+#[test]
+fn a_batch_of_another_size_is_not_put_into_the_recording() {
+    let _turn = in_turn();
+    let mut trainer = trainer(&recipe(1), 0, 0);
+    trainer.recorder = Recorder::Host;
+    trainer.warm_up().unwrap();
+    let whole = batch(&trainer, 0, 0..GLOBAL_BATCH);
+    let part = batch(&trainer, 0, 0..GLOBAL_BATCH - 1);
+    assert_eq!((trainer.recorded(&whole), trainer.recorded(&part)), (Some(0), None));
+    assert!(f64::try_from(trainer.step(&part).unwrap()).unwrap().is_finite());
+}
+
+#[test]
+fn where_one_rank_cannot_record_none_does_and_training_goes_on() {
+    let _turn = in_turn();
+    let share = GLOBAL_BATCH / 2;
+    let train = |recorders: [Recorder; 2]| {
+        in_world(&recipe(2), move |rank, mut trainer| {
+            refill(&trainer);
+            trainer.recorder = recorders[rank];
+            let reason = trainer.warm_up().unwrap();
+            assert!(trainer.recorded.is_empty());
+            for step in 0..3 {
+                let batch = batch(&trainer, step, rank * share..(rank + 1) * share);
+                drop(trainer.step(&batch).unwrap());
+            }
+            (reason, weights(&trainer))
+        })
+    };
+    // There is no GPU 7 here.
+    let failed = train([Recorder::Host, Recorder::Gpu(7)]);
+    let plain = train([Recorder::Off; 2]);
+    for (rank, ((reason, weights), (_, wanted))) in failed.iter().zip(&plain).enumerate() {
+        let reason = reason.as_ref().expect("both say so");
+        assert!(reason.contains("recording the step failed"), "rank {rank}: {reason}");
+        assert!(weights == wanted, "rank {rank}");
+    }
+}
+
+#[test]
+fn a_method_that_draws_anew_keeps_steps_from_being_recorded() {
+    let _turn = in_turn();
+    let mut recipe = recipe(1);
+    recipe.raw.algorithms.mixup = Some(algorithms::MixUp::default());
+    let mut trainer = trainer(&recipe, 0, 0);
+    trainer.recorder = Recorder::Host;
+    let reason = trainer.warm_up().unwrap().expect("mixup draws");
+    assert!(reason.contains("algorithms.mixup"), "{reason}");
+    assert!(trainer.recorded.is_empty());
 }

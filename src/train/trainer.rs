@@ -24,11 +24,12 @@ use std::{
 use tch::{Device, Kind, Tensor};
 
 use super::{
-    batch::{Layout, Uploader},
+    batch::{Layout, Uploader, num_bytes},
     error::TrainError,
     evaluate::Judged,
     log::RunLog,
     meter::Meter,
+    recorded::{Recorded, Recorder},
     step::kind,
     targets::Targets,
     watch::Watch,
@@ -40,7 +41,7 @@ use crate::{
     },
     data::{eval_plans, train_plans},
     dist::{
-        BufferSync, Ddp, Shared, World,
+        BufferSync, Ddp, DistError, Shared, World,
         c10d::{self, BridgeError, CudaMath, TensorList},
     },
     events::RunStatus,
@@ -63,6 +64,8 @@ pub struct Trainer {
     pub(super) algorithms: Algorithms,
     pub(super) judged: Judged,
     pub(super) progress: Progress,
+    pub(super) recorder: Recorder,
+    pub(super) recorded: Vec<Recorded>,
     stop: Arc<AtomicBool>,
 }
 
@@ -97,8 +100,7 @@ impl Trainer {
             let parameters = model.weights().parameters().iter().map(|(_, tensor)| tensor);
             parameters.filter(|t| t.dim() == 4).try_for_each(c10d::set_channels_last)?;
         }
-        let mut ddp = Ddp::join(world, device)?;
-        ddp.attach(&shared(&model, &recipe.raw.train.ddp))?;
+        let ddp = Ddp::join(world, device)?;
         let clipping = recipe.raw.algorithms.gradient_clipping.as_ref();
         let optimizer = Optimizer::new(&recipe.raw.optimizer, model.weights().parameters())?
             .clipped(clipping.map(GradientClipping::clip));
@@ -113,8 +115,9 @@ impl Trainer {
         let targets = Targets::new(smoothing, recipe.situation.num_classes);
         let data = &recipe.raw.data;
         let judged = Judged::new(model.weights())?;
-        Ok(Self {
-            uploader: Uploader::new((kind, device), layout, (data.mean, data.std), targets),
+        let place = (kind, device, largest_batch(recipe));
+        let mut trainer = Self {
+            uploader: Uploader::new(place, layout, (data.mean, data.std), targets)?,
             algorithms: algorithms(recipe, world.rank, judged.trained())?,
             judged,
             recipe: recipe.clone(),
@@ -125,8 +128,17 @@ impl Trainer {
             optimizer,
             scaler,
             progress: Progress::default(),
+            recorder: Recorder::on(device, recipe.raw.train.cuda_graphs),
+            recorded: Vec::new(),
             stop,
-        })
+        };
+        trainer.attach()?;
+        Ok(trainer)
+    }
+
+    /// Makes all weights rank 0's and gradients means over ranks.
+    pub(super) fn attach(&mut self) -> Result<(), DistError> {
+        self.ddp.attach(&shared(&self.model, &self.recipe.raw.train.ddp))
     }
 
     /// Trains to the target or to the last epoch. Whatever happens, the log ends in `run_stop`.
@@ -196,7 +208,7 @@ impl Trainer {
                 return Err(TrainError::Interrupted);
             }
             let batch = loader.next_batch()?.expect("there is a plan for every step");
-            loss_sum += self.step(self.uploader.upload(&batch))?;
+            loss_sum += self.step(&self.uploader.upload(&batch)?)?;
             if meter.is_due(step) {
                 // The only place where the host waits for the device.
                 let loss = f64::try_from(&loss_sum).expect("one number");
@@ -226,7 +238,7 @@ impl Trainer {
             }
             if !batch.is_empty() {
                 num_images += batch.len() as i64;
-                self.judge(&self.uploader.upload(&batch), &right)?;
+                self.judge(&self.uploader.upload(&batch)?, &right)?;
             }
         }
         self.judged.swap_out()?;
@@ -240,7 +252,7 @@ impl Trainer {
         Ok(meter.evaluated(counts, start.elapsed().as_secs_f64()))
     }
 
-    fn loader_config(&self) -> LoaderConfig {
+    pub(super) fn loader_config(&self) -> LoaderConfig {
         let data = &self.recipe.raw.data;
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let num_threads = match data.num_workers {
@@ -251,11 +263,9 @@ impl Trainer {
         LoaderConfig { num_threads, batches_ahead, on_bad_image, ..LoaderConfig::default() }
     }
 
-    fn sampler(&self, num_samples: usize) -> Sampler {
-        let World { rank, world_size, .. } = self.world;
+    pub(super) fn sampler(&self, num_samples: usize, shard: Shard) -> Sampler {
         let seed = self.recipe.raw.data.order_seed.unwrap_or(self.recipe.seed);
-        Sampler::new(num_samples, Shard { rank, world_size }, seed)
-            .ordered(self.recipe.raw.data.order)
+        Sampler::new(num_samples, shard, seed).ordered(self.recipe.raw.data.order)
     }
 
     fn train_loader(&self, data: &Dataset) -> Result<Loader, TrainError> {
@@ -266,24 +276,33 @@ impl Trainer {
             sides: self.recipe.crop_sides.clone(),
             transform: self.recipe.raw.data.train,
         };
-        let mut sampler = self.sampler(data.train.len());
+        let World { rank, world_size, master_port, .. } = self.world;
+        let shard = Shard { rank, world_size };
+        let mut sampler = self.sampler(data.train.len(), shard);
         if schedule.transform.block_shuffle {
             sampler = sampler.in_blocks(data.train.block_len());
         }
-        let World { rank, world_size, master_port, .. } = self.world;
         let sharing = if world_size > 1 { Sharing::Ranks(master_port) } else { Sharing::Alone };
         let cache = Cache::open(schedule.transform.ram_cache, data.train.len(), sharing)?;
-        let (warm, cache) = (Some(Shard { rank, world_size }), cache.map(Arc::new));
+        let (warm, cache) = (Some(shard), cache.map(Arc::new));
         let config = LoaderConfig { warm, cache, ..self.loader_config() };
         Ok(Loader::start(Arc::clone(&data.train), train_plans(sampler, schedule), config))
     }
 
     fn eval_loader(&self, data: &Dataset) -> Loader {
         let transform: EvalTransform = self.recipe.raw.data.eval;
-        let sampler = self.sampler(data.eval.len());
+        let World { rank, world_size, .. } = self.world;
+        let sampler = self.sampler(data.eval.len(), Shard { rank, world_size });
         let plans = eval_plans(&sampler, self.recipe.eval_batch_per_rank, transform);
         Loader::start(Arc::clone(&data.eval), plans, self.loader_config())
     }
+}
+
+/// Bytes of the largest batch that a rank is given.
+fn largest_batch(recipe: &Recipe) -> usize {
+    let side = recipe.crop_sides.iter().copied().max().unwrap_or(0);
+    let train = num_bytes(recipe.batch_per_rank, side);
+    train.max(num_bytes(recipe.eval_batch_per_rank, recipe.raw.data.eval.crop_size))
 }
 
 /// The methods of `recipe` in their first state.

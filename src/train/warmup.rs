@@ -1,5 +1,5 @@
 //! What can be done before the clock runs: kernels chosen, memory taken, buckets of gradients
-//! settled. All on synthetic pictures, and afterwards every weight, buffer, momentum and random
+//! settled, steps recorded. All on synthetic pictures, and afterwards every weight, buffer, momentum and random
 //! state is what it was, bit for bit.
 
 use tch::{Kind, Tensor};
@@ -14,8 +14,10 @@ use crate::{algorithms::Progress, dist::c10d};
 const NUM_STEPS: usize = 3;
 
 impl Trainer {
-    /// Trains on synthetic pictures of every size of the run, evaluates some, and takes it back.
-    pub fn warm_up(&mut self) -> Result<(), TrainError> {
+    /// Trains on synthetic pictures of every size of the run, evaluates some, records the steps
+    /// where that is possible, and takes it all back. The reason, where steps are not recorded
+    /// that could be wished to be.
+    pub fn warm_up(&mut self) -> Result<Option<String>, TrainError> {
         let on_device = self.model.weights().parameters()[0].1.shallow_clone();
         let on_host = Tensor::from(0.0);
         let weights = self.model.weights().snapshot();
@@ -26,15 +28,14 @@ impl Trainer {
 
         for epoch in first_epochs_of_sides(&self.recipe.sides) {
             self.progress.epoch = epoch;
-            let side = self.recipe.crop_sides[epoch];
             for _ in 0..NUM_STEPS {
-                let batch = self.uploader.synthetic(self.recipe.batch_per_rank, side);
-                drop(self.step(batch)?);
+                self.warm_step()?;
             }
         }
         let side = self.recipe.raw.data.eval.crop_size;
-        let batch = self.uploader.synthetic(self.recipe.eval_batch_per_rank, side);
-        self.judge(&batch, &Tensor::zeros([], (Kind::Int64, self.device)))?;
+        let pictures = self.uploader.synthetic(self.recipe.eval_batch_per_rank, side)?;
+        self.judge(&pictures, &Tensor::zeros([], (Kind::Int64, self.device)))?;
+        let not_recorded = self.record_steps()?;
 
         self.model.weights().restore(&weights);
         self.optimizer.restore(&momenta)?;
@@ -43,11 +44,20 @@ impl Trainer {
         c10d::set_rng_state(&on_host, &host_random)?;
         self.algorithms = algorithms(&self.recipe, self.world.rank, self.judged.trained())?;
         self.progress = Progress::default();
-        Ok(self.ddp.barrier()?)
+        self.ddp.barrier()?;
+        Ok(not_recorded)
+    }
+
+    /// A step on grey pictures of the current epoch's size.
+    pub(super) fn warm_step(&mut self) -> Result<(), TrainError> {
+        let side = self.recipe.crop_sides[self.progress.epoch];
+        let pictures = self.uploader.synthetic(self.recipe.batch_per_rank, side)?;
+        drop(self.step(&pictures)?);
+        Ok(())
     }
 }
 
 /// The first epoch, from 0, of each side of the run.
-fn first_epochs_of_sides(sides: &[usize]) -> Vec<usize> {
+pub(super) fn first_epochs_of_sides(sides: &[usize]) -> Vec<usize> {
     (0..sides.len()).filter(|&epoch| !sides[..epoch].contains(&sides[epoch])).collect()
 }

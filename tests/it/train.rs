@@ -303,8 +303,8 @@ fn a_rank_that_finds_no_gpu_names_the_cure() {
 }
 
 #[test]
-fn the_nccl_bridge_asks_libtorch_for_nothing_it_lacks() {
-    let bridge = fs::read(env!("MLPERF_RUN_NCCL_BRIDGE")).unwrap();
+fn the_cuda_bridge_asks_libtorch_for_nothing_it_lacks() {
+    let bridge = fs::read(env!("MLPERF_RUN_CUDA_BRIDGE")).unwrap();
     let bridge = goblin::elf::Elf::parse(&bridge).expect("scripts/setup installs CUDA's headers");
     let named = |elf: &goblin::elf::Elf, keep: fn(&goblin::elf::Sym) -> bool| {
         let symbols = elf.dynsyms.iter().filter(keep);
@@ -314,7 +314,7 @@ fn the_nccl_bridge_asks_libtorch_for_nothing_it_lacks() {
             .collect()
     };
     let defined: Vec<String> = named(&bridge, |symbol| !symbol.is_import());
-    assert!(defined.iter().any(|name| name == "ml_cuda_attach_nccl"), "{defined:?}");
+    assert!(defined.iter().any(|name| name == "ml_cuda"), "{defined:?}");
     let libtorch = Path::new(env!("MLPERF_RUN_LIBTORCH_LIB"));
     let offered: BTreeSet<String> = ["torch_cuda", "c10_cuda", "torch_cpu", "c10"]
         .into_iter()

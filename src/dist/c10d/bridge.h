@@ -48,6 +48,8 @@ typedef struct MlTensor MlTensor;
 typedef struct MlReducer MlReducer;
 typedef struct MlAutocast MlAutocast;
 typedef struct MlList MlList;
+typedef struct MlGraph MlGraph;
+typedef struct MlRing MlRing;
 
 typedef struct {
   const char* host;
@@ -91,10 +93,38 @@ void ml_autocast_exit(MlAutocast* guard);
 int ml_rng_state(MlTensor* device_of, MlTensor** out);
 int ml_set_rng_state(MlTensor* device_of, MlTensor* state);
 
-// libtorch_cuda, where it is there. `cuda.cc` is a library of its own, loaded after it.
+// libtorch_cuda, where it is there. `cuda.cc` is a library of its own, loaded after it, that gives
+// this table; its functions return null, or the reason why not.
+typedef struct {
+  const char* (*attach_nccl)(MlGroup* group, const MlWorld* world, int device);
+  const char* (*graph_begin)(const MlGraph* pool_of, MlGraph** out);
+  const char* (*graph_end)(MlGraph* graph);
+  const char* (*graph_replay)(MlGraph* graph);
+  void (*graph_free)(MlGraph* graph);
+} MlCuda;
 int ml_load_library(const char* path);
-int ml_load_nccl(const uint8_t* library, size_t n);
+int ml_load_cuda(const uint8_t* library, size_t n);
 int ml_group_attach_nccl(MlGroup* group, const MlWorld* world, int device);
+
+// The GPU `index`: a stream of its own for this thread, and the most memory that was taken.
+int ml_use_gpu(int index);
+int ml_peak_bytes(int index, uint64_t* out);
+
+// Work that is recorded once and then replayed. pool_of may be null.
+int ml_graph_begin(int index, const MlGraph* pool_of, MlGraph** out);
+int ml_graph_end(MlGraph* graph);
+int ml_graph_replay(MlGraph* graph);
+void ml_graph_free(MlGraph* graph);
+
+// Batches on their way to GPU `index`, or to the processor for -1: through pinned memory, on a
+// stream of their own. A tensor from here is good until num_slots uploads later.
+typedef struct {
+  const uint8_t* bytes;
+  size_t size;
+} MlBytes;
+int ml_ring_new(int index, size_t capacity, size_t num_slots, MlRing** out);
+void ml_ring_free(MlRing* ring);
+int ml_ring_upload(MlRing* ring, const MlBytes* parts, size_t n, MlTensor** out);
 #ifdef __cplusplus
 }
 #endif

@@ -4,9 +4,9 @@
 //!
 //! 1. A `Tensor` of tch is one `at::Tensor` on the heap; `as_ptr` lends it, `from_ptr` takes it.
 //!    Both lie behind the same pointer type in C++, so a cast between them changes nothing.
-//! 2. Handles (`MlGroup`, `MlReducer`, `MlAutocast`; `MlParams` and `MlList` in files of
-//!    their own) come from their
-//!    `_new` or `_enter`, live in exactly one Rust value and are freed in its `Drop`, once.
+//! 2. Handles (`MlGroup`, `MlReducer`, `MlAutocast`; `MlParams`, `MlList`, `MlGraph` and `MlRing`
+//!    in files of their own) come from their `_new`, `_enter` or `_begin`, live in exactly one Rust
+//!    value and are freed in its `Drop`, once.
 //! 3. No C++ exception and no Rust panic crosses: each function catches and returns a code.
 //! 4. Pointers to slices are read during the call only; C++ keeps copies of the tensors, never of
 //!    the pointers.
@@ -69,8 +69,12 @@ unsafe extern "C" {
     fn ml_autocast_exit(guard: *mut MlAutocast);
     fn ml_rng_state(device_of: *const C_tensor, out: *mut *mut C_tensor) -> c_int;
     fn ml_set_rng_state(device_of: *const C_tensor, state: *const C_tensor) -> c_int;
-    fn ml_load_library(path: *const c_char) -> c_int;
-    fn ml_load_nccl(library: *const u8, n: usize) -> c_int;
+}
+
+impl BridgeError {
+    pub(super) fn new(reason: &str) -> Self {
+        Self(reason.to_owned())
+    }
 }
 
 /// Turns a code into a result with libtorch's first line.
@@ -92,21 +96,6 @@ pub(super) fn lend<'a>(tensors: impl IntoIterator<Item = &'a Tensor>) -> Vec<*co
 pub fn torch_version() -> &'static str {
     // SAFETY: a string constant of the library.
     unsafe { CStr::from_ptr(ml_torch_version()) }.to_str().expect("a version is ASCII")
-}
-
-/// The library of `cuda.cc`; empty where the build found no CUDA headers.
-static NCCL_BRIDGE: &[u8] = include_bytes!(env!("MLPERF_RUN_NCCL_BRIDGE"));
-
-/// Loads libtorch's CUDA half and the NCCL bridge. Has to be the first call to libtorch in a
-/// process: others make libtorch settle for a world without CUDA.
-pub fn load_cuda() -> Result<(), BridgeError> {
-    if NCCL_BRIDGE.is_empty() {
-        return Err(BridgeError("this program was built without CUDA's headers".to_owned()));
-    }
-    // SAFETY: a NUL-terminated string; rule 4.
-    check(unsafe { ml_load_library(c"libtorch_cuda.so".as_ptr()) })?;
-    // SAFETY: rule 4.
-    check(unsafe { ml_load_nccl(NCCL_BRIDGE.as_ptr(), NCCL_BRIDGE.len()) })
 }
 
 /// Where ranks meet.

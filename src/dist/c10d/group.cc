@@ -1,22 +1,17 @@
 // Process groups and the gradient Reducer.
 #include "bridge.h"
 
-#include <dlfcn.h>
-#include <sys/mman.h>
-#include <unistd.h>
-
 #include <torch/csrc/distributed/c10d/ProcessGroupGloo.hpp>
 #include <torch/csrc/distributed/c10d/comm.hpp>
 #include <torch/csrc/distributed/c10d/logger.hpp>
 #include <torch/csrc/distributed/c10d/reducer.hpp>
 #include <torch/version.h>
 
+#include <limits>
 #include <string>
 
 namespace {
 thread_local std::string last_error;
-using AttachNccl = const char* (*)(MlGroup*, const MlWorld*, int);
-AttachNccl attach_nccl = nullptr;
 // DDP's own first cap: a small first bucket starts the all-reduce early.
 constexpr size_t kFirstBucketBytes = 1 << 20;
 // Statistics of batch norm go out in one piece.
@@ -97,6 +92,8 @@ int ml_reducer_new(MlGroup* group, MlTensor* const* params, size_t n, size_t buc
         std::vector<int64_t>{});
     auto logger = std::make_shared<c10d::Logger>(reducer);
     reducer->set_logger(logger);
+    // Its timings of the first ten steps are enough; later ones could fall into a recording.
+    reducer->set_ddp_runtime_logging_sample_rate(std::numeric_limits<int>::max());
     *out = new MlReducer{reducer, logger};
   });
 }
@@ -114,33 +111,4 @@ int ml_reducer_before_forward(MlReducer* r) {
 
 int ml_reducer_before_backward(MlReducer* r) {
   return ml::guarded([&] { r->reducer->prepare_for_backward({}); });
-}
-
-int ml_load_library(const char* path) {
-  return ml::guarded([&] {
-    if (!dlopen(path, RTLD_NOW | RTLD_GLOBAL)) throw std::runtime_error(dlerror());
-  });
-}
-
-int ml_load_nccl(const uint8_t* library, size_t n) {
-  return ml::guarded([&] {
-    int fd = memfd_create("mlperf-run-nccl", MFD_CLOEXEC);
-    if (fd < 0) throw std::runtime_error("memfd_create failed");
-    for (size_t done = 0; done < n;) {
-      ssize_t wrote = write(fd, library + done, n - done);
-      if (wrote <= 0) throw std::runtime_error("writing the NCCL bridge to memory failed");
-      done += static_cast<size_t>(wrote);
-    }
-    void* handle = dlopen(("/proc/self/fd/" + std::to_string(fd)).c_str(), RTLD_NOW);
-    close(fd);
-    if (!handle) throw std::runtime_error(dlerror());
-    attach_nccl = reinterpret_cast<AttachNccl>(dlsym(handle, "ml_cuda_attach_nccl"));
-    if (!attach_nccl) throw std::runtime_error("the NCCL bridge lacks ml_cuda_attach_nccl");
-  });
-}
-
-int ml_group_attach_nccl(MlGroup* group, const MlWorld* world, int device) {
-  const char* problem = attach_nccl ? attach_nccl(group, world, device) : "its bridge is not loaded";
-  if (problem) ml::set_error(problem);
-  return problem != nullptr;
 }

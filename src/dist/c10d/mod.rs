@@ -1,13 +1,15 @@
-//! The bridge to libtorch's C++: process groups, the gradient reducer, fused steps, autocast.
+//! The bridge to libtorch's C++: process groups, the gradient reducer, fused steps, autocast, graphs.
 //! The only C++ of the project stands beside this file.
 
 mod bridge;
+mod device;
 mod lists;
 mod params;
 
 pub use bridge::{
     Autocast, BridgeError, CudaMath, Group, HalfKind, Reducer, Rendezvous, is_channels_last,
-    load_cuda, rng_state, set_channels_last, set_rng_state, torch_version,
+    rng_state, set_channels_last, set_rng_state, torch_version,
 };
+pub use device::{Graph, Recording, Ring, load_cuda, peak_gpu_bytes, use_gpu};
 pub use lists::TensorList;
-pub use params::{AdamStep, LarsStep, Moments, MuonStep, Params, SgdStep};
+pub use params::{AdamStep, LarsStep, Moments, MuonStep, Params, SgdStep, StepNow};

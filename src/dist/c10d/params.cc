@@ -43,10 +43,8 @@ std::optional<at::Tensor> optional(MlTensor* t) {
   return t ? std::optional<at::Tensor>(*t) : std::nullopt;
 }
 
-// `number`, or 0 where found_inf holds 1; [], on the device.
-at::Tensor unless(double number, MlTensor* found_inf) {
-  return found_inf->squeeze().mul(-number).add(number);
-}
+// 1, or 0 where found_inf holds 1; [], on the device.
+at::Tensor unless(MlTensor* found_inf) { return found_inf->squeeze().mul(-1.0).add(1.0); }
 
 // `value` by tensor, or 1 where one of its two norms is 0; all [n], on the device.
 at::Tensor trust_ratio(const at::Tensor& a, const at::Tensor& b, const at::Tensor& value) {
@@ -87,32 +85,32 @@ struct MlParams {
     return updates;
   }
 
-  // target -= lr * direction of SGD; decay has been dealt with.
-  void fused_sgd(List& target, const MlSgd& s, MlTensor* found_inf) {
+  // target -= rate * direction of SGD, the rate a number or a tensor [].
+  template <class Rate>
+  void fused_sgd(List& target, const MlSgd& s, const Rate& rate, MlTensor* found_inf) {
     static const List none;
     at::_fused_sgd_(target, grads, s.momentum == 0.0 ? none : momenta, s.weight_decay, s.momentum,
-                    s.lr, s.dampening, s.nesterov != 0, /*maximize=*/false, first_step,
+                    rate, s.dampening, s.nesterov != 0, /*maximize=*/false, first_step,
                     /*grad_scale=*/{}, optional(found_inf));
     first_step = false;
   }
 
-  void fused_adamw(List& target, const MlAdam& a, MlTensor* found_inf) {
-    num_updates.add_(found_inf ? unless(1.0, found_inf) : at::ones_like(num_updates));
+  template <class Rate>
+  void fused_adamw(List& target, const MlAdam& a, const Rate& rate, MlTensor* found_inf) {
+    num_updates.add_(found_inf ? unless(found_inf) : at::ones_like(num_updates));
     const List steps(params.size(), num_updates);
-    at::_fused_adamw_(target, grads, momenta, squares, {}, steps, a.lr, a.beta1, a.beta2,
+    at::_fused_adamw_(target, grads, momenta, squares, {}, steps, rate, a.beta1, a.beta2,
                       a.weight_decay, a.epsilon, /*amsgrad=*/false, /*maximize=*/false,
                       /*grad_scale=*/{}, optional(found_inf));
     first_step = false;
   }
 
-  // weights *= shrink
-  void shrink(double shrink, MlTensor* found_inf) {
-    if (shrink == 1.0) return;
-    if (found_inf) {
-      at::_foreach_mul_(params, unless(shrink - 1.0, found_inf).add(1.0));
-    } else {
-      at::_foreach_mul_(params, shrink);
-    }
+  // weights *= 1 - shrink * lr
+  void shrink(double shrink, const at::Tensor& lr, MlTensor* found_inf) {
+    if (shrink == 0.0) return;
+    auto loss = lr.mul(-shrink);
+    if (found_inf) loss = loss * unless(found_inf);
+    at::_foreach_mul_(params, loss.add(1.0));
   }
 };
 
@@ -195,64 +193,64 @@ int ml_params_set_state(MlParams* p, MlTensor* const* state, size_t n) {
   });
 }
 
-int ml_params_sgd(MlParams* p, const MlSgd* sgd, MlTensor* found_inf) {
+int ml_params_sgd(MlParams* p, const MlSgd* sgd, MlTensor* lr, MlTensor* found_inf) {
   return ml::guarded([&] {
     c10::NoGradGuard no_grad;
     p->collect_grads();
-    p->shrink(sgd->shrink, found_inf);
-    p->fused_sgd(p->params, *sgd, found_inf);
+    p->shrink(sgd->shrink, *lr, found_inf);
+    p->fused_sgd(p->params, *sgd, *lr, found_inf);
   });
 }
 
-int ml_params_lars(MlParams* p, const MlLars* lars, MlTensor* found_inf) {
+int ml_params_lars(MlParams* p, const MlLars* lars, MlTensor* lr, MlTensor* found_inf) {
   return ml::guarded([&] {
     c10::NoGradGuard no_grad;
     auto& grads = p->collect_grads();
-    const double inside = lars->lr_inside ? lars->lr : 1.0;
     at::Tensor trust;
     if (lars->trusted) {
       auto w = norms(p->params), g = norms(grads);
       auto layerwise = w * lars->eta / (g + w * lars->weight_decay + lars->epsilon);
-      trust = trust_ratio(w, g, layerwise) * inside;
+      trust = trust_ratio(w, g, layerwise);
+      if (lars->lr_inside) trust = trust * *lr;
     }
     if (lars->weight_decay != 0.0) at::_foreach_add_(grads, p->params, lars->weight_decay);
     if (lars->trusted) {
       at::_foreach_mul_(grads, trust.unbind());
     } else if (lars->lr_inside) {
-      at::_foreach_mul_(grads, inside);
+      at::_foreach_mul_(grads, *lr);
     }
-    MlSgd sgd{lars->lr_inside ? 1.0 : lars->lr, lars->momentum, 0.0, 0.0, 1.0, 0};
-    p->fused_sgd(p->params, sgd, found_inf);
+    MlSgd sgd{lars->momentum, 0.0, 0.0, 0.0, 0};
+    if (lars->lr_inside) {
+      p->fused_sgd(p->params, sgd, 1.0, found_inf);
+    } else {
+      p->fused_sgd(p->params, sgd, *lr, found_inf);
+    }
   });
 }
 
-int ml_params_adamw(MlParams* p, const MlAdam* adam, MlTensor* found_inf) {
+int ml_params_adamw(MlParams* p, const MlAdam* adam, MlTensor* lr, MlTensor* found_inf) {
   return ml::guarded([&] {
     c10::NoGradGuard no_grad;
     p->collect_grads();
-    p->fused_adamw(p->params, *adam, found_inf);
+    p->fused_adamw(p->params, *adam, *lr, found_inf);
   });
 }
 
-int ml_params_lamb(MlParams* p, const MlAdam* lamb, MlTensor* found_inf) {
+int ml_params_lamb(MlParams* p, const MlAdam* lamb, MlTensor* lr, MlTensor* found_inf) {
   return ml::guarded([&] {
     c10::NoGradGuard no_grad;
     p->collect_grads();
     auto& updates = p->fresh_updates();
     MlAdam direction = *lamb;
-    direction.lr = 1.0;
     direction.weight_decay = 0.0;
-    p->fused_adamw(updates, direction, found_inf);  // -direction
+    p->fused_adamw(updates, direction, 1.0, found_inf);  // -direction
     if (lamb->weight_decay != 0.0) at::_foreach_add_(updates, p->params, -lamb->weight_decay);
+    auto step = found_inf ? *lr * unless(found_inf) : *lr;
     if (lamb->trusted) {
       auto w = norms(p->params), r = norms(updates);
-      auto step = trust_ratio(w, r, w / r) * lamb->lr;
-      if (found_inf) step = step * unless(1.0, found_inf);
-      at::_foreach_mul_(updates, step.unbind());
-    } else if (found_inf) {
-      at::_foreach_mul_(updates, unless(lamb->lr, found_inf));
+      at::_foreach_mul_(updates, (trust_ratio(w, r, w / r) * step).unbind());
     } else {
-      at::_foreach_mul_(updates, lamb->lr);
+      at::_foreach_mul_(updates, step);
     }
     at::_foreach_add_(p->params, updates);
   });
@@ -275,16 +273,16 @@ at::Tensor orthogonal(at::Tensor x, uint32_t ns_steps) {
 }
 }  // namespace
 
-int ml_params_muon(MlParams* p, const MlMuon* muon, MlTensor* found_inf) {
+int ml_params_muon(MlParams* p, const MlMuon* muon, MlTensor* lr, MlTensor* found_inf) {
   return ml::guarded([&] {
     c10::NoGradGuard no_grad;
     p->collect_grads();
     auto& updates = p->fresh_updates();
     // Zeroed momenta are as good as none, and a first step that is left out leaves them so.
     p->first_step = false;
-    MlSgd sgd{1.0, muon->momentum, 0.0, 0.0, 1.0, muon->nesterov};
-    p->fused_sgd(updates, sgd, found_inf);  // -direction
-    p->shrink(1.0 - muon->lr * muon->weight_decay, found_inf);
+    MlSgd sgd{muon->momentum, 0.0, 0.0, 0.0, muon->nesterov};
+    p->fused_sgd(updates, sgd, 1.0, found_inf);  // -direction
+    p->shrink(muon->weight_decay, *lr, found_inf);
     // Matrices of equal shape go through the iteration together.
     std::map<std::pair<int64_t, int64_t>, std::vector<size_t>> by_shape;
     for (size_t i = 0; i < updates.size(); ++i) {
@@ -298,11 +296,12 @@ int ml_params_muon(MlParams* p, const MlMuon* muon, MlTensor* found_inf) {
       List matrices, weights, steps;
       for (auto i : members) matrices.push_back(updates[i].flatten(1));
       auto x = orthogonal(at::stack(matrices), muon->ns_steps).to(updates[members[0]].scalar_type());
+      x = x * (*lr * adjust);
       for (size_t k = 0; k < members.size(); ++k) {
         weights.push_back(p->params[members[k]]);
         steps.push_back(x[k].reshape(weights[k].sizes()));
       }
-      at::_foreach_add_(weights, steps, muon->lr * adjust);
+      at::_foreach_add_(weights, steps);
     }
   });
 }

@@ -9,16 +9,14 @@ extern "C" {
 typedef struct MlParams MlParams;
 
 typedef struct {
-  double lr;
   double momentum;
   double weight_decay;
   double dampening;
-  double shrink;  // weights are multiplied by it first: decoupled decay
+  double shrink;  // weights shrink by it, times the learning rate, first: decoupled decay
   uint8_t nesterov;
 } MlSgd;
 
 typedef struct {
-  double lr;
   double momentum;
   double weight_decay;
   double eta;
@@ -28,7 +26,6 @@ typedef struct {
 } MlLars;
 
 typedef struct {
-  double lr;
   double beta1;
   double beta2;
   double weight_decay;
@@ -37,7 +34,6 @@ typedef struct {
 } MlAdam;
 
 typedef struct {
-  double lr;
   double momentum;
   double weight_decay;
   uint32_t ns_steps;
@@ -59,12 +55,13 @@ int ml_params_state(MlParams* params, size_t i, MlTensor** out);
 // n = 0 returns to the state before the first step.
 int ml_params_set_state(MlParams* params, MlTensor* const* state, size_t n);
 
-// Steps. found_inf may be null; where it holds 1, nothing changes. Gradients may be overwritten.
-int ml_params_sgd(MlParams* params, const MlSgd* sgd, MlTensor* found_inf);
-int ml_params_lars(MlParams* params, const MlLars* lars, MlTensor* found_inf);
-int ml_params_adamw(MlParams* params, const MlAdam* adam, MlTensor* found_inf);
-int ml_params_lamb(MlParams* params, const MlAdam* lamb, MlTensor* found_inf);
-int ml_params_muon(MlParams* params, const MlMuon* muon, MlTensor* found_inf);
+// Steps. The learning rate is [], on the parameters' device, so that a recorded step follows it.
+// found_inf may be null; where it holds 1, nothing changes. Gradients may be overwritten.
+int ml_params_sgd(MlParams* params, const MlSgd* sgd, MlTensor* lr, MlTensor* found_inf);
+int ml_params_lars(MlParams* params, const MlLars* lars, MlTensor* lr, MlTensor* found_inf);
+int ml_params_adamw(MlParams* params, const MlAdam* adam, MlTensor* lr, MlTensor* found_inf);
+int ml_params_lamb(MlParams* params, const MlAdam* lamb, MlTensor* lr, MlTensor* found_inf);
+int ml_params_muon(MlParams* params, const MlMuon* muon, MlTensor* lr, MlTensor* found_inf);
 #ifdef __cplusplus
 }
 #endif

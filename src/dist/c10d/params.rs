@@ -13,15 +13,13 @@ use super::bridge::{BridgeError, check, lend};
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
 pub struct SgdStep {
-    /// Learning rate.
-    pub lr: f64,
     /// Momentum.
     pub momentum: f64,
     /// Decay that is added to the gradient.
     pub weight_decay: f64,
     /// Share of the gradient that the momentum leaves out.
     pub dampening: f64,
-    /// Weights are multiplied by it before the update; 1 leaves them.
+    /// Weights shrink by it, times the learning rate, before the update.
     pub shrink: f64,
     /// 1 for Nesterov's look-ahead.
     pub nesterov: u8,
@@ -31,8 +29,6 @@ pub struct SgdStep {
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
 pub struct LarsStep {
-    /// Learning rate.
-    pub lr: f64,
     /// Momentum.
     pub momentum: f64,
     /// Decay that is added to the gradient.
@@ -51,8 +47,6 @@ pub struct LarsStep {
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
 pub struct AdamStep {
-    /// Learning rate.
-    pub lr: f64,
     /// Momentum of the gradient.
     pub beta1: f64,
     /// Momentum of its square.
@@ -69,8 +63,6 @@ pub struct AdamStep {
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
 pub struct MuonStep {
-    /// Learning rate.
-    pub lr: f64,
     /// Momentum.
     pub momentum: f64,
     /// Decay: weights are multiplied by 1 - lr * decay first.
@@ -107,11 +99,46 @@ unsafe extern "C" {
     fn ml_params_state(params: *mut MlParams, i: usize, out: *mut *mut C_tensor) -> c_int;
     fn ml_params_set_state(params: *mut MlParams, state: *const *const C_tensor, n: usize)
     -> c_int;
-    fn ml_params_sgd(p: *mut MlParams, step: *const SgdStep, inf: *const C_tensor) -> c_int;
-    fn ml_params_lars(p: *mut MlParams, step: *const LarsStep, inf: *const C_tensor) -> c_int;
-    fn ml_params_adamw(p: *mut MlParams, step: *const AdamStep, inf: *const C_tensor) -> c_int;
-    fn ml_params_lamb(p: *mut MlParams, step: *const AdamStep, inf: *const C_tensor) -> c_int;
-    fn ml_params_muon(p: *mut MlParams, step: *const MuonStep, inf: *const C_tensor) -> c_int;
+    fn ml_params_sgd(
+        params: *mut MlParams,
+        step: *const SgdStep,
+        lr: *const C_tensor,
+        found_inf: *const C_tensor,
+    ) -> c_int;
+    fn ml_params_lars(
+        params: *mut MlParams,
+        step: *const LarsStep,
+        lr: *const C_tensor,
+        found_inf: *const C_tensor,
+    ) -> c_int;
+    fn ml_params_adamw(
+        params: *mut MlParams,
+        step: *const AdamStep,
+        lr: *const C_tensor,
+        found_inf: *const C_tensor,
+    ) -> c_int;
+    fn ml_params_lamb(
+        params: *mut MlParams,
+        step: *const AdamStep,
+        lr: *const C_tensor,
+        found_inf: *const C_tensor,
+    ) -> c_int;
+    fn ml_params_muon(
+        params: *mut MlParams,
+        step: *const MuonStep,
+        lr: *const C_tensor,
+        found_inf: *const C_tensor,
+    ) -> c_int;
+}
+
+/// What changes from step to step of every rule. Both lie on the device, so that a recorded step
+/// follows them.
+#[derive(Clone, Copy, Debug)]
+pub struct StepNow<'a> {
+    /// Learning rate, `[]`; fp32 on a GPU.
+    pub lr: &'a Tensor,
+    /// `[1]`, fp32: where it is given and holds 1, the step does nothing, without the host's knowing.
+    pub found_inf: Option<&'a Tensor>,
 }
 
 /// How many running means of each gradient a rule keeps.
@@ -125,8 +152,7 @@ pub enum Moments {
 
 /// Parameters that share an update rule, and the rule's state.
 ///
-/// Steps do nothing where `found_inf` (`[1]`, fp32) is given and holds 1, without the host's
-/// knowing. They may overwrite the gradients.
+/// Steps may overwrite the gradients.
 pub struct Params(*mut MlParams);
 
 impl Params {
@@ -146,37 +172,43 @@ impl Params {
     }
 
     /// SGD; of a group with [`Moments::One`].
-    pub fn sgd(&mut self, step: &SgdStep, found_inf: Option<&Tensor>) -> Result<(), BridgeError> {
+    pub fn sgd(&mut self, step: &SgdStep, now: &StepNow) -> Result<(), BridgeError> {
         // SAFETY: rules 1, 2 and 4; null stands for "not given".
-        check(unsafe { ml_params_sgd(self.0, ptr::from_ref(step), or_null(found_inf)) })
+        check(unsafe {
+            ml_params_sgd(self.0, ptr::from_ref(step), now.lr.as_ptr(), or_null(now.found_inf))
+        })
     }
 
     /// LARS; of a group with [`Moments::One`].
-    pub fn lars(&mut self, step: &LarsStep, found_inf: Option<&Tensor>) -> Result<(), BridgeError> {
+    pub fn lars(&mut self, step: &LarsStep, now: &StepNow) -> Result<(), BridgeError> {
         // SAFETY: as `sgd`.
-        check(unsafe { ml_params_lars(self.0, ptr::from_ref(step), or_null(found_inf)) })
+        check(unsafe {
+            ml_params_lars(self.0, ptr::from_ref(step), now.lr.as_ptr(), or_null(now.found_inf))
+        })
     }
 
     /// `AdamW`; of a group with [`Moments::Two`].
-    pub fn adamw(
-        &mut self,
-        step: &AdamStep,
-        found_inf: Option<&Tensor>,
-    ) -> Result<(), BridgeError> {
+    pub fn adamw(&mut self, step: &AdamStep, now: &StepNow) -> Result<(), BridgeError> {
         // SAFETY: as `sgd`.
-        check(unsafe { ml_params_adamw(self.0, ptr::from_ref(step), or_null(found_inf)) })
+        check(unsafe {
+            ml_params_adamw(self.0, ptr::from_ref(step), now.lr.as_ptr(), or_null(now.found_inf))
+        })
     }
 
     /// LAMB; of a group with [`Moments::Two`].
-    pub fn lamb(&mut self, step: &AdamStep, found_inf: Option<&Tensor>) -> Result<(), BridgeError> {
+    pub fn lamb(&mut self, step: &AdamStep, now: &StepNow) -> Result<(), BridgeError> {
         // SAFETY: as `sgd`.
-        check(unsafe { ml_params_lamb(self.0, ptr::from_ref(step), or_null(found_inf)) })
+        check(unsafe {
+            ml_params_lamb(self.0, ptr::from_ref(step), now.lr.as_ptr(), or_null(now.found_inf))
+        })
     }
 
     /// Muon; of a group with [`Moments::One`] of tensors with two or more dimensions.
-    pub fn muon(&mut self, step: &MuonStep, found_inf: Option<&Tensor>) -> Result<(), BridgeError> {
+    pub fn muon(&mut self, step: &MuonStep, now: &StepNow) -> Result<(), BridgeError> {
         // SAFETY: as `sgd`.
-        check(unsafe { ml_params_muon(self.0, ptr::from_ref(step), or_null(found_inf)) })
+        check(unsafe {
+            ml_params_muon(self.0, ptr::from_ref(step), now.lr.as_ptr(), or_null(now.found_inf))
+        })
     }
 
     /// Forgets the gradients, so that backward hands over new ones instead of adding.

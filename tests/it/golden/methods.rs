@@ -156,7 +156,8 @@ fn sam_steps_by_the_gradient_of_a_higher_place() {
         while sam.after_backward(now, &mut optimizer).unwrap() == Next::BackwardAgain {
             backward();
         }
-        optimizer.step(number(&case["sgd"], "lr")).unwrap();
+        optimizer.set_lr(number(&case["sgd"], "lr"));
+        optimizer.step().unwrap();
         assert!(deviation(&weight, &tensor(wanted)) < 1e-9, "step {step}");
     }
 }

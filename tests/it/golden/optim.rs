@@ -87,7 +87,8 @@ fn run_steps(config: &OptimizerConfig, case: &Value) {
     for step in case["steps"].as_array().unwrap() {
         // The gradient of sum(w g) is g.
         (&weight * tensor(&step["grad"])).sum(Kind::Double).backward();
-        optimizer.step(step["lr"].as_f64().unwrap()).unwrap();
+        optimizer.set_lr(step["lr"].as_f64().unwrap());
+        optimizer.step().unwrap();
         assert!(deviation(&weight, &tensor(&step["weight"])) < 1e-9, "{config:?} {step}");
         if config.momentum != 0.0 {
             let state = optimizer.state().unwrap();
@@ -147,7 +148,8 @@ fn lars_steps(variant: &str, config: &OptimizerConfig, params: &Value, steps: &V
     for (number, step) in steps.as_array().unwrap().iter().enumerate() {
         let grads: Vec<_> = step["grads"].as_array().unwrap().iter().map(tensor).collect();
         backward(&named, &grads);
-        optimizer.step(step["lr"].as_f64().unwrap()).unwrap();
+        optimizer.set_lr(step["lr"].as_f64().unwrap());
+        optimizer.step().unwrap();
         for ((name, weight), golden) in named.iter().zip(step["params"].as_array().unwrap()) {
             let off = deviation(weight, &tensor(&golden["weight"]));
             assert!(off < 1e-13, "{variant} {name} step {number}: {off}");
@@ -166,7 +168,8 @@ fn muon(text: &str, weight: &Tensor) -> (Optimizer, Tensor) {
 
 fn muon_step(optimizer: &mut Optimizer, weight: &Tensor, lr: f64, grad: &Tensor) {
     (weight * grad.view_as(weight)).sum(Kind::Double).backward();
-    optimizer.step(lr).unwrap();
+    optimizer.set_lr(lr);
+    optimizer.step().unwrap();
 }
 
 #[test]
@@ -219,7 +222,8 @@ fn adamw_and_lamb_agree_with_torch_and_the_paper() {
             let grads: Vec<_> =
                 named.iter().map(|(name, _)| tensor(&step["grads"][name])).collect();
             backward(&named, &grads);
-            optimizer.step(step["lr"].as_f64().unwrap()).unwrap();
+            optimizer.set_lr(step["lr"].as_f64().unwrap());
+            optimizer.step().unwrap();
             for (name, weight) in &named {
                 let off = deviation(weight, &tensor(&step["weights"][name]));
                 assert!(off < 1e-12, "{config:?} {name} step {number}: {off}");
@@ -248,7 +252,8 @@ fn the_loss_scale_grows_and_backs_off_as_torchs() {
             let before = weight.detach().copy();
             let factor = if step["found_inf"] == true { f64::INFINITY } else { 1e-3 };
             scaler.scale(&(weight.sum(Kind::Float) * factor)).backward();
-            scaler.step(&mut optimizer, 0.1).unwrap();
+            optimizer.set_lr(0.1);
+            scaler.step(&mut optimizer).unwrap();
             assert_eq!(before != weight.detach(), step["stepped"].as_bool().unwrap(), "{step}");
             let after = [&step["scale_after"], &step["growth_tracker"]]
                 .map(|v| v.as_f64().unwrap().to_bits());

@@ -1,0 +1,158 @@
+// What a device does beside computing: its streams, its memory, graphs of its work, and batches on
+// their way to it. Written against c10's generic interfaces; what only CUDA has comes through the
+// table that cuda.cc fills.
+#include "bridge.h"
+
+#include <dlfcn.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include <ATen/DeviceAccelerator.h>
+#include <ATen/ops/empty.h>
+#include <c10/core/Event.h>
+#include <c10/core/StreamGuard.h>
+#include <c10/core/impl/VirtualGuardImpl.h>
+
+#include <cstring>
+#include <string>
+
+namespace {
+const MlCuda* cuda = nullptr;
+
+c10::Device gpu(int index) {
+  return c10::Device(c10::kCUDA, static_cast<c10::DeviceIndex>(index));
+}
+
+// Turns a reason of cuda.cc's into this library's error.
+int told(const char* problem) {
+  if (problem) ml::set_error(problem);
+  return problem != nullptr;
+}
+constexpr const char* kNotLoaded = "the CUDA bridge is not loaded";
+}  // namespace
+
+int ml_load_library(const char* path) {
+  return ml::guarded([&] {
+    if (!dlopen(path, RTLD_NOW | RTLD_GLOBAL)) throw std::runtime_error(dlerror());
+  });
+}
+
+int ml_load_cuda(const uint8_t* library, size_t n) {
+  return ml::guarded([&] {
+    int fd = memfd_create("mlperf-run-cuda", MFD_CLOEXEC);
+    if (fd < 0) throw std::runtime_error("memfd_create failed");
+    for (size_t done = 0; done < n;) {
+      ssize_t wrote = write(fd, library + done, n - done);
+      if (wrote <= 0) throw std::runtime_error("writing the CUDA bridge to memory failed");
+      done += static_cast<size_t>(wrote);
+    }
+    void* handle = dlopen(("/proc/self/fd/" + std::to_string(fd)).c_str(), RTLD_NOW);
+    close(fd);
+    if (!handle) throw std::runtime_error(dlerror());
+    cuda = static_cast<const MlCuda*>(dlsym(handle, "ml_cuda"));
+    if (!cuda) throw std::runtime_error("the CUDA bridge lacks its table");
+  });
+}
+
+int ml_group_attach_nccl(MlGroup* group, const MlWorld* world, int device) {
+  return told(cuda ? cuda->attach_nccl(group, world, device) : kNotLoaded);
+}
+
+int ml_use_gpu(int index) {
+  return ml::guarded([&] {
+    // The default stream cannot be recorded, and what autograd keeps by stream has to be made on
+    // the one that is: so everything runs on a stream of its own from the first operation on.
+    c10::impl::VirtualGuardImpl guard(c10::kCUDA);
+    guard.setDevice(gpu(index));
+    guard.exchangeStream(guard.getStreamFromGlobalPool(gpu(index), /*isHighPriority=*/false));
+  });
+}
+
+int ml_peak_bytes(int index, uint64_t* out) {
+  return ml::guarded([&] {
+    const auto stats = at::accelerator::getDeviceStats(gpu(index).index());
+    *out = static_cast<uint64_t>(stats.reserved_bytes[0].peak);
+  });
+}
+
+int ml_graph_begin(int index, const MlGraph* pool_of, MlGraph** out) {
+  return ml::guarded([&] {
+    if (!cuda) throw std::runtime_error(kNotLoaded);
+    // A graph keeps its memory to itself: what others hold idle goes back first.
+    at::accelerator::synchronizeDevice(gpu(index).index());
+    at::accelerator::emptyCache();
+    if (const char* problem = cuda->graph_begin(pool_of, out)) throw std::runtime_error(problem);
+  });
+}
+
+int ml_graph_end(MlGraph* graph) { return told(cuda->graph_end(graph)); }
+int ml_graph_replay(MlGraph* graph) { return told(cuda->graph_replay(graph)); }
+void ml_graph_free(MlGraph* graph) { cuda->graph_free(graph); }
+
+struct MlRing {
+  struct Slot {
+    at::Tensor host, device;  // uint8 [capacity]; one and the same on the processor
+    c10::Event copied, used;
+  };
+  size_t capacity;
+  std::optional<c10::Stream> copies;  // a GPU's
+  std::vector<Slot> slots;
+  size_t num_uploads = 0;
+
+  c10::Stream work() const { return c10::impl::VirtualGuardImpl(c10::kCUDA).getStream(copies->device()); }
+};
+
+int ml_ring_new(int index, size_t capacity, size_t num_slots, MlRing** out) {
+  return ml::guarded([&] {
+    const bool on_gpu = index >= 0;
+    const auto device = on_gpu ? gpu(index) : c10::Device(c10::kCPU);
+    const auto bytes = at::TensorOptions().dtype(at::kByte);
+    const auto size = static_cast<int64_t>(capacity);
+    auto ring = std::make_unique<MlRing>();
+    ring->capacity = capacity;
+    if (on_gpu)
+      ring->copies = c10::impl::VirtualGuardImpl(c10::kCUDA).getStreamFromGlobalPool(device, true);
+    for (size_t i = 0; i < num_slots; ++i) {
+      auto host = at::empty({size}, bytes.pinned_memory(on_gpu));
+      auto there = on_gpu ? at::empty({size}, bytes.device(device)) : host;
+      ring->slots.push_back({host, there, c10::Event(device.type()), c10::Event(device.type())});
+    }
+    *out = ring.release();
+  });
+}
+
+void ml_ring_free(MlRing* ring) {
+  ml::guarded([&] { delete ring; });
+}
+
+int ml_ring_upload(MlRing* ring, const MlBytes* parts, size_t n, MlTensor** out) {
+  return ml::guarded([&] {
+    size_t size = 0;
+    for (size_t i = 0; i < n; ++i) size += parts[i].size;
+    TORCH_CHECK(size <= ring->capacity, "a batch of ", size, " bytes for ", ring->capacity);
+    auto& slots = ring->slots;
+    auto& slot = slots[ring->num_uploads % slots.size()];
+    if (ring->copies) {
+      // All work on the last upload has been queued by now.
+      if (ring->num_uploads > 0)
+        slots[(ring->num_uploads - 1) % slots.size()].used.record(ring->work());
+      // The host is at most a ring ahead of the copies.
+      slot.copied.synchronize();
+    }
+    auto* to = slot.host.data_ptr<uint8_t>();
+    for (size_t i = 0; i < n; to += parts[i].size, ++i)
+      std::memcpy(to, parts[i].bytes, parts[i].size);
+    auto there = slot.device.narrow(0, 0, static_cast<int64_t>(size));
+    if (ring->copies) {
+      slot.used.block(*ring->copies);
+      {
+        c10::StreamGuard on_copies(*ring->copies);
+        there.copy_(slot.host.narrow(0, 0, static_cast<int64_t>(size)), /*non_blocking=*/true);
+      }
+      slot.copied.record(*ring->copies);
+      slot.copied.block(ring->work());
+    }
+    ++ring->num_uploads;
+    *out = new at::Tensor(there);
+  });
+}

@@ -1,0 +1,189 @@
+//! Safe faces of `device.cc`: a GPU's stream and memory, recorded work, and batches on their way.
+//! The rules that each `unsafe` stands on are those of `bridge.rs`.
+#![expect(unsafe_code, reason = "this file is the bridge to C++; see the rules of bridge.rs")]
+
+use std::{
+    ffi::{c_char, c_int},
+    ptr,
+};
+
+use tch::{Device, Tensor};
+use torch_sys::C_tensor;
+
+use super::bridge::{BridgeError, check};
+
+#[repr(C)]
+struct MlGraph([u8; 0]);
+#[repr(C)]
+struct MlRing([u8; 0]);
+
+#[repr(C)]
+struct RawBytes {
+    bytes: *const u8,
+    size: usize,
+}
+
+unsafe extern "C" {
+    fn ml_load_library(path: *const c_char) -> c_int;
+    fn ml_load_cuda(library: *const u8, n: usize) -> c_int;
+    fn ml_use_gpu(index: c_int) -> c_int;
+    fn ml_peak_bytes(index: c_int, out: *mut u64) -> c_int;
+    fn ml_graph_begin(index: c_int, pool_of: *const MlGraph, out: *mut *mut MlGraph) -> c_int;
+    fn ml_graph_end(graph: *mut MlGraph) -> c_int;
+    fn ml_graph_replay(graph: *mut MlGraph) -> c_int;
+    fn ml_graph_free(graph: *mut MlGraph);
+    fn ml_ring_new(index: c_int, capacity: usize, num_slots: usize, out: *mut *mut MlRing)
+    -> c_int;
+    fn ml_ring_free(ring: *mut MlRing);
+    fn ml_ring_upload(
+        ring: *mut MlRing,
+        parts: *const RawBytes,
+        n: usize,
+        out: *mut *mut C_tensor,
+    ) -> c_int;
+}
+
+/// The library of `cuda.cc`; empty where the build found no CUDA headers.
+static CUDA_BRIDGE: &[u8] = include_bytes!(env!("MLPERF_RUN_CUDA_BRIDGE"));
+
+/// Loads libtorch's CUDA half and our bridge to it. Has to be the first call to libtorch in a
+/// process: others make libtorch settle for a world without CUDA.
+pub fn load_cuda() -> Result<(), BridgeError> {
+    if CUDA_BRIDGE.is_empty() {
+        return Err(BridgeError::new("this program was built without CUDA's headers"));
+    }
+    // SAFETY: a NUL-terminated string; rule 4.
+    check(unsafe { ml_load_library(c"libtorch_cuda.so".as_ptr()) })?;
+    // SAFETY: rule 4.
+    check(unsafe { ml_load_cuda(CUDA_BRIDGE.as_ptr(), CUDA_BRIDGE.len()) })
+}
+
+/// Makes this thread work on GPU `index`, on a stream that can be recorded.
+pub fn use_gpu(index: usize) -> Result<(), BridgeError> {
+    // SAFETY: rule 3; a number crosses.
+    check(unsafe { ml_use_gpu(index as c_int) })
+}
+
+/// The most memory of GPU `index` that this process has held, bytes.
+pub fn peak_gpu_bytes(index: usize) -> Result<u64, BridgeError> {
+    let mut out = 0;
+    // SAFETY: `out` outlives the call.
+    check(unsafe { ml_peak_bytes(index as c_int, &raw mut out) })?;
+    Ok(out)
+}
+
+/// A GPU's work that is recorded and not done; see [`Graph`].
+pub struct Recording(*mut MlGraph);
+
+impl Recording {
+    /// From here to [`Recording::end`] this thread's work on GPU `index` is recorded. What waits
+    /// for the GPU or copies from ordinary memory cannot be, and makes the recording fail.
+    /// Graphs with the memory of `beside` may not run at the same time.
+    pub fn begin(index: usize, beside: Option<&Graph>) -> Result<Self, BridgeError> {
+        let pool_of = beside.map_or(ptr::null(), |graph| graph.0.0.cast_const());
+        let mut out = ptr::null_mut();
+        // SAFETY: rule 2; null stands for "not given".
+        check(unsafe { ml_graph_begin(index as c_int, pool_of, &raw mut out) })?;
+        Ok(Self(out))
+    }
+
+    /// What was recorded.
+    pub fn end(self) -> Result<Graph, BridgeError> {
+        // SAFETY: rule 2.
+        check(unsafe { ml_graph_end(self.0) })?;
+        Ok(Graph(self))
+    }
+}
+
+impl Drop for Recording {
+    fn drop(&mut self) {
+        // SAFETY: rule 2; one that was not ended is given up.
+        unsafe { ml_graph_free(self.0) }
+    }
+}
+
+/// Recorded work: one launch does it all, on the memory that it was recorded with.
+pub struct Graph(Recording);
+
+impl Graph {
+    /// Does the work once; returns before it is done.
+    pub fn replay(&self) -> Result<(), BridgeError> {
+        // SAFETY: rule 2.
+        check(unsafe { ml_graph_replay(self.0.0) })
+    }
+}
+
+/// Buffers through which batches go to the device while it works on earlier ones: pinned memory, and
+/// copies on a stream of their own. On the processor, buffers that are used in turn.
+pub struct Ring(*mut MlRing);
+
+impl Ring {
+    /// `num_slots` buffers of `capacity` bytes each, on `device`.
+    pub fn new(device: Device, capacity: usize, num_slots: usize) -> Result<Self, BridgeError> {
+        let index = match device {
+            Device::Cuda(index) => index as c_int,
+            _ => -1,
+        };
+        let mut out = ptr::null_mut();
+        // SAFETY: rule 2.
+        check(unsafe { ml_ring_new(index, capacity, num_slots, &raw mut out) })?;
+        Ok(Self(out))
+    }
+
+    /// `numbers`, then `bytes`, uint8 `[size]`, on the device once its work gets there. They stay
+    /// there until `num_slots` uploads later. Waits only for copies, and only when a ring ahead of
+    /// them.
+    pub fn upload(&self, numbers: &[i64], bytes: &[u8]) -> Result<Tensor, BridgeError> {
+        let parts = [
+            RawBytes { bytes: numbers.as_ptr().cast(), size: size_of_val(numbers) },
+            RawBytes { bytes: bytes.as_ptr(), size: bytes.len() },
+        ];
+        let mut out = ptr::null_mut();
+        // SAFETY: rules 2 and 4; every i64 is eight bytes.
+        check(unsafe { ml_ring_upload(self.0, parts.as_ptr(), parts.len(), &raw mut out) })?;
+        // SAFETY: rule 1; `out` is ours.
+        Ok(unsafe { Tensor::from_ptr(out) })
+    }
+}
+
+impl Drop for Ring {
+    fn drop(&mut self) {
+        // SAFETY: rule 2.
+        unsafe { ml_ring_free(self.0) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn numbers(tensor: &Tensor) -> Vec<u8> {
+        Vec::try_from(tensor).unwrap()
+    }
+
+    #[test]
+    fn a_batch_stays_until_its_buffer_has_its_turn_again() {
+        let ring = Ring::new(Device::Cpu, 10, 2).unwrap();
+        let first = ring.upload(&[], &[1, 2, 3]).unwrap();
+        let second = ring.upload(&[-1], &[6, 7]).unwrap();
+        assert_eq!(numbers(&first), [1, 2, 3]);
+        let third = ring.upload(&[], &[8, 9, 10]).unwrap();
+        assert_eq!(numbers(&third), [8, 9, 10]);
+        assert_eq!(numbers(&first), [8, 9, 10], "the same buffer");
+        assert_eq!(numbers(&second), [255, 255, 255, 255, 255, 255, 255, 255, 6, 7]);
+    }
+
+    #[test]
+    fn a_batch_larger_than_its_buffer_is_refused() {
+        let ring = Ring::new(Device::Cpu, 4, 2).unwrap();
+        let error = ring.upload(&[], &[0; 5]).unwrap_err().to_string();
+        assert!(error.contains("a batch of 5 bytes for 4"), "{error}");
+        assert_eq!(numbers(&ring.upload(&[], &[7]).unwrap()), [7], "and the ring goes on");
+    }
+
+    #[test]
+    fn recording_without_a_gpu_is_an_error() {
+        let error = Recording::begin(0, None).err().expect("no GPU has been loaded").to_string();
+        assert!(error.contains("CUDA"), "{error}");
+    }
+}

@@ -1,0 +1,148 @@
+//! Steps that a GPU has recorded, one for each side of the images, and replays: one launch instead
+//! of some thousand, which at small images take longer than the arithmetic.
+//!
+//! Recorded is `Trainer::work`: from the pictures' bytes to changed weights, gradients' means over
+//! ranks included. Its inputs are the pictures, which are copied to where they lay when it was
+//! recorded, and the learning rate, which lies on the device. Recordings share one pool of memory:
+//! they never run at the same time, and what one leaves behind, its loss, is used before the next.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use tch::{Device, Tensor};
+
+use super::{batch::Pictures, error::TrainError, trainer::Trainer, warmup::first_epochs_of_sides};
+use crate::{
+    dist::c10d::{Graph, Recording},
+    recipe::{CudaGraphs, recording_obstacle},
+};
+
+/// The reducer of gradients times its first ten steps; timers cannot be recorded.
+const NUM_TIMED_STEPS: usize = 11;
+
+/// Where steps are recorded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Recorder {
+    /// Nowhere.
+    Off,
+    /// By GPU `.0`.
+    Gpu(usize),
+    /// What a GPU would do once more the host does: the bookkeeping without the GPU.
+    #[cfg(test)]
+    Host,
+}
+
+/// A recorded step.
+pub(super) struct Recorded {
+    /// Side that the methods bring the pictures to, px.
+    side: usize,
+    pictures: Pictures,
+    loss: Tensor,
+    /// Absent without a GPU: then the host does the work again on what was recorded.
+    graph: Option<Graph>,
+}
+
+#[cfg(test)]
+impl Recorded {
+    pub(super) fn side(&self) -> usize {
+        self.side
+    }
+}
+
+impl Recorder {
+    /// Where the steps on `device` may be recorded.
+    pub(super) fn on(device: Device, choice: CudaGraphs) -> Self {
+        match (device, choice) {
+            (Device::Cuda(index), CudaGraphs::Auto) => Self::Gpu(index),
+            _ => Self::Off,
+        }
+    }
+}
+
+impl Trainer {
+    /// The recording that does the step of `pictures`, if there is one.
+    pub(super) fn recorded(&self, pictures: &Pictures) -> Option<usize> {
+        let side = self.recipe.sides[self.progress.epoch];
+        let fits =
+            |recorded: &Recorded| recorded.side == side && recorded.pictures.is_like(pictures);
+        self.recorded.iter().position(fits)
+    }
+
+    /// [`Trainer::work`] on `pictures`, as it was recorded.
+    pub(super) fn replay(
+        &mut self,
+        number: usize,
+        pictures: &Pictures,
+    ) -> Result<Tensor, TrainError> {
+        let Recorded { pictures: input, loss, graph, .. } = &self.recorded[number];
+        input.copy_from(pictures);
+        let loss = loss.shallow_clone();
+        if let Some(graph) = graph {
+            graph.replay()?;
+        } else {
+            let input = input.duplicate();
+            loss.shallow_clone().copy_(&self.work(&input)?);
+        }
+        Ok(loss)
+    }
+
+    /// Records the step of each side of the run, the largest first, whose memory the others then
+    /// find enough. All ranks do so or none. The reason, where steps are not recorded that could be
+    /// wished to be.
+    pub(super) fn record_steps(&mut self) -> Result<Option<String>, TrainError> {
+        if self.recorder == Recorder::Off {
+            return Ok(None);
+        }
+        if let Some(obstacle) = recording_obstacle(&self.recipe.raw) {
+            return Ok(Some(obstacle));
+        }
+        let mut epochs = first_epochs_of_sides(&self.recipe.sides);
+        epochs.sort_by_key(|&epoch| std::cmp::Reverse(self.recipe.sides[epoch]));
+        self.progress.epoch = epochs[0];
+        while self.world.world_size > 1 && self.progress.step < NUM_TIMED_STEPS {
+            self.warm_step()?;
+        }
+        let failure = epochs.into_iter().find_map(|epoch| {
+            self.progress.epoch = epoch;
+            self.record_step().err()
+        });
+        let num_failed = Tensor::from(i64::from(failure.is_some()));
+        self.ddp.sum(&num_failed)?;
+        if i64::try_from(&num_failed).expect("one number") == 0 {
+            return Ok(None);
+        }
+        self.recorded.clear();
+        // The recording may have left the reducer in the middle of a step.
+        self.attach()?;
+        self.warm_step()?;
+        let reason = failure.map_or_else(|| "another rank failed".to_owned(), |e| e.to_string());
+        Ok(Some(format!("recording the step failed ({reason})")))
+    }
+
+    /// Records the step of the current epoch's side.
+    pub(super) fn record_step(&mut self) -> Result<(), TrainError> {
+        let epoch = self.progress.epoch;
+        let (side, crop_side) = (self.recipe.sides[epoch], self.recipe.crop_sides[epoch]);
+        let pictures = self.uploader.synthetic(self.recipe.batch_per_rank, crop_side)?.duplicate();
+        let (loss, graph) = match self.recorder {
+            Recorder::Off => return Ok(()),
+            Recorder::Gpu(index) => {
+                let beside = self.recorded.first().and_then(|first| first.graph.as_ref());
+                let recording = Recording::begin(index, beside)?;
+                let loss = unwound(|| self.work(&pictures))?;
+                (loss, Some(recording.end()?))
+            }
+            #[cfg(test)]
+            Recorder::Host => (Tensor::from(0.0f32), None),
+        };
+        self.recorded.push(Recorded { side, pictures, loss, graph });
+        Ok(())
+    }
+}
+
+/// What cannot be recorded surfaces in tch as a panic; here it is a reason to go on without.
+fn unwound<T>(work: impl FnOnce() -> Result<T, TrainError>) -> Result<T, TrainError> {
+    catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|panic| {
+        let text = panic.downcast_ref::<String>().map_or("it panicked", String::as_str);
+        Err(TrainError::Device(text.lines().next().unwrap_or_default().to_owned()))
+    })
+}
