@@ -24,6 +24,9 @@ pub(super) struct BenchStepArgs {
     /// Sides of the training images, px [default: the smallest and the largest of the recipe]
     #[arg(long, value_name = "PX", value_delimiter = ',')]
     side: Vec<usize>,
+    /// Measure at every side of the recipe
+    #[arg(long, conflicts_with = "side")]
+    all_sides: bool,
     /// Images in a step [default: what the recipe gives one rank]
     #[arg(long, value_name = "N")]
     batch: Option<usize>,
@@ -49,6 +52,7 @@ pub(super) fn run(args: &BenchStepArgs) -> Outcome {
     let crew = Crew::muster(raw.run.device, 1, &Machine::detect()).or_exit(Exit::Invalid)?;
     let recipe = Recipe::resolve(raw, &IMAGENET).or_exit(Exit::Invalid)?;
     let sides = match args.side.as_slice() {
+        [] if args.all_sides => all(&recipe.sides),
         [] => extremes(&recipe.sides),
         sides => sides.to_owned(),
     };
@@ -98,6 +102,12 @@ fn one_rank(args: &BenchStepArgs) -> anyhow::Result<RawRecipe> {
     raw.data.path = None;
     raw.data.synth = None;
     Ok(raw)
+}
+
+/// Each once, from the least on.
+fn all(sides: &[usize]) -> Vec<usize> {
+    let sides: std::collections::BTreeSet<usize> = sides.iter().copied().collect();
+    sides.into_iter().collect()
 }
 
 /// The least and the greatest, or the one that there is.

@@ -23,7 +23,7 @@ pub enum DistError {
     Backward(String),
 }
 
-/// All ranks, and the reducer of their gradients. A world of one has neither and pays for neither.
+/// All ranks, and the reducer of their gradients. A rank alone has neither and pays for neither.
 pub struct Ddp {
     group: Option<Group>,
     world_size: usize,
@@ -58,11 +58,13 @@ fn failed(doing: &'static str) -> impl Fn(BridgeError) -> DistError {
 }
 
 impl Ddp {
+    /// A world of one, which talks to nobody.
+    pub fn alone() -> Self {
+        Self { group: None, world_size: 1, reducer: None, buffers: Vec::new() }
+    }
+
     /// Joins the other ranks; blocks until all are there.
     pub fn join(world: &World, device: tch::Device) -> Result<Self, DistError> {
-        if world.world_size == 1 {
-            return Ok(Self { group: None, world_size: 1, reducer: None, buffers: Vec::new() });
-        }
         let meeting = world.rendezvous();
         let group = Group::join(&meeting).map_err(failed("joining the other ranks"))?;
         if let tch::Device::Cuda(index) = device {
@@ -86,6 +88,11 @@ impl Ddp {
             self.buffers = shared.buffers.iter().map(|t| t.shallow_clone()).collect();
         }
         Ok(())
+    }
+
+    /// Whether gradients go through the reducer.
+    pub fn is_reduced(&self) -> bool {
+        self.reducer.is_some()
     }
 
     /// Before each forward in training.

@@ -19,6 +19,8 @@ pub struct StepRates {
     /// Fastest, median and slowest step, from bytes on the host to changed weights, ms. A GPU's steps
     /// are timed five at a time.
     pub step_ms: [f64; 3],
+    /// Loss of the last of these steps, which on grey images does not depend on the machine's mood.
+    pub loss: f64,
     /// Whether these steps were recorded once and replayed.
     pub recorded: bool,
     /// Why not, on a GPU.

@@ -14,6 +14,9 @@ pub struct ModelConfig {
     pub custom: Option<CustomConfig>,
     /// Classes; 0 takes as many as the data set has.
     pub num_classes: usize,
+    /// Channels that images and the first convolution's weights are padded to with zeros, 3 to 8: some
+    /// GPU kernels want multiples of 4. What the network computes stays the same.
+    pub input_channels: usize,
     /// Applied in this order to all layers.
     pub initializers: Vec<Initializer>,
     /// Share of the new batch in the running statistics.
@@ -91,6 +94,7 @@ impl Default for ModelConfig {
             arch: Arch::Resnet50,
             custom: None,
             num_classes: 0,
+            input_channels: 3,
             initializers: vec![Initializer::KaimingNormal, Initializer::BnUniform],
             bn_momentum: 0.1,
             bn_eps: 1e-5,
@@ -114,6 +118,7 @@ impl ModelConfig {
             depths,
             width,
             num_classes,
+            input_channels: self.input_channels,
             bn_momentum: self.bn_momentum,
             bn_eps: self.bn_eps,
             blur: None,
@@ -135,6 +140,8 @@ pub struct Blueprint {
     pub width: usize,
     /// Classes.
     pub num_classes: usize,
+    /// Channels that images are padded to; 3 for none.
+    pub input_channels: usize,
     /// Share of the new batch in the running statistics.
     pub bn_momentum: f64,
     /// Added to the variance.

@@ -68,9 +68,19 @@ impl Conv {
 
     /// `[N, inputs, H, W]` to `[N, outputs, H / stride, W / stride]`, rounded up.
     pub(super) fn forward(&self, x: &Tensor) -> Tensor {
+        self.forward_by(x, &self.weight)
+    }
+
+    /// The same numbers by way of `channels` inputs, those that are not there being zeros.
+    pub(super) fn forward_padded(&self, x: &Tensor, channels: i64) -> Tensor {
+        let padded = |t: &Tensor| t.constant_pad_nd([0, 0, 0, 0, 0, channels - t.size()[1]]);
+        self.forward_by(&padded(x), &padded(&self.weight))
+    }
+
+    fn forward_by(&self, x: &Tensor, weight: &Tensor) -> Tensor {
         match self.blur {
-            None => convolve(x, &self.weight, self.stride),
-            Some(order) => blurred_conv(x, &self.weight, self.stride, order),
+            None => convolve(x, weight, self.stride),
+            Some(order) => blurred_conv(x, weight, self.stride, order),
         }
     }
 }

@@ -16,6 +16,7 @@ use super::{
 pub struct ResNet {
     stem: Conv,
     stem_bn: BatchNorm,
+    input_channels: i64,
     pool_blur: Option<BlurOrder>,
     blocks: Vec<Residual>,
     fc_weight: Tensor, // [K, F]
@@ -45,6 +46,7 @@ impl ResNet {
         Self {
             stem,
             stem_bn,
+            input_channels: blueprint.input_channels as i64,
             pool_blur: blueprint.blur.as_ref().filter(|b| b.maxpools).map(|b| b.order),
             blocks,
             fc_weight: weights.parameter("fc.weight", &[classes, features]),
@@ -55,7 +57,11 @@ impl ResNet {
 
     /// Images `[N, 3, R, R]` to logits `[N, K]`.
     pub fn forward(&self, images: &Tensor, mode: Mode) -> Tensor {
-        let x = self.stem_bn.forward(&self.stem.forward(images), mode).relu_();
+        let x = match self.input_channels {
+            3 => self.stem.forward(images),
+            channels => self.stem.forward_padded(images, channels),
+        };
+        let x = self.stem_bn.forward(&x, mode).relu_();
         let x = max_pool(&x, self.pool_blur);
         let x = self.blocks.iter().fold(x, |x, block| block.forward(x, mode));
         x.adaptive_avg_pool2d([1, 1]).flatten(1, -1).linear(&self.fc_weight, Some(&self.fc_bias))

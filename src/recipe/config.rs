@@ -102,6 +102,9 @@ pub struct DdpConfig {
     pub bn_sync_before_eval: bool,
     /// Size of a gradient bucket, MiB.
     pub bucket_mb: usize,
+    /// Gradients of a world of one go the same way as those of many: to measure and test that way on a
+    /// single GPU.
+    pub in_world_of_one: bool,
 }
 
 /// `[eval]`.
@@ -199,7 +202,12 @@ impl Default for GradScalerConfig {
 
 impl Default for DdpConfig {
     fn default() -> Self {
-        Self { broadcast_buffers: false, bn_sync_before_eval: false, bucket_mb: 25 }
+        Self {
+            broadcast_buffers: false,
+            bn_sync_before_eval: false,
+            bucket_mb: 25,
+            in_world_of_one: false,
+        }
     }
 }
 

@@ -207,6 +207,12 @@ fn model(model: &ModelConfig, p: &mut Problems) {
                many as the data set has",
         );
     }
+    if !(3..=8).contains(&model.input_channels) {
+        p.add(format!(
+            "model.input_channels ({}) must be from 3 to 8; 3 pads nothing",
+            model.input_channels
+        ));
+    }
     p.zero_to_one("model.bn_momentum", model.bn_momentum);
     p.above_zero("model.bn_eps", model.bn_eps);
 }

@@ -128,7 +128,7 @@ impl Trainer {
             Some(obstacle) => Some(obstacle),
             None => self.record_step().err().map(|error| error.to_string()),
         };
-        let (laps_ms, data_wait) = self.laps(num_steps, feed)?;
+        let (laps_ms, data_wait, loss) = self.laps(num_steps, feed)?;
         let step_ms = spread(laps_ms);
         let side = self.recipe.sides[self.progress.epoch];
         let batch_size = self.recipe.batch_per_rank;
@@ -144,6 +144,7 @@ impl Trainer {
             num_steps,
             images_per_s,
             step_ms,
+            loss,
             recorded: !self.recorded.is_empty(),
             not_recorded: not_recorded.filter(|_| self.device.is_cuda()),
             parts_ms: part,
@@ -175,12 +176,13 @@ impl Trainer {
         })
     }
 
-    /// Milliseconds of a step, lap by lap, and the share of them that was waiting for images.
+    /// Milliseconds of a step, lap by lap, the share of them that was waiting for images, and the last
+    /// loss.
     fn laps(
         &mut self,
         num_steps: usize,
         feed: &mut Feed,
-    ) -> Result<(Vec<f64>, Option<f64>), TrainError> {
+    ) -> Result<(Vec<f64>, Option<f64>, f64), TrainError> {
         let steps_in_lap = steps_in_lap(self.device).min(num_steps);
         let waited_s = |feed: &Feed| match feed {
             Feed::Grey(_) => None,
@@ -188,18 +190,19 @@ impl Trainer {
         };
         let (start, waited_before) = (Instant::now(), waited_s(feed));
         let mut laps_ms = Vec::with_capacity(num_steps / steps_in_lap);
+        let mut loss = Tensor::zeros([], (Kind::Float, self.device));
         for _ in 0..num_steps / steps_in_lap {
             let lap = Instant::now();
             for _ in 0..steps_in_lap {
                 let pictures = self.fed(feed)?;
-                drop(self.step(&pictures)?);
+                loss = self.step(&pictures)?;
             }
             finished(self.device);
             laps_ms.push(lap.elapsed().as_secs_f64() * 1e3 / steps_in_lap as f64);
         }
         let total_s = start.elapsed().as_secs_f64();
         let wait = waited_s(feed).zip(waited_before).map(|(now, before)| (now - before) / total_s);
-        Ok((laps_ms, wait))
+        Ok((laps_ms, wait, f64::try_from(loss).expect("one number")))
     }
 
     /// Median parts of steps that are not recorded, each part waited for by itself.

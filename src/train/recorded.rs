@@ -98,7 +98,7 @@ impl Trainer {
         let mut epochs = first_epochs_of_sides(&self.recipe.sides);
         epochs.sort_by_key(|&epoch| std::cmp::Reverse(self.recipe.sides[epoch]));
         self.progress.epoch = epochs[0];
-        while self.world.world_size > 1 && self.progress.step < NUM_TIMED_STEPS {
+        while self.ddp.is_reduced() && self.progress.step < NUM_TIMED_STEPS {
             self.warm_step()?;
         }
         let failure = epochs.into_iter().find_map(|epoch| {

@@ -443,3 +443,19 @@ fn a_method_that_draws_anew_keeps_steps_from_being_recorded() {
     assert!(reason.contains("algorithms.mixup"), "{reason}");
     assert!(trainer.recorded.is_empty());
 }
+
+#[test]
+fn a_rank_alone_trains_the_same_through_the_reducer() {
+    let _turn = in_turn();
+    let train = |in_world_of_one| {
+        let mut recipe = recipe(1);
+        recipe.raw.train.ddp.in_world_of_one = in_world_of_one;
+        let mut by_rank = in_world(&recipe, |_, mut trainer| {
+            assert_eq!(trainer.ddp.is_reduced(), in_world_of_one);
+            trainer.recipe.sides = vec![SIDE; 4];
+            trained(&mut trainer)
+        });
+        by_rank.remove(0)
+    };
+    assert_eq!(train(true), train(false));
+}

@@ -100,7 +100,11 @@ impl Trainer {
             let parameters = model.weights().parameters().iter().map(|(_, tensor)| tensor);
             parameters.filter(|t| t.dim() == 4).try_for_each(c10d::set_channels_last)?;
         }
-        let ddp = Ddp::join(world, device)?;
+        let ddp = if world.world_size > 1 || recipe.raw.train.ddp.in_world_of_one {
+            Ddp::join(world, device)?
+        } else {
+            Ddp::alone()
+        };
         let clipping = recipe.raw.algorithms.gradient_clipping.as_ref();
         let optimizer = Optimizer::new(&recipe.raw.optimizer, model.weights().parameters())?
             .clipped(clipping.map(GradientClipping::clip));

@@ -82,3 +82,22 @@ fn a_branch_that_is_left_out_adds_nothing_and_counts_by_its_rate_in_evaluation()
         assert_eq!(dropped.weights().parameters().iter().filter(without).count(), 0);
     }
 }
+
+#[test]
+fn channels_of_zeros_change_nothing() {
+    let plain = blueprint();
+    let net = network(&plain, None);
+    for input_channels in [4, 8] {
+        let padded = network(&Blueprint { input_channels, ..plain.clone() }, Some(&net));
+        assert_eq!(padded.weights().parameters()[0].1.size(), [4, 3, 7, 7], "as in checkpoints");
+        let logits = [&net, &padded].map(|net| net.forward(&images(2), Mode::Train));
+        assert_close(&logits[0], &logits[1]);
+        for net in [&net, &padded] {
+            net.forward(&images(2), Mode::Train).square().sum(Kind::Double).backward();
+        }
+        let first = |net: &ResNet| net.weights().parameters()[0].1.grad();
+        assert_close(&first(&net), &first(&padded));
+        let mut weight = net.weights().parameters()[0].1.shallow_clone();
+        weight.zero_grad();
+    }
+}
