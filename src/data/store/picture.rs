@@ -18,7 +18,7 @@ const MEND_QUALITY: i32 = 96;
 const SHRINK_QUALITY: i32 = 90;
 
 /// One thread's tools.
-pub(super) struct Press {
+pub(in crate::data) struct Press {
     decoder: Decoder,
     transcoder: Transcoder,
     resizer: Resizer,
@@ -26,15 +26,15 @@ pub(super) struct Press {
 }
 
 /// A picture as it goes into the stores.
-pub(super) struct Pressed {
+pub(in crate::data) struct Pressed {
     /// One file for each size that was asked for.
-    pub(super) files: Vec<(Vec<u8>, Size)>,
+    pub(in crate::data) files: Vec<(Vec<u8>, Size)>,
     /// Why it was compressed anew, if it was.
-    pub(super) mended: Option<String>,
+    pub(in crate::data) mended: Option<String>,
 }
 
 impl Press {
-    pub(super) fn new() -> Self {
+    pub(in crate::data) fn new() -> Self {
         Self {
             decoder: Decoder::new(),
             transcoder: Transcoder::new(),
@@ -45,7 +45,7 @@ impl Press {
 
     /// The files of one picture, none of whose sides exceeds `max_sides`; an error says why there
     /// can be none.
-    pub(super) fn press(
+    pub(in crate::data) fn press(
         &mut self,
         file: &[u8],
         max_sides: &[Option<usize>],
