@@ -1,6 +1,6 @@
 //! One picture on its way into a store: decoded, mended where it is odd, rewritten.
 
-use std::io::Cursor;
+use std::io::{self, Cursor};
 
 use turbojpeg::{Compressor, Image, PixelFormat, Subsamp};
 
@@ -16,6 +16,9 @@ use crate::data::turbo::Inks;
 const MEND_QUALITY: i32 = 96;
 /// Of pictures that are shrunk, as in `FFCV`'s `ImageNet` files.
 const SHRINK_QUALITY: i32 = 90;
+
+/// Bytes that deflate can make of one at most: 258 of two bits.
+const MAX_INFLATION: usize = 1032;
 
 /// One thread's tools.
 pub(in crate::data) struct Press {
@@ -140,6 +143,11 @@ fn read_png(file: &[u8]) -> Result<(Vec<u8>, Size), png::DecodingError> {
         return Err(png::DecodingError::LimitsExceeded);
     }
     let mut reader = decoder.read_info()?;
+    // Memory for what a header claims, and no file of this length can hold, is not reserved.
+    if reader.info().raw_bytes() / MAX_INFLATION > file.len() {
+        let fault = "the file is too short for the size that its header claims";
+        return Err(io::Error::new(io::ErrorKind::UnexpectedEof, fault).into());
+    }
     let len = reader.output_buffer_size().ok_or(png::DecodingError::LimitsExceeded)?;
     let mut bytes = vec![0; len];
     let frame = reader.next_frame(&mut bytes)?;

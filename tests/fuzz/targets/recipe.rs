@@ -8,7 +8,8 @@ use mlperf_run::recipe::{self, IMAGENET, Origin, Plan, Recipe, Situation, Source
 use mlperf_run_fuzz::parts;
 
 /// The built-in image set on two ranks.
-const SMALL: Situation = Situation { world_size: 2, num_classes: 10, num_train: 1000, num_eval: 100 };
+const SMALL: Situation =
+    Situation { world_size: 2, num_classes: 10, num_train: 1000, num_eval: 100 };
 /// A plan has a row for each epoch.
 const MAX_ROWS: usize = 1000;
 
@@ -24,7 +25,7 @@ fuzz_target!(|input: &[u8]| {
     for situation in [IMAGENET, SMALL] {
         match Recipe::resolve(raw.clone(), &situation) {
             Ok(resolved) => check(&resolved),
-            Err(error) => assert!(error.to_string().contains(';'), "no cure: {error}"),
+            Err(error) => assert!(error.to_string().contains("invalid recipe: ")),
         }
     }
 });
