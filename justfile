@@ -14,7 +14,11 @@ ci:
 
 lint:
     cargo fmt --check
+    cargo fmt --check --manifest-path tests/fuzz/Cargo.toml
     cargo clippy --release --locked --all-targets -- -D warnings
+
+fuzz *args:
+    scripts/fuzz {{args}}
 
 demo *args:
     scripts/run {{args}}

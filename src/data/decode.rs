@@ -436,6 +436,23 @@ mod tests {
     }
 
     #[test]
+    fn a_picture_of_endless_scans_is_refused() {
+        let pixels = fixture::picture(SIZE, 4);
+        let mut progressive = turbojpeg::Transform::default();
+        progressive.progressive = true;
+        let mut transformer = turbojpeg::Transformer::new().unwrap();
+        let file = fixture::jpeg(&pixels, SIZE);
+        let file = transformer.transform_to_vec(&progressive, &file).unwrap();
+        assert!(Decoder::new().decode(&file).is_ok());
+        let scan = file.windows(2).rposition(|marker| marker == [0xff, 0xda]).unwrap();
+        let (front, end) = file.split_at(file.len() - 2);
+        let endless = [front, &front[scan..].repeat(200), end].concat();
+        let error = Decoder::new().decode(&endless).map(|_| ()).unwrap_err().to_string();
+        assert!(error.contains("scans"), "{error}");
+        assert!(Transcoder::new().transcode(&endless, 4).unwrap_err().contains("scans"));
+    }
+
+    #[test]
     fn zeros_after_the_end_do_no_harm_and_a_missing_end_is_an_error() {
         let mut file = fixture::jpeg(&fixture::picture(SIZE, 4), SIZE);
         let part = Part { crop: Crop { top: 0, left: 0, height: 4, width: 4 }, denominator: 1 };

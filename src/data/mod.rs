@@ -29,6 +29,9 @@ mod decode;
 mod error;
 #[cfg(test)]
 mod fixture;
+#[cfg(feature = "fuzz")]
+#[doc(hidden)]
+pub mod fuzz;
 #[cfg(test)]
 mod golden_tests;
 mod index;

@@ -160,10 +160,17 @@ impl Drop for Decompressor {
 /// `int` of C.
 pub(super) type Int = std::ffi::c_int;
 
+/// Scans of a picture, of which progressive files have about ten. Each takes time by the size of
+/// the picture, however few bytes it has: without a limit some hundred kilobytes take minutes.
+const MAX_SCANS: Int = 100;
+
 pub(super) fn init(kind: raw::TJINIT) -> raw::tjhandle {
     // SAFETY: takes a number, returns memory or null.
     let handle = unsafe { raw::tj3Init(kind as Int) };
     assert!(!handle.is_null(), "a handle is a small allocation");
+    // SAFETY: the handle is alive.
+    let code = unsafe { raw::tj3Set(handle, raw::TJPARAM_TJPARAM_SCANLIMIT as Int, MAX_SCANS) };
+    assert_eq!(code, 0, "any number of scans may be the limit");
     handle
 }
 

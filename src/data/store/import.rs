@@ -134,7 +134,9 @@ impl Work<'_> {
         if let Ok(text) = fs::read_to_string(&note) {
             let found = serde_json::from_str::<Progress>(&text).ok();
             let found = found.filter(|found| {
-                found.import == fresh.import && found.num_pictures == fresh.num_pictures
+                found.import == fresh.import
+                    && found.num_pictures == fresh.num_pictures
+                    && found.shards.len() == self.folders.len()
             });
             return found.ok_or_else(|| StoreError::Occupied(out.to_owned()));
         }

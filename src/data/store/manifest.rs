@@ -104,7 +104,7 @@ pub fn verify(folder: &Path, progress: &dyn Fn(u64)) -> Result<Manifest, StoreEr
             }
             Ok(_) => {}
         }
-        num_read += shard.bytes;
+        num_read = u64::saturating_add(num_read, shard.bytes);
         progress(num_read);
     }
     if faults.is_empty() {

@@ -8,7 +8,7 @@
 mod error;
 mod import;
 mod manifest;
-mod picture;
+pub(super) mod picture;
 mod shard;
 #[cfg(test)]
 mod tests;

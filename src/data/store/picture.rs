@@ -1,6 +1,6 @@
 //! One picture on its way into a store: decoded, mended where it is odd, rewritten.
 
-use std::io::Cursor;
+use std::io::{self, Cursor};
 
 use turbojpeg::{Compressor, Image, PixelFormat, Subsamp};
 
@@ -17,8 +17,11 @@ const MEND_QUALITY: i32 = 96;
 /// Of pictures that are shrunk, as in `FFCV`'s `ImageNet` files.
 const SHRINK_QUALITY: i32 = 90;
 
+/// Bytes that deflate can make of one at most: 258 of two bits.
+const MAX_INFLATION: usize = 1032;
+
 /// One thread's tools.
-pub(super) struct Press {
+pub(in crate::data) struct Press {
     decoder: Decoder,
     transcoder: Transcoder,
     resizer: Resizer,
@@ -26,15 +29,15 @@ pub(super) struct Press {
 }
 
 /// A picture as it goes into the stores.
-pub(super) struct Pressed {
+pub(in crate::data) struct Pressed {
     /// One file for each size that was asked for.
-    pub(super) files: Vec<(Vec<u8>, Size)>,
+    pub(in crate::data) files: Vec<(Vec<u8>, Size)>,
     /// Why it was compressed anew, if it was.
-    pub(super) mended: Option<String>,
+    pub(in crate::data) mended: Option<String>,
 }
 
 impl Press {
-    pub(super) fn new() -> Self {
+    pub(in crate::data) fn new() -> Self {
         Self {
             decoder: Decoder::new(),
             transcoder: Transcoder::new(),
@@ -45,7 +48,7 @@ impl Press {
 
     /// The files of one picture, none of whose sides exceeds `max_sides`; an error says why there
     /// can be none.
-    pub(super) fn press(
+    pub(in crate::data) fn press(
         &mut self,
         file: &[u8],
         max_sides: &[Option<usize>],
@@ -140,6 +143,11 @@ fn read_png(file: &[u8]) -> Result<(Vec<u8>, Size), png::DecodingError> {
         return Err(png::DecodingError::LimitsExceeded);
     }
     let mut reader = decoder.read_info()?;
+    // Memory for what a header claims, and no file of this length can hold, is not reserved.
+    if reader.info().raw_bytes() / MAX_INFLATION > file.len() {
+        let fault = "the file is too short for the size that its header claims";
+        return Err(io::Error::new(io::ErrorKind::UnexpectedEof, fault).into());
+    }
     let len = reader.output_buffer_size().ok_or(png::DecodingError::LimitsExceeded)?;
     let mut bytes = vec![0; len];
     let frame = reader.next_frame(&mut bytes)?;

@@ -220,3 +220,36 @@ fn damaged_shards_are_refused_or_read_within_their_bounds() {
         }
     }
 }
+
+/// A header of 13000 x 13000 px in 57 bytes: 676 MB were reserved for it.
+#[test]
+fn a_png_shorter_than_its_header_claims_gets_no_memory() {
+    let claim = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR\0\x002\xc8\0\x002\xc8\x08\x06\0\0\0\xe2\xa2\xe88\
+        \0\0\0\x0cIDATx\xdac` \x0e\0\0\0(\0\x01\x0b\xa9\xa1(";
+    let pressed = super::picture::Press::new().press(claim, &[None], OnBad::Reencode);
+    let reason = pressed.err().expect("there is no picture in it");
+    assert!(reason.contains("too short for the size"), "{reason}");
+}
+
+#[test]
+fn a_manifest_of_endless_shards_is_no_panic() {
+    let (source, out) = (data_set(3, 2), TempDir::new().unwrap());
+    run(&request(source.path(), &[], OnBad::Fail), out.path()).unwrap();
+    let mut manifest = Manifest::read(out.path()).unwrap();
+    manifest.shards.iter_mut().for_each(|shard| shard.bytes = u64::MAX);
+    fs::write(out.path().join("manifest.json"), serde_json::to_string(&manifest).unwrap()).unwrap();
+    let error = verify(out.path(), &|_| ()).unwrap_err().to_string();
+    assert!(error.starts_with("2 of 2 shards differ"), "{error}");
+}
+
+#[test]
+fn notes_of_an_import_that_lack_its_stores_are_no_panic() {
+    let (source, out) = (data_set(3, 2), TempDir::new().unwrap());
+    let import = request(source.path(), &[], OnBad::Fail);
+    let note = serde_json::json!({
+        "import": &import, "num_pictures": [9, 6], "shards": [], "mended": [], "skipped": [],
+        "num_train": 0, "num_eval": 0,
+    });
+    fs::write(out.path().join("unfinished.json"), note.to_string()).unwrap();
+    assert!(matches!(run(&import, out.path()), Err(StoreError::Occupied(_))));
+}

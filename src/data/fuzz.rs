@@ -1,0 +1,73 @@
+//! Doors of the fuzz targets (`tests/fuzz`) to readers that no other room sees; under the feature
+//! `fuzz`, which no program has.
+
+use std::path::Path;
+
+use super::augment::{Crop, Size};
+use super::decode::{self, Part};
+use super::index::Index;
+use super::index_cache;
+use super::store::OnBad;
+use super::store::picture::Press;
+
+/// The index that a file of the cache holds, where it is a sound one.
+pub fn load_index(file: &Path) -> Option<Index> {
+    index_cache::load(file)
+}
+
+/// One thread's decoder.
+pub struct Decoder(decode::Decoder);
+
+/// Size of a picture and its pixels, RGB `[height, width, 3]`.
+pub type Pixels = (Size, Vec<u8>);
+
+impl Decoder {
+    /// A fresh one.
+    #[expect(clippy::new_without_default, reason = "one way in is enough for a door")]
+    pub fn new() -> Self {
+        Self(decode::Decoder::new())
+    }
+
+    /// Size of a file's picture.
+    pub fn size(&mut self, file: &[u8]) -> Result<Size, String> {
+        self.0.size(file).map_err(|error| error.to_string())
+    }
+
+    /// All of a picture.
+    pub fn decode(&mut self, file: &[u8]) -> Result<Pixels, String> {
+        let picture = self.0.decode(file).map_err(|error| error.to_string())?;
+        Ok((picture.size(), picture.pixels.to_vec()))
+    }
+
+    /// A part of it, which lies in it, at one over `denominator`.
+    pub fn decode_part(
+        &mut self,
+        file: &[u8],
+        crop: Crop,
+        denominator: usize,
+    ) -> Result<Pixels, String> {
+        let part = Part { crop, denominator };
+        let view = self.0.decode_part(file, part).map_err(|error| error.to_string())?;
+        let Crop { height, width, .. } = view.crop;
+        let mut pixels = vec![0; height * width * 3];
+        view.copy_to(&mut pixels);
+        Ok((Size { height, width }, pixels))
+    }
+}
+
+/// A picture as a store has it.
+pub struct Pressed {
+    /// The file.
+    pub file: Vec<u8>,
+    /// Its size.
+    pub size: Size,
+    /// Why it was compressed anew, if it was.
+    pub mended: Option<String>,
+}
+
+/// Makes the file for a store of a picture whose sides do not exceed `max_side`.
+pub fn press(file: &[u8], max_side: Option<usize>, on_bad: OnBad) -> Result<Pressed, String> {
+    let mut pressed = Press::new().press(file, &[max_side], on_bad)?;
+    let (file, size) = pressed.files.pop().expect("one size was asked for");
+    Ok(Pressed { file, size, mended: pressed.mended })
+}

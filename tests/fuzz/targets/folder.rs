@@ -1,0 +1,16 @@
+//! A folder of pictures: what the header of a file says of it.
+#![no_main]
+
+use std::cell::LazyCell;
+
+use libfuzzer_sys::fuzz_target;
+use mlperf_run_fuzz::Files;
+
+thread_local!(static FILES: LazyCell<Files> = LazyCell::new(Files::new));
+
+fuzz_target!(|input: &[u8]| {
+    FILES.with(|files| {
+        files.put("train/a/0.jpg", input);
+        files.check_set();
+    });
+});
