@@ -4,6 +4,7 @@
 //! nothing after that: the loader trains from any of them in place. Columns lie apart, names in
 //! one arena: 1.28 million samples take about 70 MB.
 
+use std::collections::HashMap;
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
@@ -195,8 +196,8 @@ impl Index {
         self.columns.labels.iter_mut().for_each(|label| *label = label_of[*label as usize]);
     }
 
-    /// Whether every span lies in its file, whose lengths are those of the witnesses, and every
-    /// label has a class.
+    /// Whether every place has a witness, whose length is that of the file that its spans lie in,
+    /// and every label has a class.
     pub(super) fn is_sound(&self) -> bool {
         let columns = &self.columns;
         let lens = [columns.places.len(), columns.lengths.len(), columns.offsets.len()];
@@ -212,11 +213,11 @@ impl Index {
     }
 
     fn spans_lie_in_their_files(&self) -> bool {
-        let length_of = |place: &Path| {
-            let witness = self.witnesses.iter().find(|witness| witness.path == place);
-            witness.map_or(0, |witness| witness.length)
-        };
-        let lengths: Vec<u64> = self.places.iter().map(|(place, _)| length_of(place)).collect();
+        let witnesses = self.witnesses.iter().map(|it| (it.path.as_path(), it.length));
+        let witnesses: HashMap<_, _> = witnesses.collect();
+        let length_of = |(place, _): &(PathBuf, _)| witnesses.get(place.as_path()).copied();
+        let lengths: Option<Vec<u64>> = self.places.iter().map(length_of).collect();
+        let Some(lengths) = lengths else { return false };
         let columns = &self.columns;
         (0..self.len()).all(|i| {
             let end = columns.offsets[i].checked_add(u64::from(columns.lengths[i]));

@@ -1,9 +1,9 @@
 //! Indexes kept between runs, in the cache beside the built-in image sets: to list a million files
 //! takes seconds to minutes, to read the index back a fraction of one.
 //!
-//! The file is one line of JSON (classes, places, witnesses, counts) and the columns, little
-//! endian. It is taken only where every witness is as it was; anything odd means that the set is
-//! listed again. Nothing is kept of files that changed within the last seconds: a further change
+//! The file is one line of JSON (classes, places, witnesses, counts), the columns, little endian,
+//! and a checksum (CRC-32C) of both. It is taken only where every witness is as it was; anything
+//! odd means that the set is listed again. Nothing is kept of files that changed within the last seconds: a further change
 //! might carry the same time.
 
 use std::fs::{self, File};
@@ -18,7 +18,7 @@ use sha2::{Digest, Sha256};
 
 use super::index::{Columns, Index, Split, Witness};
 
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 const SETTLED: Duration = Duration::from_secs(3);
 
 #[derive(Serialize, Deserialize)]
@@ -50,7 +50,11 @@ pub(super) fn file_of(cache: &Path, root: &Path, split: Split) -> PathBuf {
 /// The index of a file, where there is one and nothing has changed since.
 pub(super) fn load(file: &Path) -> Option<Index> {
     let bytes = fs::read(file).ok()?;
-    let header_len = memchr::memchr(b'\n', &bytes)?;
+    let (bytes, checksum) = bytes.split_last_chunk()?;
+    if crc32c::crc32c(bytes) != u32::from_le_bytes(*checksum) {
+        return None;
+    }
+    let header_len = memchr::memchr(b'\n', bytes)?;
     let header: Header = serde_json::from_slice(&bytes[..header_len]).ok()?;
     let is_current =
         |witness: &Witness| Witness::of(&witness.path).is_ok_and(|now| now == *witness);
@@ -87,7 +91,7 @@ pub(super) fn store(file: &Path, index: &Index) -> io::Result<()> {
 }
 
 fn write(path: &Path, header: &Header, columns: &Columns) -> io::Result<()> {
-    let mut out = BufWriter::new(File::create(path)?);
+    let mut out = Summed { file: BufWriter::new(File::create(path)?), checksum: 0 };
     serde_json::to_writer(&mut out, header)?;
     out.write_all(b"\n")?;
     for column in [&columns.places, &columns.lengths, &columns.labels, &columns.name_ends] {
@@ -99,7 +103,27 @@ fn write(path: &Path, header: &Header, columns: &Columns) -> io::Result<()> {
     }
     out.write_all(&columns.flags)?;
     out.write_all(&columns.names)?;
-    out.into_inner().map_err(io::IntoInnerError::into_error)?.sync_all()
+    let Summed { mut file, checksum } = out;
+    file.write_all(&checksum.to_le_bytes())?;
+    file.into_inner().map_err(io::IntoInnerError::into_error)?.sync_all()
+}
+
+/// A file whose checksum is known when it is written.
+struct Summed {
+    file: BufWriter<File>,
+    checksum: u32,
+}
+
+impl Write for Summed {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let num_written = self.file.write(bytes)?;
+        self.checksum = crc32c::crc32c_append(self.checksum, &bytes[..num_written]);
+        Ok(num_written)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.file.flush()
+    }
 }
 
 fn columns(mut bytes: &[u8], header: &Header) -> Option<Columns> {

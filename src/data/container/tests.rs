@@ -274,7 +274,15 @@ fn a_damaged_index_is_not_taken() {
         fs::write(&file, &bytes[..len]).unwrap();
         assert!(index_cache::load(&file).is_none());
     }
-    for index in [make(61, 1), make(u64::MAX, 1), make(60, 2)] {
+    for at in 0..bytes.len() {
+        let mut damaged = bytes.clone();
+        damaged[at] ^= 1;
+        fs::write(&file, &damaged).unwrap();
+        assert!(index_cache::load(&file).is_none(), "byte {at} was changed");
+    }
+    let mut elsewhere = make(60, 1);
+    elsewhere.places[0].0 = "shard.tar".into();
+    for index in [make(61, 1), make(u64::MAX, 1), make(60, 2), elsewhere] {
         assert!(!loads(&index));
     }
 }
