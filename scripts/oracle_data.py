@@ -57,7 +57,7 @@ def write_webdataset(folder, out):
                             "json": {"label": label}})
 
 
-def write_datasets(folder, out):
+def datasets_splits(folder):
     names = sorted(path.name for path in (folder / "train").iterdir())
     features = datasets.Features({"label": datasets.ClassLabel(names=names),
                                   "image": datasets.Image(decode=False)})
@@ -67,7 +67,18 @@ def write_datasets(folder, out):
         columns = {"label": [row[0] for row in rows],
                    "image": [{"bytes": row[2], "path": row[1]} for row in rows]}
         splits[other] = datasets.Dataset.from_dict(columns, features=features)
-    datasets.DatasetDict(splits).save_to_disk(out)
+    return splits
+
+
+def write_datasets(folder, out):
+    datasets.DatasetDict(datasets_splits(folder)).save_to_disk(out)
+
+
+def write_parquet(folder, out):
+    """As the Hugging Face hub keeps it."""
+    (out / "data").mkdir(parents=True)
+    for split, rows in datasets_splits(folder).items():
+        rows.to_parquet(out / "data" / f"{split}-00000-of-00001.parquet")
 
 
 def write_ilsvrc(folder, out):
@@ -118,7 +129,7 @@ with tempfile.TemporaryDirectory() as scratch:
     assert loaded["train"].num_rows == 80
     print("stores open in datasets and pyarrow with the pixels of their source")
 
-    for write in [write_webdataset, write_datasets, write_ilsvrc]:
+    for write in [write_webdataset, write_datasets, write_parquet, write_ilsvrc]:
         name = write.__name__.removeprefix("write_")
         write(folder, scratch / name)
         run("import", scratch / name, "--out", scratch / f"{name}-store")

@@ -217,14 +217,14 @@ fn beton_file(mut files: Vec<PathBuf>) -> Container {
 fn parquet(mut files: Vec<PathBuf>) -> Container {
     Container::Refused(
         files.pop().unwrap_or_default(),
-        "Parquet holds compressed pages, not pictures in one piece; save the set as Arrow, which \
-         is trained from in place: datasets.load_dataset(FOLDER).save_to_disk(OUT)",
+        "Parquet holds compressed pages, not pictures in one piece; make a store of it and train \
+         from that: mlperf-run data import FOLDER --out STORE",
     )
 }
 
 /// Whether one of `words` stands in a file's name. ILSVRC's archive of dogs (`train_t3`) is a part
 /// of another task.
-fn says(file: &Path, words: &[&str]) -> bool {
+pub(super) fn says(file: &Path, words: &[&str]) -> bool {
     let name = file.file_stem().unwrap_or_default().to_string_lossy().to_lowercase();
     let mut parts = name.split(|c: char| !c.is_ascii_alphanumeric());
     parts.clone().any(|part| words.contains(&part)) && !parts.any(|part| part == "t3")

@@ -154,7 +154,7 @@ fn what_cannot_be_trained_from_says_why_and_what_to_do() {
     assert!(error(root.path()).contains("cut short"));
     let root = TempDir::new().unwrap();
     fs::write(root.path().join("train-00000-of-00294.parquet"), b"PAR1").unwrap();
-    assert!(error(root.path()).contains("save_to_disk"));
+    assert!(error(root.path()).contains("data import"));
 }
 
 #[test]

@@ -31,6 +31,14 @@ pub enum StoreError {
         /// What is wrong with it.
         reason: String,
     },
+    /// A Parquet file that is no set of pictures.
+    #[error("{}: {reason}", .path.display())]
+    Parquet {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it, and the cure.
+        reason: String,
+    },
     /// The folder holds something else.
     #[error("{} holds other files or another import; name a new folder", .0.display())]
     Occupied(PathBuf),

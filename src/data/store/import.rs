@@ -18,6 +18,7 @@ use super::error::StoreError;
 use super::manifest::{Division, MANIFEST, Manifest, Note, ShardRecord, write_whole};
 use super::picture::{Press, Pressed};
 use super::shard::{Row, ShardWriter, schema};
+use super::unpack::unpacked;
 use crate::data::random::Rng;
 use crate::data::span_reader::SpanReader;
 use crate::data::{Dataset, Index, Split};
@@ -103,7 +104,8 @@ pub fn import(
     {
         return Err(StoreError::MaxSide(*side));
     }
-    let dataset = Dataset::open(&import.source)?;
+    let spool = spool(out);
+    let dataset = Dataset::open(&unpacked(&import.source, &spool)?)?;
     let folders = match import.max_sides.as_slice() {
         [] | [_] => vec![out.to_owned()],
         sides => sides.iter().map(|side| out.join(side.to_string())).collect(),
@@ -112,7 +114,17 @@ pub fn import(
     let work = Work { import, dataset: &dataset, folders, schema, num_threads, progress };
     let done = work.resume(out)?;
     work.run(out, done)?;
+    if spool.exists() {
+        fs::remove_dir_all(&spool).map_err(StoreError::io("remove", &spool))?;
+    }
     Ok(work.folders)
+}
+
+/// Where Parquet is written out to, beside the store.
+fn spool(out: &Path) -> PathBuf {
+    let mut name = out.as_os_str().to_owned();
+    name.push(".unpacked");
+    PathBuf::from(name)
 }
 
 impl Work<'_> {

@@ -12,6 +12,7 @@ pub(super) mod picture;
 mod shard;
 #[cfg(test)]
 mod tests;
+mod unpack;
 
 pub use error::StoreError;
 pub use import::{Import, OnBad, import};
