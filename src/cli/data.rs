@@ -119,7 +119,7 @@ fn import(args: &ImportArgs) -> Outcome {
     let started = Instant::now();
     let num_threads = args.threads.unwrap_or_else(num_cores).max(1);
     let stores = {
-        let dataset = Dataset::open(&request.source).or_exit(Exit::Invalid)?;
+        let dataset = store::open_source(&request.source, &args.out).or_exit(Exit::Invalid)?;
         let total = dataset.train.len() + dataset.eval.len();
         let counter = Counter::new(Manner::of_stderr(), "importing", total);
         let progress = |done| counter.set(done);

@@ -104,8 +104,7 @@ pub fn import(
     {
         return Err(StoreError::MaxSide(*side));
     }
-    let spool = spool(out);
-    let dataset = Dataset::open(&unpacked(&import.source, &spool)?)?;
+    let dataset = open_source(&import.source, out)?;
     let folders = match import.max_sides.as_slice() {
         [] | [_] => vec![out.to_owned()],
         sides => sides.iter().map(|side| out.join(side.to_string())).collect(),
@@ -114,10 +113,17 @@ pub fn import(
     let work = Work { import, dataset: &dataset, folders, schema, num_threads, progress };
     let done = work.resume(out)?;
     work.run(out, done)?;
+    let spool = spool(out);
     if spool.exists() {
         fs::remove_dir_all(&spool).map_err(StoreError::io("remove", &spool))?;
     }
     Ok(work.folders)
+}
+
+/// The data set `source` as an import into `out` reads it: Parquet is written out beside `out`, until
+/// the import is done.
+pub fn open_source(source: &Path, out: &Path) -> Result<Dataset, StoreError> {
+    Ok(Dataset::open(&unpacked(source, &spool(out))?)?)
 }
 
 /// Where Parquet is written out to, beside the store.

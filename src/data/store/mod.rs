@@ -15,5 +15,5 @@ mod tests;
 mod unpack;
 
 pub use error::StoreError;
-pub use import::{Import, OnBad, import};
+pub use import::{Import, OnBad, import, open_source};
 pub use manifest::{Division, Manifest, Note, ShardRecord, division_of, sha256_of, verify};
