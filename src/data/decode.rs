@@ -334,6 +334,29 @@ mod tests {
         }
     }
 
+    #[test]
+    fn tables_that_a_picture_lacks_are_not_taken_from_the_one_before() {
+        let good = fixture::jpeg(&fixture::picture(SIZE, 4), SIZE);
+        let [huffman, quantization] = [0xc4, 0xdb].map(|marker| {
+            let mut file = good.clone();
+            let at = file.windows(2).position(|pair| pair == [0xff, marker]).unwrap();
+            // A comment instead of the table.
+            file[at + 1] = 0xfe;
+            file
+        });
+        // The standard's own Huffman codes stand in for those that are lacking.
+        let mut other = Transcoder::new().transcode(&good, 4).unwrap();
+        other.extend([0; 3]);
+        let (mut decoder, mut transcoder) = (Decoder::new(), Transcoder::new());
+        decoder.decode(&other).unwrap();
+        let after_another = decoder.decode(&huffman).unwrap().pixels.to_vec();
+        assert!(after_another == Decoder::new().decode(&huffman).unwrap().pixels);
+        decoder.decode(&good).unwrap();
+        assert!(decoder.decode(&quantization).is_err());
+        transcoder.transcode(&good, 4).unwrap();
+        assert!(transcoder.transcode(&quantization, 4).is_err());
+    }
+
     /// Pictures of every subsampling that a JPEG can have, without restart markers and with.
     fn files() -> Vec<Vec<u8>> {
         let size = Size { height: 173, width: 211 };

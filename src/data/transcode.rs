@@ -9,7 +9,7 @@ use turbojpeg::raw;
 
 use super::turbo::{Int, init, last_error};
 
-/// Rewrites; kept from file to file.
+/// Rewrites. Each file gets a handle of its own, as in `turbo`.
 pub(super) struct Transcoder {
     handle: raw::tjhandle,
 }
@@ -24,13 +24,14 @@ impl Transcoder {
 
     /// Pixels across that one unit of compression (MCU) covers.
     pub(super) fn unit_width(&mut self, file: &[u8]) -> Result<usize, String> {
+        *self = Self::new();
         // SAFETY: pointer and length are those of a slice; the handle is alive.
         let code = unsafe {
             let length = file.len() as raw::size_t;
             raw::tj3DecompressHeader(self.handle, file.as_ptr(), length)
         };
         if code != 0 {
-            return Err(self.start_over());
+            return Err(last_error(self.handle));
         }
         // SAFETY: the handle is alive.
         let subsampling = unsafe { raw::tj3Get(self.handle, raw::TJPARAM_TJPARAM_SUBSAMP as Int) };
@@ -44,6 +45,7 @@ impl Transcoder {
     /// The file with a restart marker after every `units` units of compression, and without
     /// metadata that no decoder here uses.
     pub(super) fn transcode(&mut self, file: &[u8], units: usize) -> Result<Vec<u8>, String> {
+        *self = Self::new();
         let options = raw::TJXOPT_COPYNONE | raw::TJXOPT_OPTIMIZE;
         // SAFETY: all fields are numbers and pointers, for which zero means none.
         let mut transform: raw::tjtransform = unsafe { std::mem::zeroed() };
@@ -77,18 +79,11 @@ impl Transcoder {
             // SAFETY: C has written `length` bytes there.
             Ok(unsafe { slice::from_raw_parts(bytes, length as usize) }.to_vec())
         } else {
-            Err(self.start_over())
+            Err(last_error(self.handle))
         };
         // SAFETY: C's own allocation or null, not used after this.
         unsafe { raw::tj3Free(bytes.cast()) };
         result
-    }
-
-    /// What went wrong, and a new handle, as in `turbo`.
-    fn start_over(&mut self) -> String {
-        let message = last_error(self.handle);
-        *self = Self::new();
-        message
     }
 }
 

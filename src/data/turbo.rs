@@ -48,7 +48,7 @@ pub(super) struct Region {
     pub(super) denominator: usize,
 }
 
-/// Decodes. Kept from picture to picture.
+/// Decodes.
 pub(super) struct Decompressor {
     handle: raw::tjhandle,
 }
@@ -62,13 +62,17 @@ impl Decompressor {
     }
 
     /// Reads a header; nothing where the file has tables alone and no picture.
+    ///
+    /// Each file gets a handle of its own. One that has seen another file would take tables that
+    /// this one lacks from there, and this one for the rest of a header that it failed in.
     pub(super) fn read_header(&mut self, file: &[u8]) -> Result<Option<Header>, Fault> {
+        *self = Self::new();
         // SAFETY: pointer and length are those of a slice; the handle is alive.
         let code = unsafe {
             raw::tj3DecompressHeader(self.handle, file.as_ptr(), file.len() as raw::size_t)
         };
         if code != 0 {
-            return Err(self.start_over());
+            return Err(self.fault());
         }
         let width = usize::try_from(self.get(raw::TJPARAM_TJPARAM_JPEGWIDTH));
         let height = usize::try_from(self.get(raw::TJPARAM_TJPARAM_JPEGHEIGHT));
@@ -130,7 +134,7 @@ impl Decompressor {
             }
             code
         };
-        if code == 0 { Ok(()) } else { Err(self.start_over()) }
+        if code == 0 { Ok(()) } else { Err(self.fault()) }
     }
 
     fn get(&mut self, parameter: raw::TJPARAM) -> Int {
@@ -138,15 +142,11 @@ impl Decompressor {
         unsafe { raw::tj3Get(self.handle, parameter as Int) }
     }
 
-    /// What went wrong. A handle that failed within a header would take the next file for the
-    /// rest of that header, so there is a new one.
-    fn start_over(&mut self) -> Fault {
+    fn fault(&mut self) -> Fault {
         // SAFETY: the handle is alive.
         let code = unsafe { raw::tj3GetErrorCode(self.handle) };
         let is_warning = code as raw::TJERR == raw::TJERR_TJERR_WARNING;
-        let message = last_error(self.handle);
-        *self = Self::new();
-        Fault { message, is_warning }
+        Fault { message: last_error(self.handle), is_warning }
     }
 }
 
