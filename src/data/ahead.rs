@@ -166,7 +166,10 @@ fn stream(index: &Index, share: Shard, stop: &AtomicBool) {
 }
 
 /// Starts a thread of the loader.
-pub(super) fn spawn(name: &str, life: impl FnOnce() + Send + 'static) -> JoinHandle<()> {
+pub(super) fn spawn<T: Send + 'static>(
+    name: &str,
+    life: impl FnOnce() -> T + Send + 'static,
+) -> JoinHandle<T> {
     let builder = thread::Builder::new().name(name.to_owned());
     builder.spawn(life).expect("the system has room for a thread")
 }

@@ -1,16 +1,38 @@
 //! A finished batch, and the buffers that go round between loader and trainer.
 
 use bytes::BytesMut;
-use crossbeam_channel::Sender;
+use crossbeam_channel::{Receiver, Sender, unbounded};
 
 use super::BatchPlan;
 
 /// Pixels and labels of one batch. Grows to the largest batch seen and stays there.
-#[derive(Default)]
+#[derive(Debug, Default)]
 pub(super) struct Buffers {
     pixels: BytesMut,
     labels: Vec<i64>,
     row_len: usize,
+}
+
+/// Buffers that are free. Loaders that share a pool take each other's: a loader that is gone leaves
+/// no memory behind that the next one would not use.
+#[derive(Clone, Debug)]
+pub struct Pool {
+    back: Sender<Buffers>,
+    free: Receiver<Buffers>,
+}
+
+impl Default for Pool {
+    fn default() -> Self {
+        let (back, free) = unbounded();
+        Self { back, free }
+    }
+}
+
+impl Pool {
+    /// A free buffer, or a new one.
+    pub(super) fn take(&self) -> Buffers {
+        self.free.try_recv().unwrap_or_default()
+    }
 }
 
 /// Rows of one buffer, each of which a thread may own while it writes it.
@@ -61,7 +83,7 @@ impl OpenRows {
     }
 }
 
-/// A batch of pictures. Its buffer goes back to the loader when it is dropped.
+/// A batch of pictures. Its buffer goes back to the pool when it is dropped.
 pub struct Batch {
     /// Epoch, from 0.
     pub epoch: usize,
@@ -71,11 +93,11 @@ pub struct Batch {
     pub side: usize,
     num_rows: usize,
     buffers: Buffers,
-    pool: Sender<Buffers>,
+    pool: Pool,
 }
 
 impl Batch {
-    pub(super) fn new(plan: &BatchPlan, buffers: Buffers, pool: Sender<Buffers>) -> Self {
+    pub(super) fn new(plan: &BatchPlan, buffers: Buffers, pool: Pool) -> Self {
         let (epoch, step, side) = (plan.epoch, plan.step, plan.transform.side());
         Self { epoch, step, side, num_rows: plan.samples.len(), buffers, pool }
     }
@@ -118,7 +140,7 @@ impl Batch {
 
 impl Drop for Batch {
     fn drop(&mut self) {
-        // The loader may be gone; then the buffer goes as well.
-        let _ = self.pool.send(std::mem::take(&mut self.buffers));
+        // It cannot fail: the batch has the other end as well.
+        let _ = self.pool.back.send(std::mem::take(&mut self.buffers));
     }
 }

@@ -1,4 +1,4 @@
-//! JPEG files to RGB pixels, by libjpeg-turbo. Only the part of the picture that is asked for is
+//! Files to RGB pixels: JPEG by libjpeg-turbo; pixmaps, which are pixels, as they are. Only the part of the picture that is asked for is
 //! decoded, at a half, quarter or eighth where that will do. Handle and buffers are kept from
 //! picture to picture.
 //!
@@ -14,6 +14,7 @@
 use std::io;
 
 use super::augment::{Crop, Size};
+use super::pixmap;
 use super::resize::View;
 use super::splice::{Spliced, Splicer};
 use super::turbo::{Decompressor, Fault, Header, Inks, Region};
@@ -88,6 +89,9 @@ impl Decoder {
 
     /// Size of a file's picture; says what is wrong with a file that is none.
     pub(super) fn size(&mut self, file: &[u8]) -> Result<Size, DecodeError> {
+        if let Some(picture) = pixmap::read(file)? {
+            return Ok(picture.size());
+        }
         let Header { width, height, .. } = self.header(file)?;
         Ok(Size { height, width })
     }
@@ -104,14 +108,21 @@ impl Decoder {
     }
 
     /// Decodes all of a picture.
-    pub(super) fn decode(&mut self, file: &[u8]) -> Result<Picture<'_>, DecodeError> {
+    pub(super) fn decode<'a>(&'a mut self, file: &'a [u8]) -> Result<Picture<'a>, DecodeError> {
         let Size { height, width } = self.size(file)?;
         let crop = Crop { top: 0, left: 0, height, width };
         Ok(self.decode_part(file, Part { crop, denominator: 1 })?.picture)
     }
 
     /// Decodes a part of a picture, and little around it.
-    pub(super) fn decode_part(&mut self, file: &[u8], part: Part) -> Result<View<'_>, DecodeError> {
+    pub(super) fn decode_part<'a>(
+        &'a mut self,
+        file: &'a [u8],
+        part: Part,
+    ) -> Result<View<'a>, DecodeError> {
+        if let Some(picture) = pixmap::read(file)? {
+            return Ok(View { picture, crop: part.crop });
+        }
         let whole = self.header(file)?;
         let size = Size { height: whole.height, width: whole.width };
         let mut crop = part.crop;

@@ -109,6 +109,9 @@ pub enum DataError {
         /// What is wrong with it.
         reason: String,
     },
+    /// An archive or a shard was written to since its pictures were listed.
+    #[error("{} has changed since the run began to read it; leave a set alone while a run reads it, and start again", .0.display())]
+    Changed(PathBuf),
     /// The cache of decoded pictures cannot be made.
     #[error("cannot keep pictures in {}: {source}; set data.train.ram_cache = \"off\", or give the container shared memory", .path.display())]
     Cache {

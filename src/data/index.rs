@@ -38,6 +38,9 @@ pub(super) const WHOLE_FILE: u8 = 1;
 /// The span is a whole RecordIO record, whose parts have to be joined.
 pub(super) const SPLIT_RECORD: u8 = 2;
 
+/// The span is pixels, RGB, of a picture whose size the index has.
+pub(super) const PIXELS: u8 = 4;
+
 /// One sample on its way into an index.
 pub(super) struct Entry<'a> {
     pub(super) place: u32,
@@ -152,6 +155,14 @@ impl Index {
     pub fn size(&self, i: usize) -> Option<Size> {
         let [height, width] = self.columns.sizes[i].map(usize::from);
         (height > 0 && width > 0).then_some(Size { height, width })
+    }
+
+    /// An error where a file that spans lie in is no longer what it was: the spans may show
+    /// anything. Folders may change, for a picture that is gone from one is named when it is read.
+    pub(super) fn check_unchanged(&self) -> Result<(), DataError> {
+        let mut changed = self.witnesses.iter().filter(|witness| !witness.is_current());
+        let changed = changed.find(|witness| !witness.path.is_dir());
+        changed.map_or(Ok(()), |witness| Err(DataError::Changed(witness.path.clone())))
     }
 
     /// Neighbours that are read at one go where blocks are shuffled: about 12 MB.

@@ -38,6 +38,11 @@ impl Witness {
         let modified = (metadata.mtime(), metadata.mtime_nsec());
         Ok(Self { path: path.to_owned(), length: metadata.len(), modified })
     }
+
+    /// Whether file or folder is what it was.
+    pub(super) fn is_current(&self) -> bool {
+        Self::of(&self.path).is_ok_and(|now| now == *self)
+    }
 }
 
 /// Where the index of a split lies below `cache`.
@@ -56,9 +61,7 @@ pub(super) fn load(file: &Path) -> Option<Index> {
     }
     let header_len = memchr::memchr(b'\n', bytes)?;
     let header: Header = serde_json::from_slice(&bytes[..header_len]).ok()?;
-    let is_current =
-        |witness: &Witness| Witness::of(&witness.path).is_ok_and(|now| now == *witness);
-    if header.version != VERSION || !header.witnesses.iter().all(is_current) {
+    if header.version != VERSION || !header.witnesses.iter().all(Witness::is_current) {
         return None;
     }
     let columns = columns(&bytes[header_len + 1..], &header)?;

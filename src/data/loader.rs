@@ -8,6 +8,7 @@
 //! - A row depends on seed, epoch and sample, never on the thread that made it.
 //! - Pixel buffers go round: a dropped [`Batch`] gives its buffer back.
 //! - Nobody spins: threads without work sleep, for cores are shared with compute.
+//! - Where an archive or a shard has changed, no epoch begins: its spans may show anything.
 //! - A panic on a thread becomes an error of the batch that it was working on.
 //!
 //! - The system is told what a batch needs when the batch is planned, so that reads run ahead of
@@ -30,7 +31,7 @@ use bytes::BytesMut;
 use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
 
 use super::ahead::{Ahead, spawn};
-use super::batch::{Batch, Buffers, OpenRows};
+use super::batch::{Batch, Buffers, OpenRows, Pool};
 use super::random::Rng;
 use super::sample::SampleReader;
 use super::stall::{Clock, Stall};
@@ -56,12 +57,15 @@ pub struct LoaderConfig {
     pub warm: Option<Shard>,
     /// Where decoded training pictures are kept.
     pub cache: Option<Arc<Cache>>,
+    /// Where pixel buffers come from and go back to.
+    pub pool: Pool,
 }
 
 impl Default for LoaderConfig {
     fn default() -> Self {
         let on_bad_image = OnBadImage::Error;
-        Self { num_threads: 1, batches_ahead: 2, on_bad_image, warm: None, cache: None }
+        let pool = Pool::default();
+        Self { num_threads: 1, batches_ahead: 2, on_bad_image, warm: None, cache: None, pool }
     }
 }
 
@@ -81,7 +85,7 @@ pub struct Loader {
     slots: Receiver<Arc<Slot>>,
     /// One permit for each batch that may be in the making; `None` once stopped.
     permits: Option<Sender<()>>,
-    planner: Option<JoinHandle<()>>,
+    planner: Option<JoinHandle<Result<(), DataError>>>,
     workers: Vec<JoinHandle<()>>,
     waited: Duration,
     skipped: HashSet<u32>,
@@ -95,8 +99,7 @@ struct Shared {
     stop: AtomicBool,
     /// Time that the threads spend reading and decoding.
     clock: Clock,
-    /// Buffers that came back.
-    pool: (Sender<Buffers>, Receiver<Buffers>),
+    pool: Pool,
 }
 
 /// A batch in the making.
@@ -146,7 +149,7 @@ impl Loader {
             cache: config.cache,
             stop: AtomicBool::new(false),
             clock: Clock::default(),
-            pool: unbounded(),
+            pool: config.pool,
         });
         let (permits, granted) = bounded(config.batches_ahead);
         for _ in 0..config.batches_ahead {
@@ -162,21 +165,26 @@ impl Loader {
             .collect();
         let planner_shared = Arc::clone(&shared);
         let planner = spawn("plan", move || {
-            let Shared { pool: (_, pool), index, cache, .. } = &*planner_shared;
+            let Shared { pool, index, cache, .. } = &*planner_shared;
             // What memory there is belongs to the cache, where there is one.
             let ahead = Ahead::start(index, config.warm.filter(|_| cache.is_none()));
+            let mut epoch = None;
             for plan in plans {
                 if granted.recv().is_err() {
-                    return;
+                    return Ok(());
+                }
+                if epoch.replace(plan.epoch) != Some(plan.epoch) {
+                    index.check_unchanged()?;
                 }
                 ahead.tell(&plan, cache.as_deref());
-                let slot = Arc::new(Slot::new(plan, pool.try_recv().unwrap_or_default()));
+                let slot = Arc::new(Slot::new(plan, pool.take()));
                 let _ = slot_sender.send(Arc::clone(&slot));
                 for row in 0..slot.plan.samples.len() {
                     let pixels = slot.lock().open.take(row);
                     let _ = job_sender.send(Job { slot: Arc::clone(&slot), row, pixels });
                 }
             }
+            Ok(())
         });
         Self {
             shared,
@@ -216,7 +224,7 @@ impl Loader {
         }
         self.note_skipped(std::mem::take(&mut rows.skipped));
         let buffers = rows.open.close();
-        let batch = Batch::new(&slot.plan, buffers, self.shared.pool.0.clone());
+        let batch = Batch::new(&slot.plan, buffers, self.shared.pool.clone());
         match rows.failed.take() {
             Some((_, error)) => Err(error),
             None => Ok(Some(batch.without_rows(&rows.absent))),
@@ -257,7 +265,8 @@ impl Loader {
     fn join_planner(&mut self) -> Result<(), DataError> {
         match self.planner.take().map(JoinHandle::join) {
             Some(Err(panic)) => Err(DataError::Panicked(panic_message(&*panic))),
-            Some(Ok(())) | None => Ok(()),
+            Some(Ok(planned)) => planned,
+            None => Ok(()),
         }
     }
 }

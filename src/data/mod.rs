@@ -9,6 +9,7 @@
 //! | `span_reader`, `ahead`, `memory` | from a span to bytes; what is read before it is needed |
 //! | `sampler`, `torch_order`, `plan` | which rank sees which sample when, and how it is cut |
 //! | `turbo`, `splice`, `transcode` | libjpeg-turbo; JPEGs cut down and written anew |
+//! | `pixmap` | pictures that are stored as pixels |
 //! | `cache` | decoded pictures kept in memory |
 //! | `decode`, `augment`, `resize`, `convolve`, `taps`, `sample` | from a file to a row of pixels |
 //! | `loader`, `batch` | the threads that do so ahead of the trainer |
@@ -39,6 +40,7 @@ mod index_cache;
 pub mod inspect;
 mod loader;
 mod memory;
+mod pixmap;
 mod plan;
 pub mod random;
 mod resize;
@@ -56,7 +58,7 @@ mod transcode;
 mod turbo;
 
 pub use augment::{Crop, Size, channel_scale, ffcv_crop, random_resized_crop, torchvision_crop};
-pub use batch::Batch;
+pub use batch::{Batch, Pool};
 pub use cache::{Cache, Sharing};
 pub use cold::{ColdRates, measure_cold};
 pub use config::{

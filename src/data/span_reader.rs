@@ -5,9 +5,9 @@ use std::io::{self, Read};
 use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
 
-use super::Index;
 use super::container::recordio;
-use super::index::{SPLIT_RECORD, WHOLE_FILE};
+use super::index::{PIXELS, SPLIT_RECORD, WHOLE_FILE};
+use super::{Index, pixmap};
 
 /// No picture's file is this long; a damaged archive may say so.
 const MAX_FILE_LEN: u64 = 1 << 30;
@@ -48,10 +48,15 @@ impl SpanReader {
         if u64::from(length) >= MAX_FILE_LEN {
             return Err(too_long());
         }
-        bytes.resize(length as usize, 0);
+        if let Some(size) = index.size(i).filter(|_| index.columns.flags[i] & PIXELS != 0) {
+            pixmap::begin(bytes, size);
+        }
+        let start = bytes.len();
+        bytes.resize(start + length as usize, 0);
+        let span = &mut bytes[start..];
         match open_once(index, i)? {
-            Some(file) => file.read_exact_at(bytes, offset)?,
-            None => File::open(index.place(i))?.read_exact_at(bytes, offset)?,
+            Some(file) => file.read_exact_at(span, offset)?,
+            None => File::open(index.place(i))?.read_exact_at(span, offset)?,
         }
         if index.columns.flags[i] & SPLIT_RECORD != 0 {
             recordio::join(bytes)?;

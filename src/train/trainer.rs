@@ -37,9 +37,9 @@ use super::{
 use crate::{
     algorithms::{Algorithms, GradientClipping, Progress, Setting},
     data::{
-        Cache, Dataset, EvalTransform, Loader, LoaderConfig, Sampler, Shard, Sharing, TrainSchedule,
+        Cache, Dataset, EvalTransform, Loader, LoaderConfig, Pool, Sampler, Shard, Sharing,
+        TrainSchedule, eval_plans, train_plans,
     },
-    data::{eval_plans, train_plans},
     dist::{
         BufferSync, Ddp, DistError, Shared, World,
         c10d::{self, BridgeError, CudaMath, TensorList},
@@ -66,6 +66,7 @@ pub struct Trainer {
     pub(super) progress: Progress,
     pub(super) recorder: Recorder,
     pub(super) recorded: Vec<Recorded>,
+    pool: Pool,
     stop: Arc<AtomicBool>,
 }
 
@@ -134,6 +135,7 @@ impl Trainer {
             progress: Progress::default(),
             recorder: Recorder::on(device, recipe.raw.train.cuda_graphs),
             recorded: Vec::new(),
+            pool: Pool::default(),
             stop,
         };
         trainer.attach()?;
@@ -264,7 +266,8 @@ impl Trainer {
             n => n,
         };
         let (batches_ahead, on_bad_image) = (data.batches_ahead, data.on_bad_image);
-        LoaderConfig { num_threads, batches_ahead, on_bad_image, ..LoaderConfig::default() }
+        let pool = self.pool.clone();
+        LoaderConfig { num_threads, batches_ahead, on_bad_image, pool, ..LoaderConfig::default() }
     }
 
     pub(super) fn sampler(&self, num_samples: usize, shard: Shard) -> Sampler {

@@ -10,7 +10,7 @@ use std::path::Path;
 
 use super::shards::{Shard, class, cut, each, number_classes, refused};
 use crate::data::DataError;
-use crate::data::index::{Entry, Index};
+use crate::data::index::{Entry, Index, PIXELS};
 
 /// Tables of metadata and allocations: 40 million samples.
 const MAX_TABLE: u64 = 1 << 30;
@@ -21,6 +21,9 @@ const ALLOCATION: usize = 24;
 /// Types of fields.
 const INT: u8 = 1;
 const PICTURE: u8 = 2;
+/// How a picture is stored.
+const JPEG: u8 = 0;
+const RAW: u8 = 1;
 
 /// Lists the pictures of `file`.
 pub(in crate::data) fn scan(file: &Path) -> Result<Index, DataError> {
@@ -44,22 +47,26 @@ fn push(shard: &Shard, index: &mut Index) -> io::Result<()> {
         let picture = &sample[fields.picture..];
         let row = index.len();
         // Mode, width, height, place.
-        if picture[0] != 0 {
-            return Err(refused(format!(
-                "sample {row} is stored as pixels; write it with write_mode=\"jpg\", or import \
-                 the pictures that it was made from"
-            )));
-        }
+        let flags = match picture[0] {
+            JPEG => 0,
+            RAW => PIXELS,
+            mode => return Err(refused(format!("sample {row} has unknown mode {mode}"))),
+        };
         let (width, height) = (u16_at(picture, 1), u16_at(picture, 3));
         let offset = u64_at(picture, 5);
+        let length = lengths.of(offset)?;
+        let num_values = u64::from(width) * u64::from(height) * 3;
+        if flags == PIXELS && (num_values == 0 || num_values != u64::from(length)) {
+            return Err(refused(format!("sample {row} has not as many pixels as its size says")));
+        }
         let name = format!("sample {row}");
         index.push(&Entry {
             place: shard.place,
             offset,
-            length: lengths.of(offset)?,
+            length,
             label: class(u64_at(sample, fields.label))?,
             size: [height, width],
-            flags: 0,
+            flags,
             name: name.as_bytes(),
         });
     }

@@ -9,6 +9,7 @@ use tempfile::TempDir;
 
 use crate::data::decode::Decoder;
 use crate::data::fixture::damage;
+use crate::data::index::PIXELS;
 use crate::data::span_reader::SpanReader;
 use crate::data::{DataError, Dataset, Index, Split, source};
 
@@ -103,23 +104,27 @@ fn recordio_holds_the_files_and_one_that_its_magic_split() {
 
 #[test]
 fn a_beton_holds_pictures_of_the_sizes_and_labels_of_the_folder() {
-    let (folder, found) =
-        (open(&fixtures().join("folder")).unwrap(), open(&fixtures().join("beton")).unwrap());
-    // FFCV decodes and compresses anew, in the order of the folder.
+    let folder = open(&fixtures().join("folder")).unwrap().train;
     let mut decoder = Decoder::new();
     let (mut spans, mut bytes) = (SpanReader::default(), Vec::new());
-    for i in 0..folder.train.len() {
-        let mut picture = |index: &Index| {
-            spans.read(index, i, &mut bytes).unwrap();
-            let picture = decoder.decode(&bytes).unwrap();
-            (picture.size(), picture.pixels.to_vec())
-        };
-        let ((size, pixels), (expected_size, expected)) =
-            (picture(&found.train), picture(&folder.train));
-        assert_eq!((size, found.train.size(i)), (expected_size, Some(size)));
-        assert_eq!(found.train.label(i), folder.train.label(i));
-        let sum: u64 = pixels.iter().zip(&expected).map(|(a, b)| u64::from(a.abs_diff(*b))).sum();
-        assert!(sum < 6 * pixels.len() as u64, "sample {i} has other pixels");
+    for (format, num_raw) in [("beton", 0), ("beton_mixed", 5)] {
+        let scanned = source::scan(&fixtures().join(format), Split::Train, None).unwrap();
+        let is_raw = |i: usize| scanned.columns.flags[i] & PIXELS != 0;
+        assert_eq!((0..scanned.len()).filter(|&i| is_raw(i)).count(), num_raw, "{format}");
+        // FFCV decodes, and compresses what it does not store raw, in the order of the folder.
+        for i in 0..folder.len() {
+            let mut picture = |index: &Index| {
+                spans.read(index, i, &mut bytes).unwrap();
+                let picture = decoder.decode(&bytes).unwrap();
+                (picture.size(), picture.pixels.to_vec())
+            };
+            let ((size, pixels), (expected_size, expected)) = (picture(&scanned), picture(&folder));
+            assert_eq!((size, scanned.size(i)), (expected_size, Some(size)));
+            assert_eq!(scanned.label(i), folder.label(i));
+            let differences = pixels.iter().zip(&expected).map(|(a, b)| u64::from(a.abs_diff(*b)));
+            let bound = if is_raw(i) { 0 } else { 6 * pixels.len() as u64 };
+            assert!(differences.sum::<u64>() <= bound, "sample {i} of {format} has other pixels");
+        }
     }
 }
 

@@ -6,6 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::super::fixture::{data_set, write};
+use super::super::store::{Import, OnBad, import as import_set};
 use super::super::*;
 
 const SHARD: Shard = Shard { rank: 0, world_size: 1 };
@@ -242,6 +243,36 @@ fn a_loader_dropped_midway_stops_its_threads() {
     assert!(batch.is_some());
     // Each thread held the folder.
     assert_eq!(Arc::strong_count(&folder), 1);
+}
+
+/// Archives keep their length when a tool writes them anew, and spans then show other pictures.
+#[test]
+fn a_set_that_changes_while_it_is_read_is_an_error() {
+    let (source, root) = (data_set(8, 1), tempfile::tempdir().unwrap());
+    let import = Import {
+        source: source.path().to_owned(),
+        max_sides: Vec::new(),
+        on_bad: OnBad::Fail,
+        seed: 1,
+    };
+    import_set(&import, root.path(), 1, &|_| ()).unwrap();
+    let index = open(root.path(), Split::Train);
+    let shard = index.places[0].0.clone();
+    for on_bad_image in [OnBadImage::Error, OnBadImage::Skip] {
+        let mut loader = train_loader(&index, config(1, on_bad_image));
+        assert!(loader.next_batch().unwrap().is_some());
+        let hour = std::time::Duration::from_secs(3600);
+        let changed = fs::metadata(&shard).unwrap().modified().unwrap() - hour;
+        let file = fs::File::options().write(true).open(&shard).unwrap();
+        file.set_modified(changed).unwrap();
+        let error = std::iter::from_fn(|| match loader.next_batch() {
+            Ok(batch) => batch.map(|_| None),
+            Err(error) => Some(Some(error.to_string())),
+        });
+        let error = error.flatten().next().expect("the run goes on with a changed set");
+        assert!(error.contains("train-00000.arrow has changed"), "{error}");
+        file.set_modified(changed + hour).unwrap();
+    }
 }
 
 #[test]

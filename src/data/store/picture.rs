@@ -88,6 +88,10 @@ impl Press {
                 let jpeg = compress(picture.pixels, picture.size(), how)?;
                 Ok(Some((jpeg, "CMYK".to_owned())))
             }
+            Ok(picture) if inks.is_none() => {
+                let jpeg = compress(picture.pixels, picture.size(), how)?;
+                Ok(Some((jpeg, "stored as pixels".to_owned())))
+            }
             Ok(_) => Ok(None),
             Err(DecodeError::NotJpeg("a PNG")) => {
                 let (pixels, size) = read_png(file).map_err(|error| error.to_string())?;

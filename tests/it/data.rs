@@ -1,0 +1,44 @@
+//! The verbs of data sets as one types them, on sets that misbehave.
+
+use std::path::Path;
+use std::process::{Command, Output};
+
+use tempfile::TempDir;
+
+fn data(words: &[&str], cache: &Path) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_mlperf-run"));
+    command.arg("data").args(words).env("MLPERF_RUN_CACHE", cache).output().unwrap()
+}
+
+/// A small set in a folder of its own.
+fn synth(root: &TempDir) -> String {
+    let set = root.path().join("set").display().to_string();
+    let counts = ["--num-classes", "2", "--num-train", "24", "--num-eval", "4"];
+    let words = [&["synth", "--out", &set], counts.as_slice()].concat();
+    let output = data(&words, root.path());
+    assert!(output.status.success(), "{output:?}");
+    set
+}
+
+/// A limit on the length of files stands for a disk that is full.
+#[test]
+fn an_import_that_runs_out_of_room_leaves_no_store_and_goes_on_once_there_is_some() {
+    let root = TempDir::new().unwrap();
+    let set = synth(&root);
+    let out = root.path().join("store").display().to_string();
+    // The signal would end the program before the write can fail, as it does on a full disk.
+    let script = "trap '' XFSZ; ulimit -f 20; exec \"$0\" \"$@\"";
+    let words = ["-c", script, env!("CARGO_BIN_EXE_mlperf-run"), "data", "import", &set];
+    let mut limited = Command::new("sh");
+    let limited = limited.args(words).args(["--out", &out]).env("MLPERF_RUN_CACHE", root.path());
+    let output = limited.output().unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(3), "{said}");
+    assert!(said.contains("cannot write") && said.contains(&out), "{said}");
+    assert!(said.contains("check the disk"), "{said}");
+    assert!(!data(&["verify", &out], root.path()).status.success(), "half a store passed for one");
+
+    assert!(data(&["import", &set, "--out", &out], root.path()).status.success());
+    let verified = data(&["verify", &out], root.path());
+    assert!(verified.status.success(), "{verified:?}");
+}

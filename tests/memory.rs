@@ -1,0 +1,167 @@
+//! The loader takes no memory for a sample once its buffers have grown, and none over many epochs.
+//! A program of its own, as it counts what every thread allocates; one test at a time.
+//!
+//! libjpeg's own memory is not Rust's and not counted.
+
+#![expect(unsafe_code, reason = "an allocator is unsafe by its trait")]
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::fs;
+use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+
+use mlperf_run::data::{
+    EvalTransform, Index, Interpolation, Loader, LoaderConfig, Pool, Sampler, Shard, Split,
+    TrainSchedule, TrainTransform, eval_plans, train_plans,
+};
+use turbojpeg::{Compressor, Image, PixelFormat};
+
+struct Counting;
+
+static NUM_ALLOCATIONS: AtomicUsize = AtomicUsize::new(0);
+
+// SAFETY: the system's allocator does the work; counting changes nothing about it.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        NUM_ALLOCATIONS.fetch_add(1, Ordering::Relaxed);
+        // SAFETY: the caller's promises are passed on.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        // SAFETY: the caller's promises are passed on.
+        unsafe { System.dealloc(pointer, layout) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+const NUM_PICTURES: usize = 256;
+const BATCH: usize = 64;
+
+const SHARD: Shard = Shard { rank: 0, world_size: 1 };
+
+/// Held by the test that runs.
+static ALONE: Mutex<()> = Mutex::new(());
+
+/// Pictures of different sizes, so that buffers have to grow, as training and validation set.
+fn write_pictures(root: &Path) {
+    let pixels: Vec<u8> = (0..96 * 96 * 3).map(|i| (i * 7 % 251) as u8).collect();
+    for i in 0..NUM_PICTURES {
+        let (width, height) = (96 - i % 32, 64 + i % 32);
+        let (pixels, format) = (&pixels[..width * height * 3], PixelFormat::RGB);
+        let image = Image { pixels, width, pitch: width * 3, height, format };
+        let jpeg = Compressor::new().unwrap().compress_to_vec(image).unwrap();
+        for split in ["train", "val"] {
+            let folder = root.join(split).join(format!("class{}", i % 2));
+            fs::create_dir_all(&folder).unwrap();
+            fs::write(folder.join(format!("{i:04}.jpg")), &jpeg).unwrap();
+        }
+    }
+}
+
+#[test]
+fn a_sample_costs_no_allocation_after_the_first_epoch() {
+    let _alone = ALONE.lock().unwrap();
+    let root = tempfile::tempdir().unwrap();
+    write_pictures(root.path());
+    let index = Arc::new(Index::open(root.path(), Split::Train).unwrap());
+    for interpolation in [
+        Interpolation::Area,
+        Interpolation::Bilinear,
+        Interpolation::Bicubic,
+        Interpolation::Nearest,
+    ] {
+        count(&index, interpolation);
+    }
+}
+
+/// A loader of so many epochs.
+fn train(
+    index: &Arc<Index>,
+    num_epochs: usize,
+    (interpolation, pool): (Interpolation, Pool),
+) -> Loader {
+    let schedule = TrainSchedule {
+        batch_per_rank: BATCH,
+        steps_per_epoch: NUM_PICTURES / BATCH,
+        epochs: 0..num_epochs,
+        sides: vec![32; num_epochs],
+        transform: TrainTransform { interpolation, ..TrainTransform::default() },
+    };
+    let plans = train_plans(Sampler::new(index.len(), SHARD, 1), schedule);
+    let config = LoaderConfig { num_threads: 2, pool, ..LoaderConfig::default() };
+    Loader::start(Arc::clone(index), plans, config)
+}
+
+fn count(index: &Arc<Index>, interpolation: Interpolation) {
+    let mut loader = train(index, 8, (interpolation, Pool::default()));
+    let steps_per_epoch = NUM_PICTURES / BATCH;
+    let mut epoch = || {
+        let before = NUM_ALLOCATIONS.load(Ordering::Relaxed);
+        for _ in 0..steps_per_epoch {
+            drop(loader.next_batch().expect("good pictures").expect("a batch"));
+        }
+        NUM_ALLOCATIONS.load(Ordering::Relaxed) - before
+    };
+    let counts: Vec<usize> = (0..7).map(|_| epoch()).collect();
+    // A batch has a plan, a slot and lists of its rows: a dozen allocations, whatever its size.
+    let limit = 16 * steps_per_epoch;
+    assert!(
+        counts[4..].iter().all(|&count| count <= limit),
+        "{interpolation:?}: {counts:?}, limit {limit}"
+    );
+}
+
+/// Epochs as a run has them: one loader for training, a new one for each evaluation.
+#[test]
+fn memory_does_not_grow_over_fifty_epochs() {
+    const NUM_EPOCHS: usize = 50;
+    /// While buffers still grow.
+    const NUM_EARLY: usize = 10;
+    const LIMIT_KB: f64 = 4096.0;
+    let _alone = ALONE.lock().unwrap();
+    let root = tempfile::tempdir().unwrap();
+    write_pictures(root.path());
+    let index = |split| Arc::new(Index::open(root.path(), split).unwrap());
+    let (train_index, eval_index) = (index(Split::Train), index(Split::Eval));
+    let pool = Pool::default();
+    let mut loader = train(&train_index, NUM_EPOCHS, (Interpolation::Area, pool.clone()));
+    let mut sizes_kb = Vec::new();
+    for _ in 0..NUM_EPOCHS {
+        for _ in 0..NUM_PICTURES / BATCH {
+            drop(loader.next_batch().expect("good pictures").expect("a batch"));
+        }
+        let sampler = Sampler::new(eval_index.len(), SHARD, 1);
+        let eval = EvalTransform { resize_size: 184, crop_size: 160, ..EvalTransform::default() };
+        let plans = eval_plans(&sampler, BATCH, eval);
+        let config = LoaderConfig { pool: pool.clone(), ..LoaderConfig::default() };
+        let mut eval = Loader::start(Arc::clone(&eval_index), plans, config);
+        while eval.next_batch().expect("good pictures").is_some() {}
+        sizes_kb.push(resident_kb());
+    }
+    let grown_kb = slope(&sizes_kb[NUM_EARLY..]) * (NUM_EPOCHS - NUM_EARLY) as f64;
+    assert!(grown_kb < LIMIT_KB, "grown by {grown_kb:.0} kB: {sizes_kb:?}");
+}
+
+/// Memory of this process that is backed by no file, kB.
+fn resident_kb() -> f64 {
+    let status = fs::read_to_string("/proc/self/status").unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("RssAnon:")).unwrap();
+    line.trim().trim_end_matches(" kB").parse().unwrap()
+}
+
+/// Of the line through `values` that fits best, by step.
+fn slope(values: &[f64]) -> f64 {
+    let count = values.len() as f64;
+    let (mean_x, mean_y) = ((count - 1.0) / 2.0, values.iter().sum::<f64>() / count);
+    let from_mean = |(x, y): (usize, &f64)| (x as f64 - mean_x, y - mean_y);
+    let sums = values
+        .iter()
+        .enumerate()
+        .map(from_mean)
+        .fold((0.0, 0.0), |(xy, xx), (x, y)| (x.mul_add(y, xy), x.mul_add(x, xx)));
+    sums.0 / sums.1
+}
