@@ -18,7 +18,7 @@ pub(super) struct Buffers {
 #[derive(Clone, Debug)]
 pub struct Pool {
     back: Sender<Buffers>,
-    free: Receiver<Buffers>,
+    pub(super) free: Receiver<Buffers>,
 }
 
 impl Default for Pool {

@@ -10,7 +10,7 @@ use super::decode::{DecodeError, MAX_PIXELS, Picture};
 /// Starts `file` with the header of a picture whose pixels, RGB, follow.
 pub(super) fn begin(file: &mut Vec<u8>, size: Size) {
     let Size { height, width } = size;
-    write!(file, "P6 {width} {height} 255\n").expect("a vector takes all");
+    writeln!(file, "P6 {width} {height} 255").expect("a vector takes all");
 }
 
 /// The picture of a pixmap; nothing where `file` is none.

@@ -12,6 +12,7 @@ mod bench_step;
 mod check;
 #[cfg(test)]
 mod cli;
+#[cfg(test)]
 mod data;
 #[cfg(test)]
 mod golden;

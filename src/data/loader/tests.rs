@@ -218,7 +218,7 @@ fn buffers_go_round() {
     let mut loader = train_loader(&folder, config(2, OnBadImage::Error));
     assert_eq!(drain(&mut loader).len(), 18);
     // Two were ahead and one was in hand; all of them are back.
-    let num_buffers = loader.shared.pool.1.len();
+    let num_buffers = loader.shared.pool.free.len();
     assert!((1..=3).contains(&num_buffers), "{num_buffers} buffers for 18 batches");
 }
 
