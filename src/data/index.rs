@@ -158,10 +158,10 @@ impl Index {
     }
 
     /// An error where a file that spans lie in is no longer what it was: the spans may show
-    /// anything. Folders may change, for a picture that is gone from one is named when it is read.
+    /// anything. Folders may change and files go, for what is gone is named when it is read.
     pub(super) fn check_unchanged(&self) -> Result<(), DataError> {
         let mut changed = self.witnesses.iter().filter(|witness| !witness.is_current());
-        let changed = changed.find(|witness| !witness.path.is_dir());
+        let changed = changed.find(|witness| witness.path.is_file());
         changed.map_or(Ok(()), |witness| Err(DataError::Changed(witness.path.clone())))
     }
 
