@@ -1,6 +1,6 @@
-//! Files to RGB pixels: JPEG by libjpeg-turbo; pixmaps, which are pixels, as they are. Only the part of the picture that is asked for is
-//! decoded, at a half, quarter or eighth where that will do. Handle and buffers are kept from
-//! picture to picture.
+//! Files to RGB pixels: JPEG by libjpeg-turbo; pixmaps, which are pixels, as they are. Only the part
+//! of the picture that is asked for is decoded, at a half, quarter or eighth where that will do.
+//! Buffers are kept from picture to picture.
 //!
 //! - A part is bit for bit what a whole decode has there: chroma is interpolated over neighbours,
 //!   so some pixels more than asked for are decoded around it.
@@ -77,14 +77,14 @@ pub(super) struct Decoder {
     decompressor: Decompressor,
     splicer: Splicer,
     pixels: Vec<u8>,
-    /// Size of a damaged picture of which some was decoded.
-    rest: Option<Size>,
+    /// Size of the whole picture in `pixels`, or of what could be decoded of a damaged one.
+    decoded: Option<Size>,
 }
 
 impl Decoder {
     pub(super) fn new() -> Self {
         let (decompressor, splicer) = (Decompressor::new(), Splicer::default());
-        Self { decompressor, splicer, pixels: Vec::new(), rest: None }
+        Self { decompressor, splicer, pixels: Vec::new(), decoded: None }
     }
 
     /// Size of a file's picture; says what is wrong with a file that is none.
@@ -101,14 +101,22 @@ impl Decoder {
         self.header(file).ok().map(|header| header.inks)
     }
 
-    /// What could be decoded of the damaged picture that was tried last.
-    pub(super) fn what_is_left(&self) -> Option<Picture<'_>> {
-        let Size { height, width } = self.rest?;
+    /// Size of a JPEG of which nothing but its coefficients can be damaged: its colours and their
+    /// sampling are of the usual kinds.
+    pub(super) fn plain_size(&mut self, file: &[u8]) -> Option<Size> {
+        let Header { width, height, unit, inks } = self.header(file).ok()?;
+        (unit.is_some() && inks == Inks::UpToThree).then_some(Size { height, width })
+    }
+
+    /// The JPEG that was decoded last, or what could be decoded of it where it is damaged.
+    pub(super) fn decoded(&self) -> Option<Picture<'_>> {
+        let Size { height, width } = self.decoded?;
         Some(Picture { pixels: &self.pixels[..width * height * 3], width, height })
     }
 
     /// Decodes all of a picture.
     pub(super) fn decode<'a>(&'a mut self, file: &'a [u8]) -> Result<Picture<'a>, DecodeError> {
+        self.decoded = None;
         let Size { height, width } = self.size(file)?;
         let crop = Crop { top: 0, left: 0, height, width };
         Ok(self.decode_part(file, Part { crop, denominator: 1 })?.picture)
@@ -145,11 +153,9 @@ impl Decoder {
         }
         let pixels = &mut self.pixels[..bytes];
         let decoded = self.decompressor.decode((file, header), region, pixels);
-        self.rest = None;
+        self.decoded = Some(Size { height: region.height, width: region.width });
         if let Err(fault) = decoded {
-            let (height, width) = (region.height, region.width);
-            let is_rest = fault.is_warning && header.inks == Inks::UpToThree;
-            self.rest = is_rest.then_some(Size { height, width });
+            self.decoded.take_if(|_| !fault.is_warning || header.inks == Inks::Four);
             return Err(DecodeError::of(fault));
         }
         if header.inks == Inks::Four {

@@ -54,12 +54,22 @@ impl Press {
         max_sides: &[Option<usize>],
         on_bad: OnBad,
     ) -> Result<Pressed, String> {
+        // Rewriting decodes every coefficient, and after these come sums that cannot fail.
+        if *max_sides == [None]
+            && let Some(size) = self.decoder.plain_size(file)
+            && let Ok(restarted) = restart(&mut self.transcoder, file, size)
+        {
+            return Ok(Pressed { files: vec![(restarted, size)], mended: None });
+        }
         let mended = self.mend(file, on_bad)?;
         let (file, mended) = match &mended {
-            Some((file, reason)) => (file.as_slice(), Some(reason.clone())),
+            Some((file, reason)) => {
+                self.decoder.decode(file).map_err(|error| error.to_string())?;
+                (file.as_slice(), Some(reason.clone()))
+            }
             None => (file, None),
         };
-        let picture = self.decoder.decode(file).map_err(|error| error.to_string())?;
+        let picture = self.decoder.decoded().expect("decoded to see whether it is to be mended");
         let size = picture.size();
         let mut files = Vec::with_capacity(max_sides.len());
         for max_side in max_sides {
@@ -98,7 +108,7 @@ impl Press {
                 Ok(Some((compress(&pixels, size, how)?, "a PNG".to_owned())))
             }
             Err(DecodeError::Damaged(reason)) if on_bad == OnBad::Reencode => {
-                let picture = self.decoder.what_is_left().ok_or_else(|| reason.clone())?;
+                let picture = self.decoder.decoded().ok_or_else(|| reason.clone())?;
                 Ok(Some((compress(picture.pixels, picture.size(), how)?, reason)))
             }
             Err(error) => Err(error.to_string()),

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use tempfile::TempDir;
 use turbojpeg::{PixelFormat, Subsamp, Transform, Transformer};
 
+use super::picture::Press;
 use super::*;
 use crate::data::augment::Size;
 use crate::data::decode::{Decoder, Picture};
@@ -221,12 +222,43 @@ fn damaged_shards_are_refused_or_read_within_their_bounds() {
     }
 }
 
+/// A picture whose coefficients are not decoded into pixels on its way is as surely whole.
+#[test]
+fn a_lossless_import_refuses_what_cannot_be_decoded() {
+    let size = Size { height: 40, width: 56 };
+    let whole = jpeg(&picture(size, 5), size);
+    let (mut press, mut decoder) = (Press::new(), Decoder::new());
+    let mut num_damaged = 0;
+    for at in 0..whole.len() {
+        let mut file = whole.clone();
+        file[at] ^= 0x55;
+        let decoded = decoder.decode(&file).map(|picture| picture.pixels.to_vec()).ok();
+        num_damaged += usize::from(decoded.is_none());
+        let pressed = press.press(&file, &[None], OnBad::Fail).ok();
+        let pressed = pressed.map(|pressed| pixels(&pressed.files[0].0).0);
+        assert!(pressed == decoded, "byte {at} of {}", whole.len());
+    }
+    assert!((100..whole.len() - 100).contains(&num_damaged), "{num_damaged} of {}", whole.len());
+}
+
+#[test]
+fn a_damaged_picture_is_not_mended_with_the_one_before() {
+    let size = Size { height: 40, width: 56 };
+    let whole = jpeg(&picture(size, 5), size);
+    let mut press = Press::new();
+    let cut = press.press(&whole[..whole.len() - 40], &[None], OnBad::Reencode);
+    assert!(cut.unwrap().mended.is_some());
+    for len in [3, 30, 200] {
+        assert!(press.press(&whole[..len], &[None], OnBad::Reencode).is_err(), "{len} bytes");
+    }
+}
+
 /// A header of 13000 x 13000 px in 57 bytes: 676 MB were reserved for it.
 #[test]
 fn a_png_shorter_than_its_header_claims_gets_no_memory() {
     let claim = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR\0\x002\xc8\0\x002\xc8\x08\x06\0\0\0\xe2\xa2\xe88\
         \0\0\0\x0cIDATx\xdac` \x0e\0\0\0(\0\x01\x0b\xa9\xa1(";
-    let pressed = super::picture::Press::new().press(claim, &[None], OnBad::Reencode);
+    let pressed = Press::new().press(claim, &[None], OnBad::Reencode);
     let reason = pressed.err().expect("there is no picture in it");
     assert!(reason.contains("too short for the size"), "{reason}");
 }
