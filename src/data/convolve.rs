@@ -1,9 +1,13 @@
 //! Resizes a box by weighted sums of its rows and of its columns ([`Taps`]).
 //!
 //! Laid out for the compiler to vectorise: rows are combined byte by byte, columns four lanes at a
-//! time. Nothing is allocated once the buffers have grown.
+//! time. The passes are compiled for several processors, and the best for this one runs; all give
+//! the same bits, as no sum is fused or reordered. Nothing is allocated once the buffers have grown.
 
-use super::augment::Size;
+#![expect(clippy::inline_always, reason = "what is inlined alone is compiled for each processor")]
+
+use multiversion::multiversion;
+
 use super::decode::Picture;
 use super::resize::{Target, View};
 use super::taps::{Kernel, Taps};
@@ -47,35 +51,12 @@ impl Convolution {
         self.columns.filter(source.width, size.width, Kernel::Cubic);
         self.make_room(source.width, size.width);
         self.between.resize(source.height * size.width * 3, 0);
-        let combine_columns = combine_columns_of(self.columns.per_position);
-        for (y, row) in self.between.chunks_exact_mut(size.width * 3).enumerate() {
-            let line = self.line.iter_mut().zip(view.row(y));
-            line.for_each(|(value, &byte)| *value = f32::from(byte));
-            combine_columns(&self.line, &self.columns, &mut self.sums);
-            write(row, &self.sums);
-        }
-        let (height, width) = (source.height, size.width);
-        let between = View::whole(Picture { pixels: &self.between, width, height });
-        let rows = pixels.chunks_exact_mut(size.width * 3);
-        for (row, (first, weights)) in rows.zip(self.rows.iter()) {
-            let line = &mut self.sums[..size.width * 3];
-            combine_rows(between, first, weights, line);
-            write(row, line);
-        }
+        columns_first(self, view, pixels);
     }
 
     fn rows_first(&mut self, view: View<'_>, Target { pixels, size }: Target<'_>) {
-        let Size { width, .. } = size;
-        self.make_room(view.crop.width, width);
-        let combine_columns = combine_columns_of(self.columns.per_position);
-        let rows = pixels.chunks_exact_mut(width * 3);
-        for (row, (first, weights)) in rows.zip(self.rows.iter()) {
-            combine_rows(view, first, weights, &mut self.line[..view.crop.width * 3]);
-            combine_columns(&self.line, &self.columns, &mut self.sums);
-            for (byte, &sum) in row.iter_mut().zip(&self.sums) {
-                *byte = round(sum);
-            }
-        }
+        self.make_room(view.crop.width, size.width);
+        rows_first(self, view, pixels);
     }
 
     fn make_room(&mut self, source_width: usize, target_width: usize) {
@@ -85,28 +66,48 @@ impl Convolution {
     }
 }
 
+/// Fills `pixels` by its rows, each from rows of `view` and then from columns of their sum.
+#[multiversion(targets("x86_64+avx512f+avx512bw+avx512vl+avx512dq", "x86_64+avx2"))]
+fn rows_first(convolution: &mut Convolution, view: View, pixels: &mut [u8]) {
+    let Convolution { rows, columns, line, sums, .. } = convolution;
+    let filled = pixels.chunks_exact_mut(columns.first.len() * 3);
+    for (row, (first, weights)) in filled.zip(rows.iter()) {
+        combine_rows(view, first, weights, &mut line[..view.crop.width * 3]);
+        combine_columns(line, columns, sums);
+        for (byte, &sum) in row.iter_mut().zip(sums.iter()) {
+            *byte = round(sum);
+        }
+    }
+}
+
+/// Fills `pixels` from a picture whose columns have been combined, to bytes, before.
+#[multiversion(targets("x86_64+avx512f+avx512bw+avx512vl+avx512dq", "x86_64+avx2"))]
+fn columns_first(convolution: &mut Convolution, view: View, pixels: &mut [u8]) {
+    let Convolution { rows, columns, line, sums, between } = convolution;
+    let width = columns.first.len();
+    for (y, row) in between.chunks_exact_mut(width * 3).enumerate() {
+        line.iter_mut().zip(view.row(y)).for_each(|(value, &byte)| *value = f32::from(byte));
+        combine_columns(line, columns, sums);
+        write(row, sums);
+    }
+    let between = View::whole(Picture { pixels: between, width, height: view.crop.height });
+    for (row, (first, weights)) in pixels.chunks_exact_mut(width * 3).zip(rows.iter()) {
+        let line = &mut sums[..width * 3];
+        combine_rows(between, first, weights, line);
+        write(row, line);
+    }
+}
+
 /// Rounds a row whose values may lie outside of bytes.
+#[inline(always)]
 fn write(row: &mut [u8], values: &[f32]) {
     for (byte, value) in row.iter_mut().zip(values) {
         *byte = round(value.clamp(0.0, 255.0));
     }
 }
 
-/// Sums of columns for so many weights a position, unrolled where they are few.
-fn combine_columns_of(per_position: usize) -> fn(&[f32], &Taps, &mut [f32]) {
-    match per_position {
-        2 => combine_columns::<2>,
-        3 => combine_columns::<3>,
-        4 => combine_columns::<4>,
-        5 => combine_columns::<5>,
-        6 => combine_columns::<6>,
-        7 => combine_columns::<7>,
-        8 => combine_columns::<8>,
-        _ => combine_many_columns,
-    }
-}
-
 /// `line` becomes the weighted sum of the rows of `view` from `first` on, two at a time.
+#[inline(always)]
 fn combine_rows(view: View<'_>, first: usize, weights: &[f32], line: &mut [f32]) {
     for (pair, weights) in weights.chunks(2).enumerate() {
         let (weight_a, weight_b) = (weights[0], weights.get(1).copied().unwrap_or(0.0));
@@ -126,11 +127,27 @@ fn combine_rows(view: View<'_>, first: usize, weights: &[f32], line: &mut [f32])
     }
 }
 
+/// `sums` becomes the weighted sums of pixels of `line`, unrolled where they are few.
+#[inline(always)]
+fn combine_columns(line: &[f32], columns: &Taps, sums: &mut [f32]) {
+    match columns.per_position {
+        2 => combine_few_columns::<2>(line, columns, sums),
+        3 => combine_few_columns::<3>(line, columns, sums),
+        4 => combine_few_columns::<4>(line, columns, sums),
+        5 => combine_few_columns::<5>(line, columns, sums),
+        6 => combine_few_columns::<6>(line, columns, sums),
+        7 => combine_few_columns::<7>(line, columns, sums),
+        8 => combine_few_columns::<8>(line, columns, sums),
+        _ => combine_many_columns(line, columns, sums),
+    }
+}
+
 /// `sums` becomes the weighted sums of `TAPS` pixels of `line` each.
 ///
 /// Four lanes for three channels: one vector operation a tap. What the fourth lane leaves behind
 /// is overwritten by the next pixel.
-fn combine_columns<const TAPS: usize>(line: &[f32], columns: &Taps, sums: &mut [f32]) {
+#[inline(always)]
+fn combine_few_columns<const TAPS: usize>(line: &[f32], columns: &Taps, sums: &mut [f32]) {
     let (weights, _) = columns.weights.as_chunks::<TAPS>();
     for (x, (&first, weights)) in columns.first.iter().zip(weights).enumerate() {
         let pixels = &line[first * 3..][..=TAPS * 3];
@@ -145,6 +162,7 @@ fn combine_columns<const TAPS: usize>(line: &[f32], columns: &Taps, sums: &mut [
 }
 
 /// The same for any number of taps, which cannot be unrolled.
+#[inline(always)]
 fn combine_many_columns(line: &[f32], columns: &Taps, sums: &mut [f32]) {
     for (x, (first, weights)) in columns.iter().enumerate() {
         let mut sum = [0.0; 4];
@@ -159,6 +177,7 @@ fn combine_many_columns(line: &[f32], columns: &Taps, sums: &mut [f32]) {
 
 /// Rounds half to even, for values from 0 to 255: in floats from 2^23 to 2^24 the last bit of the
 /// mantissa counts ones. Faster than a conversion, which would have to saturate.
+#[inline(always)]
 fn round(value: f32) -> u8 {
     (value + 8_388_608.0).to_bits() as u8
 }

@@ -232,11 +232,11 @@ fn a_lossless_import_refuses_what_cannot_be_decoded() {
     for at in 0..whole.len() {
         let mut file = whole.clone();
         file[at] ^= 0x55;
-        let decoded = decoder.decode(&file).map(|picture| picture.pixels.to_vec()).ok();
-        num_damaged += usize::from(decoded.is_none());
+        let expected = decoder.decode(&file).map(|picture| picture.pixels.to_vec()).ok();
+        num_damaged += usize::from(expected.is_none());
         let pressed = press.press(&file, &[None], OnBad::Fail).ok();
         let pressed = pressed.map(|pressed| pixels(&pressed.files[0].0).0);
-        assert!(pressed == decoded, "byte {at} of {}", whole.len());
+        assert!(pressed == expected, "byte {at} of {}", whole.len());
     }
     assert!((100..whole.len() - 100).contains(&num_damaged), "{num_damaged} of {}", whole.len());
 }
