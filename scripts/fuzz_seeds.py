@@ -83,10 +83,17 @@ def stores():
 
 
 def pictures():
-    for path in [*FORMATS.glob("folder/train/*/*_0.JPEG"), *ROOT.glob("tests/fuzz/seeds/*")]:
+    for path in [*FORMATS.glob("folder/train/*/*_0.JPEG"), *ROOT.glob("tests/fuzz/seeds/*.[jp]*g")]:
         seed("folder", path.name, path.read_bytes())
         # Where to cut: half of it, from the first quarter on.
         seed("jpeg", path.name, path.read_bytes() + bytes([64, 64, 170, 170, 1]))
+
+
+def pixels_and_pages():
+    """Pictures stored as pixels, and Parquet as Hugging Face's `datasets` and pyarrow wrote it."""
+    seed("jpeg", "pixmap", b"P6 5 4 255\n" + bytes(range(60)) + bytes([64, 64, 170, 170, 1]))
+    for path in ROOT.glob("tests/fuzz/seeds/*.parquet"):
+        seed("parquet", path.name, path.read_bytes())
 
 
 def texts():
@@ -119,4 +126,5 @@ containers()
 archives()
 stores()
 pictures()
+pixels_and_pages()
 texts()

@@ -1,14 +1,15 @@
 //! Doors of the fuzz targets (`tests/fuzz`) to readers that no other room sees; under the feature
 //! `fuzz`, which no program has.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::augment::{Crop, Size};
 use super::decode::{self, Part};
 use super::index::Index;
 use super::index_cache;
-use super::store::OnBad;
 use super::store::picture::Press;
+use super::store::unpack::unpacked;
+use super::store::{OnBad, StoreError};
 
 /// The index that a file of the cache holds, where it is a sound one.
 pub fn load_index(file: &Path) -> Option<Index> {
@@ -70,4 +71,9 @@ pub fn press(file: &[u8], max_side: Option<usize>, on_bad: OnBad) -> Result<Pres
     let mut pressed = Press::new().press(file, &[max_side], on_bad)?;
     let (file, size) = pressed.files.pop().expect("one size was asked for");
     Ok(Pressed { file, size, mended: pressed.mended })
+}
+
+/// Writes the Parquet files of `source` out to `spool`.
+pub fn unpack(source: &Path, spool: &Path) -> Result<PathBuf, StoreError> {
+    unpacked(source, spool)
 }

@@ -24,7 +24,7 @@ const SPLITS: [&str; 3] = ["train", "val", "validation"];
 
 /// `source`, or where its Parquet files have been written out: `spool`. What an earlier try has
 /// written out whole is kept.
-pub(super) fn unpacked(source: &Path, spool: &Path) -> Result<PathBuf, StoreError> {
+pub(in crate::data) fn unpacked(source: &Path, spool: &Path) -> Result<PathBuf, StoreError> {
     let files = parquet_files(source)?;
     if files.is_empty() {
         return Ok(source.to_owned());
