@@ -5,6 +5,7 @@
 use std::collections::HashMap;
 use std::fs::{self, File};
 use std::io::BufWriter;
+use std::panic::catch_unwind;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -37,7 +38,11 @@ pub(in crate::data) fn unpacked(source: &Path, spool: &Path) -> Result<PathBuf, 
         let folder = out.parent().unwrap_or(spool);
         fs::create_dir_all(folder).map_err(StoreError::io("create", folder))?;
         let partial = out.with_extension("partial");
-        unpack(&file, &partial)?;
+        // At some damaged files the crate that reads Parquet panics.
+        catch_unwind(|| unpack(&file, &partial)).unwrap_or_else(|_| {
+            let reason = "it is damaged; fetch it again".to_owned();
+            Err(StoreError::Parquet { path: file.clone(), reason })
+        })?;
         fs::rename(&partial, &out).map_err(StoreError::io("rename", &partial))?;
     }
     Ok(spool.to_owned())
@@ -281,5 +286,26 @@ mod tests {
         fs::write(&file, damaged).unwrap();
         told();
         assert!(!root.path().join("spool/train.arrow").exists(), "nothing half-written counts");
+    }
+    /// Some of these the crate that reads Parquet answers with a panic.
+    #[test]
+    fn one_damaged_byte_anywhere_is_told_or_harmless() {
+        let root = TempDir::new().unwrap();
+        let file = root.path().join("train.parquet");
+        let (bytes, labels) = pictures(0, 4);
+        write(&file, vec![("image", structs(bytes)), ("label", Arc::new(labels))]);
+        let whole = fs::read(&file).unwrap();
+        let mut answers = std::collections::HashSet::new();
+        for at in 0..whole.len() {
+            let mut damaged = whole.clone();
+            damaged[at] ^= 0x55;
+            fs::write(&file, damaged).unwrap();
+            let spool = root.path().join(at.to_string());
+            let answer = unpacked(root.path(), &spool).err().map(|error| error.to_string());
+            assert_eq!(spool.join("train.arrow").exists(), answer.is_none());
+            answers.insert(answer);
+        }
+        let panics = answers.iter().flatten().filter(|it| it.ends_with("fetch it again")).count();
+        assert!(answers.len() > 10 && panics > 0, "{answers:?}");
     }
 }
