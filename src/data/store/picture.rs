@@ -126,15 +126,19 @@ fn shrunk(size: Size, max_side: usize) -> Option<Size> {
 /// The same coefficients with restart markers.
 fn restart(transcoder: &mut Transcoder, file: &[u8], size: Size) -> Result<Vec<u8>, String> {
     let unit = transcoder.unit_width(file)?;
-    transcoder.transcode(file, interval(size.width.div_ceil(unit)))
+    transcoder.transcode(file, interval(size.width, unit))
 }
 
-/// Units between restart markers: a divisor of the units in a row, so that intervals lie in
-/// columns. Four cost 0.7 % of a file's length at 4:2:0 and 2.8 % at 4:4:4; with fewer, markers
-/// cost more than they save, and a row without a fitting divisor is an interval of its own.
-fn interval(units_per_row: usize) -> usize {
-    let divisors = (3..=8).filter(|divisor| units_per_row.is_multiple_of(*divisor));
-    divisors.min_by_key(|divisor| divisor.abs_diff(4)).unwrap_or(units_per_row)
+/// Units between restart markers in a picture of `width`, of units `unit` wide: a divisor of the
+/// units in a row, so that intervals lie in columns. At 4:2:0 columns near 48 px wide take 1 % more
+/// bytes than ones near 64 px and crops are cut from them 7 to 10 % faster; at 4:4:4 both are equal. A row without a
+/// fitting divisor is an interval of its own.
+fn interval(width: usize, unit: usize) -> usize {
+    let units_per_row = width.div_ceil(unit);
+    let widths = 16..=128;
+    let divisors = (1..=units_per_row)
+        .filter(|&num| units_per_row.is_multiple_of(num) && widths.contains(&(num * unit)));
+    divisors.min_by_key(|&num| (num * unit).abs_diff(48)).unwrap_or(units_per_row)
 }
 
 fn compress(pixels: &[u8], size: Size, how: (i32, Subsamp)) -> Result<Vec<u8>, String> {
