@@ -6,7 +6,7 @@ use std::time::Instant;
 use super::{error::TrainError, watch::Watch};
 use crate::{
     data::{BadImage, Stall},
-    dist::World,
+    dist::{World, c10d::Readout},
     events::{RankEvent, RunStatus},
     recipe::Recipe,
 };
@@ -25,12 +25,22 @@ pub(super) struct Meter<'a> {
     epoch: usize,
     epoch_start: Instant,
     stall_before: Stall,
-    last_tell: (Instant, usize),
+    /// When progress was last due, and after which step.
+    last_due: (Instant, usize),
+    untold: Option<Steps>,
     epoch_loss: f64,
     train_s: f64,
     /// Of all epochs but the first, whose data may come cold.
     later: (Stall, f64),
     accuracy: Option<f64>,
+}
+
+/// Progress that is still to be told.
+struct Steps {
+    step: usize,
+    num_steps: usize,
+    loss_sum: Readout,
+    images_per_s: f64,
 }
 
 impl<'a> Meter<'a> {
@@ -47,7 +57,8 @@ impl<'a> Meter<'a> {
             epoch: 0,
             epoch_start: now,
             stall_before: Stall::default(),
-            last_tell: (now, 0),
+            last_due: (now, 0),
+            untold: None,
             epoch_loss: 0.0,
             train_s: 0.0,
             later: (Stall::default(), 0.0),
@@ -60,34 +71,45 @@ impl<'a> Meter<'a> {
         self.epoch = epoch;
         self.epoch_start = Instant::now();
         self.stall_before = stall;
-        self.last_tell = (self.epoch_start, 0);
+        self.last_due = (self.epoch_start, 0);
         self.epoch_loss = 0.0;
     }
 
-    /// Whether progress is to be told after `step`. Only rank 0's is, and only then does the host
-    /// look at the loss; the last step of an epoch is always due, so that its mean is whole.
+    /// Whether progress is to be told after `step`. Only rank 0's is; the last step of an epoch is
+    /// always due, so that its mean is whole.
     pub(super) fn is_due(&self, step: usize) -> bool {
         let every = self.steps_per_epoch.div_ceil(TELLS_PER_EPOCH);
         self.is_main && (step.is_multiple_of(every) || step == self.steps_per_epoch)
     }
 
-    /// Progress; `loss_sum` is over the steps since the last one.
-    pub(super) fn steps(&mut self, step: usize, loss_sum: f64) -> Result<(), TrainError> {
-        let num_steps = step - self.last_tell.1;
-        let loss = loss_sum / num_steps as f64;
-        if !loss.is_finite() {
-            return Err(TrainError::Diverged { epoch: self.epoch, loss });
-        }
-        let seconds = self.last_tell.0.elapsed().as_secs_f64();
+    /// Progress; `loss_sum` is over the steps since the last one. It is told when the next is due:
+    /// the device, which lags behind the host, has come to it by then and nobody waits.
+    pub(super) fn steps(&mut self, step: usize, loss_sum: Readout) -> Result<(), TrainError> {
+        let num_steps = step - self.last_due.1;
+        let seconds = self.last_due.0.elapsed().as_secs_f64();
         let images_per_s = (num_steps * self.batch_size) as f64 / seconds;
-        self.last_tell = (Instant::now(), step);
+        self.last_due = (Instant::now(), step);
+        let before = self.untold.replace(Steps { step, num_steps, loss_sum, images_per_s });
+        before.map_or(Ok(()), |before| self.tell(&before))
+    }
+
+    fn tell(&mut self, steps: &Steps) -> Result<(), TrainError> {
+        let (epoch, loss_sum) = (self.epoch, steps.loss_sum.value()?);
+        let loss = loss_sum / steps.num_steps as f64;
+        if !loss.is_finite() {
+            return Err(TrainError::Diverged { epoch, loss });
+        }
         self.epoch_loss += loss_sum;
-        self.watch.tell(&RankEvent::Steps { epoch: self.epoch, step, loss, images_per_s });
+        let Steps { step, images_per_s, .. } = *steps;
+        self.watch.tell(&RankEvent::Steps { epoch, step, loss, images_per_s });
         Ok(())
     }
 
-    /// The epoch is done.
-    pub(super) fn epoch_stop(&mut self, stall: Stall) {
+    /// The epoch is done, here and, once its last loss is read, on the device.
+    pub(super) fn epoch_stop(&mut self, stall: Stall) -> Result<(), TrainError> {
+        if let Some(last) = self.untold.take() {
+            self.tell(&last)?;
+        }
         let train_s = self.epoch_start.elapsed().as_secs_f64();
         let stall = stall.since(&self.stall_before);
         self.train_s += train_s;
@@ -102,6 +124,7 @@ impl<'a> Meter<'a> {
             data_wait: stall.wait_s / train_s,
             side: self.sides[self.epoch - 1],
         });
+        Ok(())
     }
 
     /// `[right, judged]` of an evaluation over all ranks that took `eval_s`; the accuracy.

@@ -42,7 +42,7 @@ use crate::{
     },
     dist::{
         BufferSync, Ddp, DistError, Shared, World,
-        c10d::{self, BridgeError, CudaMath, TensorList},
+        c10d::{self, BridgeError, CudaMath, Readout, TensorList},
     },
     events::RunStatus,
     mllog::Status,
@@ -216,13 +216,11 @@ impl Trainer {
             let batch = loader.next_batch()?.expect("there is a plan for every step");
             loss_sum += self.step(&self.uploader.upload(&batch)?)?;
             if meter.is_due(step) {
-                // The only place where the host waits for the device.
-                let loss = f64::try_from(&loss_sum).expect("one number");
+                meter.steps(step, Readout::of(&loss_sum)?)?;
                 let _ = loss_sum.zero_();
-                meter.steps(step, loss)?;
             }
         }
-        meter.epoch_stop(loader.stall());
+        meter.epoch_stop(loader.stall())?;
         meter.left_out(loader.take_bad());
         Ok(())
     }

@@ -50,6 +50,7 @@ typedef struct MlAutocast MlAutocast;
 typedef struct MlList MlList;
 typedef struct MlGraph MlGraph;
 typedef struct MlRing MlRing;
+typedef struct MlReadout MlReadout;
 
 typedef struct {
   const char* host;
@@ -125,6 +126,11 @@ typedef struct {
 int ml_ring_new(int index, size_t capacity, size_t num_slots, MlRing** out);
 void ml_ring_free(MlRing* ring);
 int ml_ring_upload(MlRing* ring, const MlBytes* parts, size_t n, MlTensor** out);
+
+// A number's copy on its way to the host. Getting it waits for the work that was queued before.
+int ml_readout_new(const MlTensor* number, MlReadout** out);
+void ml_readout_free(MlReadout* readout);
+int ml_readout_get(MlReadout* readout, double* out);
 #ifdef __cplusplus
 }
 #endif

@@ -156,3 +156,30 @@ int ml_ring_upload(MlRing* ring, const MlBytes* parts, size_t n, MlTensor** out)
     *out = new at::Tensor(there);
   });
 }
+
+struct MlReadout {
+  at::Tensor host;  // pinned where it comes from a GPU
+  c10::Event copied;
+};
+
+int ml_readout_new(const MlTensor* number, MlReadout** out) {
+  return ml::guarded([&] {
+    const auto device = number->device();
+    auto host = number->to(at::kCPU, number->scalar_type(), /*non_blocking=*/true, /*copy=*/true);
+    auto readout = std::make_unique<MlReadout>(MlReadout{host, c10::Event(device.type())});
+    if (device.is_cuda())
+      readout->copied.record(c10::impl::VirtualGuardImpl(c10::kCUDA).getStream(device));
+    *out = readout.release();
+  });
+}
+
+void ml_readout_free(MlReadout* readout) {
+  ml::guarded([&] { delete readout; });
+}
+
+int ml_readout_get(MlReadout* readout, double* out) {
+  return ml::guarded([&] {
+    readout->copied.synchronize();
+    *out = readout->host.item<double>();
+  });
+}

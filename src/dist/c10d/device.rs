@@ -16,6 +16,8 @@ use super::bridge::{BridgeError, check};
 struct MlGraph([u8; 0]);
 #[repr(C)]
 struct MlRing([u8; 0]);
+#[repr(C)]
+struct MlReadout([u8; 0]);
 
 #[repr(C)]
 struct RawBytes {
@@ -41,6 +43,9 @@ unsafe extern "C" {
         n: usize,
         out: *mut *mut C_tensor,
     ) -> c_int;
+    fn ml_readout_new(number: *const C_tensor, out: *mut *mut MlReadout) -> c_int;
+    fn ml_readout_free(readout: *mut MlReadout);
+    fn ml_readout_get(readout: *mut MlReadout, out: *mut f64) -> c_int;
 }
 
 /// The library of `cuda.cc`; empty where the build found no CUDA headers.
@@ -153,6 +158,34 @@ impl Drop for Ring {
     }
 }
 
+/// A number of the device's on its way to the host.
+pub struct Readout(*mut MlReadout);
+
+impl Readout {
+    /// What `number`, `[]`, will be once the device has done what it has been given so far.
+    pub fn of(number: &Tensor) -> Result<Self, BridgeError> {
+        let mut out = ptr::null_mut();
+        // SAFETY: rules 1 and 2.
+        check(unsafe { ml_readout_new(number.as_ptr(), &raw mut out) })?;
+        Ok(Self(out))
+    }
+
+    /// The number; waits where the device has not come to it yet.
+    pub fn value(&self) -> Result<f64, BridgeError> {
+        let mut out = 0.0;
+        // SAFETY: rule 2; `out` outlives the call.
+        check(unsafe { ml_readout_get(self.0, &raw mut out) })?;
+        Ok(out)
+    }
+}
+
+impl Drop for Readout {
+    fn drop(&mut self) {
+        // SAFETY: rule 2.
+        unsafe { ml_readout_free(self.0) }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -179,6 +212,17 @@ mod tests {
         let error = ring.upload(&[], &[0; 5]).unwrap_err().to_string();
         assert!(error.contains("a batch of 5 bytes for 4"), "{error}");
         assert_eq!(numbers(&ring.upload(&[], &[7]).unwrap()), [7], "and the ring goes on");
+    }
+
+    #[test]
+    fn a_readout_keeps_the_number_that_was_there() {
+        let number = Tensor::from(1.5f32);
+        let readout = Readout::of(&number).unwrap();
+        drop(number.shallow_clone().zero_());
+        assert_eq!((readout.value().unwrap(), f64::try_from(&number).unwrap()), (1.5, 0.0));
+        let error = Readout::of(&Tensor::zeros([2], (tch::Kind::Float, Device::Cpu)))
+            .and_then(|two| two.value());
+        assert!(error.is_err(), "two numbers are not one");
     }
 
     #[test]
