@@ -157,7 +157,7 @@ impl ReadyJob {
         self.write_down(&recipe, folder, &stage.tools).or_exit(Exit::Invalid)?;
         let mut screen = Screen::new(stage.manner);
         screen.line(&self.headline(&recipe, folder));
-        if index == 0 {
+        if index == 0 && matches!(self.job.images, Images::Folder(_)) {
             // Not a single image may be opened before the clock runs, so none is looked at here.
             for advice in recipe::advice(&recipe, None) {
                 screen.line(&format!("advice: {advice}"));
