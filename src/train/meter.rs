@@ -27,7 +27,7 @@ pub(super) struct Meter<'a> {
     stall_before: Stall,
     /// When progress was last due, and after which step.
     last_due: (Instant, usize),
-    untold: Option<Steps>,
+    untold: Option<Untold>,
     epoch_loss: f64,
     train_s: f64,
     /// Of all epochs but the first, whose data may come cold.
@@ -36,7 +36,7 @@ pub(super) struct Meter<'a> {
 }
 
 /// Progress that is still to be told.
-struct Steps {
+struct Untold {
     step: usize,
     num_steps: usize,
     loss_sum: Readout,
@@ -89,18 +89,18 @@ impl<'a> Meter<'a> {
         let seconds = self.last_due.0.elapsed().as_secs_f64();
         let images_per_s = (num_steps * self.batch_size) as f64 / seconds;
         self.last_due = (Instant::now(), step);
-        let before = self.untold.replace(Steps { step, num_steps, loss_sum, images_per_s });
+        let before = self.untold.replace(Untold { step, num_steps, loss_sum, images_per_s });
         before.map_or(Ok(()), |before| self.tell(&before))
     }
 
-    fn tell(&mut self, steps: &Steps) -> Result<(), TrainError> {
+    fn tell(&mut self, steps: &Untold) -> Result<(), TrainError> {
         let (epoch, loss_sum) = (self.epoch, steps.loss_sum.value()?);
         let loss = loss_sum / steps.num_steps as f64;
         if !loss.is_finite() {
             return Err(TrainError::Diverged { epoch, loss });
         }
         self.epoch_loss += loss_sum;
-        let Steps { step, images_per_s, .. } = *steps;
+        let Untold { step, images_per_s, .. } = *steps;
         self.watch.tell(&RankEvent::Steps { epoch, step, loss, images_per_s });
         Ok(())
     }
