@@ -26,8 +26,9 @@ pub enum DistError {
 /// All ranks, and the reducer of their gradients. A rank alone has neither and pays for neither.
 pub struct Ddp {
     group: Option<Group>,
-    world_size: usize,
     reducer: Option<Reducer>,
+    /// Without a reducer: the parameters, whose gradients are still to be exchanged.
+    detached: Vec<Tensor>,
     /// What rank 0 overwrites before each forward.
     buffers: Vec<Tensor>,
 }
@@ -60,7 +61,7 @@ fn failed(doing: &'static str) -> impl Fn(BridgeError) -> DistError {
 impl Ddp {
     /// A world of one, which talks to nobody.
     pub fn alone() -> Self {
-        Self { group: None, world_size: 1, reducer: None, buffers: Vec::new() }
+        Self { group: None, reducer: None, detached: Vec::new(), buffers: Vec::new() }
     }
 
     /// Joins the other ranks; blocks until all are there.
@@ -70,8 +71,7 @@ impl Ddp {
         if let tch::Device::Cuda(index) = device {
             group.attach_nccl(&meeting, index).map_err(failed("setting up NCCL"))?;
         }
-        let world_size = world.world_size;
-        Ok(Self { group: Some(group), world_size, reducer: None, buffers: Vec::new() })
+        Ok(Self { group: Some(group), ..Self::alone() })
     }
 
     /// Makes all tensors rank 0's, and from then on all gradients means over ranks.
@@ -82,6 +82,7 @@ impl Ddp {
         let parameters = shared.parameters.iter().copied();
         // The one that was there takes its hooks off first.
         self.reducer = None;
+        self.detached.clear();
         let reducer = Reducer::new(group, parameters, shared.bucket_mb << 20);
         self.reducer = Some(reducer.map_err(failed("building the gradient reducer"))?);
         if shared.sync == BufferSync::EachForward {
@@ -95,14 +96,28 @@ impl Ddp {
         self.reducer.is_some()
     }
 
+    /// Gives the reducer up: gradients of `parameters` are left to the caller.
+    pub fn detach<'a>(&mut self, parameters: impl IntoIterator<Item = &'a Tensor>) {
+        self.reducer = None;
+        self.detached = parameters.into_iter().map(Tensor::shallow_clone).collect();
+    }
+
+    /// What backward has left to be made means over ranks; nothing while there is a reducer.
+    pub fn own_gradients(&self) -> Vec<Tensor> {
+        self.detached.iter().map(Tensor::grad).filter(Tensor::defined).collect()
+    }
+
     /// Before each forward in training.
     pub fn before_forward(&self) -> Result<(), DistError> {
-        let (Some(group), Some(reducer)) = (&self.group, &self.reducer) else { return Ok(()) };
-        reducer.before_forward().map_err(failed("preparing the forward pass"))?;
-        if self.buffers.is_empty() {
-            return Ok(());
+        if let Some(reducer) = &self.reducer {
+            reducer.before_forward().map_err(failed("preparing the forward pass"))?;
         }
-        group.broadcast(&self.buffers).map_err(failed("broadcasting buffers"))
+        match &self.group {
+            Some(group) if !self.buffers.is_empty() => {
+                group.broadcast(&self.buffers).map_err(failed("broadcasting buffers"))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Backward from `loss` (`[]`); all-reduces run while it runs.
@@ -125,11 +140,7 @@ impl Ddp {
     /// Makes each of `tensors` its mean over all ranks.
     pub fn mean<'a>(&self, tensors: impl IntoIterator<Item = &'a Tensor>) -> Result<(), DistError> {
         let Some(group) = &self.group else { return Ok(()) };
-        for tensor in tensors {
-            group.sum(tensor).map_err(failed("averaging over ranks"))?;
-            let _ = tensor.shallow_clone().g_div_scalar_(self.world_size as f64);
-        }
-        Ok(())
+        group.mean(tensors).map_err(failed("averaging over ranks"))
     }
 
     /// Waits until all ranks are here.

@@ -41,9 +41,7 @@ pub fn run_rank(job: &RankJob, watch: &mut Watch) -> Result<RunEnd, TrainError> 
     let log = InitLog::open(&job.run_dir.join("mllog.txt"), &job.world, &recipe)?;
     let mut trainer = Trainer::build(&recipe, &job.world, device, Arc::clone(&job.stop))?;
     if let Some(reason) = trainer.warm_up()? {
-        watch.tell(&RankEvent::Warning {
-            message: format!("steps are launched one by one, without CUDA graphs: {reason}"),
-        });
+        watch.tell(&RankEvent::Warning { message: reason });
     }
     watch.tell_own(&RankEvent::Ready {
         rank: job.world.rank,

@@ -3,8 +3,9 @@
 //!
 //! Recorded is `Trainer::work`: from the pictures' bytes to changed weights, gradients' means over
 //! ranks included. Its inputs are the pictures, which are copied to where they lay when it was
-//! recorded, and the learning rate, which lies on the device. Recordings share one pool of memory:
-//! they never run at the same time, and what one leaves behind, its loss, is used before the next.
+//! recorded, and the learning rate, which lies on the device. Where the reducer of gradients cannot be
+//! recorded a step is two recordings, between which the host has gradients exchanged. Recordings share one
+//! pool of memory: they never run at the same time, and what one leaves behind, its loss, is used before the next.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -29,6 +30,23 @@ pub(super) enum Recorder {
     /// What a GPU would do once more the host does: the bookkeeping without the GPU.
     #[cfg(test)]
     Host,
+    /// The same, and like a GPU that cannot record the reducer.
+    #[cfg(test)]
+    HostWithoutReducer,
+}
+
+/// A recording that goes on, and what it has been cut from.
+pub(super) struct Tape {
+    gpu: usize,
+    running: Recording,
+    before: Option<Before>,
+}
+
+/// The first of two recordings of a step.
+struct Before {
+    graph: Graph,
+    /// What it leaves, to be made means over ranks before the second.
+    gradients: Vec<Tensor>,
 }
 
 /// A recorded step.
@@ -37,6 +55,7 @@ pub(super) struct Recorded {
     side: usize,
     pictures: Pictures,
     loss: Tensor,
+    before: Option<Before>,
     /// Absent without a GPU: then the host does the work again on what was recorded.
     graph: Option<Graph>,
 }
@@ -73,9 +92,13 @@ impl Trainer {
         number: usize,
         pictures: &Pictures,
     ) -> Result<Tensor, TrainError> {
-        let Recorded { pictures: input, loss, graph, .. } = &self.recorded[number];
+        let Recorded { pictures: input, loss, before, graph, .. } = &self.recorded[number];
         input.copy_from(pictures);
         let loss = loss.shallow_clone();
+        if let Some(Before { graph, gradients }) = before {
+            graph.replay()?;
+            self.ddp.mean(gradients)?;
+        }
         if let Some(graph) = graph {
             graph.replay()?;
         } else {
@@ -85,15 +108,33 @@ impl Trainer {
         Ok(loss)
     }
 
+    /// Makes gradients means over ranks where no reducer has done so. That is the host's part of a
+    /// step, so a recording is cut here.
+    pub(super) fn exchange(&mut self) -> Result<(), TrainError> {
+        let gradients = self.ddp.own_gradients();
+        if gradients.is_empty() {
+            return Ok(());
+        }
+        let Some(Tape { gpu, running, .. }) = self.tape.take() else {
+            return Ok(self.ddp.mean(&gradients)?);
+        };
+        let before = Before { graph: running.end()?, gradients };
+        let running = Recording::begin(gpu, Some(&before.graph))?;
+        self.tape = Some(Tape { gpu, running, before: Some(before) });
+        Ok(())
+    }
+
     /// Records the step of each side of the run, the largest first, whose memory the others then
-    /// find enough. All ranks do so or none. The reason, where steps are not recorded that could be
-    /// wished to be.
+    /// find enough; without the reducer where it does not go with it. All ranks do so or none. A
+    /// sentence, where steps are not recorded, or not whole, that could be wished to be.
     pub(super) fn record_steps(&mut self) -> Result<Option<String>, TrainError> {
         if self.recorder == Recorder::Off {
             return Ok(None);
         }
+        let without =
+            |reason: &str| format!("steps are launched one by one, without CUDA graphs: {reason}");
         if let Some(obstacle) = recording_obstacle(&self.recipe.raw) {
-            return Ok(Some(obstacle));
+            return Ok(Some(without(&obstacle)));
         }
         let mut epochs = first_epochs_of_sides(&self.recipe.sides);
         epochs.sort_by_key(|&epoch| std::cmp::Reverse(self.recipe.sides[epoch]));
@@ -101,7 +142,26 @@ impl Trainer {
         while self.ddp.is_reduced() && self.progress.step < NUM_TIMED_STEPS {
             self.warm_step()?;
         }
-        let failure = epochs.into_iter().find_map(|epoch| {
+        let Some(reason) = self.record_steps_of(&epochs)? else { return Ok(None) };
+        if self.ddp.is_reduced() {
+            self.ddp.detach(self.model.weights().parameters().iter().map(|(_, tensor)| tensor));
+            self.progress.epoch = epochs[0];
+            self.warm_step()?;
+            if self.record_steps_of(&epochs)?.is_none() {
+                return Ok(Some(format!(
+                    "gradients are exchanged between two CUDA graphs of a step, after backward: {reason}"
+                )));
+            }
+        }
+        // The recording may have left the reducer in the middle of a step.
+        self.attach()?;
+        self.warm_step()?;
+        Ok(Some(without(&reason)))
+    }
+
+    /// Records the step of each of `epochs`; the reason, where a rank could not.
+    fn record_steps_of(&mut self, epochs: &[usize]) -> Result<Option<String>, TrainError> {
+        let failure = epochs.iter().find_map(|&epoch| {
             self.progress.epoch = epoch;
             self.record_step().err()
         });
@@ -111,9 +171,6 @@ impl Trainer {
             return Ok(None);
         }
         self.recorded.clear();
-        // The recording may have left the reducer in the middle of a step.
-        self.attach()?;
-        self.warm_step()?;
         let reason = failure.map_or_else(|| "another rank failed".to_owned(), |e| e.to_string());
         Ok(Some(format!("recording the step failed ({reason})")))
     }
@@ -123,18 +180,25 @@ impl Trainer {
         let epoch = self.progress.epoch;
         let (side, crop_side) = (self.recipe.sides[epoch], self.recipe.crop_sides[epoch]);
         let pictures = self.uploader.synthetic(self.recipe.batch_per_rank, crop_side)?.duplicate();
-        let (loss, graph) = match self.recorder {
+        let (loss, before, graph) = match self.recorder {
             Recorder::Off => return Ok(()),
-            Recorder::Gpu(index) => {
+            Recorder::Gpu(gpu) => {
                 let beside = self.recorded.first().and_then(|first| first.graph.as_ref());
-                let recording = Recording::begin(index, beside)?;
-                let loss = unwound(|| self.work(&pictures))?;
-                (loss, Some(recording.end()?))
+                let running = Recording::begin(gpu, beside)?;
+                self.tape = Some(Tape { gpu, running, before: None });
+                let loss = unwound(|| self.work(&pictures));
+                let tape = self.tape.take();
+                let (loss, Tape { running, before, .. }) = (loss?, tape.expect("put there"));
+                (loss, before, Some(running.end()?))
             }
             #[cfg(test)]
-            Recorder::Host => (Tensor::from(0.0f32), None),
+            Recorder::HostWithoutReducer if self.ddp.is_reduced() => {
+                return Err(TrainError::Device("a reducer".to_owned()));
+            }
+            #[cfg(test)]
+            Recorder::Host | Recorder::HostWithoutReducer => (Tensor::from(0.0f32), None, None),
         };
-        self.recorded.push(Recorded { side, pictures, loss, graph });
+        self.recorded.push(Recorded { side, pictures, loss, before, graph });
         Ok(())
     }
 }

@@ -59,9 +59,10 @@ impl Trainer {
     }
 
     /// Leaves the gradients of `batch`, means over all ranks; its loss, `[]`.
-    fn backward(&self, batch: &Batch) -> Result<Tensor, TrainError> {
+    fn backward(&mut self, batch: &Batch) -> Result<Tensor, TrainError> {
         let loss = self.loss(batch)?;
         self.ddp.backward(&self.scaler.scale(&loss))?;
+        self.exchange()?;
         Ok(loss)
     }
 

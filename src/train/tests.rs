@@ -433,6 +433,33 @@ fn where_one_rank_cannot_record_none_does_and_training_goes_on() {
 }
 
 #[test]
+fn where_the_reducer_cannot_be_recorded_gradients_are_exchanged_around_it() {
+    let _turn = in_turn();
+    let share = GLOBAL_BATCH / 2;
+    let train = |recorder| {
+        in_world(&recipe(2), move |rank, mut trainer| {
+            refill(&trainer);
+            trainer.recorder = recorder;
+            let said = trainer.warm_up().unwrap();
+            let is_reduced = trainer.ddp.is_reduced();
+            for step in 0..3 {
+                let batch = batch(&trainer, step, rank * share..(rank + 1) * share);
+                drop(trainer.step(&batch).unwrap());
+            }
+            (said, is_reduced, trainer.recorded.len(), weights(&trainer))
+        })
+    };
+    let around = train(Recorder::HostWithoutReducer);
+    let plain = train(Recorder::Off);
+    for ((said, is_reduced, num_recorded, weights), (.., wanted)) in around.iter().zip(&plain) {
+        let said = said.as_ref().expect("it says so");
+        assert!(said.contains("between two CUDA graphs") && said.contains("a reducer"), "{said}");
+        assert_eq!((*is_reduced, *num_recorded), (false, 1));
+        assert!(weights == wanted, "halves added are the halved sum, bit for bit");
+    }
+}
+
+#[test]
 fn a_method_that_draws_anew_keeps_steps_from_being_recorded() {
     let _turn = in_turn();
     let mut recipe = recipe(1);

@@ -29,7 +29,7 @@ use super::{
     evaluate::Judged,
     log::RunLog,
     meter::Meter,
-    recorded::{Recorded, Recorder},
+    recorded::{Recorded, Recorder, Tape},
     step::kind,
     targets::Targets,
     watch::Watch,
@@ -66,6 +66,7 @@ pub struct Trainer {
     pub(super) progress: Progress,
     pub(super) recorder: Recorder,
     pub(super) recorded: Vec<Recorded>,
+    pub(super) tape: Option<Tape>,
     pool: Pool,
     stop: Arc<AtomicBool>,
 }
@@ -135,6 +136,7 @@ impl Trainer {
             progress: Progress::default(),
             recorder: Recorder::on(device, recipe.raw.train.cuda_graphs),
             recorded: Vec::new(),
+            tape: None,
             pool: Pool::default(),
             stop,
         };

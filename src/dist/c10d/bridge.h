@@ -67,6 +67,7 @@ const char* ml_torch_version(void);
 int ml_group_new(const MlWorld* world, MlGroup** out);
 void ml_group_free(MlGroup* group);
 int ml_group_sum(MlGroup* group, MlTensor* tensor);
+int ml_group_mean(MlGroup* group, MlTensor* const* tensors, size_t n);
 int ml_group_broadcast(MlGroup* group, MlTensor* const* tensors, size_t n);
 int ml_group_barrier(MlGroup* group);
 

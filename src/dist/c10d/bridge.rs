@@ -49,6 +49,7 @@ unsafe extern "C" {
     fn ml_group_new(world: *const RawWorld, out: *mut *mut MlGroup) -> c_int;
     fn ml_group_free(group: *mut MlGroup);
     fn ml_group_sum(group: *mut MlGroup, tensor: *const C_tensor) -> c_int;
+    fn ml_group_mean(group: *mut MlGroup, tensors: *const *const C_tensor, n: usize) -> c_int;
     fn ml_group_broadcast(group: *mut MlGroup, tensors: *const *const C_tensor, n: usize) -> c_int;
     fn ml_group_barrier(group: *mut MlGroup) -> c_int;
     fn ml_group_attach_nccl(group: *mut MlGroup, world: *const RawWorld, device: c_int) -> c_int;
@@ -155,6 +156,16 @@ impl Group {
     pub fn sum(&self, tensor: &Tensor) -> Result<(), BridgeError> {
         // SAFETY: rules 1 and 2.
         check(unsafe { ml_group_sum(self.0, tensor.as_ptr()) })
+    }
+
+    /// Makes each of the tensors its mean over all ranks. They are all on one device.
+    pub fn mean<'a>(
+        &self,
+        tensors: impl IntoIterator<Item = &'a Tensor>,
+    ) -> Result<(), BridgeError> {
+        let lent = lend(tensors);
+        // SAFETY: rules 1, 2 and 4.
+        check(unsafe { ml_group_mean(self.0, lent.as_ptr(), lent.len()) })
     }
 
     /// Overwrites the tensors with rank 0's.

@@ -1,6 +1,7 @@
 // Process groups and the gradient Reducer.
 #include "bridge.h"
 
+#include <ATen/ops/_foreach_div.h>
 #include <torch/csrc/distributed/c10d/ProcessGroupGloo.hpp>
 #include <torch/csrc/distributed/c10d/comm.hpp>
 #include <torch/csrc/distributed/c10d/logger.hpp>
@@ -60,6 +61,15 @@ int ml_group_sum(MlGroup* group, MlTensor* tensor) {
   return ml::guarded([&] {
     std::vector<at::Tensor> tensors{tensor->detach()};
     group->group->allreduce(tensors)->wait();
+  });
+}
+
+int ml_group_mean(MlGroup* group, MlTensor* const* tensors, size_t n) {
+  return ml::guarded([&] {
+    auto all = ml::list(tensors, n);
+    for (auto& t : all) t = t.detach();
+    group->group->allreduce_coalesced(all)->wait();
+    at::_foreach_div_(all, static_cast<double>(group->group->getSize()));
   });
 }
 
