@@ -9,7 +9,9 @@ use crate::cli::bench_step::{self, BenchStepArgs};
 use crate::cli::exit::{Exit, Failure, OrExit as _, Outcome};
 use crate::console;
 use crate::data::bench::{DEMANDS, Rates, Shares, measure};
-use crate::data::{Index, Interpolation, RamCache, Split, Stall, TrainTransform, measure_cold};
+use crate::data::{
+    ColdEpoch, Index, Interpolation, RamCache, ReadAhead, Split, Stall, TrainTransform, measure_cold,
+};
 
 /// What `mlperf-run bench` takes.
 #[derive(Debug, Args)]
@@ -52,6 +54,14 @@ struct BenchDataArgs {
     /// Drop the pictures from memory first, and compare with the disk's own rate
     #[arg(long)]
     cold: bool,
+    /// Cold: take blocks of neighbours in random order, as `data.train.block_shuffle` does
+    #[arg(long, requires = "cold")]
+    block_shuffle: bool,
+    /// Cold: what is read besides what batches ask for; stream: archives and shards, from front to
+    /// back, as a run does from its start
+    #[arg(long, requires = "cold", value_enum, value_name = "batches|stream")]
+    #[arg(hide_possible_values = true, default_value = "batches")]
+    ahead: ReadAhead,
 }
 
 fn cache_size(text: &str) -> Result<RamCache, String> {
@@ -78,6 +88,7 @@ fn data(args: &BenchDataArgs) -> Outcome {
         interpolation: args.interpolation,
         dct_scale: args.dct_scale,
         ram_cache: args.ram_cache,
+        block_shuffle: args.block_shuffle,
         ..TrainTransform::default()
     };
     if args.cold {
@@ -106,9 +117,10 @@ fn cold(
     (num_threads, transform): (usize, TrainTransform),
 ) -> Outcome {
     console::result(" side  images  images/s  MB/s cold  MB/s of the disk in order  share");
+    let (num_images, ahead) = (args.num, args.ahead);
     for &side in &args.side {
-        let rates = measure_cold(index, (side, transform), num_threads, args.num);
-        let rates = rates.or_exit(Exit::Invalid)?;
+        let epoch = ColdEpoch { side, transform, num_threads, num_images, ahead };
+        let rates = measure_cold(index, &epoch).or_exit(Exit::Invalid)?;
         console::result(format!(
             "{side:5}  {:6}  {:8.0}  {:9.1}  {:25.1}  {:4.2}",
             rates.num_images,

@@ -36,20 +36,45 @@ pub struct ColdRates {
     pub disk_bytes_per_s: f64,
 }
 
-/// Drops the pages of the first `num_images` training pictures of an epoch from memory, decodes
-/// them, and then reads the files in order, with their pages dropped again. Pages that others have
-/// not yet written to the disk are written first.
-pub fn measure_cold(
-    index: &Arc<Index>,
-    (side, transform): (usize, TrainTransform),
-    num_threads: usize,
-    num_images: usize,
-) -> Result<ColdRates, DataError> {
+/// How much is read, and how.
+#[derive(Clone, Copy, Debug)]
+pub struct ColdEpoch {
+    /// Side of the crops, px.
+    pub side: usize,
+    /// Crops, and whether they come in blocks of neighbours.
+    pub transform: TrainTransform,
+    /// Decoding threads.
+    pub num_threads: usize,
+    /// Images, at most an epoch.
+    pub num_images: usize,
+    /// What else fills the system's cache.
+    pub ahead: ReadAhead,
+}
+
+/// What fills the system's cache beside the reads that batches ask for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum ReadAhead {
+    /// Nothing.
+    #[default]
+    Batches,
+    /// Archives and shards are streamed from front to back, as a run does from its start.
+    Stream,
+}
+
+/// Drops the pages of the first training pictures of an epoch from memory, decodes them, and then
+/// reads the files in order, with their pages dropped again. Pages that others have not yet written
+/// to the disk are written first.
+pub fn measure_cold(index: &Arc<Index>, epoch: &ColdEpoch) -> Result<ColdRates, DataError> {
+    let ColdEpoch { side, transform, num_threads, num_images, ahead } = *epoch;
     let batch_per_rank = BATCH.min(index.len());
     let steps_per_epoch = (num_images / BATCH).clamp(1, (index.len() / BATCH).max(1));
     let (sides, epochs) = (vec![side], 0..1);
     let schedule = TrainSchedule { batch_per_rank, steps_per_epoch, epochs, sides, transform };
-    let sampler = Sampler::new(index.len(), Shard { rank: 0, world_size: 1 }, 0);
+    let alone = Shard { rank: 0, world_size: 1 };
+    let mut sampler = Sampler::new(index.len(), alone, 0);
+    if transform.block_shuffle {
+        sampler = sampler.in_blocks(index.block_len());
+    }
     let order: Vec<u32> = sampler.epoch_order(0)[..steps_per_epoch * batch_per_rank].to_vec();
     let files = files(index, &order);
     let fault = |(path, error): (PathBuf, io::Error)| DataError::Container {
@@ -61,6 +86,7 @@ pub fn measure_cold(
         num_threads,
         batches_ahead: 4,
         on_bad_image: OnBadImage::Skip,
+        warm: (ahead == ReadAhead::Stream).then_some(alone),
         ..LoaderConfig::default()
     };
     let start = Instant::now();
@@ -147,12 +173,16 @@ mod tests {
     fn cold_files_are_all_counted() {
         let root = fixture::data_set(30, 1);
         let index = Arc::new(Index::open(root.path(), Split::Train).unwrap());
-        let rates = measure_cold(&index, (16, TrainTransform::default()), 2, 64).unwrap();
-        assert_eq!(rates.num_images, 64);
-        let mean = rates.bytes_per_s / rates.images_per_s;
         let order: Vec<u32> = (0..index.len() as u32).collect();
         let expected = bytes(&index, &order) as f64 / index.len() as f64;
-        assert!((0.8..1.25).contains(&(mean / expected)), "{mean} bytes a file");
-        assert!(rates.disk_bytes_per_s > 0.0);
+        for (block_shuffle, ahead) in [(false, ReadAhead::Batches), (true, ReadAhead::Stream)] {
+            let transform = TrainTransform { block_shuffle, ..TrainTransform::default() };
+            let epoch = ColdEpoch { side: 16, transform, num_threads: 2, num_images: 64, ahead };
+            let rates = measure_cold(&index, &epoch).unwrap();
+            assert_eq!(rates.num_images, 64);
+            let mean = rates.bytes_per_s / rates.images_per_s;
+            assert!((0.8..1.25).contains(&(mean / expected)), "{mean} bytes a file");
+            assert!(rates.disk_bytes_per_s > 0.0);
+        }
     }
 }

@@ -60,7 +60,7 @@ mod turbo;
 pub use augment::{Crop, Size, channel_scale, ffcv_crop, random_resized_crop, torchvision_crop};
 pub use batch::{Batch, Pool};
 pub use cache::{Cache, Sharing};
-pub use cold::{ColdRates, measure_cold};
+pub use cold::{ColdEpoch, ColdRates, ReadAhead, measure_cold};
 pub use config::{
     DataConfig, EvalTransform, Geometry, Interpolation, OnBadImage, Order, RamCache, SynthConfig,
     TrainTransform,
