@@ -33,7 +33,7 @@ pub(super) struct BenchStepArgs {
     /// Steps that count, of each side
     #[arg(long, value_name = "N", default_value_t = 20)]
     steps: usize,
-    /// Data set to take the images from, again and again; else they are grey
+    /// Data set to take the images from, again and again; else they are noise
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
     /// Change a value of the recipe, as in `train.precision=amp_bf16`
@@ -77,10 +77,7 @@ pub(super) fn run(args: &BenchStepArgs) -> Outcome {
     let mut show = |rates: &StepRates| {
         console::result(if args.json { rates.to_line() } else { row(rates) });
         if let Some(reason) = &rates.not_recorded {
-            console::note(format_args!(
-                "warning: the step at {} px was launched piece by piece, without a CUDA graph: {reason}",
-                rates.side
-            ));
+            console::note(format_args!("warning: at {} px {reason}", rates.side));
         }
     };
     measure_steps(&measurement, &mut show).or_exit(Exit::Invalid)?;
@@ -119,7 +116,7 @@ fn extremes(sides: &[usize]) -> Vec<usize> {
 }
 
 const HEAD: &str = "device   side  batch  images/s   step ms (least-most)    upload  forward  \
-                    backward  update   TFLOP/s  of matmul  copy GB/s  peak MB  wait    eval/s";
+                    backward  update   TFLOP/s  of matmul  GB/s    of copy  peak MB  wait    eval/s";
 
 fn row(rates: &StepRates) -> String {
     let StepRates { device, side, batch_size, images_per_s, parts_ms: parts, .. } = rates;
@@ -128,14 +125,15 @@ fn row(rates: &StepRates) -> String {
     let wait = rates.data_wait.map_or("-".to_owned(), |share| format!("{:.1} %", 100.0 * share));
     format!(
         "{device:<7} {side:>5}  {batch_size:>5}  {images_per_s:>8.1}   {range:<23}{:>7.2}  {:>7.2}  \
-         {:>8.2}  {:>6.2}  {:>8.2}  {:>7.1} %  {:>9.1}  {:>7.0}  {wait:<6}  {:>6.0}",
+         {:>8.2}  {:>6.2}  {:>8.2}  {:>7.1} %  {:>5.0}  {:>6.1} %  {:>7.0}  {wait:<6}  {:>6.0}",
         parts.upload,
         parts.forward,
         parts.backward,
         parts.update,
         rates.tflops,
         100.0 * rates.tflops / rates.matmul_tflops,
-        rates.copy_gb_s,
+        rates.traffic_gb_s,
+        100.0 * rates.traffic_gb_s / rates.copy_gb_s,
         rates.peak_gpu_mb.unwrap_or(rates.peak_host_mb),
         rates.eval_images_per_s,
     )

@@ -107,11 +107,20 @@ impl Ddp {
         self.detached.iter().map(Tensor::grad).filter(Tensor::defined).collect()
     }
 
+    /// Before each step in training, and never part of a recording: what has to be alike on all
+    /// ranks where the reducer, and with it all of NCCL, is kept out of recordings.
+    pub fn before_step(&self) -> Result<(), DistError> {
+        if self.is_reduced() { Ok(()) } else { self.send_buffers() }
+    }
+
     /// Before each forward in training.
     pub fn before_forward(&self) -> Result<(), DistError> {
-        if let Some(reducer) = &self.reducer {
-            reducer.before_forward().map_err(failed("preparing the forward pass"))?;
-        }
+        let Some(reducer) = &self.reducer else { return Ok(()) };
+        reducer.before_forward().map_err(failed("preparing the forward pass"))?;
+        self.send_buffers()
+    }
+
+    fn send_buffers(&self) -> Result<(), DistError> {
         match &self.group {
             Some(group) if !self.buffers.is_empty() => {
                 group.broadcast(&self.buffers).map_err(failed("broadcasting buffers"))

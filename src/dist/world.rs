@@ -4,7 +4,7 @@ use super::c10d::Rendezvous;
 
 /// After so long without an answer a collective has failed. Long, because rank 0 may be evaluating
 /// its share of a large set while others wait; the launcher notices dead ranks much earlier.
-const TIMEOUT_S: u64 = 600;
+pub const TIMEOUT_S: u64 = 600;
 
 /// This process's place among all.
 #[derive(Clone, Debug, PartialEq, Eq)]

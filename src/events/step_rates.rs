@@ -19,25 +19,30 @@ pub struct StepRates {
     /// Fastest, median and slowest step, from bytes on the host to changed weights, ms. A GPU's steps
     /// are timed five at a time.
     pub step_ms: [f64; 3],
-    /// Loss of the last of these steps, which on grey images does not depend on the machine's mood.
+    /// Loss of the last of these steps, which on images of noise does not depend on the machine's
+    /// mood.
     pub loss: f64,
     /// Whether these steps were recorded once and replayed.
     pub recorded: bool,
-    /// Why not, on a GPU.
+    /// Why not, or not whole, on a GPU.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub not_recorded: Option<String>,
     /// Median parts of a step that is not recorded, each waited for by itself, so that their sum is
     /// more than a step's.
     pub parts_ms: StepParts,
-    /// Share of the steps' time that was waiting for images, 0 to 1; absent where they were grey.
+    /// Share of the steps' time that was waiting for images, 0 to 1; absent where they were noise.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub data_wait: Option<f64>,
-    /// Images judged in a second of evaluation, grey ones.
+    /// Images judged in a second of evaluation: those of the data set, decoded, else noise.
     pub eval_images_per_s: f64,
     /// Arithmetic of forward and backward, TFLOP/s, by the median step.
     pub tflops: f64,
     /// What a product of two square matrices reaches in the same number format, TFLOP/s.
     pub matmul_tflops: f64,
+    /// The least memory traffic that a step can have layer by layer, GB/s, by the median step: what
+    /// comes out of each convolution and of each norm is written once and read once forward and once
+    /// backward, and so is its gradient, written and read once.
+    pub traffic_gb_s: f64,
     /// What a copy of a large tensor reaches, read and written bytes together, GB/s.
     pub copy_gb_s: f64,
     /// Largest resident memory of the process so far, MB.

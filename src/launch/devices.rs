@@ -1,4 +1,4 @@
-//! What the machine has, and how many ranks that makes. No torch: GPUs are counted in `/proc`.
+//! What the machine has, and how many ranks that makes. No torch: GPUs are counted in `/proc` and `/dev`.
 
 use std::{fs, path::Path, thread};
 
@@ -40,7 +40,7 @@ pub enum Device {
 impl Machine {
     /// This machine.
     pub fn detect() -> Self {
-        let num_present = fs::read_dir("/proc/driver/nvidia/gpus").map_or(0, Iterator::count);
+        let num_present = count_gpus(Path::new("/"));
         let visible = std::env::var("CUDA_VISIBLE_DEVICES").ok();
         Self {
             num_cores: thread::available_parallelism().map_or(1, usize::from),
@@ -92,6 +92,20 @@ impl From<Device> for DeviceChoice {
             Device::Cpu => Self::Cpu,
             Device::Cuda => Self::Cuda,
         }
+    }
+}
+
+/// What the driver lists under `root`; a sandbox may hide the list and pass the devices through.
+fn count_gpus(root: &Path) -> usize {
+    let count = |folder: &str, is_gpu: fn(&str) -> bool| {
+        let names = fs::read_dir(root.join(folder)).into_iter().flatten().flatten();
+        names.filter(|entry| entry.file_name().to_str().is_some_and(is_gpu)).count()
+    };
+    match count("proc/driver/nvidia/gpus", |_| true) {
+        0 => count("dev", |name| {
+            name.strip_prefix("nvidia").is_some_and(|number| number.parse::<u32>().is_ok())
+        }),
+        listed => listed,
     }
 }
 
@@ -151,6 +165,20 @@ mod tests {
         assert!(error.contains("--device cpu"), "{error}");
         let error = Crew::muster(DeviceChoice::Cuda, 9, &SERVER).unwrap_err().to_string();
         assert!(error.contains("--nproc 8"), "{error}");
+    }
+
+    #[test]
+    fn gpus_are_counted_where_the_driver_lists_them_or_by_their_devices() {
+        let root = tempfile::tempdir().unwrap();
+        assert_eq!(count_gpus(root.path()), 0);
+        for name in ["nvidia0", "nvidia1", "nvidiactl", "nvidia-uvm", "null"] {
+            let path = root.path().join("dev").join(name);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, "").unwrap();
+        }
+        assert_eq!(count_gpus(root.path()), 2);
+        fs::create_dir_all(root.path().join("proc/driver/nvidia/gpus/0000:0f:00.0")).unwrap();
+        assert_eq!(count_gpus(root.path()), 1, "the driver knows best");
     }
 
     #[test]

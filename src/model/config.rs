@@ -172,37 +172,72 @@ pub enum DropBy {
     Sample,
 }
 
+/// One convolution of a network at some side of the images.
+struct Conv {
+    kernel: u64,
+    inputs: u64,
+    outputs: u64,
+    /// Pixels of what comes out.
+    area: u64,
+}
+
 impl Blueprint {
     /// Multiplications (each with an addition) of one forward pass over an image of `side` px:
     /// convolutions and the last layer.
     pub fn macs(&self, side: usize) -> u64 {
+        let convs = self.convs(side);
+        let features = convs.last().map_or(0, |conv| conv.outputs);
+        let macs = |c: &Conv| c.kernel * c.kernel * c.inputs * c.outputs * c.area;
+        convs.iter().map(macs).sum::<u64>() + features * self.num_classes as u64
+    }
+
+    /// Numbers that come out of convolutions and of the norms behind them in one forward pass over
+    /// an image of `side` px.
+    pub fn activations(&self, side: usize) -> u64 {
+        self.convs(side).iter().map(|conv| 2 * conv.outputs * conv.area).sum()
+    }
+
+    /// In the order of the forward pass; the last one leads to the last layer.
+    fn convs(&self, side: usize) -> Vec<Conv> {
         let half = |side: u64| side.div_ceil(2);
-        let width = self.width as u64;
+        let conv = |kernel, [inputs, outputs]: [u64; 2], side: u64| Conv {
+            kernel,
+            inputs,
+            outputs,
+            area: side * side,
+        };
+        let mut inputs = self.width as u64;
         let mut side = half(side as u64);
-        let mut macs = 3 * 49 * width * side * side;
+        let mut convs = vec![conv(7, [3, inputs], side)];
         side = half(side);
-        let mut inputs = width;
         for (stage, &depth) in self.depths.iter().enumerate() {
-            let width = width << stage;
+            let width = (self.width as u64) << stage;
             for block in 0..depth {
-                let strided = stage > 0 && block == 0;
-                let before = side * side;
-                side = if strided { half(side) } else { side };
-                let after = side * side;
-                let (outputs, branch) = match self.block {
-                    Block::Basic => (width, 9 * width * (inputs + width) * after),
-                    Block::Bottleneck => {
-                        let (first, last) = (inputs * width * before, 4 * width * width * after);
-                        (4 * width, first + 9 * width * width * after + last)
-                    }
+                let before = side;
+                if stage > 0 && block == 0 {
+                    side = half(side);
+                }
+                let outputs = match self.block {
+                    Block::Basic => width,
+                    Block::Bottleneck => 4 * width,
                 };
-                let shortcut =
-                    if strided || inputs != outputs { inputs * outputs * after } else { 0 };
-                macs += branch + shortcut;
+                if before != side || inputs != outputs {
+                    convs.push(conv(1, [inputs, outputs], side));
+                }
+                convs.extend(match self.block {
+                    Block::Basic => {
+                        vec![conv(3, [inputs, width], side), conv(3, [width, outputs], side)]
+                    }
+                    Block::Bottleneck => vec![
+                        conv(1, [inputs, width], before),
+                        conv(3, [width, width], side),
+                        conv(1, [width, outputs], side),
+                    ],
+                });
                 inputs = outputs;
             }
         }
-        macs + inputs * self.num_classes as u64
+        convs
     }
 }
 
@@ -226,4 +261,23 @@ pub enum BlurOrder {
     BlurFirst,
     /// Convolution at stride 1, then blur with the stride.
     ConvFirst,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Published for torchvision's networks: 4.09 and 1.81 billion multiplications; 11.1 and 2.5
+    /// million numbers out of convolutions.
+    #[test]
+    fn work_is_what_is_published() {
+        for (arch, macs, outputs) in
+            [(Arch::Resnet50, 4.09e9, 11.1e6), (Arch::Resnet18, 1.81e9, 2.5e6)]
+        {
+            let blueprint = ModelConfig { arch, ..ModelConfig::default() }.blueprint(1000);
+            assert!((blueprint.macs(224) as f64 / macs - 1.0).abs() < 0.01, "{arch:?}");
+            let found = blueprint.activations(224) as f64 / 2.0;
+            assert!((found / outputs - 1.0).abs() < 0.02, "{arch:?}: {found}");
+        }
+    }
 }

@@ -165,6 +165,11 @@ impl Optimizer {
         }
     }
 
+    /// Forgets gradients that no step will use.
+    pub fn drop_grads(&mut self) -> Result<(), BridgeError> {
+        self.groups.iter_mut().try_for_each(|group| group.params.drop_grads())
+    }
+
     fn update(&mut self, found_inf: Option<&Tensor>) -> Result<(), BridgeError> {
         if let Some(clip) = self.clip {
             self.hold_to(clip)?;

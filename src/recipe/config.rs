@@ -50,6 +50,9 @@ pub struct TrainConfig {
     pub tf32: bool,
     /// On GPUs: cuDNN times its kernels during warm-up and keeps the fastest.
     pub cudnn_benchmark: bool,
+    /// Algorithms whose results do not depend on how threads take turns, where there are such; on
+    /// GPUs slower, and without `cudnn_benchmark`.
+    pub deterministic: bool,
     /// On GPUs: a step is recorded once a side of the images, and then replayed in one launch.
     pub cuda_graphs: CudaGraphs,
     /// `[train.grad_scaler]`, for fp16.
@@ -187,6 +190,7 @@ impl Default for TrainConfig {
             precision: Precision::Fp32,
             tf32: true,
             cudnn_benchmark: true,
+            deterministic: false,
             cuda_graphs: CudaGraphs::Auto,
             grad_scaler: GradScalerConfig::default(),
             ddp: DdpConfig::default(),

@@ -18,16 +18,18 @@ use super::{
     trainer::Trainer,
 };
 use crate::{
-    data::{Dataset, Loader, Shard, TrainSchedule, train_plans},
+    data::{Dataset, Loader, Rng, Shard, TrainSchedule, train_plans},
     dist::c10d::peak_gpu_bytes,
     events::{StepParts, StepRates},
-    recipe::{Recipe, Situation, recording_obstacle},
+    recipe::{Precision, Recipe, Situation},
 };
 
 /// Steps before the clock counts: memory is taken and kernels are chosen in them.
 const WARM_UP: usize = 3;
 /// A step's arithmetic is three forward passes: backward asks for gradients of images and of weights.
 const PASSES: f64 = 3.0;
+/// Times that backward and forward write or read a number between two layers or its gradient.
+const ACCESSES: f64 = 5.0;
 const MB: f64 = 1e6;
 
 /// What to measure.
@@ -37,13 +39,14 @@ pub struct StepBench {
     pub sides: Vec<usize>,
     /// Steps that count, of each side.
     pub num_steps: usize,
-    /// Data set to take the images from, as often as it takes; else they are grey.
+    /// Data set to take the images from, as often as it takes; else they are one batch of noise, for
+    /// even ones take less power and let a device run faster.
     pub data: Option<PathBuf>,
 }
 
 /// Where images come from.
 enum Feed {
-    Grey(Vec<u8>),
+    Noise { pixels: Vec<u8>, labels: Vec<i64> },
     Loader(Loader),
 }
 
@@ -63,7 +66,9 @@ pub fn bench_steps(
     for &side in &bench.sides {
         trainer.progress.epoch = epoch_of(&recipe, side)?;
         let mut feed = trainer.feed(data.as_ref(), bench)?;
-        tell(&trainer.rates(bench.num_steps.max(1), &mut feed, &ceilings)?);
+        let eval_images_per_s = trainer.eval_rate(data.as_ref())?;
+        let rates = trainer.rates(bench.num_steps.max(1), &mut feed, &ceilings)?;
+        tell(&StepRates { eval_images_per_s, ..rates });
     }
     Ok(())
 }
@@ -90,7 +95,8 @@ impl Trainer {
         let (batch_size, side) =
             (self.recipe.batch_per_rank, self.recipe.crop_sides[self.progress.epoch]);
         let Some(data) = data else {
-            return Ok(Feed::Grey(vec![128; batch_size * side * side * 3]));
+            let (pixels, labels) = noise(batch_size, side, self.recipe.situation.num_classes);
+            return Ok(Feed::Noise { pixels, labels });
         };
         let steps_per_epoch = data.train.len() / batch_size;
         if steps_per_epoch == 0 {
@@ -124,16 +130,19 @@ impl Trainer {
         }
         let part = self.parts_ms(num_steps, feed)?;
         self.recorded.clear();
-        let not_recorded = match recording_obstacle(&self.recipe.raw) {
-            Some(obstacle) => Some(obstacle),
-            None => self.record_step().err().map(|error| error.to_string()),
-        };
+        let not_recorded = self.record_steps_of(&[self.progress.epoch])?;
         let (laps_ms, data_wait, loss) = self.laps(num_steps, feed)?;
         let step_ms = spread(laps_ms);
         let side = self.recipe.sides[self.progress.epoch];
         let batch_size = self.recipe.batch_per_rank;
         let images_per_s = batch_size as f64 / step_ms[1] * 1e3;
         let flops = 2.0 * PASSES * self.recipe.blueprint.macs(side) as f64;
+        let num_bytes = match self.recipe.raw.train.precision {
+            Precision::Fp64 => 8.0,
+            Precision::Fp32 => 4.0,
+            Precision::AmpBf16 | Precision::AmpFp16 => 2.0,
+        };
+        let traffic = ACCESSES * num_bytes * self.recipe.blueprint.activations(side) as f64;
         Ok(StepRates {
             device: match self.device {
                 Device::Cuda(index) => format!("cuda:{index}"),
@@ -146,11 +155,12 @@ impl Trainer {
             step_ms,
             loss,
             recorded: !self.recorded.is_empty(),
-            not_recorded: not_recorded.filter(|_| self.device.is_cuda()),
+            not_recorded,
             parts_ms: part,
             data_wait,
-            eval_images_per_s: self.eval_rate()?,
+            eval_images_per_s: 0.0,
             tflops: flops * images_per_s / 1e12,
+            traffic_gb_s: traffic * images_per_s / 1e9,
             matmul_tflops: ceilings.matmul_tflops,
             copy_gb_s: ceilings.copy_gb_s,
             peak_host_mb: peak_host_mb(),
@@ -164,10 +174,9 @@ impl Trainer {
     /// The next images.
     fn fed(&self, feed: &mut Feed) -> Result<Pictures, TrainError> {
         Ok(match feed {
-            Feed::Grey(pixels) => {
+            Feed::Noise { pixels, labels } => {
                 let side = self.recipe.crop_sides[self.progress.epoch];
-                let labels = vec![0; self.recipe.batch_per_rank];
-                self.uploader.upload_parts(pixels, &labels, side)?
+                self.uploader.upload_parts(pixels, labels, side)?
             }
             Feed::Loader(loader) => {
                 let batch = loader.next_batch()?.expect("there are plans enough");
@@ -185,7 +194,7 @@ impl Trainer {
     ) -> Result<(Vec<f64>, Option<f64>, f64), TrainError> {
         let steps_in_lap = steps_in_lap(self.device).min(num_steps);
         let waited_s = |feed: &Feed| match feed {
-            Feed::Grey(_) => None,
+            Feed::Noise { .. } => None,
             Feed::Loader(loader) => Some(loader.stall().wait_s),
         };
         let (start, waited_before) = (Instant::now(), waited_s(feed));
@@ -233,6 +242,7 @@ impl Trainer {
         let loss = self.loss(&batch)?;
         let forward = lap();
         self.ddp.backward(&self.scaler.scale(&loss))?;
+        self.exchange()?;
         let backward = lap();
         self.scaler.step(&mut self.optimizer)?;
         self.progress.step += 1;
@@ -240,18 +250,39 @@ impl Trainer {
         Ok(StepParts { upload, forward, backward, update: lap() })
     }
 
-    /// Images judged in a second.
-    fn eval_rate(&self) -> Result<f64, TrainError> {
+    /// Images judged in a second: all validation images of `data`, decoded, else a batch of noise.
+    fn eval_rate(&self, data: Option<&Dataset>) -> Result<f64, TrainError> {
         let (num, side) = (self.recipe.eval_batch_per_rank, self.recipe.raw.data.eval.crop_size);
-        let (pixels, labels) = (vec![128; num * side * side * 3], vec![0; num]);
+        let (pixels, labels) = noise(num, side, self.recipe.situation.num_classes);
         let right = Tensor::zeros([], (Kind::Int64, self.device));
         let judge = || {
             let pictures = self.uploader.upload_parts(&pixels, &labels, side)?;
             self.judge(&pictures, &right)
         };
         judge()?;
-        Ok(num as f64 / best_s(self.device, || judge().expect("it did so before")))
+        let Some(data) = data else {
+            return Ok(num as f64 / best_s(self.device, || judge().expect("it did so before")));
+        };
+        let start = Instant::now();
+        let mut loader = self.eval_loader(data);
+        while let Some(batch) = loader.next_batch()? {
+            self.judge(&self.uploader.upload(&batch)?, &right)?;
+        }
+        finished(self.device);
+        Ok(data.eval.len() as f64 / start.elapsed().as_secs_f64())
     }
+}
+
+/// Images `[num, side, side, 3]` of noise, the same each time, with labels of all classes.
+fn noise(num: usize, side: usize, num_classes: usize) -> (Vec<u8>, Vec<i64>) {
+    let mut rng = Rng::keyed(&[side as u64]);
+    let mut pixels = vec![0; num * side * side * 3];
+    pixels.chunks_mut(8).for_each(|some| {
+        let bytes = rng.next_u64().to_le_bytes();
+        some.copy_from_slice(&bytes[..some.len()]);
+    });
+    let labels = (0..num).map(|i| (i % num_classes) as i64).collect();
+    (pixels, labels)
 }
 
 /// Least, median and greatest.

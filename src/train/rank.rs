@@ -17,7 +17,7 @@ use super::{
 };
 use crate::{
     data::Dataset,
-    dist::{World, c10d},
+    dist::{TIMEOUT_S, World, c10d},
     events::RankEvent,
     recipe::{self, DeviceChoice, Origin, RawRecipe, Recipe, Situation, Source},
 };
@@ -62,7 +62,14 @@ pub fn run_rank(job: &RankJob, watch: &mut Watch) -> Result<RunEnd, TrainError> 
         batch_size: recipe.horizon.batch_size,
         target: recipe.raw.mlperf.target,
     });
-    let end = trainer.run(&data, log, watch)?;
+    let ended = trainer.run(&data, log, watch);
+    if ended.is_err() && device.is_cuda() {
+        // The process ends now, and so does all that it holds. Taking down by hand what belongs to
+        // a GPU, or a group, that no longer answers may wait for ever.
+        std::mem::forget(trainer);
+        return ended;
+    }
+    let end = ended?;
     if job.world.is_main() {
         let path = job.run_dir.join("weights.safetensors");
         let num_steps = trainer.progress.step;
@@ -105,7 +112,7 @@ pub(super) fn device(choice: DeviceChoice, world: &World) -> Result<Device, Trai
     }
     let problem = match c10d::load_cuda() {
         Ok(()) if tch::Cuda::device_count() > world.local_rank as i64 => {
-            c10d::use_gpu(world.local_rank)?;
+            c10d::use_gpu(world.local_rank, TIMEOUT_S)?;
             return Ok(Device::Cuda(world.local_rank));
         }
         Ok(()) => {

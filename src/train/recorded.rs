@@ -125,9 +125,20 @@ impl Trainer {
     }
 
     /// Records the step of each side of the run, the largest first, whose memory the others then
-    /// find enough; without the reducer where it does not go with it. All ranks do so or none. A
-    /// sentence, where steps are not recorded, or not whole, that could be wished to be.
+    /// find enough.
     pub(super) fn record_steps(&mut self) -> Result<Option<String>, TrainError> {
+        let mut epochs = first_epochs_of_sides(&self.recipe.sides);
+        epochs.sort_by_key(|&epoch| std::cmp::Reverse(self.recipe.sides[epoch]));
+        self.record_steps_of(&epochs)
+    }
+
+    /// Records the step of each of `epochs`, without the reducer where it does not go with it. All
+    /// ranks do so or none. A sentence, where steps are not recorded, or not whole, that could be
+    /// wished to be.
+    pub(super) fn record_steps_of(
+        &mut self,
+        epochs: &[usize],
+    ) -> Result<Option<String>, TrainError> {
         if self.recorder == Recorder::Off {
             return Ok(None);
         }
@@ -136,18 +147,16 @@ impl Trainer {
         if let Some(obstacle) = recording_obstacle(&self.recipe.raw) {
             return Ok(Some(without(&obstacle)));
         }
-        let mut epochs = first_epochs_of_sides(&self.recipe.sides);
-        epochs.sort_by_key(|&epoch| std::cmp::Reverse(self.recipe.sides[epoch]));
         self.progress.epoch = epochs[0];
         while self.ddp.is_reduced() && self.progress.step < NUM_TIMED_STEPS {
             self.warm_step()?;
         }
-        let Some(reason) = self.record_steps_of(&epochs)? else { return Ok(None) };
+        let Some(reason) = self.try_to_record(epochs)? else { return Ok(None) };
         if self.ddp.is_reduced() {
             self.ddp.detach(self.model.weights().parameters().iter().map(|(_, tensor)| tensor));
             self.progress.epoch = epochs[0];
             self.warm_step()?;
-            if self.record_steps_of(&epochs)?.is_none() {
+            if self.try_to_record(epochs)?.is_none() {
                 return Ok(Some(format!(
                     "gradients are exchanged between two CUDA graphs of a step, after backward: {reason}"
                 )));
@@ -160,7 +169,7 @@ impl Trainer {
     }
 
     /// Records the step of each of `epochs`; the reason, where a rank could not.
-    fn record_steps_of(&mut self, epochs: &[usize]) -> Result<Option<String>, TrainError> {
+    fn try_to_record(&mut self, epochs: &[usize]) -> Result<Option<String>, TrainError> {
         let failure = epochs.iter().find_map(|&epoch| {
             self.progress.epoch = epoch;
             self.record_step().err()
@@ -171,12 +180,14 @@ impl Trainer {
             return Ok(None);
         }
         self.recorded.clear();
+        // Backward may have left some; the next one would add to them.
+        self.optimizer.drop_grads()?;
         let reason = failure.map_or_else(|| "another rank failed".to_owned(), |e| e.to_string());
         Ok(Some(format!("recording the step failed ({reason})")))
     }
 
     /// Records the step of the current epoch's side.
-    pub(super) fn record_step(&mut self) -> Result<(), TrainError> {
+    fn record_step(&mut self) -> Result<(), TrainError> {
         let epoch = self.progress.epoch;
         let (side, crop_side) = (self.recipe.sides[epoch], self.recipe.crop_sides[epoch]);
         let pictures = self.uploader.synthetic(self.recipe.batch_per_rank, crop_side)?.duplicate();

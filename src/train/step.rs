@@ -26,6 +26,7 @@ impl Trainer {
     /// One update by `pictures`; its loss, `[]`, still on the device and good until the next step.
     pub(super) fn step(&mut self, pictures: &Pictures) -> Result<Tensor, TrainError> {
         self.optimizer.set_lr(self.recipe.schedule.lr(self.progress.step));
+        self.ddp.before_step()?;
         let loss = match self.recorded(pictures) {
             Some(recorded) => self.replay(recorded, pictures)?,
             None => self.work(pictures)?,

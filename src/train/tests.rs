@@ -436,8 +436,11 @@ fn where_one_rank_cannot_record_none_does_and_training_goes_on() {
 fn where_the_reducer_cannot_be_recorded_gradients_are_exchanged_around_it() {
     let _turn = in_turn();
     let share = GLOBAL_BATCH / 2;
+    let mut recipe = recipe(2);
+    // Rank 0's statistics of batch norm go to all before each step, which is not to be recorded.
+    recipe.raw.train.ddp.broadcast_buffers = true;
     let train = |recorder| {
-        in_world(&recipe(2), move |rank, mut trainer| {
+        in_world(&recipe, move |rank, mut trainer| {
             refill(&trainer);
             trainer.recorder = recorder;
             let said = trainer.warm_up().unwrap();
@@ -457,6 +460,22 @@ fn where_the_reducer_cannot_be_recorded_gradients_are_exchanged_around_it() {
         assert_eq!((*is_reduced, *num_recorded), (false, 1));
         assert!(weights == wanted, "halves added are the halved sum, bit for bit");
     }
+}
+
+#[test]
+fn gradients_of_a_recording_that_failed_are_forgotten() {
+    let _turn = in_turn();
+    let mut trainer = trainer(&recipe(1), 0, 0);
+    let batch = batch(&trainer, 0, 0..GLOBAL_BATCH);
+    let batch = trainer.uploader.batch(&batch);
+    trainer.loss(&batch).unwrap().backward();
+    // There is no GPU 7 here.
+    trainer.recorder = Recorder::Gpu(7);
+    assert!(
+        trainer.record_steps().unwrap().expect("it fails").contains("recording the step failed")
+    );
+    let mut parameters = trainer.model.weights().parameters().iter();
+    assert!(parameters.all(|(_, tensor)| !tensor.grad().defined()));
 }
 
 #[test]

@@ -42,7 +42,7 @@ use crate::{
     },
     dist::{
         BufferSync, Ddp, DistError, Shared, World,
-        c10d::{self, BridgeError, CudaMath, Readout, TensorList},
+        c10d::{self, BridgeError, Math, Readout, TensorList},
     },
     events::RunStatus,
     mllog::Status,
@@ -57,6 +57,10 @@ pub struct Trainer {
     pub(super) world: World,
     pub(super) device: Device,
     pub(super) model: ResNet,
+    /// Before `ddp`, for fields are dropped in order: NCCL takes a group down only once nothing
+    /// that recorded its collectives is left.
+    pub(super) recorded: Vec<Recorded>,
+    pub(super) tape: Option<Tape>,
     pub(super) ddp: Ddp,
     pub(super) optimizer: Optimizer,
     pub(super) scaler: LossScaler,
@@ -65,8 +69,6 @@ pub struct Trainer {
     pub(super) judged: Judged,
     pub(super) progress: Progress,
     pub(super) recorder: Recorder,
-    pub(super) recorded: Vec<Recorded>,
-    pub(super) tape: Option<Tape>,
     pool: Pool,
     stop: Arc<AtomicBool>,
 }
@@ -88,8 +90,8 @@ impl Trainer {
         device: Device,
         stop: Arc<AtomicBool>,
     ) -> Result<Self, TrainError> {
-        let TrainConfig { tf32, cudnn_benchmark: benchmark, .. } = recipe.raw.train;
-        CudaMath { tf32, benchmark }.set()?;
+        let TrainConfig { tf32, cudnn_benchmark: benchmark, deterministic, .. } = recipe.raw.train;
+        Math { tf32, benchmark, deterministic }.set()?;
         tch::manual_seed(recipe.seed as i64);
         let kind = kind(recipe.raw.train.precision);
         let model = ResNet::new(&recipe.blueprint, Place { kind, device });
@@ -249,7 +251,7 @@ impl Trainer {
         }
         self.judged.swap_out()?;
         // [right, judged], over all ranks.
-        let right = i64::try_from(&right).expect("one number");
+        let right = Readout::of(&right)?.value()? as i64;
         let counts = Tensor::from_slice(&[right, num_images]);
         self.ddp.sum(&counts)?;
         let counts = Vec::<i64>::try_from(&counts).expect("two numbers");
@@ -296,7 +298,7 @@ impl Trainer {
         Ok(Loader::start(Arc::clone(&data.train), train_plans(sampler, schedule), config))
     }
 
-    fn eval_loader(&self, data: &Dataset) -> Loader {
+    pub(super) fn eval_loader(&self, data: &Dataset) -> Loader {
         let transform: EvalTransform = self.recipe.raw.data.eval;
         let World { rank, world_size, .. } = self.world;
         let sampler = self.sampler(data.eval.len(), Shard { rank, world_size });

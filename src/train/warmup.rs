@@ -8,7 +8,14 @@ use super::{
     error::TrainError,
     trainer::{Trainer, algorithms},
 };
-use crate::{algorithms::Progress, dist::c10d};
+use crate::{
+    algorithms::Progress,
+    data::Shard,
+    dist::{
+        World,
+        c10d::{self, BridgeError},
+    },
+};
 
 /// The reducer settles its buckets before the second step.
 const NUM_STEPS: usize = 3;
@@ -32,9 +39,7 @@ impl Trainer {
                 self.warm_step()?;
             }
         }
-        let side = self.recipe.raw.data.eval.crop_size;
-        let pictures = self.uploader.synthetic(self.recipe.eval_batch_per_rank, side)?;
-        self.judge(&pictures, &Tensor::zeros([], (Kind::Int64, self.device)))?;
+        self.warm_evaluation()?;
         let not_recorded = self.record_steps()?;
 
         self.model.weights().restore(&weights);
@@ -46,6 +51,19 @@ impl Trainer {
         self.progress = Progress::default();
         self.ddp.barrier()?;
         Ok(not_recorded)
+    }
+
+    /// Judges grey pictures, as many as this rank's batches have, the last one too.
+    fn warm_evaluation(&self) -> Result<(), BridgeError> {
+        let World { rank, world_size, .. } = self.world;
+        let share = self.sampler(self.recipe.situation.num_eval, Shard { rank, world_size });
+        let (batch, share) = (self.recipe.eval_batch_per_rank, share.eval_order().len());
+        let right = Tensor::zeros([], (Kind::Int64, self.device));
+        for num in [batch.min(share), share % batch].into_iter().filter(|&num| num > 0) {
+            let side = self.recipe.raw.data.eval.crop_size;
+            self.judge(&self.uploader.synthetic(num, side)?, &right)?;
+        }
+        Ok(())
     }
 
     /// A step on grey pictures of the current epoch's size.

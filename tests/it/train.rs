@@ -316,20 +316,28 @@ fn the_cuda_bridge_asks_libtorch_for_nothing_it_lacks() {
     let defined: Vec<String> = named(&bridge, |symbol| !symbol.is_import());
     assert!(defined.iter().any(|name| name == "ml_cuda"), "{defined:?}");
     let libtorch = Path::new(env!("MLPERF_RUN_LIBTORCH_LIB"));
-    let offered: BTreeSet<String> = ["torch_cuda", "c10_cuda", "torch_cpu", "c10"]
+    let libraries = ["torch_cuda", "c10_cuda", "torch_cpu", "c10"]
+        .map(|name| libtorch.join(format!("lib{name}.so")));
+    let runtime = libtorch.join("../../nvidia/cu13/lib/libcudart.so.13");
+    let offered: BTreeSet<String> = libraries
         .into_iter()
-        .flat_map(|name| -> Vec<String> {
-            let library = fs::read(libtorch.join(format!("lib{name}.so"))).unwrap();
+        .chain([runtime])
+        .flat_map(|path| -> Vec<String> {
+            let library = fs::read(path).unwrap();
             let library = goblin::elf::Elf::parse(&library).unwrap();
             named(&library, |symbol| !symbol.is_import())
         })
         .collect();
     let wanted: Vec<String> = named(&bridge, goblin::elf::Sym::is_import);
-    // c10, at and c10d are libtorch's name spaces; the rest is the C++ runtime's.
-    let of_torch =
-        |name: &&String| ["N3c10", "N2at", "N4c10d"].iter().any(|space| name.contains(space));
+    // c10, at and c10d are libtorch's name spaces, cuda.. its runtime; the rest is C++'s.
+    let of_torch = |name: &&String| {
+        name.starts_with("cuda")
+            || ["N3c10", "N2at", "N4c10d"].iter().any(|space| name.contains(space))
+    };
     let wanted: Vec<&String> = wanted.iter().filter(of_torch).collect();
-    assert!(wanted.iter().any(|name| name.contains("ProcessGroupNCCL")), "{wanted:?}");
+    for some in ["ProcessGroupNCCL", "cudaStreamEndCapture"] {
+        assert!(wanted.iter().any(|name| name.contains(some)), "{wanted:?}");
+    }
     let lacking: Vec<_> = wanted.iter().filter(|name| !offered.contains(**name)).collect();
     assert!(lacking.is_empty(), "{lacking:?}");
 }

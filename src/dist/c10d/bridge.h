@@ -89,7 +89,7 @@ int ml_list_lerp(MlList* list, const MlList* towards, double share);
 // Memory format, autocast, random state.
 int ml_set_channels_last(MlTensor* tensor);
 int ml_is_channels_last(MlTensor* tensor, uint8_t* out);
-int ml_set_cuda_math(uint8_t tf32, uint8_t benchmark);
+int ml_set_math(uint8_t tf32, uint8_t benchmark, uint8_t deterministic);
 int ml_autocast_enter(uint8_t cuda, uint8_t bf16, MlAutocast** out);
 void ml_autocast_exit(MlAutocast* guard);
 int ml_rng_state(MlTensor* device_of, MlTensor** out);
@@ -108,8 +108,9 @@ int ml_load_library(const char* path);
 int ml_load_cuda(const uint8_t* library, size_t n);
 int ml_group_attach_nccl(MlGroup* group, const MlWorld* world, int device);
 
-// The GPU `index`: a stream of its own for this thread, and the most memory that was taken.
-int ml_use_gpu(int index);
+// The GPU `index`: a stream of its own for this thread, waits for it no longer than timeout_ms; and
+// the most memory that was taken.
+int ml_use_gpu(int index, uint64_t timeout_ms);
 int ml_peak_bytes(int index, uint64_t* out);
 
 // Work that is recorded once and then replayed. pool_of may be null.

@@ -65,7 +65,7 @@ unsafe extern "C" {
     fn ml_reducer_before_backward(reducer: *mut MlReducer) -> c_int;
     fn ml_set_channels_last(tensor: *const C_tensor) -> c_int;
     fn ml_is_channels_last(tensor: *const C_tensor, out: *mut u8) -> c_int;
-    fn ml_set_cuda_math(tf32: u8, benchmark: u8) -> c_int;
+    fn ml_set_math(tf32: u8, benchmark: u8, deterministic: u8) -> c_int;
     fn ml_autocast_enter(cuda: u8, bf16: u8, out: *mut *mut MlAutocast) -> c_int;
     fn ml_autocast_exit(guard: *mut MlAutocast);
     fn ml_rng_state(device_of: *const C_tensor, out: *mut *mut C_tensor) -> c_int;
@@ -230,20 +230,24 @@ impl Drop for Reducer {
     }
 }
 
-/// How GPUs compute in fp32, and how cuDNN chooses.
+/// How GPUs compute in fp32, and which algorithms are chosen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct CudaMath {
+pub struct Math {
     /// Products of fp32 numbers with 10 bits of mantissa, on tensor cores.
     pub tf32: bool,
     /// cuDNN times its kernels at the first call of each shape and keeps the fastest.
     pub benchmark: bool,
+    /// Algorithms whose results do not depend on how threads take turns, where there are such.
+    pub deterministic: bool,
 }
 
-impl CudaMath {
-    /// Makes it the rule of this process; without a GPU it changes nothing.
+impl Math {
+    /// Makes it the rule of this process.
     pub fn set(self) -> Result<(), BridgeError> {
-        // SAFETY: rule 2; two numbers cross.
-        check(unsafe { ml_set_cuda_math(u8::from(self.tf32), u8::from(self.benchmark)) })
+        let [tf32, benchmark, deterministic] =
+            [self.tf32, self.benchmark, self.deterministic].map(u8::from);
+        // SAFETY: rule 3; numbers cross.
+        check(unsafe { ml_set_math(tf32, benchmark, deterministic) })
     }
 }
 

@@ -2,6 +2,8 @@
 // libtorch_cuda, so that one program serves machines with and without GPUs.
 #include "bridge.h"
 
+#include <ATen/core/CachingHostAllocator.h>
+#include <ATen/cuda/CUDAGeneratorImpl.h>
 #include <ATen/cuda/CUDAGraph.h>
 #include <c10/core/impl/VirtualGuardImpl.h>
 #include <torch/csrc/distributed/c10d/ProcessGroupNCCL.hpp>
@@ -16,13 +18,46 @@ template <class F>
 const char* outcome(F&& body) {
   return ml::guarded(body) ? last_error.c_str() : nullptr;
 }
+
+template <class F>
+void quietly(F&& body) {
+  try {
+    body();
+  } catch (...) {  // one of them may not have begun, or have ended
+  }
+}
+
+// Adds the way back from a recording that failed: capture_end() gives it only after the driver has
+// accepted the recording. Without it allocator and generator would go on as if all that follows
+// were recorded.
+struct Graph : at::cuda::CUDAGraph {
+  ~Graph() {
+    if (capture_dev_ != UNDEFINED_DEVICE && !capture_ended_) abandon();
+  }
+
+  void abandon() {
+    cudaStreamCaptureStatus status{};
+    cudaStreamIsCapturing(capture_stream_.stream(), &status);
+    cudaGraph_t unfinished = nullptr;
+    if (status != cudaStreamCaptureStatusNone)
+      cudaStreamEndCapture(capture_stream_.stream(), &unfinished);
+    if (unfinished) cudaGraphDestroy(unfinished);
+    cudaGetLastError();  // the reason has been told; later calls are not to meet it again
+    namespace allocator = c10::cuda::CUDACachingAllocator;
+    auto* host = at::getHostAllocator(at::kCUDA);
+    quietly([&] { allocator::endAllocateToPool(capture_dev_, mempool_id_); });
+    quietly([&] { allocator::releasePool(capture_dev_, mempool_id_); });
+    quietly([&] { host->end_allocate_to_pool(mempool_id_); });
+    quietly([&] { host->release_pool(mempool_id_); });
+    for (auto& [state, num_draws] : captured_generator_states_) state->capturing_ = false;
+  }
+};
 }  // namespace
 
 void ml::set_error(const char* message) { last_error = message; }
 
 struct MlGraph {
-  at::cuda::CUDAGraph graph;
-  bool recording = false;
+  Graph graph;
 };
 
 namespace {
@@ -33,7 +68,8 @@ const char* attach_nccl(MlGroup* group, const MlWorld* world, int device) {
     c10::Device gpu(c10::kCUDA, static_cast<c10::DeviceIndex>(device));
     c10::impl::VirtualGuardImpl(c10::kCUDA).setDevice(gpu);
     auto options = c10d::ProcessGroupNCCL::Options::create(/*is_high_priority_stream=*/true);
-    options->timeout = std::chrono::milliseconds(world->timeout_ms);
+    // The host's own waits end first, with a sentence; this one ends the process.
+    options->timeout = std::chrono::milliseconds(world->timeout_ms) + std::chrono::minutes(1);
     auto nccl = c10::make_intrusive<c10d::ProcessGroupNCCL>(
         c10::make_intrusive<c10d::PrefixStore>("nccl", group->store), world->rank,
         world->world_size, options);
@@ -49,25 +85,19 @@ const char* graph_begin(const MlGraph* pool_of, MlGraph** out) {
     auto pool = pool_of ? const_cast<MlGraph*>(pool_of)->graph.pool() : c10::MempoolId_t{0, 0};
     // Other threads, such as NCCL's watchdog, may go on asking the driver.
     graph->graph.capture_begin(pool, cudaStreamCaptureModeThreadLocal);
-    graph->recording = true;
     *out = graph.release();
   });
 }
 
 const char* graph_end(MlGraph* graph) {
-  return outcome([&] {
-    graph->recording = false;
-    graph->graph.capture_end();
-  });
+  return outcome([&] { graph->graph.capture_end(); });
 }
 
 const char* graph_replay(MlGraph* graph) {
   return outcome([&] { graph->graph.replay(); });
 }
 
-// A recording that failed half-way is ended, or the stream could do nothing else.
 void graph_free(MlGraph* graph) {
-  if (graph->recording) graph_end(graph);
   outcome([&] { delete graph; });
 }
 }  // namespace

@@ -13,11 +13,15 @@
 #include <c10/core/StreamGuard.h>
 #include <c10/core/impl/VirtualGuardImpl.h>
 
+#include <chrono>
 #include <cstring>
 #include <string>
+#include <thread>
 
 namespace {
 const MlCuda* cuda = nullptr;
+std::chrono::milliseconds patience{0};  // with a GPU; ml_use_gpu sets it
+constexpr std::chrono::microseconds kLook{50};
 
 c10::Device gpu(int index) {
   return c10::Device(c10::kCUDA, static_cast<c10::DeviceIndex>(index));
@@ -29,6 +33,18 @@ int told(const char* problem) {
   return problem != nullptr;
 }
 constexpr const char* kNotLoaded = "the CUDA bridge is not loaded";
+
+// Waits for the device, within limits: nobody watches the collectives of a recording, where a rank
+// that hangs would make this one hang too.
+void wait_for(const c10::Event& event) {
+  const auto start = std::chrono::steady_clock::now();
+  while (!event.query()) {
+    TORCH_CHECK(std::chrono::steady_clock::now() - start < patience, "the GPU has not done its work "
+                "within ", patience.count() / 1000, " s; look for the rank that hangs, or for the "
+                "GPU that fell out (dmesg, nvidia-smi)");
+    std::this_thread::sleep_for(kLook);
+  }
+}
 }  // namespace
 
 int ml_load_library(const char* path) {
@@ -58,8 +74,9 @@ int ml_group_attach_nccl(MlGroup* group, const MlWorld* world, int device) {
   return told(cuda ? cuda->attach_nccl(group, world, device) : kNotLoaded);
 }
 
-int ml_use_gpu(int index) {
+int ml_use_gpu(int index, uint64_t timeout_ms) {
   return ml::guarded([&] {
+    patience = std::chrono::milliseconds(timeout_ms);
     // The default stream cannot be recorded, and what autograd keeps by stream has to be made on
     // the one that is: so everything runs on a stream of its own from the first operation on.
     c10::impl::VirtualGuardImpl guard(c10::kCUDA);
@@ -137,7 +154,7 @@ int ml_ring_upload(MlRing* ring, const MlBytes* parts, size_t n, MlTensor** out)
       if (ring->num_uploads > 0)
         slots[(ring->num_uploads - 1) % slots.size()].used.record(ring->work());
       // The host is at most a ring ahead of the copies.
-      slot.copied.synchronize();
+      wait_for(slot.copied);
     }
     auto* to = slot.host.data_ptr<uint8_t>();
     for (size_t i = 0; i < n; to += parts[i].size, ++i)
@@ -179,7 +196,7 @@ void ml_readout_free(MlReadout* readout) {
 
 int ml_readout_get(MlReadout* readout, double* out) {
   return ml::guarded([&] {
-    readout->copied.synchronize();
+    wait_for(readout->copied);
     *out = readout->host.item<double>();
   });
 }

@@ -28,7 +28,7 @@ struct RawBytes {
 unsafe extern "C" {
     fn ml_load_library(path: *const c_char) -> c_int;
     fn ml_load_cuda(library: *const u8, n: usize) -> c_int;
-    fn ml_use_gpu(index: c_int) -> c_int;
+    fn ml_use_gpu(index: c_int, timeout_ms: u64) -> c_int;
     fn ml_peak_bytes(index: c_int, out: *mut u64) -> c_int;
     fn ml_graph_begin(index: c_int, pool_of: *const MlGraph, out: *mut *mut MlGraph) -> c_int;
     fn ml_graph_end(graph: *mut MlGraph) -> c_int;
@@ -63,10 +63,11 @@ pub fn load_cuda() -> Result<(), BridgeError> {
     check(unsafe { ml_load_cuda(CUDA_BRIDGE.as_ptr(), CUDA_BRIDGE.len()) })
 }
 
-/// Makes this thread work on GPU `index`, on a stream that can be recorded.
-pub fn use_gpu(index: usize) -> Result<(), BridgeError> {
-    // SAFETY: rule 3; a number crosses.
-    check(unsafe { ml_use_gpu(index as c_int) })
+/// Makes this thread work on GPU `index`, on a stream that can be recorded. Waits for its work end
+/// after `timeout_s` in an error.
+pub fn use_gpu(index: usize, timeout_s: u64) -> Result<(), BridgeError> {
+    // SAFETY: rule 3; numbers cross.
+    check(unsafe { ml_use_gpu(index as c_int, timeout_s * 1000) })
 }
 
 /// The most memory of GPU `index` that this process has held, bytes.

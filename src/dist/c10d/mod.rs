@@ -7,8 +7,8 @@ mod lists;
 mod params;
 
 pub use bridge::{
-    Autocast, BridgeError, CudaMath, Group, HalfKind, Reducer, Rendezvous, is_channels_last,
-    rng_state, set_channels_last, set_rng_state, torch_version,
+    Autocast, BridgeError, Group, HalfKind, Math, Reducer, Rendezvous, is_channels_last, rng_state,
+    set_channels_last, set_rng_state, torch_version,
 };
 pub use device::{Graph, Readout, Recording, Ring, load_cuda, peak_gpu_bytes, use_gpu};
 pub use lists::TensorList;

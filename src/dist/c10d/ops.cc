@@ -14,12 +14,15 @@ struct MlAutocast {
   at::ScalarType dtype;
 };
 
-int ml_set_cuda_math(uint8_t tf32, uint8_t benchmark) {
+int ml_set_math(uint8_t tf32, uint8_t benchmark, uint8_t deterministic) {
   return ml::guarded([&] {
     auto& context = at::globalContext();
     context.setAllowTF32CuBLAS(tf32 != 0);
     context.setAllowTF32CuDNN(tf32 != 0);
-    context.setBenchmarkCuDNN(benchmark != 0);
+    context.setBenchmarkCuDNN(benchmark != 0 && deterministic == 0);
+    context.setDeterministicCuDNN(deterministic != 0);
+    // What has no such algorithm (backward of a max-pool on GPUs) warns and goes on.
+    context.setDeterministicAlgorithms(deterministic != 0, /*warn_only=*/true);
   });
 }
 

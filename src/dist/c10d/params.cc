@@ -90,7 +90,10 @@ struct MlParams {
   void fused_sgd(List& target, const MlSgd& s, const Rate& rate, MlTensor* found_inf) {
     static const List none;
     at::_fused_sgd_(target, grads, s.momentum == 0.0 ? none : momenta, s.weight_decay, s.momentum,
-                    rate, s.dampening, s.nesterov != 0, /*maximize=*/false, first_step,
+                    rate, s.dampening, s.nesterov != 0, /*maximize=*/false,
+                    // A replayed step does not come by here to say that it was the first; without
+                    // dampening a first step is like any other, on momenta of zero.
+                    first_step && s.dampening != 0.0,
                     /*grad_scale=*/{}, optional(found_inf));
     first_step = false;
   }
