@@ -34,9 +34,12 @@ fn stamp_commit() {
     {
         println!("cargo:rerun-if-changed={log}");
     }
+    let mut version = env::var("CARGO_PKG_VERSION").unwrap_or_default();
     if let Some(commit) = git(&["describe", "--always", "--dirty", "--abbrev=12"]) {
         println!("cargo:rustc-env=MLPERF_RUN_COMMIT={commit}");
+        version = format!("{version} ({commit})");
     }
+    println!("cargo:rustc-env=MLPERF_RUN_VERSION={version}");
 }
 
 fn git(arguments: &[&str]) -> Option<String> {

@@ -35,24 +35,26 @@ def measure(*more):
     return {rates["side"]: rates for rates in map(json.loads, lines)}
 
 
-fed, grey = measure("--data", data), measure()
+fed, noise = measure("--data", data), measure()
 # A ring moves 2 (n - 1) / n of the gradients, in fp32, over each link.
 reduce_s = 2 * (num_ranks - 1) / num_ranks * 4 * PARAMETERS.get(arch, PARAMETERS["resnet50"]) / (bus_gb_s * 1e9)
 table = [f'source = "one rank of {num_ranks} on {next(iter(fed.values()))["device"]}, rehearsed"', f"num_ranks = {num_ranks}"]
 eval_rate = min(rates["eval_images_per_s"] for rates in fed.values())
 table.append(f"eval_s = {NUM_EVAL / num_ranks / eval_rate}")
-print(f"{'side':>5} {'ms':>9} {'grey ms':>9} {'recorded':>9} {'waiting':>8} {'idle':>7} {'peak MB':>8}")
+print(f"{'side':>5} {'ms':>9} {'noise ms':>9} {'recorded':>9} {'waiting':>8} {'starved':>7} {'peak MB':>8}")
 for side, rates in sorted(fed.items()):
-    ms, without = rates["step_ms"][1], grey[side]["step_ms"][1]
-    idle = max(0.0, 1 - without / ms)
+    ms, without = rates["step_ms"][1], noise[side]["step_ms"][1]
+    # What a step takes longer than on images that are there already: the device is idle meanwhile.
+    starved = max(0.0, 1 - without / ms)
     peak = rates.get("peak_gpu_mb", rates["peak_host_mb"])
     print(f"{side:>5} {ms:>9.2f} {without:>9.2f} {str(rates['recorded']).lower():>9} {100 * rates['data_wait']:>6.1f} %"
-          f" {100 * idle:>5.1f} % {peak:>8.0f}")
+          f" {100 * starved:>5.1f} % {peak:>8.0f}")
     table += ["[[step]]", f"side = {side}", f"images_per_s = {batch * num_ranks / (ms / 1e3 + reduce_s)}"]
 out.mkdir(parents=True, exist_ok=True)
 (out / "throughput.toml").write_text("\n".join(table) + "\n")
 predicted = run("plan", "--recipe", recipe, "--nproc", str(num_ranks), "--throughput", str(out / "throughput.toml"))
 print("\n".join(line for line in predicted.splitlines() if line.startswith("#")))
 print(f"""assumed: {num_ranks} devices that are alike and do not slow one another; an all-reduce of {1e3 * reduce_s:.2f} ms at
-{bus_gb_s:.0f} GB/s that nothing hides; each evaluation of {NUM_EVAL:,} images at {num_ranks * eval_rate:,.0f} images/s; warm files; waiting is a
+{bus_gb_s:.0f} GB/s that nothing hides; each evaluation of {NUM_EVAL:,} images at the rate of the validation images at hand, decoded,
+{num_ranks * eval_rate:,.0f} images/s; warm files; waiting is a
 loader's on this machine's processors, whose share of a machine with {num_ranks} devices may be smaller""")

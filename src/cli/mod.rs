@@ -32,7 +32,7 @@ Exit codes: 0 target reached, 1 bug, 2 wrong command line, 3 recipe, data or mac
 /// Trains ResNets data-parallel through libtorch, and times, checks and documents the runs as
 /// MLPerf Training does
 #[derive(Debug, Parser)]
-#[command(name = "mlperf-run", version)]
+#[command(name = "mlperf-run", version = env!("MLPERF_RUN_VERSION"))]
 #[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
 #[command(after_help = AFTER_HELP)]
 pub struct Cli {

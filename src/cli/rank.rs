@@ -20,7 +20,7 @@ use crate::{
 
 /// Trains as one rank of a world that torchrun's names in the environment describe
 #[derive(Parser)]
-#[command(name = "mlperf-rank", version)]
+#[command(name = "mlperf-rank", version = env!("MLPERF_RUN_VERSION"))]
 struct RankArgs {
     /// The resolved recipe.
     #[arg(long, value_name = "FILE")]
@@ -34,7 +34,7 @@ struct RankArgs {
     /// Sides to measure at, px.
     #[arg(long, value_name = "PX", value_delimiter = ',')]
     sides: Vec<usize>,
-    /// Data set to measure on instead of grey images.
+    /// Data set to measure on instead of noise.
     #[arg(long, value_name = "DIR", requires = "bench_steps")]
     bench_data: Option<PathBuf>,
 }

@@ -63,10 +63,10 @@ pub fn bench_steps(
     let data = bench.data.as_deref().map(Dataset::open).transpose()?;
     let mut trainer = Trainer::build(&recipe, &job.world, device, stop)?;
     let ceilings = Ceilings::measure(recipe.raw.train.precision, device);
+    let eval_images_per_s = trainer.eval_rate(data.as_ref())?;
     for &side in &bench.sides {
         trainer.progress.epoch = epoch_of(&recipe, side)?;
         let mut feed = trainer.feed(data.as_ref(), bench)?;
-        let eval_images_per_s = trainer.eval_rate(data.as_ref())?;
         let rates = trainer.rates(bench.num_steps.max(1), &mut feed, &ceilings)?;
         tell(&StepRates { eval_images_per_s, ..rates });
     }
