@@ -64,9 +64,10 @@ impl Ddp {
         Self { group: None, reducer: None, detached: Vec::new(), buffers: Vec::new() }
     }
 
-    /// Joins the other ranks; blocks until all are there.
-    pub fn join(world: &World, device: tch::Device) -> Result<Self, DistError> {
-        let meeting = world.rendezvous();
+    /// Joins the other ranks; blocks until all are there. After `timeout_s` without an answer a
+    /// collective has failed.
+    pub fn join(world: &World, device: tch::Device, timeout_s: u64) -> Result<Self, DistError> {
+        let meeting = world.rendezvous(timeout_s);
         let group = Group::join(&meeting).map_err(failed("joining the other ranks"))?;
         if let tch::Device::Cuda(index) = device {
             group.attach_nccl(&meeting, index).map_err(failed("setting up NCCL"))?;

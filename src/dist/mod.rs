@@ -5,4 +5,4 @@ mod ddp;
 mod world;
 
 pub use ddp::{BufferSync, Ddp, DistError, Shared};
-pub use world::{TIMEOUT_S, World, WorldError};
+pub use world::{World, WorldError};

@@ -2,10 +2,6 @@
 
 use super::c10d::Rendezvous;
 
-/// After so long without an answer a collective has failed. Long, because rank 0 may be evaluating
-/// its share of a large set while others wait; the launcher notices dead ranks much earlier.
-pub const TIMEOUT_S: u64 = 600;
-
 /// This process's place among all.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct World {
@@ -66,14 +62,14 @@ impl World {
         self.rank == 0
     }
 
-    /// Where the ranks meet.
-    pub fn rendezvous(&self) -> Rendezvous {
+    /// Where the ranks meet; after `timeout_s` without an answer a collective has failed.
+    pub fn rendezvous(&self, timeout_s: u64) -> Rendezvous {
         Rendezvous {
             host: self.master_addr.clone(),
             port: self.master_port,
             rank: self.rank,
             world_size: self.world_size,
-            timeout_s: TIMEOUT_S,
+            timeout_s,
         }
     }
 }

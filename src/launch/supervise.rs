@@ -1,8 +1,9 @@
 //! The supervisor: what is done when a rank speaks, ends or stays silent.
 //!
 //! A state machine without a clock of its own, so that tests can say what happens at which time:
-//! `Running` -> `Gathering` (a rank failed; others may know better why) -> `Stopping` (SIGTERM is
-//! out) -> `Killing` (SIGKILL is out). It is done when every rank has ended.
+//! `Running` -> `Closing` (the clock stands; weights are written, devices let go) or `Gathering` (a
+//! rank failed; others may know better why) -> `Stopping` (SIGTERM is out) -> `Killing` (SIGKILL is
+//! out). It is done when every rank has ended.
 
 use std::time::{Duration, Instant};
 
@@ -17,6 +18,9 @@ pub(super) struct Patience {
     pub(super) gather: Duration,
     /// From SIGTERM to SIGKILL after a failure.
     pub(super) grace: Duration,
+    /// From `run_stop` to SIGTERM: time to write weights and to let devices and peers go, which
+    /// drivers have been known to wait in for ever.
+    pub(super) closing: Duration,
     /// From SIGTERM to SIGKILL when a person stopped the run: time to end the step and the log.
     pub(super) farewell: Duration,
 }
@@ -26,6 +30,7 @@ impl Default for Patience {
         Self {
             gather: Duration::from_millis(300),
             grace: Duration::from_secs(3),
+            closing: Duration::from_secs(120),
             farewell: Duration::from_secs(30),
         }
     }
@@ -104,6 +109,7 @@ struct Seat<P> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {
     Running,
+    Closing { until: Instant },
     Gathering { until: Instant },
     Stopping { until: Instant },
     Killing,
@@ -156,14 +162,21 @@ impl<P: Process> Supervisor<P> {
     /// When [`Self::time_passed`] wants to be called.
     fn deadline(&self) -> Option<Instant> {
         match self.phase {
-            Phase::Gathering { until } | Phase::Stopping { until } => Some(until),
+            Phase::Closing { until } | Phase::Gathering { until } | Phase::Stopping { until } => {
+                Some(until)
+            }
             Phase::Running | Phase::Killing => None,
         }
     }
 
     fn hear(&mut self, rank: usize, news: News, now: Instant) {
         match news {
-            News::Event(RankEvent::RunStop { status, .. }) => self.ending.status = Some(status),
+            News::Event(RankEvent::RunStop { status, .. }) => {
+                self.ending.status = Some(status);
+                if self.phase == Phase::Running {
+                    self.phase = Phase::Closing { until: now + self.patience.closing };
+                }
+            }
             News::Event(RankEvent::Failed { kind, message, .. }) => {
                 self.fail(RankFailure { rank, kind, message }, now);
             }
@@ -177,6 +190,7 @@ impl<P: Process> Supervisor<P> {
 
     fn time_passed(&mut self, now: Instant) {
         match self.phase {
+            Phase::Closing { until } if now >= until => self.give_up_on_the_living(now),
             Phase::Gathering { until } if now >= until => self.stop(now, self.patience.grace),
             Phase::Stopping { until } if now >= until => self.kill(),
             _ => {}
@@ -186,7 +200,7 @@ impl<P: Process> Supervisor<P> {
     /// A signal to the launcher: the first is passed on, the next ends all at once.
     fn interrupt(&mut self, now: Instant) {
         match self.phase {
-            Phase::Running => {
+            Phase::Running | Phase::Closing { .. } => {
                 self.ending.interrupted = true;
                 self.stop(now, self.patience.farewell);
             }
@@ -221,9 +235,20 @@ impl<P: Process> Supervisor<P> {
 
     fn fail(&mut self, failure: RankFailure, now: Instant) {
         self.failures.push(failure);
-        if self.phase == Phase::Running {
+        if matches!(self.phase, Phase::Running | Phase::Closing { .. }) {
             self.phase = Phase::Gathering { until: now + self.patience.gather };
         }
+    }
+
+    /// The run is over and some ranks are not.
+    fn give_up_on_the_living(&mut self, now: Instant) {
+        let rank = self.seats.iter().position(|seat| seat.alive).expect("else all would be done");
+        let message = format!(
+            "has not ended {} s after run_stop and is ended by force; the log is whole",
+            self.patience.closing.as_secs()
+        );
+        self.failures.push(RankFailure { rank, kind: FailureKind::Internal, message });
+        self.stop(now, self.patience.grace);
     }
 
     /// Sends SIGTERM. A cause that is known by now is the one to show: what ranks say from here

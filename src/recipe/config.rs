@@ -105,6 +105,10 @@ pub struct DdpConfig {
     pub bn_sync_before_eval: bool,
     /// Size of a gradient bucket, MiB.
     pub bucket_mb: usize,
+    /// After so long without an answer from the other ranks, or from the GPU, a rank gives up. Long,
+    /// because rank 0 may be judging its share of a large set while others wait; dead ranks are
+    /// noticed much earlier.
+    pub timeout_s: u64,
     /// Gradients of a world of one go the same way as those of many: to measure and test that way on a
     /// single GPU.
     pub in_world_of_one: bool,
@@ -210,6 +214,7 @@ impl Default for DdpConfig {
             broadcast_buffers: false,
             bn_sync_before_eval: false,
             bucket_mb: 25,
+            timeout_s: 600,
             in_world_of_one: false,
         }
     }

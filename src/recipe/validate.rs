@@ -304,6 +304,7 @@ fn synthetic(synth: &SynthConfig, p: &mut Problems) {
 fn train(raw: &RawRecipe, p: &mut Problems) {
     p.one_or_more("train.batch_size", raw.train.batch_size);
     p.one_or_more("train.ddp.bucket_mb", raw.train.ddp.bucket_mb);
+    p.one_or_more("train.ddp.timeout_s", raw.train.ddp.timeout_s as usize);
     p.above_zero("train.grad_scaler.init_scale", raw.train.grad_scaler.init_scale);
     p.one_or_more("train.grad_scaler.growth_interval", raw.train.grad_scaler.growth_interval);
     for (key, precision) in

@@ -58,7 +58,7 @@ pub fn bench_steps(
     tell: &mut dyn FnMut(&StepRates),
 ) -> Result<(), TrainError> {
     let recipe = resolved(job, situation)?;
-    let device = device(recipe.raw.run.device, &job.world)?;
+    let device = device(&recipe, &job.world)?;
     let stop = Arc::new(AtomicBool::new(false));
     let data = bench.data.as_deref().map(Dataset::open).transpose()?;
     let mut trainer = Trainer::build(&recipe, &job.world, device, stop)?;

@@ -17,7 +17,7 @@ use super::{
 };
 use crate::{
     data::Dataset,
-    dist::{TIMEOUT_S, World, c10d},
+    dist::{World, c10d},
     events::RankEvent,
     recipe::{self, DeviceChoice, Origin, RawRecipe, Recipe, Situation, Source},
 };
@@ -37,7 +37,7 @@ pub struct RankJob {
 /// Trains as `job` says and tells `watch` about it.
 pub fn run_rank(job: &RankJob, watch: &mut Watch) -> Result<RunEnd, TrainError> {
     let (recipe, data) = read_recipe(job)?;
-    let device = device(recipe.raw.run.device, &job.world)?;
+    let device = device(&recipe, &job.world)?;
     let log = InitLog::open(&job.run_dir.join("mllog.txt"), &job.world, &recipe)?;
     let mut trainer = Trainer::build(&recipe, &job.world, device, Arc::clone(&job.stop))?;
     if let Some(reason) = trainer.warm_up()? {
@@ -106,13 +106,14 @@ fn read_recipe(job: &RankJob) -> Result<(Recipe, Dataset), TrainError> {
 }
 
 /// The device of this rank. The first to call libtorch, which learns of CUDA here or never.
-pub(super) fn device(choice: DeviceChoice, world: &World) -> Result<Device, TrainError> {
+pub(super) fn device(recipe: &Recipe, world: &World) -> Result<Device, TrainError> {
+    let (choice, timeout_s) = (recipe.raw.run.device, recipe.raw.train.ddp.timeout_s);
     if choice == DeviceChoice::Cpu {
         return Ok(Device::Cpu);
     }
     let problem = match c10d::load_cuda() {
         Ok(()) if tch::Cuda::device_count() > world.local_rank as i64 => {
-            c10d::use_gpu(world.local_rank, TIMEOUT_S)?;
+            c10d::use_gpu(world.local_rank, timeout_s)?;
             return Ok(Device::Cuda(world.local_rank));
         }
         Ok(()) => {

@@ -105,7 +105,7 @@ impl Trainer {
             parameters.filter(|t| t.dim() == 4).try_for_each(c10d::set_channels_last)?;
         }
         let ddp = if world.world_size > 1 || recipe.raw.train.ddp.in_world_of_one {
-            Ddp::join(world, device)?
+            Ddp::join(world, device, recipe.raw.train.ddp.timeout_s)?
         } else {
             Ddp::alone()
         };

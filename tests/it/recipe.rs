@@ -325,6 +325,7 @@ const UNSOUND: &[(&[&str], &[&str])] = &[
     (&["train.grad_scaler.init_scale=0"], &["train.grad_scaler.init_scale (0)"]),
     (&["train.grad_scaler.growth_interval=0"], &["train.grad_scaler.growth_interval (0)"]),
     (&["train.ddp.bucket_mb=0"], &["train.ddp.bucket_mb (0)"]),
+    (&["train.ddp.timeout_s=0"], &["train.ddp.timeout_s (0)"]),
     (&["optimizer.lr=0"], &["optimizer.lr (0)", "above 0"]),
     (&["optimizer.lr=inf"], &["optimizer.lr (inf)"]),
     (&["optimizer.momentum=1"], &["optimizer.momentum (1)", "below 1"]),

@@ -189,6 +189,24 @@ fn a_crash_after_run_stop_is_a_failure_and_the_result_is_kept() {
 }
 
 #[test]
+fn a_rank_that_hangs_after_run_stop_is_ended_and_the_result_is_kept() {
+    let mut stage = Stage::with_ranks(2);
+    stage.hears(0, 0, run_stop(RunStatus::Success));
+    stage.hears(10, 0, gone(0));
+    stage.time_passes(119_999);
+    assert_eq!(stage.sent(), []);
+    stage.time_passes(120_001);
+    assert_eq!(stage.sent(), [Sent::Term(1)]);
+    stage.time_passes(124_000);
+    assert_eq!(stage.sent(), [Sent::Term(1), Sent::Kill(1)]);
+    stage.hears(124_001, 1, News::Gone(Death::Signal(9)));
+    let ending = stage.ending();
+    assert_eq!(ending.status, Some(RunStatus::Success));
+    let failure = ending.failure.expect("it is told");
+    assert!(failure.rank == 1 && failure.message.contains("run_stop"), "{failure:?}");
+}
+
+#[test]
 fn the_first_signal_asks_and_the_second_kills() {
     let mut stage = Stage::with_ranks(2);
     stage.supervisor.interrupt(stage.at(0));
