@@ -9,7 +9,7 @@
 //! | `span_reader`, `ahead`, `memory` | from a span to bytes; what is read before it is needed |
 //! | `sampler`, `torch_order`, `plan` | which rank sees which sample when, and how it is cut |
 //! | `turbo`, `splice`, `transcode` | libjpeg-turbo; JPEGs cut down and written anew |
-//! | `pixmap` | pictures that are stored as pixels |
+//! | `pixmap`, `png_file` | pictures that are stored as pixels; PNGs |
 //! | `cache` | decoded pictures kept in memory |
 //! | `decode`, `augment`, `resize`, `convolve`, `taps`, `sample` | from a file to a row of pixels |
 //! | `loader`, `batch` | the threads that do so ahead of the trainer |
@@ -42,6 +42,7 @@ mod loader;
 mod memory;
 mod pixmap;
 mod plan;
+mod png_file;
 pub mod random;
 mod resize;
 mod sample;

@@ -77,7 +77,7 @@ fn drain(loader: &mut Loader) -> Vec<Seen> {
 /// Damages sample `i`'s file; returns its path.
 fn damage(folder: &Index, i: usize) -> std::path::PathBuf {
     let path = folder.path(i);
-    fs::write(&path, b"\x89PNG\r\n\x1a\n").unwrap();
+    fs::write(&path, b"GIF89a").unwrap();
     path
 }
 
@@ -120,6 +120,41 @@ fn reading_ahead_changes_no_batch() {
         };
         assert_eq!(batches(None, false), batches(Some(SHARD), true));
     }
+}
+
+/// PNGs give the batches of the JPEGs that hold the same pixels, in a folder, in an archive, and
+/// from the cache of pictures.
+#[test]
+fn pngs_are_trained_from_where_they_lie() {
+    let root = data_set(6, 1);
+    let folder = open(root.path(), Split::Train);
+    let expected = drain(&mut train_loader(&folder, config(2, OnBadImage::Error)));
+    let archived = tempfile::tempdir().unwrap();
+    let mut archive =
+        tar::Builder::new(fs::File::create(archived.path().join("train.tar")).unwrap());
+    let mut decoder = decode::Decoder::new();
+    for i in 0..folder.len() {
+        let file = fs::read(folder.path(i)).unwrap();
+        let decode::Picture { pixels, width, height } = decoder.decode(&file).unwrap();
+        let mut file = Vec::new();
+        let mut encoder = ::png::Encoder::new(&mut file, width as u32, height as u32);
+        encoder.set_color(::png::ColorType::Rgb);
+        encoder.write_header().unwrap().write_image_data(pixels).unwrap();
+        fs::remove_file(folder.path(i)).unwrap();
+        let path = folder.path(i).with_extension("png");
+        fs::write(&path, file).unwrap();
+        let name = path.strip_prefix(root.path().join("train")).unwrap();
+        archive.append_path_with_name(&path, name).unwrap();
+    }
+    archive.finish().unwrap();
+    for root in [root.path(), archived.path()] {
+        let index = open(root, Split::Train);
+        assert_eq!(drain(&mut train_loader(&index, config(2, OnBadImage::Error))), expected);
+    }
+    let index = open(root.path(), Split::Train);
+    let cache = Cache::open(RamCache::Bytes(1 << 20), index.len(), Sharing::Alone).unwrap();
+    let config = LoaderConfig { cache: cache.map(Arc::new), ..LoaderConfig::default() };
+    assert_eq!(drain(&mut train_loader(&index, config)), expected);
 }
 
 /// Pictures of the folder, of which some or all fit into the budget, for two users.
@@ -287,7 +322,7 @@ fn a_bad_picture_is_named() {
     });
     let error = error.flatten().next().unwrap();
     assert!(error.contains(path.to_str().unwrap()), "{error}");
-    assert!(error.contains("not a JPEG but a PNG"), "{error}");
+    assert!(error.contains("but a GIF, which has to be converted to one of them"), "{error}");
 }
 
 #[test]
