@@ -132,12 +132,12 @@ fn a_beton_holds_pictures_of_the_sizes_and_labels_of_the_folder() {
 #[test]
 fn a_column_of_pngs_is_a_column_of_pictures() {
     let root = copy("mds");
-    let expected = Dataset::open(root.path()).unwrap().eval.len();
+    let expected = open(root.path()).unwrap().eval.len();
     change(&root.path().join("val/index.json"), |bytes| {
         let text = String::from_utf8(bytes.clone()).unwrap().replace("\"jpeg\"", "\"png\"");
         *bytes = text.into_bytes();
     });
-    assert_eq!(Dataset::open(root.path()).unwrap().eval.len(), expected);
+    assert_eq!(open(root.path()).unwrap().eval.len(), expected);
 }
 
 #[test]

@@ -54,15 +54,24 @@ fn open(root: &Path, split: Split) -> Arc<Index> {
 
 /// Three epochs of batches of four, with sides 16, 24 and 16.
 fn train_loader(folder: &Arc<Index>, config: LoaderConfig) -> Loader {
+    train_loader_from((0, 0), folder, config)
+}
+
+/// The same from a step of an epoch on.
+fn train_loader_from(
+    (epoch, step): (usize, usize),
+    folder: &Arc<Index>,
+    config: LoaderConfig,
+) -> Loader {
     let sampler = Sampler::new(folder.len(), SHARD, 7);
     let schedule = TrainSchedule {
         batch_per_rank: 4,
         steps_per_epoch: folder.len() / 4,
-        epochs: 0..3,
+        epochs: epoch..3,
         sides: vec![16, 24, 16],
         transform: TRANSFORM,
     };
-    Loader::start(Arc::clone(folder), train_plans(sampler, schedule), config)
+    Loader::start(Arc::clone(folder), train_plans_from(sampler, schedule, step), config)
 }
 
 fn eval_loader(folder: &Arc<Index>, shard: Shard, config: LoaderConfig) -> Loader {
@@ -86,11 +95,25 @@ fn batches_do_not_depend_on_the_number_of_threads() {
     let root = data_set(6, 1);
     let folder = open(root.path(), Split::Train);
     let one = drain(&mut train_loader(&folder, config(1, OnBadImage::Error)));
-    let four = drain(&mut train_loader(&folder, config(4, OnBadImage::Error)));
-    assert_eq!(one, four);
+    for num_threads in [4, 16] {
+        let many = drain(&mut train_loader(&folder, config(num_threads, OnBadImage::Error)));
+        assert_eq!(one, many, "{num_threads} threads");
+    }
     assert_eq!(one.len(), 12);
     assert!(one.iter().all(|batch| batch.images.len() == 4 * batch.side * batch.side * 3));
     assert_eq!(one.iter().map(|batch| batch.side).collect::<HashSet<_>>().len(), 2);
+}
+
+#[test]
+fn a_run_that_goes_on_midway_sees_the_rest_of_a_whole_runs_batches() {
+    let root = data_set(6, 1);
+    let folder = open(root.path(), Split::Train);
+    let whole = drain(&mut train_loader(&folder, config(2, OnBadImage::Error)));
+    for (epoch, step) in [(0, 3), (1, 0), (1, 2), (2, 4)] {
+        let start = (epoch, step);
+        let rest = drain(&mut train_loader_from(start, &folder, config(3, OnBadImage::Error)));
+        assert_eq!(rest, whole[4 * epoch + step..], "from step {step} of epoch {epoch}");
+    }
 }
 
 #[test]
