@@ -15,6 +15,7 @@
 //! | `loader`, `batch` | the threads that do so ahead of the trainer |
 //! | `stall` | who waits for whom |
 //! | `store` | pictures packed once: Arrow shards and their manifest |
+//! | `stores` | stores of several sizes as one data set |
 //! | `inspect`, `bench`, `cold` | what a data set looks like, and how fast it can be read |
 
 mod ahead;
@@ -52,6 +53,7 @@ mod span_reader;
 mod splice;
 mod stall;
 pub mod store;
+mod stores;
 pub mod synth;
 mod taps;
 mod torch_order;

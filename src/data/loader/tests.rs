@@ -19,6 +19,7 @@ const TRANSFORM: TrainTransform = TrainTransform {
     dct_scale: false,
     block_shuffle: false,
     ram_cache: RamCache::Off,
+    store_scale: 2.0,
 };
 const EVAL: EvalTransform = EvalTransform {
     resize_size: 18,
@@ -143,6 +144,35 @@ fn reading_ahead_changes_no_batch() {
         };
         assert_eq!(batches(None, false), batches(Some(SHARD), true));
     }
+}
+
+#[test]
+fn an_epoch_of_several_stores_is_that_of_the_store_that_it_reads() {
+    let (source, root) = (data_set(6, 1), tempfile::tempdir().unwrap());
+    let (source, max_sides) = (source.path().to_owned(), vec![32, 38]);
+    let import = Import { source, max_sides, on_bad: OnBad::Fail, seed: 1 };
+    import_set(&import, root.path(), 1, &|_| ()).unwrap();
+    let all = open(root.path(), Split::Train);
+    let batches =
+        |index: &Arc<Index>| drain(&mut train_loader(index, config(2, OnBadImage::Error)));
+    // The sides are 16, 24 and 16.
+    let [small, large] =
+        ["32", "38"].map(|side| batches(&open(&root.path().join(side), Split::Train)));
+    let expected: Vec<_> =
+        small.into_iter().zip(large).map(|(a, b)| if a.side == 16 { a } else { b }).collect();
+    assert_eq!(batches(&all), expected);
+    // Pictures of one store are not taken for those of the other.
+    let cache = Cache::open(RamCache::Bytes(1 << 20), all.num_keys(), Sharing::Alone).unwrap();
+    let warm =
+        LoaderConfig { cache: cache.map(Arc::new), warm: Some(SHARD), ..LoaderConfig::default() };
+    for _ in 0..2 {
+        assert_eq!(drain(&mut train_loader(&all, warm.clone())), expected);
+    }
+    let shard = root.path().join("32/train-00000.arrow");
+    let changed =
+        fs::metadata(&shard).unwrap().modified().unwrap() - std::time::Duration::from_secs(9);
+    fs::File::options().write(true).open(&shard).unwrap().set_modified(changed).unwrap();
+    assert!(all.check_unchanged().is_err(), "a smaller store changes");
 }
 
 /// PNGs give the batches of the JPEGs that hold the same pixels, in a folder, in an archive, and
