@@ -32,13 +32,9 @@ use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
 
 use super::ahead::{Ahead, spawn};
 use super::batch::{Batch, Buffers, OpenRows, Pool};
-use super::random::Rng;
 use super::sample::SampleReader;
 use super::stall::{Clock, Stall};
 use super::{BatchPlan, Cache, DataError, Index, OnBadImage, Shard, Transform};
-
-/// Keeps the stream of crops apart from other uses of the same seed.
-const CROP_STREAM: u64 = 0x0063_726f_7073;
 
 /// Rows that may wait for a thread: the planner pauses above it.
 const MAX_JOBS: usize = 1024;
@@ -371,8 +367,7 @@ fn make_row(
     for attempt in 0..num_tries {
         let sample = plan.samples[(row + attempt) % plan.samples.len()];
         let from = (index, sample as usize);
-        let key = [CROP_STREAM, plan.key, plan.epoch as u64, u64::from(sample), attempt as u64];
-        match reader.read(from, (&plan.transform, &mut Rng::keyed(&key)), pixels) {
+        match reader.read(from, (&plan.transform, &mut plan.rng(sample, attempt)), pixels) {
             Ok(()) => {
                 made = Some(Made::Picture(index.label(sample as usize) as i64));
                 break;
