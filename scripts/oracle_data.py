@@ -15,6 +15,7 @@ import webdataset
 from PIL import Image
 
 program = sys.argv[1]
+read_batches = pathlib.Path(program).parent / "examples/read_batches"
 root = pathlib.Path(__file__).resolve().parent.parent
 datasets.disable_progress_bars()
 
@@ -46,6 +47,66 @@ def content(store, split):
 
 def pixels(jpeg):
     return numpy.asarray(Image.open(io.BytesIO(jpeg)).convert("RGB"))
+
+
+def encodings(jpeg):
+    """(name, file) of one picture in every form that training takes."""
+    picture = Image.open(io.BytesIO(jpeg)).convert("RGB")
+    alpha = picture.copy()
+    alpha.putalpha(Image.linear_gradient("L").resize(picture.size))
+    forms = {f"jpeg{subsampling}{'p' * progressive}": (picture, "JPEG", dict(
+        quality=90, subsampling=subsampling, progressive=progressive))
+        for subsampling in [0, 1, 2] for progressive in [False, True]}
+    forms |= {"grey.jpeg": (picture.convert("L"), "JPEG", dict(quality=90)),
+              "cmyk.jpeg": (picture.convert("CMYK"), "JPEG", dict(quality=90)),
+              "rgb.png": (picture, "PNG", {}), "rgba.png": (alpha, "PNG", {}),
+              "palette.png": (picture.quantize(200), "PNG", dict(transparency=bytes(range(200)))),
+              "four_bit.png": (picture.quantize(16), "PNG", {}),
+              "bilevel.png": (picture.convert("1"), "PNG", {}),
+              "grey.png": (picture.convert("L"), "PNG", {}),
+              "grey_alpha.png": (alpha.convert("LA"), "PNG", {})}
+    for name, (image, kind, how) in forms.items():
+        out = io.BytesIO()
+        image.save(out, kind, **how)
+        yield name, out.getvalue()
+
+
+def write_encodings(folder, out):
+    """An Arrow set of them, which tells sizes, and the files by name."""
+    out.mkdir()
+    files = {}
+    for number, (_, _, jpeg) in enumerate(list(folder_rows(folder, "train"))[:12]):
+        files |= {f"{number}-{name}": file for name, file in encodings(jpeg)}
+    sizes = [Image.open(io.BytesIO(file)).size for file in files.values()]
+    rows = {"label": [i % 2 for i in range(len(files))],
+            "image": [{"bytes": file, "path": name} for name, file in files.items()],
+            "width": [width for width, _ in sizes], "height": [height for _, height in sizes]}
+    table = pyarrow.table(rows)
+    for split in ["train", "val"]:
+        with pyarrow.ipc.new_stream(out / f"{split}-0.arrow", table.schema) as stream:
+            stream.write_table(table)
+    return files
+
+
+def check_crops(folder, scratch, side):
+    """Crops against Pillow's `crop` and `resize`, of which torchvision's `resized_crop` consists."""
+    files = write_encodings(folder, scratch / f"crops-{side}")
+    out = scratch / f"crops-{side}.rgb"
+    lines = subprocess.run([read_batches, scratch / f"crops-{side}", str(side), out], check=True,
+                           capture_output=True, text=True).stdout.splitlines()
+    rows = numpy.fromfile(out, numpy.uint8).reshape(len(lines), side, side, 3)
+    worst = 0
+    for line, row in zip(lines, rows, strict=True):
+        _, box, path = line.split("\t")
+        top, left, height, width = map(int, box.split())
+        name = path.rsplit("/", 1)[1]
+        picture = Image.open(io.BytesIO(files[name])).convert("RGB")
+        crop = picture.crop((left, top, left + width, top + height))
+        expected = numpy.asarray(crop.resize((side, side), Image.Resampling.BILINEAR))
+        difference = numpy.abs(row.astype(int) - expected).max()
+        assert difference <= 2, f"{name}, {box}: {difference} apart"
+        worst = max(worst, difference)
+    print(f"{len(lines)} crops at {side} px are Pillow's, {worst} apart at most")
 
 
 def write_webdataset(folder, out):
@@ -128,6 +189,8 @@ with tempfile.TemporaryDirectory() as scratch:
                                    cache_dir=str(scratch / "cache"))
     assert loaded["train"].num_rows == 80
     print("stores open in datasets and pyarrow with the pixels of their source")
+    for side in [176, 64]:
+        check_crops(folder, scratch, side)
 
     for write in [write_webdataset, write_datasets, write_parquet, write_ilsvrc]:
         name = write.__name__.removeprefix("write_")

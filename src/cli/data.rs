@@ -179,6 +179,10 @@ fn inspect(args: &InspectArgs) -> Outcome {
     for (name, index) in [("train", &dataset.train), ("val", &dataset.eval)] {
         let survey = inspect::survey(index, args.num, args.seed);
         console::result(survey_text(name, &survey));
+        for (max_side, smaller) in index.smaller() {
+            let survey = inspect::survey(smaller, args.num, args.seed);
+            console::result(survey_text(&format!("{name} up to {max_side} px"), &survey));
+        }
     }
     if let Some(path) = &args.sheet {
         inspect::contact_sheet(&dataset.train, args.seed, path).or_exit(Exit::Invalid)?;

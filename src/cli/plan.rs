@@ -48,10 +48,10 @@ pub fn run(args: &PlanArgs) -> Outcome {
 /// What the verb prints. It is a recipe again: what is not part of one stands in comments.
 pub fn text(args: &PlanArgs) -> anyhow::Result<String> {
     let (recipe, mut notes) = planned(args)?;
-    let survey = match &recipe.raw.data.path {
-        Some(path) => Some(inspect::survey(&Index::open(path, Split::Train)?, NUM_LOOKED_AT, 0)),
-        None => None,
-    };
+    let index = recipe.raw.data.path.as_ref().map(|path| Index::open(path, Split::Train));
+    let index = index.transpose()?;
+    let survey = index.as_ref().map(|index| inspect::survey(index, NUM_LOOKED_AT, 0));
+    notes.extend(index.iter().flat_map(|index| stores_read(index, &recipe)));
     notes.extend(
         recipe::advice(&recipe, survey.as_ref())
             .into_iter()
@@ -67,6 +67,17 @@ pub fn text(args: &PlanArgs) -> anyhow::Result<String> {
     let notes = commented(&notes.join("\n"));
     let plan = commented(&plan.to_string());
     Ok(format!("{notes}\n\n{}\n{plan}", recipe.to_toml()))
+}
+
+/// Which of several stores the crops of each side are read from.
+fn stores_read(index: &Index, recipe: &Recipe) -> Vec<String> {
+    let mut sides = recipe.crop_sides.clone();
+    sides.sort_unstable();
+    sides.dedup();
+    let store = |side| index.store_of(side, recipe.raw.data.train);
+    let read = sides.into_iter().filter_map(|side| Some((side, store(side)?)));
+    read.map(|(side, store)| format!("crops of {side} px are read from {}", store.display()))
+        .collect()
 }
 
 /// A table, or what a run left.

@@ -60,37 +60,38 @@ impl Ahead {
 
     /// Tells of a batch, but for what a cache has, and of the blocks that come after it.
     pub(super) fn tell(&self, plan: &BatchPlan, cache: Option<&Cache>) {
+        let index = self.index.serving(&plan.transform);
         for block in &plan.soon {
-            self.tell_block(block.clone());
+            self.tell_block(index, block.clone());
         }
         for &sample in &plan.samples {
-            if cache.is_none_or(|cache| cache.find(sample as usize).is_none()) {
-                self.tell_sample(sample);
+            if cache.is_none_or(|cache| cache.find(index.key(sample as usize)).is_none()) {
+                self.tell_sample(index, sample);
             }
         }
     }
 
-    fn tell_sample(&self, sample: u32) {
-        let columns = &self.index.columns;
+    fn tell_sample(&self, index: &Index, sample: u32) {
+        let columns = &index.columns;
         // A sample that is not there is the reader's to complain of.
         let Some(flags) = columns.flags.get(sample as usize) else { return };
         match &self.files {
             Some(files) if flags & WHOLE_FILE != 0 => drop(files.send(sample)),
             _ => {
                 let i = sample as usize;
-                self.tell_span(i, columns.offsets[i], u64::from(columns.lengths[i]));
+                tell_span((index, i), columns.offsets[i], u64::from(columns.lengths[i]));
             }
         }
     }
 
     /// Neighbours in a file are named at one go.
-    fn tell_block(&self, block: Range<u32>) {
-        let columns = &self.index.columns;
+    fn tell_block(&self, index: &Index, block: Range<u32>) {
+        let columns = &index.columns;
         let end = |i: usize| columns.offsets[i] + u64::from(columns.lengths[i]);
-        let mut samples = (block.start as usize)..(block.end as usize).min(self.index.len());
+        let mut samples = (block.start as usize)..(block.end as usize).min(index.len());
         while let Some(first) = samples.next() {
             if columns.flags[first] & WHOLE_FILE != 0 {
-                self.tell_sample(first as u32);
+                self.tell_sample(index, first as u32);
                 continue;
             }
             let mut last = first;
@@ -100,17 +101,18 @@ impl Ahead {
                 last = next;
                 samples.next();
             }
-            self.tell_span(first, columns.offsets[first], end(last) - columns.offsets[first]);
+            let length = end(last) - columns.offsets[first];
+            tell_span((index, first), columns.offsets[first], length);
         }
     }
+}
 
-    /// A span of the file that sample `i` is in.
-    fn tell_span(&self, i: usize, offset: u64, length: u64) {
-        let Some(length) = NonZeroU64::new(length) else { return };
-        // Errors are left to the read that follows.
-        let Ok(Some(file)) = open_once(&self.index, i) else { return };
-        let _ = fadvise(file, offset, Some(length), Advice::WillNeed);
-    }
+/// Tells of a span of the file that sample `i` is in.
+fn tell_span((index, i): (&Index, usize), offset: u64, length: u64) {
+    let Some(length) = NonZeroU64::new(length) else { return };
+    // Errors are left to the read that follows.
+    let Ok(Some(file)) = open_once(index, i) else { return };
+    let _ = fadvise(file, offset, Some(length), Advice::WillNeed);
 }
 
 impl Drop for Ahead {
@@ -139,7 +141,8 @@ fn open_files(index: &Index, files: &Receiver<u32>, stop: &AtomicBool) {
 
 /// Streams a share of the files, where memory has room for all of them.
 fn stream(index: &Index, share: Shard, stop: &AtomicBool) {
-    let files: Vec<_> = index.places.iter().map(|(path, _)| File::open(path)).collect();
+    let places = index.stores().flat_map(|store| &store.places);
+    let files: Vec<_> = places.map(|(path, _)| File::open(path)).collect();
     let lengths = files.iter().flatten().filter_map(|file| file.metadata().ok());
     let total: u64 = lengths.map(|metadata| metadata.len()).sum();
     if total > memory::available() / 10 * 7 {

@@ -18,7 +18,7 @@ use super::resize::{Resizer, Target};
 use super::span_reader::SpanReader;
 use super::{
     Cache, DataError, Index, Loader, LoaderConfig, OnBadImage, Sampler, Shard, Sharing, Stall,
-    TrainSchedule, TrainTransform, train_plans,
+    TrainSchedule, TrainTransform, Transform, train_plans,
 };
 
 /// Images in a batch.
@@ -78,7 +78,7 @@ pub fn measure(
     let shard = Shard { rank: 0, world_size: 1 };
     let sampler = Sampler::new(index.len(), shard, 0);
     let order: Vec<u32> = sampler.epoch_order(1)[..steps_per_epoch * batch_per_rank].to_vec();
-    let cache = Cache::open(transform.ram_cache, index.len(), Sharing::Alone)?.map(Arc::new);
+    let cache = Cache::open(transform.ram_cache, index.num_keys(), Sharing::Alone)?.map(Arc::new);
     let config = LoaderConfig {
         cache,
         num_threads,
@@ -94,7 +94,8 @@ pub fn measure(
     while loader.next_batch()?.is_some() {}
     let (wall_s, cpu_s) = (start.elapsed().as_secs_f64(), cpu_time_s() - cpu_s);
     let stall = loader.stall().since(&before);
-    let (shares, bytes) = stages(index, &order, (side, transform));
+    let read = index.serving(&Transform::Train { side, config: transform });
+    let (shares, bytes) = stages(read, &order, (side, transform));
     let num_images = order.len() as f64;
     let images_per_s = num_images / wall_s;
     let bytes_per_s = images_per_s * bytes;

@@ -14,7 +14,7 @@ use super::bench::BATCH;
 use super::index::WHOLE_FILE;
 use super::{
     DataError, Index, Loader, LoaderConfig, OnBadImage, Sampler, Shard, TrainSchedule,
-    TrainTransform, train_plans,
+    TrainTransform, Transform, train_plans,
 };
 
 /// Read in order to learn the disk's rate, at most.
@@ -76,7 +76,8 @@ pub fn measure_cold(index: &Arc<Index>, epoch: &ColdEpoch) -> Result<ColdRates, 
         sampler = sampler.in_blocks(index.block_len());
     }
     let order: Vec<u32> = sampler.epoch_order(0)[..steps_per_epoch * batch_per_rank].to_vec();
-    let files = files(index, &order);
+    let read = index.serving(&Transform::Train { side, config: transform });
+    let files = files(read, &order);
     let fault = |(path, error): (PathBuf, io::Error)| DataError::Container {
         path,
         reason: error.to_string(),
@@ -100,7 +101,7 @@ pub fn measure_cold(index: &Arc<Index>, epoch: &ColdEpoch) -> Result<ColdRates, 
     Ok(ColdRates {
         num_images,
         images_per_s: num_images as f64 / wall_s,
-        bytes_per_s: bytes(index, &order) as f64 / wall_s,
+        bytes_per_s: bytes(read, &order) as f64 / wall_s,
         disk_bytes_per_s,
     })
 }

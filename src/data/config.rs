@@ -96,6 +96,10 @@ pub struct TrainTransform {
     /// (seven tenths of what is spare) or a size as `"64GiB"`, for all ranks of a machine together.
     /// The first epoch decodes whole pictures for it.
     pub ram_cache: RamCache,
+    /// Of stores of several sizes an epoch reads the smallest whose longest side is at least this
+    /// many times the crop's, else the largest. At 2 about as many crops are enlarged as at 224 px of
+    /// `ImageNet`'s own pictures, whose longest side is 2.2 times that.
+    pub store_scale: f64,
 }
 
 /// How much memory decoded pictures may take.
@@ -234,6 +238,7 @@ impl Default for TrainTransform {
             dct_scale: false,
             block_shuffle: false,
             ram_cache: RamCache::Off,
+            store_scale: 2.0,
         }
     }
 }

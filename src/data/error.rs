@@ -12,7 +12,7 @@ pub enum DataError {
     #[error("no data set at {}; name one with --data DIR, or take a demo recipe", .0.display())]
     NoDataSet(PathBuf),
     /// The root lacks `train` or `val`.
-    #[error("no folder {}; a data set has train/ and val/ with CLASS/*.JPEG, or *.tar, *.arrow, *.tfrecord, *.rec, *.beton or MDS shards", .0.display())]
+    #[error("no folder {}; a data set has train/ and val/ with CLASS/*.JPEG, or *.tar, *.arrow, *.tfrecord, *.rec, *.beton or MDS shards, or is a folder of stores", .0.display())]
     NoSplit(PathBuf),
     /// A folder cannot be listed.
     #[error("cannot list {}: {source}; check its permissions", .path.display())]
@@ -87,6 +87,16 @@ pub enum DataError {
         /// The file.
         path: PathBuf,
         /// What is wrong with it.
+        reason: String,
+    },
+    /// Stores beside each other that are not of the same pictures.
+    #[error("the stores {} and {} differ: {reason}; import both from one source with one --seed, or name one of them", .store.display(), .other.display())]
+    StoresDiffer {
+        /// The largest.
+        store: PathBuf,
+        /// A smaller one.
+        other: PathBuf,
+        /// In what.
         reason: String,
     },
     /// A picture cannot be read or decoded.

@@ -83,6 +83,10 @@ pub struct Index {
     pub(super) classes: Vec<String>,
     pub(super) columns: Columns,
     pub(super) witnesses: Vec<Witness>,
+    /// The same samples shrunk, with the longest sides of their pictures, px, which rise.
+    pub(super) smaller: Vec<(usize, Self)>,
+    /// What a cache of pictures knows the first sample by.
+    pub(super) first_key: usize,
 }
 
 impl Index {
@@ -97,6 +101,8 @@ impl Index {
             classes: Vec::new(),
             columns: Columns::default(),
             witnesses,
+            smaller: Vec::new(),
+            first_key: 0,
         }
     }
 
@@ -160,7 +166,8 @@ impl Index {
     /// An error where a file that spans lie in is no longer what it was: the spans may show
     /// anything. Folders may change and files go, for what is gone is named when it is read.
     pub(super) fn check_unchanged(&self) -> Result<(), DataError> {
-        let mut changed = self.witnesses.iter().filter(|witness| !witness.is_current());
+        let witnesses = self.stores().flat_map(|store| &store.witnesses);
+        let mut changed = witnesses.filter(|witness| !witness.is_current());
         let changed = changed.find(|witness| witness.path.is_file());
         changed.map_or(Ok(()), |witness| Err(DataError::Changed(witness.path.clone())))
     }

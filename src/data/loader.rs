@@ -32,13 +32,9 @@ use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
 
 use super::ahead::{Ahead, spawn};
 use super::batch::{Batch, Buffers, OpenRows, Pool};
-use super::random::Rng;
 use super::sample::SampleReader;
 use super::stall::{Clock, Stall};
 use super::{BatchPlan, Cache, DataError, Index, OnBadImage, Shard, Transform};
-
-/// Keeps the stream of crops apart from other uses of the same seed.
-const CROP_STREAM: u64 = 0x0063_726f_7073;
 
 /// Rows that may wait for a thread: the planner pauses above it.
 const MAX_JOBS: usize = 1024;
@@ -222,7 +218,7 @@ impl Loader {
             // It fails once the planner is through: no plan is left to permit.
             let _ = permits.try_send(());
         }
-        self.note_skipped(std::mem::take(&mut rows.skipped));
+        self.note_skipped(&slot.plan.transform, std::mem::take(&mut rows.skipped));
         let buffers = rows.open.close();
         let batch = Batch::new(&slot.plan, buffers, self.shared.pool.clone());
         match rows.failed.take() {
@@ -251,12 +247,12 @@ impl Loader {
         std::mem::take(&mut self.bad)
     }
 
-    fn note_skipped(&mut self, mut skipped: Vec<(u32, String)>) {
+    fn note_skipped(&mut self, transform: &Transform, mut skipped: Vec<(u32, String)>) {
         // Threads finish in any order; reports do not.
         skipped.sort_unstable();
         for (sample, reason) in skipped {
             if self.skipped.insert(sample) {
-                let path = self.shared.index.path(sample as usize);
+                let path = self.shared.index.serving(transform).path(sample as usize);
                 self.bad.push(BadImage { path, reason });
             }
         }
@@ -361,6 +357,7 @@ fn make_row(
     pixels: &mut [u8],
 ) -> Result<Made, DataError> {
     let plan = &slot.plan;
+    let index = shared.index.serving(&plan.transform);
     let num_tries = match (shared.on_bad_image, &plan.transform) {
         (OnBadImage::Skip, Transform::Train { .. }) => plan.samples.len(),
         (OnBadImage::Skip, Transform::Eval(_)) | (OnBadImage::Error, _) => 1,
@@ -369,11 +366,10 @@ fn make_row(
     let mut made = None;
     for attempt in 0..num_tries {
         let sample = plan.samples[(row + attempt) % plan.samples.len()];
-        let key = [CROP_STREAM, plan.key, plan.epoch as u64, u64::from(sample), attempt as u64];
-        let from = (&*shared.index, sample as usize);
-        match reader.read(from, (&plan.transform, &mut Rng::keyed(&key)), pixels) {
+        let from = (index, sample as usize);
+        match reader.read(from, (&plan.transform, &mut plan.rng(sample, attempt)), pixels) {
             Ok(()) => {
-                made = Some(Made::Picture(shared.index.label(sample as usize) as i64));
+                made = Some(Made::Picture(index.label(sample as usize) as i64));
                 break;
             }
             Err(reason) => bad.push((sample, reason.to_string())),
@@ -390,7 +386,7 @@ fn make_row(
         }
         (None, on_bad_image, _) => {
             let (sample, reason) = bad.pop().expect("a row is tried once at least");
-            let path = shared.index.path(sample as usize);
+            let path = index.path(sample as usize);
             let BatchPlan { epoch, step, .. } = *plan;
             Err(match on_bad_image {
                 OnBadImage::Error => DataError::BadPicture { path, reason },

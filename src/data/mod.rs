@@ -9,12 +9,13 @@
 //! | `span_reader`, `ahead`, `memory` | from a span to bytes; what is read before it is needed |
 //! | `sampler`, `torch_order`, `plan` | which rank sees which sample when, and how it is cut |
 //! | `turbo`, `splice`, `transcode` | libjpeg-turbo; JPEGs cut down and written anew |
-//! | `pixmap` | pictures that are stored as pixels |
+//! | `pixmap`, `png_file` | pictures that are stored as pixels; PNGs |
 //! | `cache` | decoded pictures kept in memory |
 //! | `decode`, `augment`, `resize`, `convolve`, `taps`, `sample` | from a file to a row of pixels |
 //! | `loader`, `batch` | the threads that do so ahead of the trainer |
 //! | `stall` | who waits for whom |
 //! | `store` | pictures packed once: Arrow shards and their manifest |
+//! | `stores` | stores of several sizes as one data set |
 //! | `inspect`, `bench`, `cold` | what a data set looks like, and how fast it can be read |
 
 mod ahead;
@@ -42,6 +43,7 @@ mod loader;
 mod memory;
 mod pixmap;
 mod plan;
+mod png_file;
 pub mod random;
 mod resize;
 mod sample;
@@ -51,6 +53,7 @@ mod span_reader;
 mod splice;
 mod stall;
 pub mod store;
+mod stores;
 pub mod synth;
 mod taps;
 mod torch_order;

@@ -2,7 +2,10 @@
 
 use std::ops::Range;
 
-use super::{EvalTransform, Sampler, TrainTransform};
+use super::{EvalTransform, Rng, Sampler, TrainTransform};
+
+/// Keeps the stream of crops apart from other uses of the same seed.
+const CROP_STREAM: u64 = 0x0063_726f_7073;
 
 /// One batch to make.
 #[derive(Clone, Debug)]
@@ -19,6 +22,15 @@ pub struct BatchPlan {
     pub key: u64,
     /// Blocks of samples that come after, where the order is one of blocks.
     pub soon: Vec<Range<u32>>,
+}
+
+impl BatchPlan {
+    /// Draws crop and flip of a sample, which do not depend on its batch. `attempt` counts the bad
+    /// samples that it stands in for.
+    pub fn rng(&self, sample: u32, attempt: usize) -> Rng {
+        let (epoch, attempt) = (self.epoch as u64, attempt as u64);
+        Rng::keyed(&[CROP_STREAM, self.key, epoch, u64::from(sample), attempt])
+    }
 }
 
 /// From picture to row.

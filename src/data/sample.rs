@@ -50,7 +50,8 @@ impl SampleReader {
         row: &mut [u8],
     ) -> Result<(), DecodeError> {
         let begin = Instant::now();
-        let kept = self.cache.as_ref().and_then(|cache| cache.find(i));
+        let key = index.key(i);
+        let kept = self.cache.as_ref().and_then(|cache| cache.find(key));
         if let (Some(place), Transform::Train { side, config }) = (kept, how.0)
             && self.make_of_kept(place, (*side, config, how.1), row)
         {
@@ -59,7 +60,7 @@ impl SampleReader {
         }
         let read = self.spans.read(index, i, &mut self.file);
         let middle = Instant::now();
-        let made = read.map_err(DecodeError::from).and_then(|()| self.make(i, how, row));
+        let made = read.map_err(DecodeError::from).and_then(|()| self.make(key, how, row));
         self.times[0] += middle - begin;
         self.times[1] += middle.elapsed();
         made
@@ -98,21 +99,21 @@ impl SampleReader {
     }
 
     /// Keeps the picture that was read, where there is room; the place that it got.
-    fn keep(&mut self, i: usize) -> Option<Place> {
+    fn keep(&mut self, key: usize) -> Option<Place> {
         let cache = self.cache.as_ref()?;
-        if !cache.has_room() || cache.find(i).is_some() {
+        if !cache.has_room() || cache.find(key).is_some() {
             return None;
         }
         // A damaged picture may still give its crop; it is never kept.
         let picture = self.decoder.decode(&self.file).ok()?;
-        cache.keep(i, picture);
-        cache.find(i)
+        cache.keep(key, picture);
+        cache.find(key)
     }
 
     /// Makes a row of the file that was read.
     fn make(
         &mut self,
-        i: usize,
+        key: usize,
         (transform, rng): (&Transform, &mut Rng),
         row: &mut [u8],
     ) -> Result<(), DecodeError> {
@@ -120,7 +121,7 @@ impl SampleReader {
         let side = transform.side();
         match transform {
             Transform::Train { config, .. } => {
-                if let Some(place) = self.keep(i)
+                if let Some(place) = self.keep(key)
                     && self.make_of_kept(place, (side, config, rng), row)
                 {
                     return Ok(());

@@ -166,20 +166,23 @@ mod tests {
         }
     }
 
+    const NUM_SAMPLES: usize = 4000;
+    const CLASS: usize = 400;
+
     /// Classes of a batch that is drawn at random follow the hypergeometric law. Of one class in
     /// many batches, mean and variance must be those of the law; what orders by class, or deals
-    /// classes out evenly, fails one of them.
-    #[test]
-    fn classes_of_a_batch_follow_the_hypergeometric_law() {
-        const NUM_SAMPLES: usize = 4000;
-        const CLASS: usize = 400;
+    /// classes out evenly, fails one of them. Gives the variance found, that of the law, and how
+    /// far chance may part them; `is_of_class` says which samples are of the class.
+    fn variances(
+        sampler: impl Fn(Shard) -> Sampler,
+        is_of_class: impl Fn(u32) -> bool,
+    ) -> [f64; 3] {
         const BATCH: usize = 100;
         let mut counts = Vec::new();
         for epoch in 0..50 {
             for rank in 0..2 {
-                let shard = Shard { rank, world_size: 2 };
-                let order = Sampler::new(NUM_SAMPLES, shard, 9).epoch_order(epoch);
-                let of_class = |batch: &[u32]| batch.iter().filter(|&&i| i < CLASS as u32).count();
+                let order = sampler(Shard { rank, world_size: 2 }).epoch_order(epoch);
+                let of_class = |batch: &[u32]| batch.iter().filter(|&&i| is_of_class(i)).count();
                 counts.extend(order.chunks_exact(BATCH).map(|batch| of_class(batch) as f64));
             }
         }
@@ -192,8 +195,27 @@ mod tests {
         assert!((mean - batch * share).abs() < 1e-9, "every sample occurs once: {mean}");
         let found = counts.iter().map(|count| (count - mean).powi(2)).sum::<f64>() / n;
         // The variance of a variance of n draws is about 2 sigma^4 / n; five standard errors.
-        let limit = 5.0 * variance * (2.0 / n).sqrt();
-        assert!((found - variance).abs() < limit, "variance {found}, not {variance} +- {limit}");
+        [found, variance, 5.0 * variance * (2.0 / n).sqrt()]
+    }
+
+    #[test]
+    fn classes_of_a_batch_follow_the_hypergeometric_law() {
+        let sampler = |shard| Sampler::new(NUM_SAMPLES, shard, 9);
+        let [found, law, limit] = variances(sampler, |i| i < CLASS as u32);
+        assert!((found - law).abs() < limit, "variance {found}, not {law} +- {limit}");
+    }
+
+    /// As the samples of a store are, which is why nothing else may be read so.
+    #[test]
+    fn blocks_follow_the_hypergeometric_law_where_samples_were_shuffled_once() {
+        // Of 250 blocks, 64 are mixed at a time.
+        let sampler = |shard| Sampler::new(NUM_SAMPLES, shard, 9).in_blocks(16);
+        let mut class_of: Vec<u32> = (0..NUM_SAMPLES as u32).map(|i| i / CLASS as u32).collect();
+        let [found, law, limit] = variances(sampler, |i| class_of[i as usize] == 0);
+        assert!(found - law > limit, "variance {found} of a set sorted by class is near {law}");
+        super::Rng::keyed(&[1]).shuffle(&mut class_of);
+        let [found, law, limit] = variances(sampler, |i| class_of[i as usize] == 0);
+        assert!((found - law).abs() < limit, "variance {found}, not {law} +- {limit}");
     }
 
     #[test]

@@ -9,6 +9,8 @@
 //! | `*.rec` | `train.rec` | RecordIO |
 //! | `index.json` | | MDS |
 //! | `*.beton`, `*.ffcv` | `train_500_0.50_90.ffcv` | FFCV |
+//!
+//! A folder with none of these that holds several stores is all of them (`stores`).
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -16,7 +18,7 @@ use std::sync::Arc;
 use super::container::labels::LabelFile;
 use super::container::{archive, arrow, beton, folder, mds, recordio, tfrecord};
 use super::index::{Index, Split, Witness};
-use super::{DataError, index_cache, synth};
+use super::{DataError, index_cache, stores, synth};
 
 /// Both splits of a data set; their classes agree.
 #[derive(Clone, Debug)]
@@ -97,7 +99,11 @@ pub(super) fn open(root: &Path, split: Split, train: Option<&Index>) -> Result<I
     if let Some(index) = index_cache::load(&cached) {
         return Ok(index);
     }
-    let index = scan(&root, split, train)?;
+    let index = match scan(&root, split, train) {
+        // Each store of several keeps its own.
+        Err(none @ DataError::NoSplit(_)) => return stores::open(&root, split)?.ok_or(none),
+        index => index?,
+    };
     let _ = index_cache::store(&cached, &index);
     Ok(index)
 }

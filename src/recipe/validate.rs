@@ -259,6 +259,7 @@ fn data(data: &DataConfig, p: &mut Problems) {
 fn train_crops(train: &TrainTransform, p: &mut Problems) {
     p.one_or_more("data.train.crop_size", train.crop_size);
     p.zero_to_one("data.train.hflip", train.hflip);
+    p.above_zero("data.train.store_scale", train.store_scale);
     for (key, [least, most]) in
         [("data.train.scale", train.scale), ("data.train.ratio", train.ratio)]
     {

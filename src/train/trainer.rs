@@ -292,7 +292,7 @@ impl Trainer {
             sampler = sampler.in_blocks(data.train.block_len());
         }
         let sharing = if world_size > 1 { Sharing::Ranks(master_port) } else { Sharing::Alone };
-        let cache = Cache::open(schedule.transform.ram_cache, data.train.len(), sharing)?;
+        let cache = Cache::open(schedule.transform.ram_cache, data.train.num_keys(), sharing)?;
         let (warm, cache) = (Some(shard), cache.map(Arc::new));
         let config = LoaderConfig { warm, cache, ..self.loader_config() };
         Ok(Loader::start(Arc::clone(&data.train), train_plans(sampler, schedule), config))

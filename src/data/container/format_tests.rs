@@ -128,6 +128,18 @@ fn a_beton_holds_pictures_of_the_sizes_and_labels_of_the_folder() {
     }
 }
 
+/// Of MDS's encodings of pictures, two keep files in one piece.
+#[test]
+fn a_column_of_pngs_is_a_column_of_pictures() {
+    let root = copy("mds");
+    let expected = open(root.path()).unwrap().eval.len();
+    change(&root.path().join("val/index.json"), |bytes| {
+        let text = String::from_utf8(bytes.clone()).unwrap().replace("\"jpeg\"", "\"png\"");
+        *bytes = text.into_bytes();
+    });
+    assert_eq!(open(root.path()).unwrap().eval.len(), expected);
+}
+
 #[test]
 fn what_cannot_be_trained_from_says_why_and_what_to_do() {
     let root = copy("mds");

@@ -109,12 +109,12 @@ impl Columns {
             names.iter().zip(encodings).position(|(name, encoding)| wanted(name, encoding))
         };
         let is_whole = |encoding: &str| encoding.trim_start_matches('u').starts_with("int");
-        let picture = of(&|_, encoding| encoding == "jpeg")
+        let picture = of(&|_, encoding| matches!(encoding, "jpeg" | "png"))
             .or_else(|| of(&|name, encoding| encoding == "bytes" && PICTURES.contains(&name)));
         let picture = picture.ok_or_else(|| {
             refused(
-                "no column of JPEG files (encoding jpeg, or bytes named image); columns of \
-                 encoding pil and ndarray hold pixels: write them with encoding jpeg",
+                "no column of JPEG or PNG files (encoding jpeg or png, or bytes named image); \
+                 columns of encoding pil and ndarray hold pixels: write them with encoding jpeg",
             )
         })?;
         let is_label = |name: &str, encoding: &str| {

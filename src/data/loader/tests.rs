@@ -19,6 +19,7 @@ const TRANSFORM: TrainTransform = TrainTransform {
     dct_scale: false,
     block_shuffle: false,
     ram_cache: RamCache::Off,
+    store_scale: 2.0,
 };
 const EVAL: EvalTransform = EvalTransform {
     resize_size: 18,
@@ -54,15 +55,24 @@ fn open(root: &Path, split: Split) -> Arc<Index> {
 
 /// Three epochs of batches of four, with sides 16, 24 and 16.
 fn train_loader(folder: &Arc<Index>, config: LoaderConfig) -> Loader {
+    train_loader_from((0, 0), folder, config)
+}
+
+/// The same from a step of an epoch on.
+fn train_loader_from(
+    (epoch, step): (usize, usize),
+    folder: &Arc<Index>,
+    config: LoaderConfig,
+) -> Loader {
     let sampler = Sampler::new(folder.len(), SHARD, 7);
     let schedule = TrainSchedule {
         batch_per_rank: 4,
         steps_per_epoch: folder.len() / 4,
-        epochs: 0..3,
+        epochs: epoch..3,
         sides: vec![16, 24, 16],
         transform: TRANSFORM,
     };
-    Loader::start(Arc::clone(folder), train_plans(sampler, schedule), config)
+    Loader::start(Arc::clone(folder), train_plans_from(sampler, schedule, step), config)
 }
 
 fn eval_loader(folder: &Arc<Index>, shard: Shard, config: LoaderConfig) -> Loader {
@@ -77,7 +87,7 @@ fn drain(loader: &mut Loader) -> Vec<Seen> {
 /// Damages sample `i`'s file; returns its path.
 fn damage(folder: &Index, i: usize) -> std::path::PathBuf {
     let path = folder.path(i);
-    fs::write(&path, b"\x89PNG\r\n\x1a\n").unwrap();
+    fs::write(&path, b"GIF89a").unwrap();
     path
 }
 
@@ -86,11 +96,25 @@ fn batches_do_not_depend_on_the_number_of_threads() {
     let root = data_set(6, 1);
     let folder = open(root.path(), Split::Train);
     let one = drain(&mut train_loader(&folder, config(1, OnBadImage::Error)));
-    let four = drain(&mut train_loader(&folder, config(4, OnBadImage::Error)));
-    assert_eq!(one, four);
+    for num_threads in [4, 16] {
+        let many = drain(&mut train_loader(&folder, config(num_threads, OnBadImage::Error)));
+        assert_eq!(one, many, "{num_threads} threads");
+    }
     assert_eq!(one.len(), 12);
     assert!(one.iter().all(|batch| batch.images.len() == 4 * batch.side * batch.side * 3));
     assert_eq!(one.iter().map(|batch| batch.side).collect::<HashSet<_>>().len(), 2);
+}
+
+#[test]
+fn a_run_that_goes_on_midway_sees_the_rest_of_a_whole_runs_batches() {
+    let root = data_set(6, 1);
+    let folder = open(root.path(), Split::Train);
+    let whole = drain(&mut train_loader(&folder, config(2, OnBadImage::Error)));
+    for (epoch, step) in [(0, 3), (1, 0), (1, 2), (2, 4)] {
+        let start = (epoch, step);
+        let rest = drain(&mut train_loader_from(start, &folder, config(3, OnBadImage::Error)));
+        assert_eq!(rest, whole[4 * epoch + step..], "from step {step} of epoch {epoch}");
+    }
 }
 
 #[test]
@@ -120,6 +144,70 @@ fn reading_ahead_changes_no_batch() {
         };
         assert_eq!(batches(None, false), batches(Some(SHARD), true));
     }
+}
+
+#[test]
+fn an_epoch_of_several_stores_is_that_of_the_store_that_it_reads() {
+    let (source, root) = (data_set(6, 1), tempfile::tempdir().unwrap());
+    let (source, max_sides) = (source.path().to_owned(), vec![32, 38]);
+    let import = Import { source, max_sides, on_bad: OnBad::Fail, seed: 1 };
+    import_set(&import, root.path(), 1, &|_| ()).unwrap();
+    let all = open(root.path(), Split::Train);
+    let batches =
+        |index: &Arc<Index>| drain(&mut train_loader(index, config(2, OnBadImage::Error)));
+    // The sides are 16, 24 and 16.
+    let [small, large] =
+        ["32", "38"].map(|side| batches(&open(&root.path().join(side), Split::Train)));
+    let expected: Vec<_> =
+        small.into_iter().zip(large).map(|(a, b)| if a.side == 16 { a } else { b }).collect();
+    assert_eq!(batches(&all), expected);
+    // Pictures of one store are not taken for those of the other.
+    let cache = Cache::open(RamCache::Bytes(1 << 20), all.num_keys(), Sharing::Alone).unwrap();
+    let warm =
+        LoaderConfig { cache: cache.map(Arc::new), warm: Some(SHARD), ..LoaderConfig::default() };
+    for _ in 0..2 {
+        assert_eq!(drain(&mut train_loader(&all, warm.clone())), expected);
+    }
+    let shard = root.path().join("32/train-00000.arrow");
+    let changed =
+        fs::metadata(&shard).unwrap().modified().unwrap() - std::time::Duration::from_secs(9);
+    fs::File::options().write(true).open(&shard).unwrap().set_modified(changed).unwrap();
+    assert!(all.check_unchanged().is_err(), "a smaller store changes");
+}
+
+/// PNGs give the batches of the JPEGs that hold the same pixels, in a folder, in an archive, and
+/// from the cache of pictures.
+#[test]
+fn pngs_are_trained_from_where_they_lie() {
+    let root = data_set(6, 1);
+    let folder = open(root.path(), Split::Train);
+    let expected = drain(&mut train_loader(&folder, config(2, OnBadImage::Error)));
+    let archived = tempfile::tempdir().unwrap();
+    let mut archive =
+        tar::Builder::new(fs::File::create(archived.path().join("train.tar")).unwrap());
+    let mut decoder = decode::Decoder::new();
+    for i in 0..folder.len() {
+        let file = fs::read(folder.path(i)).unwrap();
+        let decode::Picture { pixels, width, height } = decoder.decode(&file).unwrap();
+        let mut file = Vec::new();
+        let mut encoder = ::png::Encoder::new(&mut file, width as u32, height as u32);
+        encoder.set_color(::png::ColorType::Rgb);
+        encoder.write_header().unwrap().write_image_data(pixels).unwrap();
+        fs::remove_file(folder.path(i)).unwrap();
+        let path = folder.path(i).with_extension("png");
+        fs::write(&path, file).unwrap();
+        let name = path.strip_prefix(root.path().join("train")).unwrap();
+        archive.append_path_with_name(&path, name).unwrap();
+    }
+    archive.finish().unwrap();
+    for root in [root.path(), archived.path()] {
+        let index = open(root, Split::Train);
+        assert_eq!(drain(&mut train_loader(&index, config(2, OnBadImage::Error))), expected);
+    }
+    let index = open(root.path(), Split::Train);
+    let cache = Cache::open(RamCache::Bytes(1 << 20), index.len(), Sharing::Alone).unwrap();
+    let config = LoaderConfig { cache: cache.map(Arc::new), ..LoaderConfig::default() };
+    assert_eq!(drain(&mut train_loader(&index, config)), expected);
 }
 
 /// Pictures of the folder, of which some or all fit into the budget, for two users.
@@ -287,7 +375,7 @@ fn a_bad_picture_is_named() {
     });
     let error = error.flatten().next().unwrap();
     assert!(error.contains(path.to_str().unwrap()), "{error}");
-    assert!(error.contains("not a JPEG but a PNG"), "{error}");
+    assert!(error.contains("but a GIF, which has to be converted to one of them"), "{error}");
 }
 
 #[test]

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::error::StoreError;
+use crate::data::stores;
 
 /// Name of the file; written last, so a folder without it is no whole store.
 pub(super) const MANIFEST: &str = "manifest.json";
@@ -81,9 +82,14 @@ impl Manifest {
     }
 }
 
-/// Where a run on the data set in `folder` may be submitted; nothing where it is no store.
+/// Where a run on the data set in `folder` may be submitted; nothing where it is no store. Of several
+/// stores, each of which some epoch may read, the narrowest holds.
 pub fn division_of(folder: &Path) -> Option<Division> {
-    Manifest::read(folder).ok().map(|manifest| manifest.division)
+    let of = |folder: &Path| Manifest::read(folder).ok().map(|manifest| manifest.division);
+    let several = stores::list(folder);
+    let mut divisions = several.iter().filter_map(|(_, store)| of(store)).chain(of(folder));
+    let first = divisions.next()?;
+    Some(divisions.find(|&division| division == Division::OpenOnly).unwrap_or(first))
 }
 
 /// Reads every byte of the store in `folder` and compares; `progress` hears of bytes read.

@@ -1,24 +1,19 @@
 //! One picture on its way into a store: decoded, mended where it is odd, rewritten.
 
-use std::io::{self, Cursor};
-
 use turbojpeg::{Compressor, Image, PixelFormat, Subsamp};
 
 use super::OnBad;
-use crate::data::Interpolation;
 use crate::data::augment::Size;
-use crate::data::decode::{DecodeError, Decoder, MAX_PIXELS};
+use crate::data::decode::{DecodeError, Decoder};
 use crate::data::resize::{Resizer, Target, View};
 use crate::data::transcode::Transcoder;
 use crate::data::turbo::Inks;
+use crate::data::{Interpolation, png_file};
 
 /// Of pictures that are compressed anew: as good as what JPEG can hold without growing much.
 const MEND_QUALITY: i32 = 96;
 /// Of pictures that are shrunk, as in `FFCV`'s `ImageNet` files.
 const SHRINK_QUALITY: i32 = 90;
-
-/// Bytes that deflate can make of one at most: 258 of two bits.
-const MAX_INFLATION: usize = 1032;
 
 /// One thread's tools.
 pub(in crate::data) struct Press {
@@ -100,13 +95,11 @@ impl Press {
             }
             Ok(picture) if inks.is_none() => {
                 let jpeg = compress(picture.pixels, picture.size(), how)?;
-                Ok(Some((jpeg, "stored as pixels".to_owned())))
+                let is_png = png_file::is_png(file);
+                let reason = if is_png { "a PNG" } else { "stored as pixels" };
+                Ok(Some((jpeg, reason.to_owned())))
             }
             Ok(_) => Ok(None),
-            Err(DecodeError::NotJpeg("a PNG")) => {
-                let (pixels, size) = read_png(file).map_err(|error| error.to_string())?;
-                Ok(Some((compress(&pixels, size, how)?, "a PNG".to_owned())))
-            }
             Err(DecodeError::Damaged(reason)) if on_bad == OnBad::Reencode => {
                 let picture = self.decoder.decoded().ok_or_else(|| reason.clone())?;
                 Ok(Some((compress(picture.pixels, picture.size(), how)?, reason)))
@@ -150,31 +143,4 @@ fn compress(pixels: &[u8], size: Size, how: (i32, Subsamp)) -> Result<Vec<u8>, S
         compressor.compress_to_vec(image)
     });
     compressed.map_err(|error| error.to_string())
-}
-
-/// RGB pixels of a PNG; transparency is dropped, as PIL's `convert("RGB")` does.
-fn read_png(file: &[u8]) -> Result<(Vec<u8>, Size), png::DecodingError> {
-    let mut decoder = png::Decoder::new(Cursor::new(file));
-    decoder.set_transformations(png::Transformations::normalize_to_color8());
-    let header = decoder.read_header_info()?;
-    if header.width as usize * header.height as usize > MAX_PIXELS {
-        return Err(png::DecodingError::LimitsExceeded);
-    }
-    let mut reader = decoder.read_info()?;
-    // Memory for what a header claims, and no file of this length can hold, is not reserved.
-    if reader.info().raw_bytes() / MAX_INFLATION > file.len() {
-        let fault = "the file is too short for the size that its header claims";
-        return Err(io::Error::new(io::ErrorKind::UnexpectedEof, fault).into());
-    }
-    let len = reader.output_buffer_size().ok_or(png::DecodingError::LimitsExceeded)?;
-    let mut bytes = vec![0; len];
-    let frame = reader.next_frame(&mut bytes)?;
-    let size = Size { height: frame.height as usize, width: frame.width as usize };
-    let channels = frame.color_type.samples();
-    let bytes = &bytes[..size.height * size.width * channels];
-    let rgb = |pixel: &[u8]| match channels {
-        1 | 2 => [pixel[0]; 3],
-        _ => [pixel[0], pixel[1], pixel[2]],
-    };
-    Ok((bytes.chunks_exact(channels).flat_map(rgb).collect(), size))
 }
