@@ -7,6 +7,7 @@ use clap::{Args, Subcommand};
 
 use crate::cli::bench_step::{self, BenchStepArgs};
 use crate::cli::exit::{Exit, Failure, OrExit as _, Outcome};
+use crate::cli::threads;
 use crate::console;
 use crate::data::bench::{DEMANDS, Rates, Shares, measure};
 use crate::data::{
@@ -37,7 +38,7 @@ struct BenchDataArgs {
     #[arg(long, value_name = "PX", value_delimiter = ',', default_values_t = [88, 176, 224])]
     side: Vec<usize>,
     /// Decoding threads [default: all cores]
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = threads::parser())]
     threads: Option<usize>,
     /// Images to measure, of each side
     #[arg(long, value_name = "N", default_value_t = 2048)]
@@ -82,8 +83,8 @@ fn data(args: &BenchDataArgs) -> Outcome {
         return Err(Failure { exit: Exit::Usage, error });
     }
     let index = Arc::new(Index::open(&args.data, Split::Train).or_exit(Exit::Invalid)?);
-    let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    let num_threads = args.threads.unwrap_or(cores).max(1);
+    let cores = threads::num_cores();
+    let num_threads = args.threads.unwrap_or(cores);
     let transform = TrainTransform {
         interpolation: args.interpolation,
         dct_scale: args.dct_scale,
@@ -94,8 +95,8 @@ fn data(args: &BenchDataArgs) -> Outcome {
     if args.cold {
         return cold(args, &index, (num_threads, transform));
     }
-    let threads = console::counted(num_threads, "thread");
-    console::result(format!("{threads}, files from memory after a first pass"));
+    let counted = console::counted(num_threads, "thread");
+    console::result(format!("{counted}, files from memory after a first pass"));
     console::result(
         " side  images/s  images/s/core     MB/s  reading  huffman  idct+colour  resizing",
     );

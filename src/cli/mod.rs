@@ -16,6 +16,7 @@ pub mod rank;
 mod ruleset;
 pub mod score;
 mod score_text;
+mod threads;
 pub mod train;
 
 use exit::Outcome;

@@ -62,8 +62,8 @@ pub use batch::{Batch, Pool};
 pub use cache::{Cache, Sharing};
 pub use cold::{ColdEpoch, ColdRates, ReadAhead, measure_cold};
 pub use config::{
-    DataConfig, EvalTransform, Geometry, Interpolation, OnBadImage, Order, RamCache, SynthConfig,
-    TrainTransform,
+    DataConfig, EvalTransform, Geometry, Interpolation, MAX_BATCHES_AHEAD, MAX_THREADS, OnBadImage,
+    Order, RamCache, SynthConfig, TrainTransform,
 };
 pub use error::DataError;
 pub use index::{Index, Split};
