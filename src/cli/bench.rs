@@ -11,7 +11,8 @@ use crate::cli::threads;
 use crate::console;
 use crate::data::bench::{DEMANDS, Rates, Shares, measure};
 use crate::data::{
-    ColdEpoch, Index, Interpolation, RamCache, ReadAhead, Split, Stall, TrainTransform, measure_cold,
+    ColdEpoch, Index, Interpolation, RamCache, ReadAhead, Split, Stall, TrainTransform,
+    measure_cold,
 };
 
 /// What `mlperf-run bench` takes.

@@ -12,7 +12,8 @@ use super::{
 };
 use crate::{
     data::{
-        DataConfig, EvalTransform, MAX_BATCHES_AHEAD, MAX_THREADS, Order, SynthConfig, TrainTransform,
+        DataConfig, EvalTransform, MAX_BATCHES_AHEAD, MAX_THREADS, Order, SynthConfig,
+        TrainTransform,
     },
     model::{Arch, Block, Blueprint, Blur, CustomConfig, ModelConfig},
     optim::Time,

@@ -262,7 +262,7 @@ impl Trainer {
         let data = &self.recipe.raw.data;
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let num_threads = match data.num_workers {
-            0 => (cores / self.world.world_size).max(1),
+            0 => self.world.share_of(cores),
             n => n,
         };
         let (batches_ahead, on_bad_image) = (data.batches_ahead, data.on_bad_image);
@@ -283,15 +283,18 @@ impl Trainer {
             sides: self.recipe.crop_sides.clone(),
             transform: self.recipe.raw.data.train,
         };
-        let World { rank, world_size, master_port, .. } = self.world;
+        let World { rank, world_size, local_rank, local_world_size, master_port, .. } = self.world;
         let shard = Shard { rank, world_size };
         let mut sampler = self.sampler(data.train.len(), shard);
         if schedule.transform.block_shuffle {
             sampler = sampler.in_blocks(data.train.block_len());
         }
-        let sharing = if world_size > 1 { Sharing::Ranks(master_port) } else { Sharing::Alone };
+        // Every machine reads for itself: its ranks share all the files and the pictures in memory.
+        let share = Shard { rank: local_rank, world_size: local_world_size };
+        let has_peers = local_world_size > 1;
+        let sharing = if has_peers { Sharing::Ranks(master_port) } else { Sharing::Alone };
         let cache = Cache::open(schedule.transform.ram_cache, data.train.len(), sharing)?;
-        let (warm, cache) = (Some(shard), cache.map(Arc::new));
+        let (warm, cache) = (Some(share), cache.map(Arc::new));
         let config = LoaderConfig { warm, cache, ..self.loader_config() };
         Ok(Loader::start(Arc::clone(&data.train), train_plans(sampler, schedule), config))
     }
