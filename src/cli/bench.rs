@@ -10,9 +10,10 @@ use crate::cli::exit::{Exit, Failure, OrExit as _, Outcome};
 use crate::cli::threads;
 use crate::console;
 use crate::data::bench::{DEMANDS, Rates, Shares, measure};
+use crate::data::store::{self, Division};
 use crate::data::{
-    ColdEpoch, Index, Interpolation, RamCache, ReadAhead, Split, Stall, TrainTransform,
-    measure_cold,
+    ColdEpoch, Index, Interpolation, Known, Order, RamCache, ReadAhead, Split, Stall,
+    TrainTransform, measure_cold,
 };
 
 /// What `mlperf-run bench` takes.
@@ -109,7 +110,16 @@ fn data(args: &BenchDataArgs) -> Outcome {
         console::note(feeds(&rates, num_threads, cores));
         stall = stall.plus(&rates.stall);
     }
-    console::note(advice(&stall));
+    let known = Known {
+        store: store::division_of(&args.data),
+        division: Division::OpenOnly,
+        num_threads,
+        num_cores: cores,
+        side: args.side.iter().copied().min().unwrap_or(0),
+        order: Order::Keyed,
+        transform,
+    };
+    console::note(advice(&stall, &known));
     Ok(Exit::Ok)
 }
 
@@ -136,11 +146,11 @@ fn cold(
 }
 
 /// What the threads did, and what would let them do more.
-fn advice(stall: &Stall) -> String {
+fn advice(stall: &Stall, known: &Known) -> String {
     let busy_s = (stall.read_s + stall.decode_s).max(f64::MIN_POSITIVE);
     let [read, decode] = [stall.read_s, stall.decode_s].map(|part_s| 100.0 * part_s / busy_s);
     // All the time is waited for data here, as nobody trains.
-    let cure = stall.bound(stall.wait_s).cure().unwrap_or_default();
+    let cure = known.cure(stall.bound(stall.wait_s)).unwrap_or_default();
     format!("threads read {read:.0} % and decode {decode:.0} % of their time; for more, {cure}")
 }
 

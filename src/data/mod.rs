@@ -13,7 +13,7 @@
 //! | `cache` | decoded pictures kept in memory |
 //! | `decode`, `augment`, `resize`, `convolve`, `taps`, `sample` | from a file to a row of pixels |
 //! | `loader`, `batch` | the threads that do so ahead of the trainer |
-//! | `stall` | who waits for whom |
+//! | `stall`, `verdict` | who waits for whom, and what helps |
 //! | `store` | pictures packed once: Arrow shards and their manifest |
 //! | `inspect`, `bench`, `cold` | what a data set looks like, and how fast it can be read |
 
@@ -56,6 +56,7 @@ mod taps;
 mod torch_order;
 mod transcode;
 mod turbo;
+mod verdict;
 
 pub use augment::{Crop, Size, channel_scale, ffcv_crop, random_resized_crop, torchvision_crop};
 pub use batch::{Batch, Pool};
@@ -74,3 +75,4 @@ pub use sampler::{Sampler, Shard};
 pub use source::Dataset;
 pub use stall::{Bound, Stall};
 pub use torch_order::MAX_TORCH_SAMPLES;
+pub use verdict::{Known, verdict};

@@ -177,6 +177,7 @@ fn median(mut values: Vec<f64>) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::events::Spent;
 
     fn table(steps: &[(usize, f64)]) -> Throughput {
         let steps = steps.iter().map(|&(side, images_per_s)| StepRate { side, images_per_s });
@@ -220,6 +221,7 @@ mod tests {
             train_s,
             images_per_s: 0.0,
             data_wait: 0.0,
+            time: Spent::default(),
             side,
         };
         let evaluated = |eval_s| RankEvent::Evaluated {

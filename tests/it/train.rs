@@ -146,6 +146,9 @@ fn a_run_leaves_all_that_documents_it() {
         .collect();
     assert_eq!(evaluations.len(), 2);
     assert!(evaluations.iter().all(|event| event["num_images"] == 42), "{evaluations:?}");
+    let time = &bench.json("run_0/summary.json")["time"];
+    assert!(time["compute_s"].as_f64().unwrap() > 0.0, "{time}");
+    assert!(events.contains("\"event\":\"rank_stop\",\"rank\":1"), "{events}");
     for file in ["recipe.toml", "manifest.json", "summary.json", "rank-0.log", "rank-1.log"] {
         assert!(bench.path("run_0").join(file).exists(), "{file}");
     }
