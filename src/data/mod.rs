@@ -6,7 +6,8 @@
 //! | `source` | what lies at a path |
 //! | `container` | readers of folders, archives and shards: what finds the spans |
 //! | `index`, `index_cache` | the samples of a split as spans of files; kept between runs |
-//! | `span_reader`, `ahead`, `memory` | from a span to bytes; what is read before it is needed |
+//! | `span_reader`, `ahead` | from a span to bytes; what is read before it is needed |
+//! | `memory`, `budget` | what the machine has free, and what a run asks for |
 //! | `sampler`, `torch_order`, `plan` | which rank sees which sample when, and how it is cut |
 //! | `turbo`, `splice`, `transcode` | libjpeg-turbo; JPEGs cut down and written anew |
 //! | `pixmap` | pictures that are stored as pixels |
@@ -21,6 +22,7 @@ mod ahead;
 mod augment;
 mod batch;
 pub mod bench;
+mod budget;
 mod cache;
 mod cold;
 mod config;
@@ -60,6 +62,7 @@ mod verdict;
 
 pub use augment::{Crop, Size, channel_scale, ffcv_crop, random_resized_crop, torchvision_crop};
 pub use batch::{Batch, Pool};
+pub use budget::{Budget, Need};
 pub use cache::{Cache, Sharing};
 pub use cold::{ColdEpoch, ColdRates, ReadAhead, measure_cold};
 pub use config::{
@@ -69,6 +72,7 @@ pub use config::{
 pub use error::DataError;
 pub use index::{Index, Split};
 pub use loader::{BadImage, Loader, LoaderConfig};
+pub use memory::Free;
 pub use plan::{BatchPlan, TrainSchedule, Transform, eval_plans, train_plans, train_plans_from};
 pub use random::Rng;
 pub use sampler::{Sampler, Shard};
