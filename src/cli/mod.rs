@@ -7,6 +7,7 @@ mod bench_step;
 pub mod check;
 pub mod data;
 pub mod exit;
+mod feeds;
 mod job;
 pub mod package;
 mod package_text;

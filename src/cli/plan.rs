@@ -70,7 +70,7 @@ pub fn text(args: &PlanArgs) -> anyhow::Result<String> {
 }
 
 /// A table, or what a run left.
-fn throughput(path: &Path) -> anyhow::Result<Throughput> {
+pub(super) fn throughput(path: &Path) -> anyhow::Result<Throughput> {
     let is_run = path.is_dir();
     let file = if is_run { path.join("events.jsonl") } else { path.to_owned() };
     let text = fs::read_to_string(&file).with_context(|| {
