@@ -177,6 +177,8 @@ impl Trainer {
         log: &mut RunLog,
         meter: &mut Meter,
     ) -> Result<RunEnd, TrainError> {
+        // Whoever is first here must not open a picture before rank 0 has started the clock.
+        self.ddp.barrier()?;
         let mut loader = self.train_loader(data)?;
         let mut end = RunEnd::TargetMissed;
         for epoch in 1..=self.recipe.horizon.num_epochs {
