@@ -7,12 +7,16 @@ use clap::{Args, Subcommand};
 
 use crate::cli::bench_step::{self, BenchStepArgs};
 use crate::cli::exit::{Exit, Failure, OrExit as _, Outcome};
+use crate::cli::feeds::Feeding;
+use crate::cli::threads;
 use crate::console;
-use crate::data::bench::{DEMANDS, Rates, Shares, measure};
+use crate::data::bench::{DEMANDS, Demand, Rates, Shares, measure};
+use crate::data::store::{self, Division};
 use crate::data::{
-    ColdEpoch, Index, Interpolation, RamCache, ReadAhead, Split, Stall, TrainTransform,
-    measure_cold,
+    ColdEpoch, Index, Interpolation, Known, Order, RamCache, ReadAhead, Split, Stall,
+    TrainTransform, measure_cold,
 };
+use crate::recipe::StepRate;
 
 /// What `mlperf-run bench` takes.
 #[derive(Debug, Args)]
@@ -34,11 +38,22 @@ struct BenchDataArgs {
     /// Data set: a folder whose train holds CLASS/*.JPEG, archives or shards
     #[arg(long, value_name = "DIR")]
     data: PathBuf,
-    /// Sides of the crops, px
-    #[arg(long, value_name = "PX", value_delimiter = ',', default_values_t = [88, 176, 224])]
+    /// Measure what this recipe asks for, and how many accelerators that feeds
+    #[arg(long, value_name = "RECIPE")]
+    #[arg(conflicts_with_all = ["interpolation", "dct_scale", "ram_cache"])]
+    recipe: Option<String>,
+    /// Change a value of the recipe, as in `data.train.dct_scale=true`
+    #[arg(long = "set", requires = "recipe", value_name = "KEY=VALUE")]
+    overrides: Vec<String>,
+    /// What accelerators take in: a table such as configs/throughput/*.toml, or the folder of a run
+    /// [default: 8 A100 of MLPerf Training v2.0]
+    #[arg(long, requires = "recipe", value_name = "FILE")]
+    throughput: Option<PathBuf>,
+    /// Sides of the crops, px [default: 88,176,224, or some of the recipe's]
+    #[arg(long, value_name = "PX", value_delimiter = ',')]
     side: Vec<usize>,
     /// Decoding threads [default: all cores]
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = threads::parser())]
     threads: Option<usize>,
     /// Images to measure, of each side
     #[arg(long, value_name = "N", default_value_t = 2048)]
@@ -77,49 +92,92 @@ pub fn run(args: &BenchArgs) -> Outcome {
     }
 }
 
+/// What is measured, of a recipe or as it was typed.
+struct Asked {
+    fed: Option<Feeding>,
+    sides: Vec<usize>,
+    transform: TrainTransform,
+}
+
+impl Asked {
+    fn of(args: &BenchDataArgs) -> Result<Self, Failure> {
+        let fed = args.recipe.as_deref().map(|recipe| {
+            Feeding::of(recipe, &args.overrides, args.throughput.as_deref()).or_exit(Exit::Invalid)
+        });
+        let fed = fed.transpose()?;
+        let sides = match (args.side.as_slice(), &fed) {
+            ([], Some(fed)) => fed.sides(),
+            ([], None) => vec![88, 176, 224],
+            (sides, _) => sides.to_owned(),
+        };
+        if let Some(side) = sides.iter().find(|side| !(8..=1024).contains(*side)) {
+            let error = anyhow::anyhow!("side {side} is out of range; give 8 to 1024 px by --side");
+            return Err(Failure { exit: Exit::Usage, error });
+        }
+        let typed = TrainTransform {
+            interpolation: args.interpolation,
+            dct_scale: args.dct_scale,
+            ram_cache: args.ram_cache,
+            ..TrainTransform::default()
+        };
+        let mut transform = fed.as_ref().map_or(typed, Feeding::transform);
+        transform.block_shuffle |= args.block_shuffle;
+        Ok(Self { fed, sides, transform })
+    }
+}
+
 fn data(args: &BenchDataArgs) -> Outcome {
-    if let Some(side) = args.side.iter().find(|side| !(8..=1024).contains(*side)) {
-        let error = anyhow::anyhow!("--side {side} is out of range; give 8 to 1024 px");
-        return Err(Failure { exit: Exit::Usage, error });
-    }
+    let Asked { fed, sides, transform } = Asked::of(args)?;
     let index = Arc::new(Index::open(&args.data, Split::Train).or_exit(Exit::Invalid)?);
-    let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    let num_threads = args.threads.unwrap_or(cores).max(1);
-    let transform = TrainTransform {
-        interpolation: args.interpolation,
-        dct_scale: args.dct_scale,
-        ram_cache: args.ram_cache,
-        block_shuffle: args.block_shuffle,
-        ..TrainTransform::default()
-    };
+    let cores = threads::num_cores();
+    let num_threads = args.threads.unwrap_or(cores);
     if args.cold {
-        return cold(args, &index, (num_threads, transform));
+        return cold(args, &index, &sides, (num_threads, transform));
     }
-    let threads = console::counted(num_threads, "thread");
-    console::result(format!("{threads}, files from memory after a first pass"));
+    let counted = console::counted(num_threads, "thread");
+    console::result(format!("{counted}, files from memory after a first pass"));
     console::result(
         " side  images/s  images/s/core     MB/s  reading  huffman  idct+colour  resizing",
     );
-    let mut stall = Stall::default();
-    for &side in &args.side {
+    let (mut stall, mut given) = (Stall::default(), Vec::new());
+    for &side in &sides {
         let rates = measure(&index, (side, transform), num_threads, args.num);
         let rates = rates.or_exit(Exit::Invalid)?;
         console::result(line(&rates));
-        console::note(feeds(&rates, num_threads, cores));
+        // What all cores would give.
+        let images_per_s = rates.images_per_s * (cores as f64 / num_threads as f64).max(1.0);
+        given.push(StepRate { side, images_per_s });
+        if fed.is_none() {
+            console::note(feeds((side, images_per_s), cores));
+        }
         stall = stall.plus(&rates.stall);
     }
-    console::note(advice(&stall));
+    let known = Known {
+        store: store::division_of(&args.data),
+        division: Division::OpenOnly,
+        num_threads,
+        num_cores: cores,
+        side: sides.iter().copied().min().unwrap_or(0),
+        order: Order::Keyed,
+        transform,
+    };
+    if let Some(fed) = fed {
+        let verdict = fed.verdict(given, cores).map_err(anyhow::Error::msg);
+        console::note(verdict.or_exit(Exit::Invalid)?);
+    }
+    console::note(advice(&stall, &known));
     Ok(Exit::Ok)
 }
 
 fn cold(
     args: &BenchDataArgs,
     index: &Arc<Index>,
+    sides: &[usize],
     (num_threads, transform): (usize, TrainTransform),
 ) -> Outcome {
     console::result(" side  images  images/s  MB/s cold  MB/s of the disk in order  share");
     let (num_images, ahead) = (args.num, args.ahead);
-    for &side in &args.side {
+    for &side in sides {
         let epoch = ColdEpoch { side, transform, num_threads, num_images, ahead };
         let rates = measure_cold(index, &epoch).or_exit(Exit::Invalid)?;
         console::result(format!(
@@ -135,11 +193,11 @@ fn cold(
 }
 
 /// What the threads did, and what would let them do more.
-fn advice(stall: &Stall) -> String {
+fn advice(stall: &Stall, known: &Known) -> String {
     let busy_s = (stall.read_s + stall.decode_s).max(f64::MIN_POSITIVE);
     let [read, decode] = [stall.read_s, stall.decode_s].map(|part_s| 100.0 * part_s / busy_s);
     // All the time is waited for data here, as nobody trains.
-    let cure = stall.bound(stall.wait_s).cure().unwrap_or_default();
+    let cure = known.cure(stall.bound(stall.wait_s)).unwrap_or_default();
     format!("threads read {read:.0} % and decode {decode:.0} % of their time; for more, {cure}")
 }
 
@@ -155,29 +213,49 @@ fn line(rates: &Rates) -> String {
     )
 }
 
-/// How many accelerators this machine would feed with all its cores.
-fn feeds(rates: &Rates, num_threads: usize, cores: usize) -> String {
-    let rate = rates.images_per_s * (cores as f64 / num_threads as f64).max(1.0);
-    let known = |demand: &&crate::data::bench::Demand| {
-        demand.side == rates.side
-            || !DEMANDS
-                .iter()
-                .any(|other| (other.accelerator, other.side) == (demand.accelerator, rates.side))
-                && demand.side == 224
+/// How many accelerators a machine feeds that gives so many images a second of this side.
+fn feeds((side, images_per_s): (usize, f64), cores: usize) -> String {
+    /// Below, other costs of a step than its pixels count for too much.
+    const BY_PIXELS_FROM: usize = 128;
+    let known = |demand: &&Demand| {
+        let same = |other: &Demand| (other.accelerator, other.side) == (demand.accelerator, side);
+        demand.side == side || !DEMANDS.iter().any(same) && demand.side == 224
     };
     let each: Vec<String> = DEMANDS
         .iter()
         .filter(known)
         .map(|demand| {
-            let needed = demand.at(rates.side);
-            let estimated = if demand.side == rates.side { "" } else { ", by pixels" };
+            let needed = demand.at(side);
+            let estimated = match demand.side {
+                known if known == side => "",
+                _ if side < BY_PIXELS_FROM => ", by pixels: an upper bound",
+                _ => ", by pixels",
+            };
             let (accelerator, source) = (demand.accelerator, demand.source);
             format!(
                 "{:.1} {accelerator} ({needed:.0} images/s each, {source}{estimated})",
-                rate / needed
+                images_per_s / needed
             )
         })
         .collect();
     let cores = console::counted(cores, "core");
-    format!("       {} px on {cores} feeds {}", rates.side, each.join(", "))
+    format!("       {side} px on {cores} feeds {}", each.join(", "))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_measured_is_a_need_and_what_is_scaled_to_few_pixels_a_bound() {
+        let said = feeds((88, 8120.0), 8);
+        assert!(said.contains("8 cores feeds 2.0 A100 (4060 images/s each, MosaicML, v2.0)"));
+        assert!(
+            said.contains("H100 (46261 images/s each, closed, v4.0, by pixels: an upper bound)")
+        );
+        let said = feeds((224, 8120.0), 8);
+        assert!(said.contains("2.3 A100 (3500 images/s each, closed, v3.0)"), "{said}");
+        assert!(!said.contains("by pixels"), "{said}");
+        assert!(feeds((160, 1.0), 8).contains("by pixels)"), "from 128 px on an estimate");
+    }
 }

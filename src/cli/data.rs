@@ -7,6 +7,7 @@ use std::time::Instant;
 use clap::{Args, Subcommand};
 
 use crate::cli::exit::{Exit, OrExit as _, Outcome};
+use crate::cli::threads;
 use crate::console::{self, Counter, Manner};
 use crate::data::inspect::{self, Quantiles, SplitSurvey};
 use crate::data::store::{self, Division, Import, Manifest, Note, OnBad};
@@ -49,7 +50,7 @@ struct ImportArgs {
     #[arg(long, value_name = "N", default_value_t = 0)]
     seed: u64,
     /// Threads [default: all cores]
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = threads::parser())]
     threads: Option<usize>,
 }
 
@@ -117,7 +118,7 @@ fn import(args: &ImportArgs) -> Outcome {
         seed: args.seed,
     };
     let started = Instant::now();
-    let num_threads = args.threads.unwrap_or_else(num_cores).max(1);
+    let num_threads = args.threads.unwrap_or_else(threads::num_cores);
     let stores = {
         let dataset = store::open_source(&request.source, &args.out).or_exit(Exit::Invalid)?;
         let total = dataset.train.len() + dataset.eval.len();
@@ -216,10 +217,6 @@ fn survey_text(name: &str, survey: &SplitSurvey) -> String {
         text = format!("{text}\n  bad: {}: {reason}", path.display());
     }
     text
-}
-
-fn num_cores() -> usize {
-    std::thread::available_parallelism().map_or(1, usize::from)
 }
 
 fn synth(args: &SynthArgs) -> Outcome {

@@ -7,12 +7,13 @@ use chrono::Local;
 
 use super::{
     exit::{Exit, Failure, OrExit, Outcome},
+    threads,
     train::TrainArgs,
 };
 use crate::{
     compliance,
     console::{self, Counter, Manner, Screen},
-    data::{Dataset, synth},
+    data::{Budget, Dataset, Free, Need, synth},
     events::{FailureKind, LogCheck, RunStatus, RunSummary},
     launch::{
         self, Crew, DataStamp, Device, Ending, Images, Interrupts, Launch, LaunchError, Libtorch,
@@ -50,6 +51,7 @@ pub(super) struct Job {
 pub(super) struct ReadyJob {
     job: Job,
     data: DataStamp,
+    budget: Budget,
     folders: Vec<RunFolder>,
 }
 
@@ -105,11 +107,14 @@ impl Job {
         let numbers = (0..self.raw.mlperf.runs).map(|i| args.result.map(|first| first + i));
         let folders = numbers.map(|number| place.reserve(number)).collect::<Result<_, _>>();
         let folders = folders.or_exit(Exit::Invalid)?;
-        let data = self.images_on_disk(manner).or_exit(Exit::Invalid)?;
-        Ok(ReadyJob { job: self, data, folders })
+        let (data, index_bytes) = self.images_on_disk(manner).or_exit(Exit::Invalid)?;
+        let budget = self.budget(&data, index_bytes).or_exit(Exit::Invalid)?;
+        budget.check().or_exit(Exit::Invalid)?;
+        Ok(ReadyJob { job: self, data, budget, folders })
     }
 
-    fn images_on_disk(&self, manner: Manner) -> anyhow::Result<DataStamp> {
+    /// The images, and the memory that their index takes.
+    fn images_on_disk(&self, manner: Manner) -> anyhow::Result<(DataStamp, usize)> {
         let (path, synth) = match &self.images {
             Images::Folder(path) => (path.clone(), None),
             Images::Synth(config) => {
@@ -122,7 +127,37 @@ impl Job {
                 (path.canonicalize()?, Some(config.clone()))
             }
         };
-        Ok(DataStamp::of(&path, &Dataset::open(&path)?, synth))
+        let dataset = Dataset::open(&path)?;
+        Ok((DataStamp::of(&path, &dataset, synth), dataset.memory_bytes()))
+    }
+
+    /// The memory that a run will ask for.
+    fn budget(&self, data: &DataStamp, index_bytes: usize) -> anyhow::Result<Budget> {
+        let recipe = self.recipe_of(0, data)?;
+        let Crew { device, num_ranks, .. } = self.crew;
+        let config = &recipe.raw.data;
+        let num_in_hand = match device {
+            Device::Cpu => 1,
+            // Three more lie where the GPU fetches them.
+            Device::Cuda => 4,
+        };
+        let bytes = |num: usize, side: usize| (num * side * side * 3) as u64;
+        let side = recipe.crop_sides.iter().copied().max().unwrap_or(0);
+        let need = Need {
+            num_ranks,
+            num_threads: match config.num_workers {
+                0 => (threads::num_cores() / num_ranks).max(1),
+                n => n,
+            },
+            num_batches: config.batches_ahead + num_in_hand,
+            batch_bytes: [
+                bytes(recipe.batch_per_rank, side),
+                bytes(recipe.eval_batch_per_rank, config.eval.crop_size),
+            ],
+            index_bytes: index_bytes as u64,
+            ram_cache: config.train.ram_cache,
+        };
+        Ok(need.budget(Free::now()))
     }
 
     /// The recipe of run `index`, for the ranks: everything settled, the images at a path.
@@ -157,6 +192,9 @@ impl ReadyJob {
         self.write_down(&recipe, folder, &stage.tools).or_exit(Exit::Invalid)?;
         let mut screen = Screen::new(stage.manner);
         screen.line(&self.headline(&recipe, folder));
+        if index == 0 {
+            screen.line(&format!("memory: {}", self.budget));
+        }
         if index == 0 && matches!(self.job.images, Images::Folder(_)) {
             // Not a single image may be opened before the clock runs, so none is looked at here.
             for advice in recipe::advice(&recipe, None) {

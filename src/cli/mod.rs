@@ -7,6 +7,7 @@ mod bench_step;
 pub mod check;
 pub mod data;
 pub mod exit;
+mod feeds;
 mod job;
 pub mod package;
 mod package_text;
@@ -16,6 +17,7 @@ pub mod rank;
 mod ruleset;
 pub mod score;
 mod score_text;
+mod threads;
 pub mod train;
 
 use exit::Outcome;

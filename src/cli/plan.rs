@@ -81,7 +81,7 @@ fn stores_read(index: &Index, recipe: &Recipe) -> Vec<String> {
 }
 
 /// A table, or what a run left.
-fn throughput(path: &Path) -> anyhow::Result<Throughput> {
+pub(super) fn throughput(path: &Path) -> anyhow::Result<Throughput> {
     let is_run = path.is_dir();
     let file = if is_run { path.join("events.jsonl") } else { path.to_owned() };
     let text = fs::read_to_string(&file).with_context(|| {

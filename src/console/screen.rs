@@ -120,7 +120,7 @@ impl Screen {
                 });
                 self.bar = self.manner.bar(*steps_per_epoch, Template::Epoch);
             }
-            RankEvent::Steps { epoch, step, loss, images_per_s } => {
+            RankEvent::Steps { epoch, step, loss, images_per_s, .. } => {
                 self.close_epoch(None);
                 self.bar.set_prefix(epoch.to_string());
                 self.bar.set_message(self.bar_text((*epoch, *step), *loss, *images_per_s));
@@ -151,7 +151,7 @@ impl Screen {
                     RunStatus::Aborted => format!("target not reached in {minutes:.2} minutes"),
                 });
             }
-            RankEvent::Ready { .. } | RankEvent::Failed { .. } => {}
+            RankEvent::Ready { .. } | RankEvent::RankStop { .. } | RankEvent::Failed { .. } => {}
         }
     }
 

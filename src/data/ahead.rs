@@ -6,7 +6,7 @@
 //! - Blocks of samples that come soon, where the order keeps neighbours together.
 //! - From the start of a run, files of archives and shards are streamed from front to back as far
 //!   as memory holds them, so that the first epoch fills the cache at the disk's full rate. Each
-//!   rank streams a share.
+//!   rank of a machine streams a share.
 
 use std::fs::File;
 use std::num::NonZeroU64;

@@ -22,13 +22,13 @@ use std::os::unix::fs::{FileExt, OpenOptionsExt, PermissionsExt};
 use std::os::unix::process::parent_id;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{FlockOperation, flock, fstatvfs, statvfs};
+use rustix::fs::{FlockOperation, flock, fstatvfs};
 
 use super::augment::Size;
 use super::decode::Picture;
-use super::{DataError, RamCache, memory};
+use super::memory::{Free, SHARED};
+use super::{DataError, RamCache};
 
-const FOLDER: &str = "/dev/shm";
 const NAME: &str = "mlperf-run-cache";
 const HEADER: u64 = 16;
 /// Of a picture, before its pixels.
@@ -68,13 +68,10 @@ impl Cache {
     ) -> Result<Option<Self>, DataError> {
         let budget = match config {
             RamCache::Off => return Ok(None),
-            RamCache::Auto => {
-                let room = statvfs(FOLDER).map_or(0, |room| room.f_bavail * room.f_frsize);
-                memory::available().min(room) / 10 * 7
-            }
+            RamCache::Auto => Free::now().for_pictures(),
             RamCache::Bytes(bytes) => bytes,
         };
-        let folder = Path::new(FOLDER);
+        let folder = Path::new(SHARED);
         sweep(folder);
         let path = folder.join(match sharing {
             Sharing::Alone => format!("{NAME}-{}-alone", std::process::id()),

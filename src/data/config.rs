@@ -4,6 +4,11 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+/// Threads that any process may be asked to decode with: more than the largest machines have cores.
+pub const MAX_THREADS: usize = 1024;
+/// Batches that may be decoded ahead: gigabytes at any batch size that trains.
+pub const MAX_BATCHES_AHEAD: usize = 256;
+
 /// `[data]`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -23,9 +28,9 @@ pub struct DataConfig {
     /// The images that fill no whole batch sit an epoch out; else the last batch of an epoch is
     /// filled up with the images that opened it.
     pub drop_last: bool,
-    /// Decoding threads of each rank; 0 shares out the cores of the machine.
+    /// Decoding threads of each rank, at most 1024; 0 shares out the cores of the machine.
     pub num_workers: usize,
-    /// Batches that are decoded ahead of the trainer.
+    /// Batches that are decoded ahead of the trainer, 1 to 256.
     pub batches_ahead: usize,
     /// What a picture that cannot be decoded leads to.
     pub on_bad_image: OnBadImage,

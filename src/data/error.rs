@@ -130,6 +130,16 @@ pub enum DataError {
         /// What the system said.
         source: io::Error,
     },
+    /// There is no room for the cache of decoded pictures.
+    #[error(
+        "data.train.ram_cache asks for {wanted} and there is room for {room} beside all else; ask for less, or set it to \"auto\""
+    )]
+    CacheRoom {
+        /// What it asks for.
+        wanted: String,
+        /// What there is.
+        room: String,
+    },
     /// A sheet of pictures cannot be written.
     #[error("cannot write {}: {source}; name a file in a folder that is there", .path.display())]
     Sheet {

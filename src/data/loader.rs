@@ -48,8 +48,8 @@ pub struct LoaderConfig {
     pub batches_ahead: usize,
     /// What a picture that cannot be decoded leads to.
     pub on_bad_image: OnBadImage,
-    /// The share of archives and shards that is streamed into the system's cache from the start,
-    /// where it has room for all of them.
+    /// This rank's share of the archives and shards, among those of its machine, that is streamed
+    /// into the system's cache from the start, where it has room for all of them.
     pub warm: Option<Shard>,
     /// Where decoded training pictures are kept.
     pub cache: Option<Arc<Cache>>,

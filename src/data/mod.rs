@@ -6,14 +6,15 @@
 //! | `source` | what lies at a path |
 //! | `container` | readers of folders, archives and shards: what finds the spans |
 //! | `index`, `index_cache` | the samples of a split as spans of files; kept between runs |
-//! | `span_reader`, `ahead`, `memory` | from a span to bytes; what is read before it is needed |
+//! | `span_reader`, `ahead` | from a span to bytes; what is read before it is needed |
+//! | `memory`, `budget` | what the machine has free, and what a run asks for |
 //! | `sampler`, `torch_order`, `plan` | which rank sees which sample when, and how it is cut |
 //! | `turbo`, `splice`, `transcode` | libjpeg-turbo; JPEGs cut down and written anew |
 //! | `pixmap`, `png_file` | pictures that are stored as pixels; PNGs |
 //! | `cache` | decoded pictures kept in memory |
 //! | `decode`, `augment`, `resize`, `convolve`, `taps`, `sample` | from a file to a row of pixels |
 //! | `loader`, `batch` | the threads that do so ahead of the trainer |
-//! | `stall` | who waits for whom |
+//! | `stall`, `verdict` | who waits for whom, and what helps |
 //! | `store` | pictures packed once: Arrow shards and their manifest |
 //! | `stores` | stores of several sizes as one data set |
 //! | `inspect`, `bench`, `cold` | what a data set looks like, and how fast it can be read |
@@ -22,6 +23,7 @@ mod ahead;
 mod augment;
 mod batch;
 pub mod bench;
+mod budget;
 mod cache;
 mod cold;
 mod config;
@@ -59,21 +61,25 @@ mod taps;
 mod torch_order;
 mod transcode;
 mod turbo;
+mod verdict;
 
 pub use augment::{Crop, Size, channel_scale, ffcv_crop, random_resized_crop, torchvision_crop};
 pub use batch::{Batch, Pool};
+pub use budget::{Budget, Need};
 pub use cache::{Cache, Sharing};
 pub use cold::{ColdEpoch, ColdRates, ReadAhead, measure_cold};
 pub use config::{
-    DataConfig, EvalTransform, Geometry, Interpolation, OnBadImage, Order, RamCache, SynthConfig,
-    TrainTransform,
+    DataConfig, EvalTransform, Geometry, Interpolation, MAX_BATCHES_AHEAD, MAX_THREADS, OnBadImage,
+    Order, RamCache, SynthConfig, TrainTransform,
 };
 pub use error::DataError;
 pub use index::{Index, Split};
 pub use loader::{BadImage, Loader, LoaderConfig};
+pub use memory::Free;
 pub use plan::{BatchPlan, TrainSchedule, Transform, eval_plans, train_plans, train_plans_from};
 pub use random::Rng;
 pub use sampler::{Sampler, Shard};
 pub use source::Dataset;
 pub use stall::{Bound, Stall};
 pub use torch_order::MAX_TORCH_SAMPLES;
+pub use verdict::{Known, verdict};

@@ -37,6 +37,11 @@ impl Dataset {
         Self::of(train, eval)
     }
 
+    /// Memory that the samples of both splits take.
+    pub fn memory_bytes(&self) -> usize {
+        self.train.memory_bytes() + self.eval.memory_bytes()
+    }
+
     /// Joins two splits where their classes are the same.
     pub(super) fn of(mut train: Index, mut eval: Index) -> Result<Self, DataError> {
         if let Some(first) = first_number(&train)

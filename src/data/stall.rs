@@ -91,36 +91,6 @@ impl Stall {
             Bound::Decoding
         }
     }
-
-    /// The same in words, with the cure; nothing where data is not what holds the run up.
-    pub fn verdict(&self, total_s: f64) -> Option<String> {
-        let percent = |part_s: f64| 100.0 * part_s / total_s;
-        let cure = self.bound(total_s).cure()?;
-        Some(format!(
-            "waits for data {:.0} % of the time ({:.0} % for reading, {:.0} % for decoding); {cure}",
-            percent(self.wait_s),
-            percent(self.io_wait_s()),
-            percent(self.decode_wait_s()),
-        ))
-    }
-}
-
-impl Bound {
-    /// What helps; nothing where data is not what holds a run up.
-    pub fn cure(self) -> Option<&'static str> {
-        match self {
-            Self::Compute => None,
-            Self::Reading => Some(
-                "use a faster disk, or fewer bytes: mlperf-run data import DATA --out STORE \
-                 --max-side 400 (open division); bench data --cold tells what the disk gives",
-            ),
-            Self::Decoding => Some(
-                "add threads (data.num_workers), import into a store (mlperf-run data import DATA \
-                 --out STORE), set data.train.dct_scale = true, or shrink with --max-side 400 (open \
-                 division)",
-            ),
-        }
-    }
 }
 
 #[cfg(test)]
@@ -132,14 +102,9 @@ mod tests {
         let stall = Stall { wait_s: 4.0, read_s: 9.0, decode_s: 3.0 };
         assert_eq!((stall.io_wait_s(), stall.decode_wait_s()), (3.0, 1.0));
         assert_eq!(stall.bound(10.0), Bound::Reading);
-        assert!(
-            stall.verdict(10.0).unwrap().contains(
-                "40 % of the time (30 % for reading, 10 % for decoding); use a faster disk"
-            )
-        );
         let stall = Stall { wait_s: 4.0, read_s: 1.0, decode_s: 3.0 };
-        assert!(stall.verdict(10.0).unwrap().contains("add threads"));
-        assert_eq!(stall.verdict(1000.0), None);
+        assert_eq!(stall.bound(10.0), Bound::Decoding);
+        assert_eq!(stall.bound(1000.0), Bound::Compute);
         let later = Stall { wait_s: 5.0, read_s: 2.0, decode_s: 7.0 };
         assert_eq!(later.since(&stall), Stall { wait_s: 1.0, read_s: 1.0, decode_s: 4.0 });
         assert_eq!(later.since(&stall).plus(&stall), later);

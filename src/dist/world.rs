@@ -9,6 +9,8 @@ pub struct World {
     pub rank: usize,
     /// This process on its machine, from 0: the GPU it takes.
     pub local_rank: usize,
+    /// Processes on its machine, which share its cores, its memory and what it reads.
+    pub local_world_size: usize,
     /// Processes.
     pub world_size: usize,
     /// Host of rank 0.
@@ -42,6 +44,13 @@ impl World {
             let value = rank.to_string();
             return Err(WorldError { name: "RANK", value, wanted: "below WORLD_SIZE" });
         }
+        let local_rank = number("LOCAL_RANK", rank)?;
+        // Who names a GPU alone, by LOCAL_RANK, has the machine to share with those before it.
+        let local_world_size = number("LOCAL_WORLD_SIZE", world_size.max(local_rank + 1))?;
+        if local_rank >= local_world_size {
+            let value = local_world_size.to_string();
+            return Err(WorldError { name: "LOCAL_WORLD_SIZE", value, wanted: "above LOCAL_RANK" });
+        }
         let port = number("MASTER_PORT", 29500)?;
         let master_port = u16::try_from(port).map_err(|_| WorldError {
             name: "MASTER_PORT",
@@ -50,7 +59,8 @@ impl World {
         })?;
         Ok(Self {
             rank,
-            local_rank: number("LOCAL_RANK", rank)?,
+            local_rank,
+            local_world_size,
             world_size,
             master_addr: lookup("MASTER_ADDR").unwrap_or_else(|| "127.0.0.1".to_owned()),
             master_port,
@@ -60,6 +70,11 @@ impl World {
     /// The one rank that speaks for all: writes the log, reports progress.
     pub fn is_main(&self) -> bool {
         self.rank == 0
+    }
+
+    /// Of `count` things of a machine, such as cores, those that are this rank's; at least one.
+    pub fn share_of(&self, count: usize) -> usize {
+        (count / self.local_world_size).max(1)
     }
 
     /// Where the ranks meet; after `timeout_s` without an answer a collective has failed.
@@ -89,20 +104,37 @@ mod tests {
             ("RANK", "9"),
             ("LOCAL_RANK", "1"),
             ("WORLD_SIZE", "16"),
+            ("LOCAL_WORLD_SIZE", "8"),
             ("MASTER_ADDR", "node0"),
             ("MASTER_PORT", "1234"),
         ]);
         let world = world.unwrap();
-        assert_eq!((world.rank, world.local_rank, world.world_size), (9, 1, 16));
+        assert_eq!((world.rank, world.world_size), (9, 16));
+        assert_eq!((world.local_rank, world.local_world_size), (1, 8));
         assert_eq!((world.master_addr.as_str(), world.master_port), ("node0", 1234));
         assert!(!world.is_main());
     }
 
     #[test]
+    fn cores_are_not_shared_with_ranks_of_other_machines() {
+        let many = [("WORLD_SIZE", "64"), ("LOCAL_WORLD_SIZE", "8"), ("RANK", "8")];
+        let one_of_64 = world(&[many.as_slice(), &[("LOCAL_RANK", "0")]].concat()).unwrap();
+        assert_eq!((one_of_64.share_of(128), one_of_64.share_of(4)), (16, 1));
+    }
+
+    #[test]
     fn no_names_are_a_world_of_one() {
         let alone = world(&[]).unwrap();
-        assert_eq!((alone.rank, alone.world_size), (0, 1));
+        assert_eq!((alone.rank, alone.world_size, alone.local_world_size), (0, 1, 1));
         assert!(alone.is_main());
+    }
+
+    #[test]
+    fn ranks_that_are_not_said_to_lie_elsewhere_share_one_machine() {
+        let third = world(&[("RANK", "2"), ("WORLD_SIZE", "4")]).unwrap();
+        assert_eq!((third.local_rank, third.local_world_size), (2, 4));
+        let on_the_fourth_gpu = world(&[("LOCAL_RANK", "3")]).unwrap();
+        assert_eq!((on_the_fourth_gpu.local_rank, on_the_fourth_gpu.local_world_size), (3, 4));
     }
 
     #[test]
@@ -110,6 +142,11 @@ mod tests {
         for (pairs, named) in [
             (vec![("RANK", "one")], "RANK is 'one'"),
             (vec![("RANK", "2"), ("WORLD_SIZE", "2")], "RANK is '2'"),
+            (vec![("LOCAL_WORLD_SIZE", "0")], "LOCAL_WORLD_SIZE is '0'"),
+            (
+                vec![("LOCAL_RANK", "2"), ("LOCAL_WORLD_SIZE", "2")],
+                "LOCAL_WORLD_SIZE is '2', not above LOCAL_RANK",
+            ),
             (vec![("MASTER_PORT", "70000")], "MASTER_PORT is '70000'"),
         ] {
             let error = world(&pairs).unwrap_err().to_string();

@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use super::Spent;
+
 /// One thing that happened in a rank. Epochs and steps count from 1.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "snake_case", deny_unknown_fields)]
@@ -46,6 +48,9 @@ pub enum RankEvent {
         loss: f64,
         /// Images per second over all ranks since the last such event.
         images_per_s: f64,
+        /// Where rank 0's time went since the last such event.
+        #[serde(default)]
+        time: Spent,
     },
     /// An epoch of training is done.
     EpochStop {
@@ -59,6 +64,9 @@ pub enum RankEvent {
         images_per_s: f64,
         /// Share of the training time in which rank 0 waited for data, 0 to 1.
         data_wait: f64,
+        /// Where rank 0's time went in the epoch.
+        #[serde(default)]
+        time: Spent,
         /// Side of the training images, px.
         side: usize,
     },
@@ -109,6 +117,23 @@ pub enum RankEvent {
         /// What rank 0 waited for and what helps, in words; absent where waits are negligible.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         data_verdict: Option<String>,
+        /// Where rank 0's time went in all epochs.
+        #[serde(default)]
+        time: Spent,
+    },
+    /// Another rank than 0 is through, and tells the same of itself.
+    RankStop {
+        /// The rank that speaks.
+        rank: usize,
+        /// Share of the training time after the first epoch in which it waited for data.
+        data_wait: f64,
+        /// The part of it that is put down to reading; the rest is to decoding.
+        io_wait: f64,
+        /// What it waited for and what helps, in words; absent where waits are negligible.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        data_verdict: Option<String>,
+        /// Where its time went in all epochs.
+        time: Spent,
     },
     /// The rank cannot go on.
     Failed {
@@ -172,8 +197,18 @@ mod tests {
             data_wait: 0.01,
             io_wait: 0.002,
             data_verdict: Some("waits".to_owned()),
+            time: Spent { io_wait_s: 2.0, compute_s: 1426.0, ..Spent::default() },
         };
         assert_eq!(RankEvent::from_line(&event.to_line()), Some(event));
         assert_eq!(RankEvent::from_line("[W] some warning of a library"), None);
+    }
+
+    #[test]
+    fn events_of_runs_that_did_not_tell_their_time_are_still_read() {
+        let old = r#"{"event":"steps","epoch":1,"step":5,"loss":2.5,"images_per_s":800.0}"#;
+        let Some(RankEvent::Steps { step: 5, time, .. }) = RankEvent::from_line(old) else {
+            panic!("not read")
+        };
+        assert_eq!(time, Spent::default());
     }
 }

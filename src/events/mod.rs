@@ -3,9 +3,11 @@
 //! of them in the end. Nothing here prints.
 
 mod event;
+mod spent;
 mod step_rates;
 mod summary;
 
 pub use event::{FailureKind, RankEvent, RunStatus};
+pub use spent::Spent;
 pub use step_rates::{StepParts, StepRates};
 pub use summary::{LogCheck, RunSummary};

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use super::{RankEvent, RunStatus};
+use super::{RankEvent, RunStatus, Spent};
 
 /// `summary.json` of a run, and a line of the closing table.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -24,12 +24,15 @@ pub struct RunSummary {
     pub accuracy: Option<f64>,
     /// Images trained per second of training, over all ranks.
     pub images_per_s: Option<f64>,
-    /// Share of the training time after the first epoch in which rank 0 waited for data.
+    /// Share of the training time after the first epoch in which the rank that waited longest waited
+    /// for data.
     pub data_wait: Option<f64>,
     /// The part of it that is put down to reading.
     pub io_wait: Option<f64>,
-    /// What the run waited for and what helps, in words; absent where waits are negligible.
+    /// What that rank waited for and what helps, in words; absent where waits are negligible.
     pub data_verdict: Option<String>,
+    /// Where that rank's time went in all epochs.
+    pub time: Option<Spent>,
     /// Pictures that could not be decoded and were left out, counted each time they came up.
     pub num_skipped: usize,
     /// What the log check says; absent where there is no log to check.
@@ -70,21 +73,37 @@ impl RunSummary {
                 data_wait,
                 io_wait,
                 data_verdict,
+                time,
             } => {
                 self.status = Some(*status);
                 self.num_epochs = *epoch;
                 self.accuracy = *accuracy;
                 self.minutes = Some(*minutes);
                 self.images_per_s = Some(*images_per_s);
-                self.data_wait = Some(*data_wait);
-                self.io_wait = Some(*io_wait);
-                self.data_verdict.clone_from(data_verdict);
+                self.hear_waits([*data_wait, *io_wait], data_verdict.as_ref(), time);
+            }
+            RankEvent::RankStop { data_wait, io_wait, data_verdict, time, .. } => {
+                self.hear_waits([*data_wait, *io_wait], data_verdict.as_ref(), time);
             }
             RankEvent::Ready { .. }
             | RankEvent::RunStart { .. }
             | RankEvent::Steps { .. }
             | RankEvent::Warning { .. }
             | RankEvent::Failed { .. } => {}
+        }
+    }
+
+    /// A rank that waits for data holds up all others, so the one that waited longest counts.
+    fn hear_waits(
+        &mut self,
+        [data_wait, io_wait]: [f64; 2],
+        verdict: Option<&String>,
+        time: &Spent,
+    ) {
+        if self.time.is_none_or(|longest| time.data_wait_s() > longest.data_wait_s()) {
+            (self.data_wait, self.io_wait) = (Some(data_wait), Some(io_wait));
+            self.data_verdict = verdict.cloned();
+            self.time = Some(*time);
         }
     }
 
@@ -108,6 +127,7 @@ mod tests {
             data_wait: 0.01,
             io_wait: 0.0,
             data_verdict: None,
+            time: Spent::default(),
         }
     }
 
@@ -121,27 +141,21 @@ mod tests {
     }
 
     #[test]
-    fn a_run_that_waited_for_data_says_so_in_its_summary() {
+    fn the_rank_that_waited_longest_is_the_one_that_the_summary_tells_of() {
         let mut summary = RunSummary::default();
-        let RankEvent::RunStop { status, epoch, accuracy, minutes, images_per_s, .. } =
-            run_stop(RunStatus::Success)
-        else {
-            panic!("another event")
-        };
-        let data_verdict = Some("waits for data 40 % of the time".to_owned());
-        let (data_wait, io_wait) = (0.4, 0.3);
-        summary.hear(&RankEvent::RunStop {
-            status,
-            epoch,
-            accuracy,
-            minutes,
-            images_per_s,
-            data_wait,
-            io_wait,
-            data_verdict: data_verdict.clone(),
-        });
-        assert_eq!((summary.data_wait, summary.io_wait), (Some(0.4), Some(0.3)));
-        assert_eq!(summary.data_verdict, data_verdict);
+        for (rank, io_wait_s) in [(2, 3.0), (1, 9.0), (3, 0.0)] {
+            summary.hear(&RankEvent::RankStop {
+                rank,
+                data_wait: io_wait_s / 20.0,
+                io_wait: io_wait_s / 30.0,
+                data_verdict: (io_wait_s > 0.0).then(|| format!("rank {rank} waits")),
+                time: Spent { io_wait_s, ..Spent::default() },
+            });
+            summary.hear(&run_stop(RunStatus::Success));
+        }
+        assert_eq!((summary.data_wait, summary.io_wait), (Some(0.45), Some(0.3)));
+        assert_eq!(summary.data_verdict.as_deref(), Some("rank 1 waits"));
+        assert_eq!(summary.time.map(|time| time.data_wait_s()), Some(9.0));
     }
 
     #[test]

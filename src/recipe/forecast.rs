@@ -120,9 +120,37 @@ impl Throughput {
         Ok(self)
     }
 
-    /// Seconds of training for one image of `side` px: linear in side^2 between the table's sides and
-    /// beyond them, proportional to it where there is only one.
+    /// A table of rates that were measured on one rank or machine.
+    ///
+    /// # Errors
+    /// There are none, or a side comes twice.
+    pub fn of_rates(source: &str, steps: Vec<StepRate>) -> Result<Self, String> {
+        let table = Self {
+            source: source.to_owned(),
+            num_ranks: 1,
+            steps,
+            loader_images_per_s: None,
+            first_epoch_extra_s: 0.0,
+            eval_s: 0.0,
+            first_eval_extra_s: 0.0,
+        };
+        table.checked()
+    }
+
+    /// Images a second of `side` px over all ranks, however many the loader delivers.
+    pub(super) fn network_images_per_s(&self, side: usize) -> f64 {
+        1.0 / self.network_s(side)
+    }
+
+    /// Seconds of training for one image of `side` px, or as many as the loader takes.
     fn image_s(&self, side: usize) -> f64 {
+        let loader = self.loader_images_per_s.map_or(0.0, |rate| 1.0 / rate);
+        self.network_s(side).max(loader)
+    }
+
+    /// Linear in side^2 between the table's sides and beyond them, proportional to it where there is
+    /// only one.
+    fn network_s(&self, side: usize) -> f64 {
         let pixels = |side: usize| (side * side) as f64;
         let at = |step: &StepRate| (pixels(step.side), 1.0 / step.images_per_s);
         let upper = self.steps.partition_point(|step| step.side < side);
@@ -134,9 +162,7 @@ impl Throughput {
             }
         };
         let slope = (high.1 - low.1) / (high.0 - low.0);
-        let network = low.1 + slope * (pixels(side) - low.0);
-        let loader = self.loader_images_per_s.map_or(0.0, |rate| 1.0 / rate);
-        network.max(loader).max(0.0)
+        (low.1 + slope * (pixels(side) - low.0)).max(0.0)
     }
 
     /// Minutes from `run_start` to the end of each epoch of `recipe`, its evaluation included.
@@ -177,19 +203,11 @@ fn median(mut values: Vec<f64>) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::events::Spent;
 
     fn table(steps: &[(usize, f64)]) -> Throughput {
         let steps = steps.iter().map(|&(side, images_per_s)| StepRate { side, images_per_s });
-        let table = Throughput {
-            source: "a test".to_owned(),
-            num_ranks: 1,
-            steps: steps.collect(),
-            loader_images_per_s: None,
-            first_epoch_extra_s: 0.0,
-            eval_s: 0.0,
-            first_eval_extra_s: 0.0,
-        };
-        table.checked().unwrap()
+        Throughput::of_rates("a test", steps.collect()).unwrap()
     }
 
     #[test]
@@ -220,6 +238,7 @@ mod tests {
             train_s,
             images_per_s: 0.0,
             data_wait: 0.0,
+            time: Spent::default(),
             side,
         };
         let evaluated = |eval_s| RankEvent::Evaluated {

@@ -10,6 +10,7 @@ mod closed;
 mod config;
 mod descent;
 mod error;
+mod feeds;
 mod find;
 mod forecast;
 mod layer;
@@ -28,6 +29,7 @@ pub use config::{
     Precision, RunConfig, TrainConfig,
 };
 pub use error::{Place, RecipeError};
+pub use feeds::Feeds;
 pub use find::{Origin, Source, built_in_names, find};
 pub use forecast::{StepRate, Throughput};
 pub use load::load;

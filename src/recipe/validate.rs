@@ -11,7 +11,10 @@ use super::{
     raw::RawRecipe,
 };
 use crate::{
-    data::{DataConfig, EvalTransform, Order, SynthConfig, TrainTransform},
+    data::{
+        DataConfig, EvalTransform, MAX_BATCHES_AHEAD, MAX_THREADS, Order, SynthConfig,
+        TrainTransform,
+    },
     model::{Arch, Block, Blueprint, Blur, CustomConfig, ModelConfig},
     optim::Time,
 };
@@ -248,6 +251,18 @@ fn data(data: &DataConfig, p: &mut Problems) {
             "data.train.block_shuffle is an order of its own and data.order is torch; set \
              data.order = \"keyed\" or block_shuffle = false",
         );
+    }
+    if data.num_workers > MAX_THREADS {
+        p.add(format!(
+            "data.num_workers ({}) must be at most {MAX_THREADS}; 0 takes this machine's cores",
+            data.num_workers
+        ));
+    }
+    if !(1..=MAX_BATCHES_AHEAD).contains(&data.batches_ahead) {
+        p.add(format!(
+            "data.batches_ahead ({}) must be from 1 to {MAX_BATCHES_AHEAD}; 2 is enough for most disks",
+            data.batches_ahead
+        ));
     }
     train_crops(&data.train, p);
     eval_crops(&data.eval, p);

@@ -1,13 +1,13 @@
-//! Counts what a run does and tells it: images a second, mean losses, the share of time that waits
-//! for data.
+//! Counts what a run does and tells it: images a second, mean losses, where the time went. Two
+//! readings of the clock a step, and two of the loader's; all else when progress is due.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::{error::TrainError, watch::Watch};
 use crate::{
-    data::{BadImage, Stall},
+    data::{BadImage, Known, Stall, verdict},
     dist::{World, c10d::Readout},
-    events::{RankEvent, RunStatus},
+    events::{RankEvent, RunStatus, Spent},
     recipe::Recipe,
 };
 
@@ -23,15 +23,17 @@ pub(super) struct Meter<'a> {
     is_main: bool,
     sides: Vec<usize>,
     epoch: usize,
-    epoch_start: Instant,
-    stall_before: Stall,
+    epoch_start: Mark,
     /// When progress was last due, and after which step.
-    last_due: (Instant, usize),
+    last_due: (Mark, usize),
     untold: Option<Untold>,
     epoch_loss: f64,
+    /// Time in which batches were moved to the device.
+    copied: Duration,
+    spent: Spent,
     train_s: f64,
-    /// Of all epochs but the first, whose data may come cold.
-    later: (Stall, f64),
+    /// Of the first epoch, whose data may come cold, and of all others.
+    waits: [(Stall, f64); 2],
     accuracy: Option<f64>,
 }
 
@@ -41,12 +43,36 @@ struct Untold {
     num_steps: usize,
     loss_sum: Readout,
     images_per_s: f64,
+    time: Spent,
+}
+
+/// A moment, and what the clocks showed then.
+#[derive(Clone, Copy)]
+struct Mark {
+    moment: Instant,
+    stall: Stall,
+    copied: Duration,
+}
+
+impl Mark {
+    /// Where the time went from this mark to `now`.
+    fn until(&self, now: &Self) -> Spent {
+        let stall = now.stall.since(&self.stall);
+        let total_s = (now.moment - self.moment).as_secs_f64();
+        let copy_wait_s = now.copied.saturating_sub(self.copied).as_secs_f64();
+        Spent {
+            io_wait_s: stall.io_wait_s(),
+            decode_wait_s: stall.decode_wait_s(),
+            copy_wait_s,
+            compute_s: (total_s - stall.wait_s - copy_wait_s).max(0.0),
+        }
+    }
 }
 
 impl<'a> Meter<'a> {
     /// Nothing counted yet.
     pub(super) fn new(world: &World, recipe: &Recipe, watch: &'a mut Watch) -> Self {
-        let now = Instant::now();
+        let now = Mark { moment: Instant::now(), stall: Stall::default(), copied: Duration::ZERO };
         Self {
             watch,
             rank: world.rank,
@@ -56,12 +82,13 @@ impl<'a> Meter<'a> {
             sides: recipe.sides.clone(),
             epoch: 0,
             epoch_start: now,
-            stall_before: Stall::default(),
             last_due: (now, 0),
             untold: None,
             epoch_loss: 0.0,
+            copied: Duration::ZERO,
+            spent: Spent::default(),
             train_s: 0.0,
-            later: (Stall::default(), 0.0),
+            waits: [(Stall::default(), 0.0); 2],
             accuracy: None,
         }
     }
@@ -69,10 +96,18 @@ impl<'a> Meter<'a> {
     /// An epoch begins; `stall` is where the loader's time went so far.
     pub(super) fn epoch_start(&mut self, epoch: usize, stall: Stall) {
         self.epoch = epoch;
-        self.epoch_start = Instant::now();
-        self.stall_before = stall;
+        self.epoch_start = self.mark(stall);
         self.last_due = (self.epoch_start, 0);
         self.epoch_loss = 0.0;
+    }
+
+    fn mark(&self, stall: Stall) -> Mark {
+        Mark { moment: Instant::now(), stall, copied: self.copied }
+    }
+
+    /// A batch took so long to be moved to the device, as the host sees it.
+    pub(super) fn copied(&mut self, time: Duration) {
+        self.copied += time;
     }
 
     /// Whether progress is to be told after `step`. Only rank 0's is; the last step of an epoch is
@@ -84,12 +119,19 @@ impl<'a> Meter<'a> {
 
     /// Progress; `loss_sum` is over the steps since the last one. It is told when the next is due:
     /// the device, which lags behind the host, has come to it by then and nobody waits.
-    pub(super) fn steps(&mut self, step: usize, loss_sum: Readout) -> Result<(), TrainError> {
-        let num_steps = step - self.last_due.1;
-        let seconds = self.last_due.0.elapsed().as_secs_f64();
+    pub(super) fn steps(
+        &mut self,
+        step: usize,
+        loss_sum: Readout,
+        stall: Stall,
+    ) -> Result<(), TrainError> {
+        let now = self.mark(stall);
+        let (last, last_step) = std::mem::replace(&mut self.last_due, (now, step));
+        let num_steps = step - last_step;
+        let seconds = (now.moment - last.moment).as_secs_f64();
         let images_per_s = (num_steps * self.batch_size) as f64 / seconds;
-        self.last_due = (Instant::now(), step);
-        let before = self.untold.replace(Untold { step, num_steps, loss_sum, images_per_s });
+        let time = last.until(&now);
+        let before = self.untold.replace(Untold { step, num_steps, loss_sum, images_per_s, time });
         before.map_or(Ok(()), |before| self.tell(&before))
     }
 
@@ -100,8 +142,8 @@ impl<'a> Meter<'a> {
             return Err(TrainError::Diverged { epoch, loss });
         }
         self.epoch_loss += loss_sum;
-        let Untold { step, images_per_s, .. } = *steps;
-        self.watch.tell(&RankEvent::Steps { epoch, step, loss, images_per_s });
+        let Untold { step, images_per_s, time, .. } = *steps;
+        self.watch.tell(&RankEvent::Steps { epoch, step, loss, images_per_s, time });
         Ok(())
     }
 
@@ -110,18 +152,20 @@ impl<'a> Meter<'a> {
         if let Some(last) = self.untold.take() {
             self.tell(&last)?;
         }
-        let train_s = self.epoch_start.elapsed().as_secs_f64();
-        let stall = stall.since(&self.stall_before);
+        let (start, now) = (self.epoch_start, self.mark(stall));
+        let train_s = (now.moment - start.moment).as_secs_f64();
+        let (stall, time) = (stall.since(&start.stall), start.until(&now));
         self.train_s += train_s;
-        if self.epoch > 1 {
-            self.later = (self.later.0.plus(&stall), self.later.1 + train_s);
-        }
+        self.spent = self.spent.plus(&time);
+        let waits = &mut self.waits[usize::from(self.epoch > 1)];
+        *waits = (waits.0.plus(&stall), waits.1 + train_s);
         self.watch.tell(&RankEvent::EpochStop {
             epoch: self.epoch,
             loss: self.epoch_loss / self.steps_per_epoch as f64,
             train_s,
             images_per_s: (self.steps_per_epoch * self.batch_size) as f64 / train_s,
             data_wait: stall.wait_s / train_s,
+            time,
             side: self.sides[self.epoch - 1],
         });
         Ok(())
@@ -143,19 +187,29 @@ impl<'a> Meter<'a> {
         }
     }
 
-    /// The clock stands, after `minutes`.
-    pub(super) fn run_stop(&mut self, status: RunStatus, minutes: f64) {
-        let (stall, later_s) = self.later;
+    /// This rank is through; the clock stands after `minutes` where this rank holds it.
+    pub(super) fn run_stop(&mut self, clock: Option<(RunStatus, f64)>, known: &Known) {
+        let (stall, later_s) = self.waits[1];
+        let data_wait = share(stall.wait_s, later_s);
+        let io_wait = share(stall.io_wait_s(), later_s);
+        let (rank, time) = (self.rank, self.spent);
+        let data_verdict = verdict(self.waits, known);
+        let Some((status, minutes)) = clock else {
+            let data_verdict = data_verdict.map(|words| format!("rank {rank} {words}"));
+            let event = RankEvent::RankStop { rank, data_wait, io_wait, data_verdict, time };
+            return self.watch.tell_own(&event);
+        };
         let images = self.epoch * self.steps_per_epoch * self.batch_size;
         self.watch.tell(&RankEvent::RunStop {
             status,
             epoch: self.epoch,
             accuracy: self.accuracy,
             minutes,
-            images_per_s: if self.train_s > 0.0 { images as f64 / self.train_s } else { 0.0 },
-            data_wait: share(stall.wait_s, later_s),
-            io_wait: share(stall.io_wait_s(), later_s),
-            data_verdict: stall.verdict(later_s),
+            images_per_s: share(images as f64, self.train_s),
+            data_wait,
+            io_wait,
+            data_verdict,
+            time,
         });
     }
 }

@@ -55,6 +55,7 @@ fn trainer(recipe: &Recipe, rank: usize, port: u16) -> Trainer {
     let world = World {
         rank,
         local_rank: rank,
+        local_world_size: recipe.situation.world_size,
         world_size: recipe.situation.world_size,
         master_addr: "127.0.0.1".to_owned(),
         master_port: port,

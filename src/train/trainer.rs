@@ -37,8 +37,8 @@ use super::{
 use crate::{
     algorithms::{Algorithms, GradientClipping, Progress, Setting},
     data::{
-        Cache, Dataset, EvalTransform, Loader, LoaderConfig, Pool, Sampler, Shard, Sharing,
-        TrainSchedule, eval_plans, train_plans,
+        Cache, Dataset, EvalTransform, Known, Loader, LoaderConfig, Pool, Sampler, Shard, Sharing,
+        TrainSchedule, eval_plans, store, train_plans,
     },
     dist::{
         BufferSync, Ddp, DistError, Shared, World,
@@ -48,7 +48,7 @@ use crate::{
     mllog::Status,
     model::{Named, Place, ResNet, init},
     optim::{LossScaler, Optimizer},
-    recipe::{DdpConfig, Precision, Recipe, TrainConfig},
+    recipe::{DdpConfig, Division, Precision, Recipe, TrainConfig},
 };
 
 /// Everything that a rank trains with.
@@ -166,10 +166,9 @@ impl Trainer {
             other => other,
         };
         let log = log.stop(Status::Aborted)?;
-        if matches!(trained, Ok(_) | Err(TrainError::Interrupted))
-            && let Some((status, minutes)) = log.outcome()
-        {
-            meter.run_stop(run_status(status), minutes);
+        if matches!(trained, Ok(_) | Err(TrainError::Interrupted)) {
+            let clock = log.outcome().map(|(status, minutes)| (run_status(status), minutes));
+            meter.run_stop(clock, &self.known());
         }
         trained
     }
@@ -180,6 +179,8 @@ impl Trainer {
         log: &mut RunLog,
         meter: &mut Meter,
     ) -> Result<RunEnd, TrainError> {
+        // Whoever is first here must not open a picture before rank 0 has started the clock.
+        self.ddp.barrier()?;
         let mut loader = self.train_loader(data)?;
         let mut end = RunEnd::TargetMissed;
         for epoch in 1..=self.recipe.horizon.num_epochs {
@@ -218,9 +219,12 @@ impl Trainer {
                 return Err(TrainError::Interrupted);
             }
             let batch = loader.next_batch()?.expect("there is a plan for every step");
-            loss_sum += self.step(&self.uploader.upload(&batch)?)?;
+            let begin = Instant::now();
+            let pictures = self.uploader.upload(&batch)?;
+            meter.copied(begin.elapsed());
+            loss_sum += self.step(&pictures)?;
             if meter.is_due(step) {
-                meter.steps(step, Readout::of(&loss_sum)?)?;
+                meter.steps(step, Readout::of(&loss_sum)?, loader.stall())?;
                 let _ = loss_sum.zero_();
             }
         }
@@ -262,14 +266,35 @@ impl Trainer {
 
     pub(super) fn loader_config(&self) -> LoaderConfig {
         let data = &self.recipe.raw.data;
-        let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let num_threads = match data.num_workers {
-            0 => (cores / self.world.world_size).max(1),
+            0 => self.num_cores(),
             n => n,
         };
         let (batches_ahead, on_bad_image) = (data.batches_ahead, data.on_bad_image);
         let pool = self.pool.clone();
         LoaderConfig { num_threads, batches_ahead, on_bad_image, pool, ..LoaderConfig::default() }
+    }
+
+    /// Cores that this rank need not share.
+    fn num_cores(&self) -> usize {
+        self.world.share_of(std::thread::available_parallelism().map_or(1, usize::from))
+    }
+
+    /// What the cures of waiting for data depend on.
+    fn known(&self) -> Known {
+        let raw = &self.recipe.raw;
+        Known {
+            store: raw.data.path.as_deref().and_then(store::division_of),
+            division: match raw.mlperf.division {
+                Division::Closed => store::Division::ClosedSafe,
+                Division::Open => store::Division::OpenOnly,
+            },
+            num_threads: self.loader_config().num_threads,
+            num_cores: self.num_cores(),
+            side: self.recipe.crop_sides.iter().copied().min().unwrap_or(0),
+            order: raw.data.order,
+            transform: raw.data.train,
+        }
     }
 
     pub(super) fn sampler(&self, num_samples: usize, shard: Shard) -> Sampler {
@@ -285,15 +310,18 @@ impl Trainer {
             sides: self.recipe.crop_sides.clone(),
             transform: self.recipe.raw.data.train,
         };
-        let World { rank, world_size, master_port, .. } = self.world;
+        let World { rank, world_size, local_rank, local_world_size, master_port, .. } = self.world;
         let shard = Shard { rank, world_size };
         let mut sampler = self.sampler(data.train.len(), shard);
         if schedule.transform.block_shuffle {
             sampler = sampler.in_blocks(data.train.block_len());
         }
-        let sharing = if world_size > 1 { Sharing::Ranks(master_port) } else { Sharing::Alone };
+        // Every machine reads for itself: its ranks share all the files and the pictures in memory.
+        let on_machine = Shard { rank: local_rank, world_size: local_world_size };
+        let has_peers = local_world_size > 1;
+        let sharing = if has_peers { Sharing::Ranks(master_port) } else { Sharing::Alone };
         let cache = Cache::open(schedule.transform.ram_cache, data.train.num_keys(), sharing)?;
-        let (warm, cache) = (Some(shard), cache.map(Arc::new));
+        let (warm, cache) = (Some(on_machine), cache.map(Arc::new));
         let config = LoaderConfig { warm, cache, ..self.loader_config() };
         Ok(Loader::start(Arc::clone(&data.train), train_plans(sampler, schedule), config))
     }

@@ -27,6 +27,9 @@ fn a_wrong_command_line_ends_with_2() {
         &["--recipe", "x", "--seed", "-1"],
         &["--recipes", "x"],
         &["--recipe", "x", "plan", "--recipe", "y"],
+        &["bench", "data", "--data", "x", "--threads", "0"],
+        &["bench", "data", "--data", "x", "--threads", "999999"],
+        &["data", "import", "x", "--out", "y", "--threads", "999999"],
         &["unheard-of"],
     ] {
         let (code, stdout, stderr) = mlperf_run(args);

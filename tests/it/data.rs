@@ -20,6 +20,26 @@ fn synth(root: &TempDir) -> String {
     set
 }
 
+#[test]
+fn a_bench_of_a_recipe_measures_its_crops_and_says_what_they_feed() {
+    let root = TempDir::new().unwrap();
+    let set = synth(&root);
+    let words = ["bench", "data", "--data", &set, "--num", "8", "--recipe", "demo/optimized"];
+    let bench = |more: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_mlperf-run"));
+        command.args(words).args(more).env("MLPERF_RUN_CACHE", root.path()).output().unwrap()
+    };
+    let output = bench(&["--set", "data.train.crop_size=64"]);
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.success(), "{said}");
+    assert!(said.contains("demo/optimized: ") && said.contains("accelerators, fewest"), "{said}");
+    let measured = String::from_utf8(output.stdout).unwrap();
+    assert!(measured.lines().skip(2).any(|line| line.starts_with("   64  ")), "{measured}");
+    assert_eq!(bench(&["--dct-scale"]).status.code(), Some(2), "the recipe says so or it does not");
+    let output = bench(&["--throughput", "no/such/table.toml"]);
+    assert_eq!(output.status.code(), Some(3), "{output:?}");
+}
+
 /// A limit on the length of files stands for a disk that is full.
 #[test]
 fn an_import_that_runs_out_of_room_leaves_no_store_and_goes_on_once_there_is_some() {

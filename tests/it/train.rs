@@ -3,6 +3,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs,
+    mem::MaybeUninit,
     path::{Path, PathBuf},
     process::{Command, Output, Stdio},
     thread,
@@ -10,7 +11,11 @@ use std::{
 };
 
 use mlperf_run::data::{SynthConfig, synth};
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::{
+    fs::inotify,
+    io::Errno,
+    process::{Pid, Signal, kill_process},
+};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -146,6 +151,9 @@ fn a_run_leaves_all_that_documents_it() {
         .collect();
     assert_eq!(evaluations.len(), 2);
     assert!(evaluations.iter().all(|event| event["num_images"] == 42), "{evaluations:?}");
+    let time = &bench.json("run_0/summary.json")["time"];
+    assert!(time["compute_s"].as_f64().unwrap() > 0.0, "{time}");
+    assert!(events.contains("\"event\":\"rank_stop\",\"rank\":1"), "{events}");
     for file in ["recipe.toml", "manifest.json", "summary.json", "rank-0.log", "rank-1.log"] {
         assert!(bench.path("run_0").join(file).exists(), "{file}");
     }
@@ -169,11 +177,53 @@ fn the_same_seed_gives_the_same_weights() {
     assert!(first != weights(&["--seed", "4"]));
 }
 
-/// A copy of the set with one picture replaced by `bytes`.
-fn spoiled(bytes: &[u8]) -> (TempDir, PathBuf) {
+/// A folder with a copy of the set, named `set`.
+fn copied() -> TempDir {
     let folder = TempDir::new().unwrap();
     let copied = Command::new("cp").arg("-r").arg(images()).arg(folder.path().join("set")).status();
     assert!(copied.unwrap().success());
+    folder
+}
+
+#[test]
+fn no_picture_is_opened_before_the_clock_runs() {
+    let folder = copied();
+    let set = folder.path().join("set");
+    let watch = inotify::init(inotify::CreateFlags::NONBLOCK).unwrap();
+    for split in ["train", "val"] {
+        for class in fs::read_dir(set.join(split)).unwrap() {
+            let class = class.unwrap().path();
+            inotify::add_watch(&watch, class, inotify::WatchFlags::OPEN).unwrap();
+        }
+    }
+    let bench = Bench::new(2);
+    let mut run = bench.command(&set, &[]).stdout(Stdio::null()).spawn().unwrap();
+    let log = bench.path("run_0/mllog.txt");
+    let has_started = || fs::read_to_string(&log).is_ok_and(|log| log.contains("\"run_start\""));
+    let mut room = [MaybeUninit::uninit(); 4096];
+    let mut opened = inotify::Reader::new(&watch, &mut room);
+    let mut num_opened = 0;
+    loop {
+        match opened.next() {
+            Ok(event) if event.events().contains(inotify::ReadFlags::ISDIR) => {}
+            Ok(event) => {
+                // The log is read after the picture was opened: what it lacks now it lacked then.
+                let name = event.file_name();
+                assert!(num_opened > 0 || has_started(), "{name:?} was opened before run_start");
+                num_opened += 1;
+            }
+            Err(Errno::WOULDBLOCK) if run.try_wait().unwrap().is_some() => break,
+            Err(Errno::WOULDBLOCK) => thread::sleep(Duration::from_millis(1)),
+            Err(error) => panic!("{error}"),
+        }
+    }
+    assert_eq!(run.wait().unwrap().code(), Some(0));
+    assert!(num_opened >= 2 * (96 + 42), "only {num_opened} pictures were seen to be opened");
+}
+
+/// A copy of the set with one picture replaced by `bytes`.
+fn spoiled(bytes: &[u8]) -> (TempDir, PathBuf) {
+    let folder = copied();
     let class = fs::read_dir(folder.path().join("set/train")).unwrap().next().unwrap().unwrap();
     let picture = fs::read_dir(class.path()).unwrap().next().unwrap().unwrap().path();
     fs::write(&picture, bytes).unwrap();

@@ -3,6 +3,7 @@
 use std::{cell::RefCell, rc::Rc};
 
 use super::*;
+use crate::events::Spent;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Sent {
@@ -80,6 +81,7 @@ fn run_stop(status: RunStatus) -> News {
         data_wait: 0.0,
         io_wait: 0.0,
         data_verdict: None,
+        time: Spent::default(),
     })
 }
 

@@ -120,6 +120,7 @@ fn standard_output_has_the_table_alone_and_quiet_means_quiet() {
     assert_eq!(told.stdout.lines().count(), 2, "{told:#?}");
     assert!(told.stdout.starts_with("recipe "), "{told:#?}");
     assert!(!told.stderr.contains('\u{1b}'), "escape codes off a terminal: {told:#?}");
+    assert!(told.stderr.contains("memory: 2 ranks x ("), "{told:#?}");
     assert_eq!(stage.train(&["--quiet"]).stderr, "");
 }
 

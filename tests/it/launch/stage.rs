@@ -10,7 +10,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use mlperf_run::events::{RankEvent, RunStatus};
+use mlperf_run::events::{RankEvent, RunStatus, Spent};
 use tempfile::TempDir;
 
 /// Far above what anything here takes; reached only by a bug.
@@ -194,5 +194,6 @@ fn run_stop(status: RunStatus) -> RankEvent {
         data_wait: 0.01,
         io_wait: 0.0,
         data_verdict: None,
+        time: Spent::default(),
     }
 }

@@ -1,0 +1,106 @@
+//! A recipe's part in `bench data`: the crops that it asks for and the accelerators that it trains.
+
+use std::path::Path;
+
+use super::plan;
+use crate::{
+    console::counted,
+    data::TrainTransform,
+    recipe::{self, Feeds, IMAGENET, Recipe, StepRate, Throughput},
+};
+
+/// Sides that are measured of a recipe; those between follow from them.
+const MAX_SIDES: usize = 5;
+/// What accelerators take where nobody names a table.
+const PUBLISHED: &str = include_str!("../../configs/throughput/composer-optimized-8xA100.toml");
+
+/// A recipe to feed, and what it is trained on.
+pub(super) struct Feeding {
+    name: String,
+    recipe: Recipe,
+    demand: Throughput,
+}
+
+impl Feeding {
+    /// Resolves a recipe as for `ImageNet`; `throughput` is a table or the folder of a run.
+    pub(super) fn of(
+        name: &str,
+        overrides: &[String],
+        throughput: Option<&Path>,
+    ) -> anyhow::Result<Self> {
+        let source = recipe::find(name)?;
+        let mut raw = recipe::load(&source, overrides)?;
+        raw.run.num_ranks = 1;
+        raw.model.num_classes = 0;
+        (raw.data.path, raw.data.synth) = (None, None);
+        let demand = match throughput {
+            Some(path) => plan::throughput(path)?,
+            None => Throughput::parse(PUBLISHED).expect("a table of this program's own"),
+        };
+        let recipe = Recipe::resolve(raw, &IMAGENET)?;
+        Ok(Self { name: source.name, recipe, demand })
+    }
+
+    /// The sides of its crops, or the least, the greatest and some between.
+    pub(super) fn sides(&self) -> Vec<usize> {
+        let mut sides = self.recipe.crop_sides.clone();
+        sides.sort_unstable();
+        sides.dedup();
+        if sides.len() <= MAX_SIDES {
+            return sides;
+        }
+        (0..MAX_SIDES).map(|i| sides[i * (sides.len() - 1) / (MAX_SIDES - 1)]).collect()
+    }
+
+    /// How it crops, decodes and keeps pictures.
+    pub(super) fn transform(&self) -> TrainTransform {
+        self.recipe.raw.data.train
+    }
+
+    /// How many accelerators `cores` feed that gave these images a second, by crop side.
+    pub(super) fn verdict(&self, rates: Vec<StepRate>, cores: usize) -> Result<String, String> {
+        let supply = Throughput::of_rates("this machine", rates)?;
+        let Feeds { num_accelerators, epoch, crop_side, side, images_per_s } =
+            Feeds::least(&self.recipe, &supply, &self.demand);
+        let known: Vec<usize> = self.demand.steps.iter().map(|step| step.side).collect();
+        let how = match (known.first(), known.last()) {
+            (Some(&least), Some(&most)) if (least..=most).contains(&side) => "",
+            _ if known.len() == 1 => ", an upper bound by pixels",
+            _ => ", extrapolated",
+        };
+        Ok(format!(
+            "{}: {} feed {num_accelerators:.1} accelerators, fewest in epoch {epoch} (crops of \
+             {crop_side} px, trained at {side} px: {images_per_s:.0} images/s each{how}); by {}",
+            self.name,
+            counted(cores, "core"),
+            self.demand.source
+        ))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn feeding(name: &str) -> Feeding {
+        Feeding::of(name, &[], None).unwrap()
+    }
+
+    #[test]
+    fn a_recipes_own_crops_are_measured_the_ends_among_them() {
+        assert_eq!(feeding("optimized").sides(), [176]);
+        let fastest = feeding("fastest");
+        let (sides, all) = (fastest.sides(), &fastest.recipe.crop_sides);
+        assert!(sides.len() <= MAX_SIDES && sides.is_sorted(), "{sides:?}");
+        assert_eq!((sides.first(), sides.last()), (all.iter().min(), all.iter().max()));
+    }
+
+    #[test]
+    fn a_recipe_is_fed_as_its_hungriest_epoch() {
+        let rates = vec![StepRate { side: 176, images_per_s: 24_788.0 }];
+        let said = feeding("optimized").verdict(rates, 64).unwrap();
+        assert!(said.starts_with("optimized: 64 cores feed 5.0 accelerators"), "{said}");
+        let epoch = "epoch 1 (crops of 176 px, trained at 88 px: 4958 images/s each, extrapolated)";
+        assert!(said.contains(epoch) && said.contains("8 x A100"), "{said}");
+    }
+}

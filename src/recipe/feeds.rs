@@ -1,0 +1,59 @@
+//! How many accelerators a loader feeds in a recipe, by what it gives and what they take at the
+//! sides of each epoch.
+
+use super::{forecast::Throughput, resolve::Recipe};
+
+/// The epoch in which a loader feeds fewest.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Feeds {
+    /// Accelerators.
+    pub num_accelerators: f64,
+    /// From 1.
+    pub epoch: usize,
+    /// Side of its crops, which the loader makes, px.
+    pub crop_side: usize,
+    /// Side that the network sees, px.
+    pub side: usize,
+    /// Images a second that one accelerator takes at that side.
+    pub images_per_s: f64,
+}
+
+impl Feeds {
+    /// The least over the epochs of `recipe`; `supply` is by crop side and of the whole machine.
+    pub fn least(recipe: &Recipe, supply: &Throughput, demand: &Throughput) -> Self {
+        let epochs = (1..).zip(recipe.crop_sides.iter().zip(&recipe.sides));
+        let feeds = epochs.map(|(epoch, (&crop_side, &side))| {
+            let images_per_s = demand.network_images_per_s(side) / demand.num_ranks as f64;
+            let num_accelerators = supply.network_images_per_s(crop_side) / images_per_s;
+            Self { num_accelerators, epoch, crop_side, side, images_per_s }
+        });
+        feeds
+            .min_by(|a, b| a.num_accelerators.total_cmp(&b.num_accelerators))
+            .expect("a recipe has an epoch")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::recipe::{IMAGENET, RawRecipe, StepRate};
+
+    fn table(rates: &[(usize, f64)]) -> Throughput {
+        let steps = rates.iter().map(|&(side, images_per_s)| StepRate { side, images_per_s });
+        Throughput::of_rates("a test", steps.collect()).unwrap()
+    }
+
+    #[test]
+    fn the_epoch_that_feeds_fewest_counts() {
+        let mut recipe = Recipe::resolve(RawRecipe::default(), &IMAGENET).unwrap();
+        recipe.crop_sides = vec![100, 100, 200];
+        recipe.sides = vec![50, 100, 200];
+        let supply = table(&[(100, 9000.0), (200, 3000.0)]);
+        let mut demand = table(&[(50, 8000.0), (100, 4000.0), (200, 1000.0)]);
+        demand.num_ranks = 2;
+        let least = Feeds::least(&recipe, &supply, &demand);
+        assert_eq!((least.epoch, least.crop_side, least.side), (1, 100, 50));
+        assert!((least.num_accelerators - 2.25).abs() < 1e-9, "{least:?}");
+        assert!((least.images_per_s - 4000.0).abs() < 1e-9, "{least:?}");
+    }
+}
