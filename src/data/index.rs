@@ -200,6 +200,7 @@ impl Index {
             + 8 * columns.offsets.capacity()
             + columns.flags.capacity()
             + columns.names.capacity()
+            + self.smaller.iter().map(|(_, index)| index.memory_bytes()).sum::<usize>()
     }
 
     /// Sorts the classes by name; labels follow.
