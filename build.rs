@@ -28,14 +28,20 @@ fn main() -> Result<(), Box<dyn Error>> {
 }
 
 fn stamp_commit() {
-    println!("cargo:rerun-if-changed=.git/HEAD");
-    println!("cargo:rerun-if-changed=.git/refs/heads");
-    let described =
-        Command::new("git").args(["describe", "--always", "--dirty", "--abbrev=12"]).output();
-    if let Some(done) = described.ok().filter(|done| done.status.success()) {
-        let commit = String::from_utf8_lossy(&done.stdout);
-        println!("cargo:rustc-env=MLPERF_RUN_COMMIT={}", commit.trim());
+    // Told of every commit and checkout of this working tree, and of no other's.
+    if let Some(log) = git(&["rev-parse", "--git-path", "logs/HEAD"])
+        && Path::new(&log).exists()
+    {
+        println!("cargo:rerun-if-changed={log}");
     }
+    if let Some(commit) = git(&["describe", "--always", "--dirty", "--abbrev=12"]) {
+        println!("cargo:rustc-env=MLPERF_RUN_COMMIT={commit}");
+    }
+}
+
+fn git(arguments: &[&str]) -> Option<String> {
+    let done = Command::new("git").args(arguments).output().ok()?;
+    done.status.success().then(|| String::from_utf8_lossy(&done.stdout).trim().to_owned())
 }
 
 /// C++ interfaces differ from version to version: another one would crash, not complain.

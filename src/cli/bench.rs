@@ -10,7 +10,8 @@ use crate::cli::exit::{Exit, Failure, OrExit as _, Outcome};
 use crate::console;
 use crate::data::bench::{DEMANDS, Rates, Shares, measure};
 use crate::data::{
-    ColdEpoch, Index, Interpolation, RamCache, ReadAhead, Split, Stall, TrainTransform, measure_cold,
+    ColdEpoch, Index, Interpolation, RamCache, ReadAhead, Split, Stall, TrainTransform,
+    measure_cold,
 };
 
 /// What `mlperf-run bench` takes.

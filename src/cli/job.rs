@@ -83,11 +83,9 @@ impl Job {
         }
         let machine = Machine::detect();
         let (crew, images) = settle(&raw, &machine).or_exit(Exit::Invalid)?;
-        images.check_division(raw.mlperf.division).or_exit(Exit::Invalid)?;
-        images.check_order(&raw.data).or_exit(Exit::Invalid)?;
         raw.run.device = crew.device.into();
         name_submitter(&mut raw, args.system.as_deref()).or_exit(Exit::Invalid)?;
-        let situation = images.situation(crew.num_ranks).or_exit(Exit::Invalid)?;
+        let situation = images.situation(&raw, crew.num_ranks).or_exit(Exit::Invalid)?;
         Recipe::resolve(raw.clone(), &situation).or_exit(Exit::Invalid)?;
         if let Some(warning) = crew.warning(&machine) {
             Screen::new(manner).line(&format!("warning: {warning}"));
@@ -122,7 +120,7 @@ impl Job {
                 (path.canonicalize()?, Some(config.clone()))
             }
         };
-        Ok(DataStamp::of(&path, &Dataset::open(&path)?, synth))
+        Ok(DataStamp::of(&path, &Dataset::open(&path)?, synth)?)
     }
 
     /// The recipe of run `index`, for the ranks: everything settled, the images at a path.

@@ -13,6 +13,7 @@ use std::sync::OnceLock;
 use super::DataError;
 use super::augment::Size;
 use super::source;
+use super::store::Division;
 
 /// Which half of a data set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -83,6 +84,7 @@ pub struct Index {
     pub(super) classes: Vec<String>,
     pub(super) columns: Columns,
     pub(super) witnesses: Vec<Witness>,
+    pub(super) division: Option<Division>,
 }
 
 impl Index {
@@ -97,6 +99,7 @@ impl Index {
             classes: Vec::new(),
             columns: Columns::default(),
             witnesses,
+            division: None,
         }
     }
 
@@ -130,6 +133,12 @@ impl Index {
     /// Class names; the index is the label.
     pub fn classes(&self) -> &[String] {
         &self.classes
+    }
+
+    /// Where a run that trains on these pictures may be submitted, as their store tells; nothing
+    /// where they lie in none.
+    pub fn division(&self) -> Option<Division> {
+        self.division
     }
 
     /// Label of sample `i`.

@@ -16,7 +16,7 @@ use std::sync::Arc;
 use super::container::labels::LabelFile;
 use super::container::{archive, arrow, beton, folder, mds, recordio, tfrecord};
 use super::index::{Index, Split, Witness};
-use super::{DataError, index_cache, synth};
+use super::{DataError, index_cache, store, synth};
 
 /// Both splits of a data set; their classes agree.
 #[derive(Clone, Debug)]
@@ -61,6 +61,12 @@ impl Dataset {
     pub fn num_classes(&self) -> usize {
         self.train.num_classes()
     }
+
+    /// Where a run on these pictures may be submitted, if the training pictures lie in a store;
+    /// others are never shrunk.
+    pub fn division(&self) -> Option<store::Division> {
+        self.train.division()
+    }
 }
 
 /// The number of the first class, where the container told numbers of classes and no names.
@@ -93,12 +99,19 @@ pub(super) fn open(root: &Path, split: Split, train: Option<&Index>) -> Result<I
     let Ok(root) = root.canonicalize() else {
         return Err(DataError::NoDataSet(root.to_owned()));
     };
+    // Before anything is taken from it: half a store has pictures as well.
+    let manifest = store::manifest_of(&root)?;
     let cached = index_cache::file_of(&synth::default_root(), &root, split);
-    if let Some(index) = index_cache::load(&cached) {
-        return Ok(index);
-    }
-    let index = scan(&root, split, train)?;
-    let _ = index_cache::store(&cached, &index);
+    let mut index = match index_cache::load(&cached) {
+        Some(index) => index,
+        None => {
+            let index = scan(&root, split, train)?;
+            let _ = index_cache::store(&cached, &index);
+            index
+        }
+    };
+    // Of shards that do not tell, which older versions wrote, the manifest alone does.
+    index.division = index.division.max(manifest.map(|manifest| manifest.division));
     Ok(index)
 }
 

@@ -12,6 +12,7 @@ mod descent;
 mod error;
 mod find;
 mod forecast;
+mod images;
 mod layer;
 mod load;
 mod methods;
@@ -30,6 +31,7 @@ pub use config::{
 pub use error::{Place, RecipeError};
 pub use find::{Origin, Source, built_in_names, find};
 pub use forecast::{StepRate, Throughput};
+pub use images::check_images;
 pub use load::load;
 pub use plan::{Plan, PlanRow};
 pub use raw::RawRecipe;

@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 use std::fs;
+use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -102,7 +103,7 @@ fn reading_ahead_changes_no_batch() {
         on_bad: store::OnBad::Fail,
         seed: 0,
     };
-    store::import(&import, out.path(), 1, &|_| ()).unwrap();
+    store::import(&import, out.path(), 1, &|_| ControlFlow::Continue(())).unwrap();
     for root in [root.path(), out.path()] {
         let index = open(root, Split::Train);
         let batches = |warm, soon: bool| {
@@ -255,7 +256,7 @@ fn a_set_that_changes_while_it_is_read_is_an_error() {
         on_bad: OnBad::Fail,
         seed: 1,
     };
-    import_set(&import, root.path(), 1, &|_| ()).unwrap();
+    import_set(&import, root.path(), 1, &|_| ControlFlow::Continue(())).unwrap();
     let index = open(root.path(), Split::Train);
     let shard = index.places[0].0.clone();
     for on_bad_image in [OnBadImage::Error, OnBadImage::Skip] {
