@@ -381,6 +381,24 @@ mod tests {
     }
 
     #[test]
+    fn a_store_is_called_unchanged_only_where_it_is() {
+        let note = Note { path: "x.JPEG".into(), reason: "a PNG".into() };
+        let mut manifest: Manifest = serde_json::from_value(serde_json::json!({
+            "version": 1, "division": "closed-safe", "max_side": null, "source": "", "seed": 0,
+            "classes": [], "num_train": 0, "num_eval": 0, "shards": [], "mended": [], "skipped": [],
+        }))
+        .unwrap();
+        assert_eq!(division_text(&manifest), "closed-safe (no picture was changed)");
+        manifest.mended = vec![note.clone(); 22];
+        manifest.skipped = vec![note; 3];
+        let odd = "closed-safe (22 mended, 3 left out, no other was changed)";
+        assert_eq!(division_text(&manifest), odd);
+        (manifest.division, manifest.max_side) = (Division::OpenOnly, Some(192));
+        let shrunk = "open-only (training pictures of at most 192 px, 22 mended, 3 left out)";
+        assert_eq!(division_text(&manifest), shrunk);
+    }
+
+    #[test]
     fn synth_refuses_what_cannot_be_drawn() {
         let out = tempfile::TempDir::new().unwrap();
         let failure = run_line("--difficulty 2", out.path()).unwrap_err();

@@ -22,6 +22,7 @@ use super::picture::{Press, Pressed};
 use super::progress::Progress;
 use super::shard::{Row, ShardWriter, partial, schema};
 use super::unpack::unpacked;
+use crate::data::container::tfrecord::Messages;
 use crate::data::random::Rng;
 use crate::data::span_reader::SpanReader;
 use crate::data::{Dataset, Index, Split};
@@ -64,6 +65,8 @@ struct Work<'a> {
     import: &'a Import,
     dataset: &'a Dataset,
     folders: Vec<PathBuf>,
+    /// Of the splits, where they are TFRecord files.
+    messages: [Option<Messages>; 2],
     /// Where runs on the stores may be submitted.
     division: Division,
     /// Where the source is a store of shrunk pictures: their longest side, px.
@@ -101,7 +104,16 @@ pub fn import(
     let division = shrunk.max(dataset.division()).unwrap_or(Division::ClosedSafe);
     let source_side = manifest_of(&import.source)?.and_then(|manifest| manifest.max_side);
     let dataset = &dataset;
-    let work = Work { import, dataset, folders, division, source_side, num_threads, progress };
+    let work = Work {
+        import,
+        dataset,
+        messages: [Messages::of(&dataset.train)?, Messages::of(&dataset.eval)?],
+        folders,
+        division,
+        source_side,
+        num_threads,
+        progress,
+    };
     let done = Progress::none(import, dataset, work.folders.len());
     work.run(out, done.or_earlier(out, &work.folders)?)?;
     let spool = spool(out);
@@ -224,7 +236,7 @@ impl Work<'_> {
         let mut num_rows = 0;
         for (batch, samples) in samples.chunks(ROWS_PER_BATCH).enumerate() {
             let mut rows = vec![Vec::with_capacity(samples.len()); sides.len()];
-            for (&sample, pressed) in samples.iter().zip(self.press(index, samples, &sides)) {
+            for (&sample, pressed) in samples.iter().zip(self.press(part, samples, &sides)) {
                 let (sample, path) = (sample as usize, index.path(sample as usize));
                 match pressed {
                     Err(reason) if self.import.on_bad == OnBad::Fail => {
@@ -279,10 +291,13 @@ impl Work<'_> {
     /// Reads and rewrites pictures on all threads; results in the order of `samples`.
     fn press(
         &self,
-        index: &Index,
+        part: &Part<'_>,
         samples: &[u32],
         sides: &[Option<usize>],
     ) -> Vec<Result<Pressed, String>> {
+        let index = part.index;
+        let [of_train, of_eval] = &self.messages;
+        let messages = if part.split == Split::Train { of_train } else { of_eval };
         let next = AtomicUsize::new(0);
         let results = Mutex::new(Vec::with_capacity(samples.len()));
         thread::scope(|scope| {
@@ -293,8 +308,11 @@ impl Work<'_> {
                     loop {
                         let i = next.fetch_add(1, Ordering::Relaxed);
                         let Some(&sample) = samples.get(i) else { return };
-                        let read = spans.read(index, sample as usize, &mut bytes);
+                        let sample = sample as usize;
+                        let whole = messages.as_ref().map(|it| it.check(index, sample));
+                        let read = whole.unwrap_or(Ok(()));
                         let pressed = read
+                            .and_then(|()| spans.read(index, sample, &mut bytes))
                             .map_err(|error| error.to_string())
                             .and_then(|()| press.press(&bytes, sides, self.import.on_bad));
                         results.lock().expect("no thread panics with it").push((i, pressed));

@@ -249,6 +249,32 @@ fn an_import_that_met_a_bad_picture_goes_on_as_its_error_says() {
     assert_eq!(identity_of(out.path()).unwrap(), identity_of(fresh.path()).unwrap());
 }
 
+/// By a byte that no decoder looks at; a label may be damaged as well.
+#[test]
+fn a_damaged_tfrecord_is_not_imported() {
+    let set = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/formats/tfrecord");
+    let source = TempDir::new().unwrap();
+    for entry in fs::read_dir(set).unwrap() {
+        let path = entry.unwrap().path();
+        fs::copy(&path, source.path().join(path.file_name().unwrap())).unwrap();
+    }
+    let out = TempDir::new().unwrap();
+    run(&request(source.path(), &[]), &out.path().join("whole")).unwrap();
+    let whole = Manifest::read(&out.path().join("whole")).unwrap();
+    let shard = source.path().join("train-00000-of-00002");
+    let mut bytes = fs::read(&shard).unwrap();
+    // The density that a picture is to be printed at.
+    let place = bytes.windows(5).position(|it| it == b"JFIF\0").unwrap() + 9;
+    bytes[place] ^= 1;
+    fs::write(&shard, &bytes).unwrap();
+    let error = run(&request(source.path(), &[]), &out.path().join("fail")).unwrap_err();
+    assert!(error.to_string().contains("another checksum than was written"), "{error}");
+    let lenient = Import { on_bad: OnBad::Skip, ..request(source.path(), &[]) };
+    run(&lenient, &out.path().join("skip")).unwrap();
+    let left = Manifest::read(&out.path().join("skip")).unwrap();
+    assert_eq!((left.num_train + 1, left.skipped.len()), (whole.num_train, 1));
+}
+
 #[test]
 fn a_store_is_no_part_of_its_source() {
     let source = data_set(3, 2);
