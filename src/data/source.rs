@@ -102,14 +102,12 @@ pub(super) fn open(root: &Path, split: Split, train: Option<&Index>) -> Result<I
     // Before anything is taken from it: half a store has pictures as well.
     let manifest = store::manifest_of(&root)?;
     let cached = index_cache::file_of(&synth::default_root(), &root, split);
-    let mut index = match index_cache::load(&cached) {
-        Some(index) => index,
-        None => {
-            let index = scan(&root, split, train)?;
-            let _ = index_cache::store(&cached, &index);
-            index
-        }
+    let list = || {
+        let index = scan(&root, split, train)?;
+        let _ = index_cache::store(&cached, &index);
+        Ok(index)
     };
+    let mut index = index_cache::load(&cached).map_or_else(list, Ok)?;
     // Of shards that do not tell, which older versions wrote, the manifest alone does.
     index.division = index.division.max(manifest.map(|manifest| manifest.division));
     Ok(index)

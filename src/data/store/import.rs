@@ -280,8 +280,12 @@ impl Work<'_> {
             let path = folder.join(file);
             let _ = fs::remove_file(&path);
             // Some file systems have no links.
+            let copy = || {
+                fs::copy(&source, partial(&path))?;
+                fs::rename(partial(&path), &path)
+            };
             fs::hard_link(&source, &path)
-                .or_else(|_| fs::copy(&source, &path).map(drop))
+                .or_else(|_| copy())
                 .map_err(StoreError::io("write", &path))?;
             done.shards[store].push(record.clone());
         }
