@@ -8,6 +8,7 @@
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::fs;
+use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -89,7 +90,7 @@ fn a_sample_of_a_store_or_of_the_cache_costs_no_allocation_either() {
     write_pictures(root.path());
     let (source, max_sides) = (root.path().to_owned(), Vec::new());
     let request = Import { source, max_sides, on_bad: OnBad::Fail, seed: 1 };
-    import(&request, out.path(), 1, &|_| ()).unwrap();
+    import(&request, out.path(), 1, &|_| ControlFlow::Continue(())).unwrap();
     let index = Arc::new(Index::open(out.path(), Split::Train).unwrap());
     let plain = TrainTransform::default();
     for transform in [

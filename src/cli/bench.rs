@@ -11,7 +11,7 @@ use crate::cli::feeds::Feeding;
 use crate::cli::threads;
 use crate::console;
 use crate::data::bench::{DEMANDS, Demand, Rates, Shares, measure};
-use crate::data::store::{self, Division};
+use crate::data::store::Division;
 use crate::data::{
     ColdEpoch, Index, Interpolation, Known, Order, RamCache, ReadAhead, Split, Stall,
     TrainTransform, measure_cold,
@@ -153,7 +153,7 @@ fn data(args: &BenchDataArgs) -> Outcome {
         stall = stall.plus(&rates.stall);
     }
     let known = Known {
-        store: store::division_of(&args.data),
+        store: index.division(),
         division: Division::OpenOnly,
         num_threads,
         num_cores: cores,

@@ -1,16 +1,21 @@
 //! `mlperf-run data`: makes, imports, inspects and verifies data sets.
 
+use std::io;
+use std::ops::ControlFlow;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Instant;
 
 use clap::{Args, Subcommand};
+use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::flag;
 
 use crate::cli::exit::{Exit, OrExit as _, Outcome};
 use crate::cli::threads;
 use crate::console::{self, Counter, Manner};
 use crate::data::inspect::{self, Quantiles, SplitSurvey};
-use crate::data::store::{self, Division, Import, Manifest, Note, OnBad};
+use crate::data::store::{self, Division, Import, Manifest, Note, OnBad, StoreError};
 use crate::data::synth::{self, SynthError};
 use crate::data::{Dataset, SynthConfig};
 
@@ -121,12 +126,25 @@ fn import(args: &ImportArgs) -> Outcome {
     let num_threads = args.threads.unwrap_or_else(threads::num_cores);
     let stores = {
         let dataset = store::open_source(&request.source, &args.out).or_exit(Exit::Invalid)?;
+        // Up to here nothing is half done that a signal could leave.
+        let stop = stop_on_signals().or_exit(Exit::Bug)?;
         let total = dataset.train.len() + dataset.eval.len();
         let counter = Counter::new(Manner::of_stderr(), "importing", total);
-        let progress = |done| counter.set(done);
-        store::import(&request, &args.out, num_threads, &progress).or_exit(Exit::Invalid)?
+        let progress = |done| {
+            counter.set(done);
+            if stop.load(Ordering::Relaxed) {
+                ControlFlow::Break(())
+            } else {
+                ControlFlow::Continue(())
+            }
+        };
+        store::import(&request, &args.out, num_threads, &progress)
     };
-    for folder in stores {
+    if let Err(error @ StoreError::Interrupted) = &stores {
+        console::note(error);
+        return Ok(Exit::Incomplete);
+    }
+    for folder in stores.or_exit(Exit::Invalid)? {
         let manifest = Manifest::read(&folder).or_exit(Exit::Invalid)?;
         describe(&manifest);
         console::result(folder.display());
@@ -135,21 +153,29 @@ fn import(args: &ImportArgs) -> Outcome {
     Ok(Exit::Ok)
 }
 
+/// Set by the first SIGINT or SIGTERM; a second one ends the program at once.
+fn stop_on_signals() -> io::Result<Arc<AtomicBool>> {
+    let stop = Arc::new(AtomicBool::new(false));
+    for signal in [SIGINT, SIGTERM] {
+        let code = Exit::Incomplete as i32;
+        flag::register_conditional_shutdown(signal, code, Arc::clone(&stop))?;
+        flag::register(signal, Arc::clone(&stop))?;
+    }
+    Ok(stop)
+}
+
 fn describe(manifest: &Manifest) {
     /// Notes that are shown; the manifest has them all.
     const MAX_NOTES: usize = 20;
     let bytes: u64 = manifest.shards.iter().map(|shard| shard.bytes).sum();
-    let division = match manifest.division {
-        Division::ClosedSafe => "closed-safe (no picture was changed)",
-        Division::OpenOnly => "open-only (training pictures were shrunk)",
-    };
     console::note(format!(
-        "{} training and {} validation images of {} classes, {:.1} MB in {}, {division}",
+        "{} training and {} validation images of {} classes, {:.1} MB in {}, {}",
         manifest.num_train,
         manifest.num_eval,
         manifest.classes.len(),
         bytes as f64 / 1e6,
         console::counted(manifest.shards.len(), "shard"),
+        division_text(manifest),
     ));
     for (what, notes) in [("mended", &manifest.mended), ("left out", &manifest.skipped)] {
         for Note { path, reason } in notes.iter().take(MAX_NOTES) {
@@ -158,6 +184,22 @@ fn describe(manifest: &Manifest) {
         if notes.len() > MAX_NOTES {
             console::note(format!("{what}: {} more, in manifest.json", notes.len() - MAX_NOTES));
         }
+    }
+}
+
+/// The division of a store, and all that made its pictures others than they were.
+fn division_text(manifest: &Manifest) -> String {
+    let (num_mended, num_skipped) = (manifest.mended.len(), manifest.skipped.len());
+    let odd = format!("{num_mended} mended, {num_skipped} left out");
+    match (manifest.division, manifest.max_side) {
+        (Division::ClosedSafe, _) if num_mended + num_skipped == 0 => {
+            "closed-safe (no picture was changed)".to_owned()
+        }
+        (Division::ClosedSafe, _) => format!("closed-safe ({odd}, no other was changed)"),
+        (Division::OpenOnly, Some(side)) => {
+            format!("open-only (training pictures of at most {side} px, {odd})")
+        }
+        (Division::OpenOnly, None) => format!("open-only (training pictures were shrunk, {odd})"),
     }
 }
 
@@ -177,6 +219,13 @@ fn verify(args: &VerifyArgs) -> Outcome {
 
 fn inspect(args: &InspectArgs) -> Outcome {
     let dataset = Dataset::open(&args.data).or_exit(Exit::Invalid)?;
+    match store::manifest_of(&args.data).or_exit(Exit::Invalid)? {
+        Some(manifest) => console::result(format!("store: {}", division_text(&manifest))),
+        None if dataset.division() == Some(Division::OpenOnly) => {
+            console::result("store without a manifest: open-only (training pictures were shrunk)");
+        }
+        None => {}
+    }
     for (name, index) in [("train", &dataset.train), ("val", &dataset.eval)] {
         let survey = inspect::survey(index, args.num, args.seed);
         console::result(survey_text(name, &survey));
@@ -329,7 +378,25 @@ mod tests {
         assert_eq!(failure.exit, Exit::Invalid);
         assert!(failure.error.to_string().contains("train-00000.arrow"), "{}", failure.error);
         let failure = run(&[word("verify"), from]).unwrap_err();
-        assert!(failure.error.to_string().contains("is no manifest of a store"));
+        assert!(failure.error.to_string().contains("is no store"), "{}", failure.error);
+    }
+
+    #[test]
+    fn a_store_is_called_unchanged_only_where_it_is() {
+        let note = Note { path: "x.JPEG".into(), reason: "a PNG".into() };
+        let mut manifest: Manifest = serde_json::from_value(serde_json::json!({
+            "version": 1, "division": "closed-safe", "max_side": null, "source": "", "seed": 0,
+            "classes": [], "num_train": 0, "num_eval": 0, "shards": [], "mended": [], "skipped": [],
+        }))
+        .unwrap();
+        assert_eq!(division_text(&manifest), "closed-safe (no picture was changed)");
+        manifest.mended = vec![note.clone(); 22];
+        manifest.skipped = vec![note; 3];
+        let odd = "closed-safe (22 mended, 3 left out, no other was changed)";
+        assert_eq!(division_text(&manifest), odd);
+        (manifest.division, manifest.max_side) = (Division::OpenOnly, Some(192));
+        let shrunk = "open-only (training pictures of at most 192 px, 22 mended, 3 left out)";
+        assert_eq!(division_text(&manifest), shrunk);
     }
 
     #[test]

@@ -85,11 +85,9 @@ impl Job {
         }
         let machine = Machine::detect();
         let (crew, images) = settle(&raw, &machine).or_exit(Exit::Invalid)?;
-        images.check_division(raw.mlperf.division).or_exit(Exit::Invalid)?;
-        images.check_order(&raw.data).or_exit(Exit::Invalid)?;
         raw.run.device = crew.device.into();
         name_submitter(&mut raw, args.system.as_deref()).or_exit(Exit::Invalid)?;
-        let situation = images.situation(crew.num_ranks).or_exit(Exit::Invalid)?;
+        let situation = images.situation(&raw, crew.num_ranks).or_exit(Exit::Invalid)?;
         Recipe::resolve(raw.clone(), &situation).or_exit(Exit::Invalid)?;
         if let Some(warning) = crew.warning(&machine) {
             Screen::new(manner).line(&format!("warning: {warning}"));
@@ -128,7 +126,7 @@ impl Job {
             }
         };
         let dataset = Dataset::open(&path)?;
-        Ok((DataStamp::of(&path, &dataset, synth), dataset.memory_bytes()))
+        Ok((DataStamp::of(&path, &dataset, synth)?, dataset.memory_bytes()))
     }
 
     /// The memory that a run will ask for.

@@ -128,6 +128,7 @@ fn planned(args: &PlanArgs) -> anyhow::Result<(Recipe, Vec<String>)> {
 fn counts(raw: &RawRecipe, notes: &mut Vec<String>) -> anyhow::Result<Situation> {
     if let Some(path) = &raw.data.path {
         let dataset = Dataset::open(path)?;
+        recipe::check_images(raw, dataset.division())?;
         return Ok(Situation {
             num_classes: dataset.num_classes(),
             num_train: dataset.train.len(),

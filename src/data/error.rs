@@ -99,6 +99,40 @@ pub enum DataError {
         /// In what.
         reason: String,
     },
+    /// Not a store.
+    #[error("{} is no store: it has no manifest.json of one; name a folder that `mlperf-run data import` wrote", .0.display())]
+    NoStore(PathBuf),
+    /// An import that is not over.
+    #[error("the import into {} is not finished; run the same `mlperf-run data import` again, which goes on where it stopped", .0.display())]
+    Unfinished(PathBuf),
+    /// A store of a later version of this program.
+    #[error("{} is of version {version}, and this mlperf-run reads up to version {known}; update mlperf-run, or import again", .path.display())]
+    NewerStore {
+        /// The manifest.
+        path: PathBuf,
+        /// Its version.
+        version: u32,
+        /// The newest that can be read.
+        known: u32,
+    },
+    /// A store's manifest that cannot be read.
+    #[error("cannot read {}: {reason}; import again, or copy the store anew", .path.display())]
+    Manifest {
+        /// The manifest.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// Shards that are not those of the manifest.
+    #[error("{} of {num_shards} shards differ from the manifest of {}: {}; import again, or copy the store anew", .faults.len(), .folder.display(), some_of(.faults))]
+    StoreDiffers {
+        /// The store.
+        folder: PathBuf,
+        /// Shards that the manifest lists.
+        num_shards: usize,
+        /// File and difference.
+        faults: Vec<String>,
+    },
     /// A picture cannot be read or decoded.
     #[error("bad picture {}: {reason}; repair or remove it, or set data.on_bad_image = \"skip\"", .path.display())]
     BadPicture {
@@ -151,4 +185,14 @@ pub enum DataError {
     /// A thread of the loader panicked: a bug of ours.
     #[error("the loader panicked: {0}; this is a bug")]
     Panicked(String),
+}
+
+/// The first few of many.
+fn some_of(faults: &[String]) -> String {
+    const NUM_SHOWN: usize = 5;
+    let shown = faults[..faults.len().min(NUM_SHOWN)].join(", ");
+    match faults.len().saturating_sub(NUM_SHOWN) {
+        0 => shown,
+        more => format!("{shown} and {more} more"),
+    }
 }

@@ -13,6 +13,7 @@ use std::sync::OnceLock;
 use super::DataError;
 use super::augment::Size;
 use super::source;
+use super::store::Division;
 
 /// Which half of a data set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -87,6 +88,7 @@ pub struct Index {
     pub(super) smaller: Vec<(usize, Self)>,
     /// What a cache of pictures knows the first sample by.
     pub(super) first_key: usize,
+    pub(super) division: Option<Division>,
 }
 
 impl Index {
@@ -103,6 +105,7 @@ impl Index {
             witnesses,
             smaller: Vec::new(),
             first_key: 0,
+            division: None,
         }
     }
 
@@ -136,6 +139,12 @@ impl Index {
     /// Class names; the index is the label.
     pub fn classes(&self) -> &[String] {
         &self.classes
+    }
+
+    /// Where a run that trains on these pictures may be submitted, as their store tells; nothing
+    /// where they lie in none.
+    pub fn division(&self) -> Option<Division> {
+        self.division
     }
 
     /// Label of sample `i`.

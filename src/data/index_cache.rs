@@ -17,8 +17,9 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::index::{Columns, Index, Split, Witness};
+use super::store::Division;
 
-const VERSION: u32 = 2;
+const VERSION: u32 = 3;
 const SETTLED: Duration = Duration::from_secs(3);
 
 #[derive(Serialize, Deserialize)]
@@ -29,6 +30,7 @@ struct Header {
     classes: Vec<String>,
     places: Vec<PathBuf>,
     witnesses: Vec<Witness>,
+    division: Option<Division>,
 }
 
 impl Witness {
@@ -66,7 +68,7 @@ pub(super) fn load(file: &Path) -> Option<Index> {
     }
     let columns = columns(&bytes[header_len + 1..], &header)?;
     let mut index = Index::new(header.places, header.witnesses);
-    (index.classes, index.columns) = (header.classes, columns);
+    (index.classes, index.columns, index.division) = (header.classes, columns, header.division);
     (index.is_sound() && !index.is_empty()).then_some(index)
 }
 
@@ -84,6 +86,7 @@ pub(super) fn store(file: &Path, index: &Index) -> io::Result<()> {
         classes: index.classes.clone(),
         places: index.places.iter().map(|(place, _)| place.clone()).collect(),
         witnesses: index.witnesses.clone(),
+        division: index.division,
     };
     fs::create_dir_all(file.parent().unwrap_or(Path::new(".")))?;
     let partial = file.with_extension(format!("{}.partial", std::process::id()));

@@ -18,7 +18,7 @@ use std::sync::Arc;
 use super::container::labels::LabelFile;
 use super::container::{archive, arrow, beton, folder, mds, recordio, tfrecord};
 use super::index::{Index, Split, Witness};
-use super::{DataError, index_cache, stores, synth};
+use super::{DataError, index_cache, store, stores, synth};
 
 /// Both splits of a data set; their classes agree.
 #[derive(Clone, Debug)]
@@ -68,6 +68,12 @@ impl Dataset {
     pub fn num_classes(&self) -> usize {
         self.train.num_classes()
     }
+
+    /// Where a run on these pictures may be submitted, if the training pictures lie in a store;
+    /// others are never shrunk.
+    pub fn division(&self) -> Option<store::Division> {
+        self.train.division()
+    }
 }
 
 /// The number of the first class, where the container told numbers of classes and no names.
@@ -100,16 +106,21 @@ pub(super) fn open(root: &Path, split: Split, train: Option<&Index>) -> Result<I
     let Ok(root) = root.canonicalize() else {
         return Err(DataError::NoDataSet(root.to_owned()));
     };
+    // Before anything is taken from it: half a store has pictures as well.
+    let manifest = store::manifest_of(&root)?;
     let cached = index_cache::file_of(&synth::default_root(), &root, split);
-    if let Some(index) = index_cache::load(&cached) {
-        return Ok(index);
-    }
-    let index = match scan(&root, split, train) {
-        // Each store of several keeps its own.
-        Err(none @ DataError::NoSplit(_)) => return stores::open(&root, split)?.ok_or(none),
-        index => index?,
+    let list = || {
+        let index = match scan(&root, split, train) {
+            // Each store of several keeps its own.
+            Err(none @ DataError::NoSplit(_)) => return stores::open(&root, split)?.ok_or(none),
+            index => index?,
+        };
+        let _ = index_cache::store(&cached, &index);
+        Ok(index)
     };
-    let _ = index_cache::store(&cached, &index);
+    let mut index = index_cache::load(&cached).map_or_else(list, Ok)?;
+    // Of shards that do not tell, which older versions wrote, the manifest alone does.
+    index.division = index.division.max(manifest.map(|manifest| manifest.division));
     Ok(index)
 }
 

@@ -13,20 +13,24 @@ use super::{DataError, TrainTransform, Transform, source};
 
 /// Longest sides of the training pictures and folders of the stores in `root`, the largest last;
 /// none where there are not several.
-pub(super) fn list(root: &Path) -> Vec<(usize, PathBuf)> {
+pub(super) fn list(root: &Path) -> Result<Vec<(usize, PathBuf)>, DataError> {
     let folders = root.read_dir().into_iter().flatten().flatten().map(|entry| entry.path());
-    // Pictures that are as they were are larger than any that were shrunk.
-    let with_side = |folder: PathBuf| {
-        Some((Manifest::read(&folder).ok()?.max_side.unwrap_or(usize::MAX), folder))
-    };
-    let mut stores: Vec<_> = folders.filter_map(with_side).collect();
+    let mut stores = Vec::new();
+    for folder in folders {
+        match Manifest::read(&folder) {
+            // Pictures that are as they were are larger than any that were shrunk.
+            Ok(manifest) => stores.push((manifest.max_side.unwrap_or(usize::MAX), folder)),
+            Err(DataError::NoStore(_)) => {}
+            Err(error) => return Err(error),
+        }
+    }
     stores.sort_unstable();
-    if stores.len() > 1 { stores } else { Vec::new() }
+    Ok(if stores.len() > 1 { stores } else { Vec::new() })
 }
 
 /// One split of the stores in `root`; nothing where there are not several.
 pub(super) fn open(root: &Path, split: Split) -> Result<Option<Index>, DataError> {
-    let mut stores = list(root);
+    let mut stores = list(root)?;
     let Some((_, largest)) = stores.pop() else { return Ok(None) };
     let mut index = source::open(&largest, split, None)?;
     if split == Split::Eval {
@@ -38,6 +42,7 @@ pub(super) fn open(root: &Path, split: Split) -> Result<Option<Index>, DataError
             return Err(DataError::StoresDiffer { store: largest, other: folder, reason });
         }
         smaller.first_key = (index.smaller.len() + 1) * index.len();
+        index.division = index.division.max(smaller.division);
         index.smaller.push((max_side, smaller));
     }
     Ok(Some(index))
@@ -99,11 +104,12 @@ impl Index {
 #[cfg(test)]
 mod tests {
     use std::fs;
+    use std::ops::ControlFlow;
 
     use tempfile::TempDir;
 
     use super::super::fixture::data_set;
-    use super::super::store::{Division, Import, OnBad, division_of, import};
+    use super::super::store::{Division, Import, OnBad, identity_of, import};
     use super::super::{Dataset, EvalTransform};
     use super::*;
 
@@ -116,7 +122,8 @@ mod tests {
 
     fn add_stores(source: &Path, (max_sides, seed): (&[usize], u64), out: &Path) {
         let (source, max_sides) = (source.to_owned(), max_sides.to_vec());
-        import(&Import { source, max_sides, on_bad: OnBad::Fail, seed }, out, 1, &|_| ()).unwrap();
+        let request = Import { source, max_sides, on_bad: OnBad::Fail, seed };
+        import(&request, out, 1, &|_| ControlFlow::Continue(())).unwrap();
     }
 
     #[test]
@@ -136,7 +143,9 @@ mod tests {
         assert!(std::ptr::eq(dataset.train.serving(&eval), &raw const *dataset.train));
         assert_eq!((dataset.train.len(), dataset.eval.len()), (12, 6));
         assert!(dataset.eval.path(0).starts_with(root.join("36")));
-        assert_eq!(division_of(out.path()), Some(Division::OpenOnly));
+        assert_eq!(dataset.division(), Some(Division::OpenOnly));
+        let whole = identity_of(out.path()).unwrap();
+        assert!(whole.is_some() && whole != identity_of(&out.path().join("36")).unwrap());
         let one = Dataset::open(&out.path().join("36")).unwrap();
         assert_eq!(one.train.store_of(8, TrainTransform::default()), None);
     }
@@ -149,7 +158,10 @@ mod tests {
         add_stores(source.path(), (&[], 0), &out.path().join("all"));
         let dataset = Dataset::open(out.path()).unwrap();
         assert!(dataset.train.path(0).starts_with(out.path().canonicalize().unwrap().join("all")));
-        assert_eq!(division_of(out.path()), Some(Division::OpenOnly));
+        assert_eq!(dataset.division(), Some(Division::OpenOnly), "some epochs read the small one");
+        fs::write(out.path().join("small/manifest.json"), "{}").unwrap();
+        let error = Dataset::open(out.path()).unwrap_err().to_string();
+        assert!(error.contains("small/manifest.json"), "{error}");
     }
 
     #[test]

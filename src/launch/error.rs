@@ -2,6 +2,8 @@
 
 use std::{io, path::PathBuf};
 
+use crate::{data::DataError, recipe::RecipeError};
+
 /// Why there is nothing to train on.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NoImages {
@@ -34,20 +36,12 @@ pub enum LaunchError {
          --data DIR, or take --recipe demo/optimized, which needs neither"
     )]
     NoGpuNoImages(NoImages),
-    /// Pictures that were shrunk, in the closed division.
-    #[error(
-        "the training images of {} were shrunk on import, which the closed division does not \
-         allow; import them again without --max-side, or set mlperf.division = \"open\"",
-        .0.display()
-    )]
-    OpenOnlyStore(PathBuf),
-    /// Neighbours of other sets are of one class.
-    #[error(
-        "data.train.block_shuffle keeps neighbours together, which are of one class unless the \
-         images lie in a store; import them (mlperf-run data import DATA --out STORE), or set it \
-         to false"
-    )]
-    BlocksUnshuffled,
+    /// Images that cannot be trained on.
+    #[error(transparent)]
+    Data(#[from] DataError),
+    /// Images that this recipe may not be trained on.
+    #[error(transparent)]
+    Recipe(#[from] RecipeError),
     /// Every rank needs a GPU of its own.
     #[error(
         "{num_ranks} ranks need a GPU each and this machine shows {num_gpus}; add --nproc \

@@ -4,8 +4,8 @@ use std::path::{Path, PathBuf};
 
 use super::{LaunchError, NoImages};
 use crate::{
-    data::{DataConfig, DataError, Dataset, SynthConfig, store},
-    recipe::{Division, Situation},
+    data::{DataConfig, Dataset, SynthConfig},
+    recipe::{RawRecipe, Situation, check_images},
 };
 
 /// Where the images come from.
@@ -27,33 +27,13 @@ impl Images {
         }
     }
 
-    /// Whether a run on these images may be submitted in `division`: a store tells.
-    pub fn check_division(&self, division: Division) -> Result<(), LaunchError> {
-        match self {
-            Self::Folder(path)
-                if division == Division::Closed
-                    && store::division_of(path) == Some(store::Division::OpenOnly) =>
-            {
-                Err(LaunchError::OpenOnlyStore(path.clone()))
-            }
-            _ => Ok(()),
-        }
-    }
-
-    /// Whether an epoch may keep neighbours together: only those of a store are of all classes.
-    pub fn check_order(&self, config: &DataConfig) -> Result<(), LaunchError> {
-        match self {
-            Self::Folder(path) if store::division_of(path).is_some() => Ok(()),
-            _ if config.train.block_shuffle => Err(LaunchError::BlocksUnshuffled),
-            _ => Ok(()),
-        }
-    }
-
-    /// What a recipe is resolved for; a folder is listed, a set need not be there.
-    pub fn situation(&self, world_size: usize) -> Result<Situation, DataError> {
+    /// What `raw` is resolved for, which may be trained on these images; a folder is listed, a set
+    /// need not be there.
+    pub fn situation(&self, raw: &RawRecipe, world_size: usize) -> Result<Situation, LaunchError> {
         Ok(match self {
             Self::Folder(path) => {
                 let dataset = Dataset::open(path)?;
+                check_images(raw, dataset.division())?;
                 Situation {
                     world_size,
                     num_classes: dataset.num_classes(),
@@ -61,12 +41,15 @@ impl Images {
                     num_eval: dataset.eval.len(),
                 }
             }
-            Self::Synth(synth) => Situation {
-                world_size,
-                num_classes: synth.num_classes,
-                num_train: synth.num_train,
-                num_eval: synth.num_eval,
-            },
+            Self::Synth(synth) => {
+                check_images(raw, None)?;
+                Situation {
+                    world_size,
+                    num_classes: synth.num_classes,
+                    num_train: synth.num_train,
+                    num_eval: synth.num_eval,
+                }
+            }
         })
     }
 }
@@ -95,45 +78,11 @@ mod tests {
     }
 
     #[test]
-    fn a_shrunk_store_is_for_the_open_division_only() {
-        let folder = tempfile::tempdir().unwrap();
-        let images = Images::Folder(folder.path().to_owned());
-        assert!(images.check_division(Division::Closed).is_ok(), "no store, no word of it");
-        let mut in_blocks = config(None, None);
-        in_blocks.train.block_shuffle = true;
-        assert!(images.check_order(&config(None, None)).is_ok());
-        let refused = images.check_order(&in_blocks).unwrap_err().to_string();
-        assert!(refused.contains("unless the images lie in a store; import them"), "{refused}");
-        let manifest = |division| store::Manifest {
-            version: 1,
-            division,
-            max_side: None,
-            source: PathBuf::new(),
-            seed: 0,
-            classes: Vec::new(),
-            num_train: 0,
-            num_eval: 0,
-            shards: Vec::new(),
-            mended: Vec::new(),
-            skipped: Vec::new(),
-        };
-        for (division, is_refused) in
-            [(store::Division::ClosedSafe, false), (store::Division::OpenOnly, true)]
-        {
-            let json = serde_json::to_string(&manifest(division)).unwrap();
-            std::fs::write(folder.path().join("manifest.json"), json).unwrap();
-            assert!(images.check_division(Division::Open).is_ok());
-            assert!(images.check_order(&in_blocks).is_ok());
-            assert_eq!(images.check_division(Division::Closed).is_err(), is_refused);
-        }
-    }
-
-    #[test]
     fn the_counts_of_the_built_in_set_are_known_before_it_is_made() {
         let synth =
             SynthConfig { num_classes: 4, num_train: 8, num_eval: 12, ..SynthConfig::default() };
         let images = Images::of(&config(None, Some(synth))).unwrap();
         let expected = Situation { world_size: 2, num_classes: 4, num_train: 8, num_eval: 12 };
-        assert_eq!(images.situation(2).unwrap(), expected);
+        assert_eq!(images.situation(&RawRecipe::default(), 2).unwrap(), expected);
     }
 }

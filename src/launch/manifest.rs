@@ -13,7 +13,7 @@ use sha2::{Digest, Sha256};
 
 use super::LaunchError;
 use crate::{
-    data::{Dataset, Index, SynthConfig, store},
+    data::{DataError, Dataset, Index, SynthConfig, store},
     recipe::{DeviceChoice, Division, Recipe},
 };
 
@@ -82,6 +82,9 @@ pub struct DataStamp {
     /// Where a run on these images may be submitted, if they are a store.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub store_division: Option<store::Division>,
+    /// Of the store's manifest: names are the same in stores of other sizes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub store_sha256: Option<String>,
     /// What the built-in image set was made from.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub synth: Option<SynthConfig>,
@@ -107,20 +110,25 @@ impl ProgramStamp {
 
 impl DataStamp {
     /// Stamps what lies at `path`; no image is read.
-    pub fn of(path: &Path, dataset: &Dataset, synth: Option<SynthConfig>) -> Self {
+    pub fn of(
+        path: &Path,
+        dataset: &Dataset,
+        synth: Option<SynthConfig>,
+    ) -> Result<Self, DataError> {
         let mut hasher = Sha256::new();
         for folder in [&dataset.train, &dataset.eval] {
             add_listing(&mut hasher, path, folder);
         }
-        Self {
+        Ok(Self {
             path: path.to_owned(),
             num_train: dataset.train.len(),
             num_eval: dataset.eval.len(),
             num_classes: dataset.num_classes(),
             listing_sha256: hex(&hasher.finalize()),
-            store_division: store::division_of(path),
+            store_division: dataset.division(),
+            store_sha256: store::identity_of(path)?,
             synth,
-        }
+        })
     }
 }
 

@@ -80,6 +80,8 @@ pub struct DataSet {
     pub listing_sha256: String,
     /// Where a run on these images may be submitted, if they are a store.
     pub store_division: Option<store::Division>,
+    /// Of the store's manifest.
+    pub store_sha256: Option<String>,
     /// What the built-in image set was made from.
     pub synth: Option<SynthConfig>,
 }
@@ -138,7 +140,7 @@ impl RunSet {
                 return Err(PackageError::RunsDiffer { one, other, what, ours, theirs });
             }
         }
-        first.check_division()?;
+        drafts.iter().try_for_each(Draft::check_division)?;
         let ruleset: Ruleset = first.manifest.ruleset.parse()?;
         let jobs: Vec<_> = drafts.iter().map(|draft| (draft.log(), ruleset)).collect();
         let reports = check_files(&jobs).into_iter().zip(drafts);
@@ -231,7 +233,7 @@ impl Draft {
     }
 
     /// What all runs of a system share, by name.
-    fn shared(&self) -> [(&'static str, String); 10] {
+    fn shared(&self) -> [(&'static str, String); 11] {
         let RunManifest { ruleset, recipe, world_size, device, data_set, .. } = &self.manifest;
         [
             ("recipe", recipe.name.clone()),
@@ -240,6 +242,10 @@ impl Draft {
             ("number of ranks", world_size.to_string()),
             ("device", format!("{device:?}").to_lowercase()),
             ("images (sha256 of their names)", data_set.listing_sha256.clone()),
+            (
+                "store (sha256 of its manifest)",
+                data_set.store_sha256.clone().unwrap_or("none".into()),
+            ),
             ("libtorch", self.manifest.libtorch.clone()),
             ("commit", self.manifest.commit.clone().unwrap_or("unknown".into())),
             ("program (sha256)", self.manifest.program.sha256.clone()),

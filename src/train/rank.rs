@@ -96,6 +96,7 @@ fn read_recipe(job: &RankJob) -> Result<(Recipe, Dataset), TrainError> {
     // Names and labels only: no picture is opened before run_start.
     let path = raw.data.path.clone().unwrap_or_default();
     let data = Dataset::open(&path)?;
+    recipe::check_images(&raw, data.division())?;
     let situation = Situation {
         world_size: job.world.world_size,
         num_classes: data.num_classes(),

@@ -168,7 +168,7 @@ impl Trainer {
         let log = log.stop(Status::Aborted)?;
         if matches!(trained, Ok(_) | Err(TrainError::Interrupted)) {
             let clock = log.outcome().map(|(status, minutes)| (run_status(status), minutes));
-            meter.run_stop(clock, &self.known());
+            meter.run_stop(clock, &self.known(data));
         }
         trained
     }
@@ -281,10 +281,10 @@ impl Trainer {
     }
 
     /// What the cures of waiting for data depend on.
-    fn known(&self) -> Known {
+    fn known(&self, data: &Dataset) -> Known {
         let raw = &self.recipe.raw;
         Known {
-            store: raw.data.path.as_deref().and_then(store::division_of),
+            store: data.division(),
             division: match raw.mlperf.division {
                 Division::Closed => store::Division::ClosedSafe,
                 Division::Open => store::Division::OpenOnly,

@@ -1,8 +1,10 @@
 //! The verbs of data sets as one types them, on sets that misbehave.
 
+use std::fs::{self, File};
 use std::path::Path;
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 
+use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
 fn data(words: &[&str], cache: &Path) -> Output {
@@ -61,4 +63,51 @@ fn an_import_that_runs_out_of_room_leaves_no_store_and_goes_on_once_there_is_som
     assert!(data(&["import", &set, "--out", &out], root.path()).status.success());
     let verified = data(&["verify", &out], root.path());
     assert!(verified.status.success(), "{verified:?}");
+}
+
+/// A picture that is a pipe holds the import up until its writer is done.
+#[test]
+fn an_import_that_is_interrupted_ends_with_7_and_goes_on() {
+    for asked in [Signal::INT, Signal::TERM] {
+        let root = TempDir::new().unwrap();
+        let (set, out) = (synth(&root), root.path().join("store"));
+        let classes = fs::read_dir(format!("{set}/train")).unwrap();
+        let class = classes.map(|entry| entry.unwrap().path()).next().unwrap();
+        let picture = fs::read_dir(class).unwrap().next().unwrap().unwrap().path();
+        let bytes = fs::read(&picture).unwrap();
+        fs::remove_file(&picture).unwrap();
+        assert!(Command::new("mkfifo").arg(&picture).status().unwrap().success());
+        let mut import = Command::new(env!("CARGO_BIN_EXE_mlperf-run"));
+        let import = import.args(["data", "import", &set, "--out"]).arg(&out);
+        let import = import.env("MLPERF_RUN_CACHE", root.path()).stderr(Stdio::piped());
+        let import = import.stdout(Stdio::piped()).spawn().unwrap();
+        // Opens once the import reads: from then on it listens to signals.
+        let mut pipe = File::options().write(true).open(&picture).unwrap();
+        kill_process(Pid::from_child(&import), asked).unwrap();
+        std::io::Write::write_all(&mut pipe, &bytes).unwrap();
+        drop(pipe);
+        let output = import.wait_with_output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(7), "{said}");
+        assert!(said.contains("the same command goes on where it stopped"), "{said}");
+        assert!(!out.join("train-00000.arrow").exists(), "half a shard passed for one");
+
+        fs::remove_file(&picture).unwrap();
+        fs::write(&picture, &bytes).unwrap();
+        let store = out.display().to_string();
+        assert!(data(&["import", &set, "--out", &store], root.path()).status.success());
+        let inspected = data(&["inspect", &store], root.path());
+        let said = String::from_utf8_lossy(&inspected.stdout);
+        assert!(said.starts_with("store: closed-safe (no picture was changed)"), "{said}");
+    }
+}
+
+#[test]
+fn a_folder_that_is_no_store_is_not_verified() {
+    let root = TempDir::new().unwrap();
+    let set = synth(&root);
+    let output = data(&["verify", &set], root.path());
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(3), "{said}");
+    assert!(said.contains("is no store") && said.contains("name a folder that"), "{said}");
 }

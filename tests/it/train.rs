@@ -367,6 +367,41 @@ fn a_rank_that_finds_no_gpu_names_the_cure() {
     assert!(told.contains("GPU") && told.contains("--device cpu"), "{told}");
 }
 
+/// As torchrun and srun start it, past the launcher.
+#[test]
+fn a_rank_by_itself_refuses_images_that_its_recipe_may_not_be_trained_on() {
+    let bench = Bench::new(1);
+    let run = |data: &Path, extra: &[&str]| {
+        assert_ok(&bench.run(data, extra), 0);
+        fs::read_to_string(bench.path("run_0/recipe.toml")).unwrap()
+    };
+    let store = bench.folder.path().join("store");
+    let imported = Command::new(env!("CARGO_BIN_EXE_mlperf-run"))
+        .args(["data", "import", "--max-side", "48", "--out"])
+        .args([&store, &images()])
+        .output();
+    assert_ok(&imported.unwrap(), 0);
+    let recipe = run(&store, &[]);
+    let (unshuffled, images) = (images().display().to_string(), store.display().to_string());
+    let in_blocks = recipe.replace("block_shuffle = false", "block_shuffle = true");
+    let cases = [
+        (recipe.replace("division = \"open\"", "division = \"closed\""), "were shrunk on import"),
+        (in_blocks.replace(&images, &unshuffled), "block_shuffle keeps neighbours together"),
+    ];
+    for (changed, reason) in cases {
+        assert_ne!(changed, recipe);
+        fs::write(bench.path("changed.toml"), changed).unwrap();
+        let output = Command::new(env!("CARGO_BIN_EXE_mlperf-rank"))
+            .args(["--recipe".as_ref(), bench.path("changed.toml").as_os_str()])
+            .args(["--run-dir".as_ref(), bench.path("run_0").as_os_str()])
+            .output()
+            .unwrap();
+        assert_ok(&output, 3);
+        let told = String::from_utf8_lossy(&output.stderr);
+        assert!(told.contains(reason), "{told}");
+    }
+}
+
 #[test]
 fn the_cuda_bridge_asks_libtorch_for_nothing_it_lacks() {
     let bridge = fs::read(env!("MLPERF_RUN_CUDA_BRIDGE")).unwrap();

@@ -6,7 +6,7 @@
 //! - pictures in folders, one a class;
 //! - none of these: a file of labels beside the archive (`ILSVRC2012_img_val.tar`).
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::ffi::OsStr;
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
@@ -61,6 +61,7 @@ impl Scan {
     fn archive(&mut self, place: u32, section: Section<'_>, within: &[u8]) -> io::Result<()> {
         section.check_end()?;
         let mut archive = tar::Archive::new(section.at_start());
+        let mut classes = HashSet::new();
         for entry in archive.entries_with_seek()? {
             let entry = entry?;
             let (offset, length) = (section.start + entry.raw_file_position(), entry.size());
@@ -78,6 +79,10 @@ impl Scan {
             let inner = Section { start: offset, length, position: 0, ..section };
             let ending = path.extension().unwrap_or_default();
             if ending == "tar" && within.is_empty() {
+                if !classes.insert(path.file_stem().map(OsStr::to_owned)) {
+                    let name = path.display();
+                    return Err(io::Error::other(format!("{name} is there for a second time")));
+                }
                 self.archive(place, inner, &name)?;
             } else if ending == "cls" {
                 self.keys.entry(key(&name)).or_default().1 = Some(inner.number(path)?);

@@ -5,6 +5,7 @@
 //! layout of a record batch is that of the columnar format's specification, section "Recordbatch
 //! message": one node a field and its buffers, depth first.
 
+use std::collections::HashSet;
 use std::io;
 use std::path::PathBuf;
 
@@ -12,8 +13,8 @@ use arrow_ipc::{MessageHeader, RecordBatch, convert::try_fb_to_schema, root_as_m
 use arrow_schema::{DataType, Field, Schema};
 
 use super::shards::{self, class, cut, each, number_classes, other, refused};
-use crate::data::DataError;
 use crate::data::index::{Entry, Index};
+use crate::data::{DataError, store};
 
 /// A message's metadata is some hundred bytes; a damaged length must not fill the memory.
 const MAX_METADATA: u64 = 1 << 26;
@@ -65,6 +66,7 @@ impl Shard<'_> {
                     let schema = message.header_as_schema().ok_or_else(cut)?;
                     let schema = try_fb_to_schema(schema).map_err(other)?;
                     index.classes = class_names(&schema, index)?;
+                    index.division = index.division.max(store::division_in(&schema)?);
                     columns = Some(Columns::find(&schema)?);
                 }
                 MessageHeader::RecordBatch => {
@@ -274,6 +276,12 @@ fn class_names(schema: &Schema, index: &Index) -> io::Result<Vec<String>> {
         serde_json::from_value::<Vec<String>>(label["names"].clone()).ok()
     });
     let names = names.unwrap_or_default();
+    let mut known = HashSet::new();
+    if let Some(name) = names.iter().find(|name| !known.insert(*name)) {
+        return Err(refused(format!(
+            "two classes are called {name:?}; give each a name of its own"
+        )));
+    }
     if !index.is_empty() && names != index.classes {
         return Err(refused("other class names than in the shards before"));
     }

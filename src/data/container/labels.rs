@@ -57,16 +57,21 @@ impl LabelFile {
         let mut words = line.split([' ', '\t', ',']).filter(|word| !word.is_empty());
         match (words.next(), words.next()) {
             (None | Some("ImageId"), _) => {}
-            (Some(name), Some(class)) => {
+            (Some(name), Some(class)) if self.in_order.is_empty() => {
                 let number = class.parse().ok().filter(|&n: &usize| n < self.classes.len());
                 let label = self.label(class).or(number.map(|number| number as u32));
                 let label = label.ok_or_else(|| self.unknown(class))?;
-                self.by_name.insert(stem(name).to_owned(), label);
+                let known = self.by_name.insert(stem(name).to_owned(), label);
+                if let Some(other) = known.filter(|&other| other != label) {
+                    let [one, other] = [label, other].map(|label| &self.classes[label as usize]);
+                    return Err(format!("{name} is of class {one} here and of {other} before"));
+                }
             }
-            (Some(class), None) => {
+            (Some(class), None) if self.by_name.is_empty() => {
                 let label = self.label(class).ok_or_else(|| self.unknown(class))?;
                 self.in_order.push(label);
             }
+            _ => return Err("some lines name their pictures, others do not".to_owned()),
         }
         Ok(())
     }

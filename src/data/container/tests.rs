@@ -2,6 +2,7 @@
 //! what is wrong.
 
 use std::fs::{self, File};
+use std::io::Read;
 use std::path::Path;
 use std::sync::OnceLock;
 use std::time::SystemTime;
@@ -143,11 +144,36 @@ fn labels_that_do_not_fit_are_refused() {
         ("a\na\n", "2 labels for 6 pictures"),
         ("ILSVRC2012_val_00000001.JPEG b\n", "there is no label for ILSVRC2012_val_00000002.JPEG"),
         ("\n\nILSVRC2012_val_00000001.JPEG dog\n", "line 3: dog is none"),
+        ("other_1.JPEG a\nother_2.JPEG b\n", "there is no label for ILSVRC2012_val_00000001.JPEG"),
+        ("x_1.JPEG a\nx_2.JPEG b\nx_1.JPEG c\n", "line 3: x_1.JPEG is of class c here and of a"),
+        ("x_1.JPEG a\nb\n", "line 2: some lines name their pictures"),
+        ("b\nx_1.JPEG a\n", "line 2: some lines name their pictures"),
     ];
     for (text, reason) in cases {
         fs::write(out.path().join("val_labels.txt"), text).unwrap();
         let error = Dataset::open(out.path()).unwrap_err().to_string();
         assert!(error.contains(reason), "{error}");
+    }
+}
+
+#[test]
+fn a_class_twice_in_an_archive_is_refused() {
+    let (_folder, dataset, out) = original();
+    write_ilsvrc(out.path(), &dataset);
+    let path = out.path().join("ILSVRC2012_img_train.tar");
+    let mut files = Vec::new();
+    for entry in tar::Archive::new(File::open(&path).unwrap()).entries().unwrap() {
+        let mut entry = entry.unwrap();
+        let (name, mut content) = (entry.path().unwrap().display().to_string(), Vec::new());
+        entry.read_to_end(&mut content).unwrap();
+        files.push((name, content));
+    }
+    for again in [files[0].0.clone(), format!("more/{}", files[0].0)] {
+        let mut files = files.clone();
+        files.push((again.clone(), files[0].1.clone()));
+        archive(&path, &files);
+        let error = Index::open(out.path(), Split::Train).unwrap_err().to_string();
+        assert!(error.contains(&format!("{again} is there for a second time")), "{error}");
     }
 }
 

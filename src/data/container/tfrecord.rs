@@ -3,19 +3,20 @@
 //! `image` and `label`).
 //!
 //! A record is its length, a checksum of that, the message, and a checksum of it. The first is
-//! checked when the index is made, the second is not: that would read every picture, and a
-//! damaged one shows when it is decoded.
+//! checked when the index is made, the second by an import, which reads every picture anyway.
 //!
 //! Labels `image/class/label` count from 1, as the reference subtracts 1 from each; where a 0
 //! turns up they are taken as they are. Classes have the names of `image/class/synset` where every
 //! record tells its own.
 
 use std::collections::BTreeMap;
+use std::fs::File;
 use std::io;
 use std::ops::Range;
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
-use super::shards::{Window, class, cut, each, fault, number_classes, refused};
+use super::shards::{Shard, Window, class, cut, each, fault, number_classes, refused};
 use crate::data::DataError;
 use crate::data::index::{Entry, Index};
 
@@ -62,15 +63,60 @@ pub(in crate::data) fn scan(shards: &[PathBuf], train: Option<&Index>) -> Result
 /// Where the message of the record at `at` lies.
 fn record(window: &mut Window<'_>, at: u64) -> io::Result<Range<u64>> {
     let length: [u8; 8] = window.array(at)?;
-    // The checksum is masked, as it would else be that of a file of checksums.
-    let checksum = crc32c::crc32c(&length).rotate_right(15).wrapping_add(0xa282_ead8);
-    if window.u32(at + 8)? != checksum {
+    if window.u32(at + 8)? != checksum(&length) {
         return Err(refused(format!("the record at byte {at} has a length that was damaged")));
     }
     let start = at + 12;
     let end = window.shard.end(start, u64::from_le_bytes(length))?;
     window.shard.end(end, 4)?;
     Ok(start..end)
+}
+
+/// It is masked, as it would else be that of a file of checksums.
+fn checksum(bytes: &[u8]) -> u32 {
+    crc32c::crc32c(bytes).rotate_right(15).wrapping_add(0xa282_ead8)
+}
+
+/// Where the message of each picture's record lies.
+pub(in crate::data) struct Messages(Vec<Range<u64>>);
+
+impl Messages {
+    /// Those of `index`; nothing where it is not one of TFRecord files.
+    pub(in crate::data) fn of(index: &Index) -> Result<Option<Self>, DataError> {
+        let mut places = index.places.iter().map(|(path, _)| path);
+        if !places.all(|path| is_shard(path) && path.is_file()) {
+            return Ok(None);
+        }
+        let mut messages = Vec::with_capacity(index.len());
+        for (place, (path, _)) in index.places.iter().enumerate() {
+            let mut walk = || -> io::Result<()> {
+                let shard = Shard::open(path, place as u32)?;
+                let (mut window, mut at) = (Window::new(&shard), 0);
+                while at < shard.length {
+                    let message = record(&mut window, at)?;
+                    at = message.end + 4;
+                    messages.push(message);
+                }
+                Ok(())
+            };
+            walk().map_err(|error| fault(path, &error))?;
+        }
+        Ok(Some(Self(messages)))
+    }
+
+    /// An error where the record of sample `i` is not what was written, be it picture or label.
+    pub(in crate::data) fn check(&self, index: &Index, i: usize) -> io::Result<()> {
+        let message = &self.0[i];
+        let mut bytes = vec![0; (message.end + 4 - message.start) as usize];
+        File::open(index.place(i))?.read_exact_at(&mut bytes, message.start)?;
+        let (message, told) = bytes.split_last_chunk().expect("four bytes follow a message");
+        if checksum(message) == u32::from_le_bytes(*told) {
+            return Ok(());
+        }
+        Err(refused(
+            "its TFRecord has another checksum than was written: picture or label is damaged",
+        ))
+    }
 }
 
 /// What a record tells.

@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 use std::fs;
+use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -126,7 +127,7 @@ fn reading_ahead_changes_no_batch() {
         on_bad: store::OnBad::Fail,
         seed: 0,
     };
-    store::import(&import, out.path(), 1, &|_| ()).unwrap();
+    store::import(&import, out.path(), 1, &|_| ControlFlow::Continue(())).unwrap();
     for root in [root.path(), out.path()] {
         let index = open(root, Split::Train);
         let batches = |warm, soon: bool| {
@@ -151,7 +152,7 @@ fn an_epoch_of_several_stores_is_that_of_the_store_that_it_reads() {
     let (source, root) = (data_set(6, 1), tempfile::tempdir().unwrap());
     let (source, max_sides) = (source.path().to_owned(), vec![32, 38]);
     let import = Import { source, max_sides, on_bad: OnBad::Fail, seed: 1 };
-    import_set(&import, root.path(), 1, &|_| ()).unwrap();
+    import_set(&import, root.path(), 1, &|_| ControlFlow::Continue(())).unwrap();
     let all = open(root.path(), Split::Train);
     let batches =
         |index: &Arc<Index>| drain(&mut train_loader(index, config(2, OnBadImage::Error)));
@@ -343,7 +344,7 @@ fn a_set_that_changes_while_it_is_read_is_an_error() {
         on_bad: OnBad::Fail,
         seed: 1,
     };
-    import_set(&import, root.path(), 1, &|_| ()).unwrap();
+    import_set(&import, root.path(), 1, &|_| ControlFlow::Continue(())).unwrap();
     let index = open(root.path(), Split::Train);
     let shard = index.places[0].0.clone();
     for on_bad_image in [OnBadImage::Error, OnBadImage::Skip] {

@@ -40,30 +40,28 @@ pub enum StoreError {
         reason: String,
     },
     /// The folder holds something else.
-    #[error("{} holds other files or another import; name a new folder", .0.display())]
+    #[error("{} holds other files or another import; name a new folder, or remove it", .0.display())]
     Occupied(PathBuf),
     /// A split of which nothing is left.
     #[error("no readable picture in {0}; look at the reasons given for the others")]
     Nothing(&'static str),
     /// A side that no picture can have.
-    #[error("--max-side {0} is out of range; give 32 to 65535 px, each size once")]
+    #[error("--max-side {0} is out of range; give 32 to 65535 px")]
     MaxSide(usize),
-    /// Not a store.
-    #[error("{} is no manifest of a store ({reason}); name a folder that `data import` wrote", .path.display())]
-    NoManifest {
-        /// Where it was looked for.
-        path: PathBuf,
-        /// Why it is none.
-        reason: String,
+    /// A size that is asked for twice.
+    #[error("--max-side names {0} px twice; give each size once")]
+    SameSide(usize),
+    /// The store would become a part of its own source.
+    #[error("{} lies in the data set {}; name a folder outside of it", .out.display(), .set.display())]
+    WithinSource {
+        /// Where the store was to go.
+        out: PathBuf,
+        /// The data set.
+        set: PathBuf,
     },
-    /// Shards that are not as they were written.
-    #[error("{} of {num_shards} shards differ from the manifest: {}; import again", .faults.len(), .faults.join(", "))]
-    Differs {
-        /// File and difference.
-        faults: Vec<String>,
-        /// Shards of the store.
-        num_shards: usize,
-    },
+    /// Somebody asked the import to stop.
+    #[error("interrupted; the same command goes on where it stopped")]
+    Interrupted,
 }
 
 impl StoreError {

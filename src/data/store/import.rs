@@ -6,19 +6,23 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
 
-use arrow_schema::Schema;
 use serde::{Deserialize, Serialize};
 
 use super::error::StoreError;
-use super::manifest::{Division, MANIFEST, Manifest, Note, ShardRecord, write_whole};
+use super::manifest::{
+    Division, MANIFEST, Manifest, Note, UNFINISHED, VERSION, manifest_of, shard_name, write_whole,
+};
 use super::picture::{Press, Pressed};
-use super::shard::{Row, ShardWriter, schema};
+use super::progress::Progress;
+use super::shard::{Row, ShardWriter, partial, schema};
 use super::unpack::unpacked;
+use crate::data::container::tfrecord::Messages;
 use crate::data::random::Rng;
 use crate::data::span_reader::SpanReader;
 use crate::data::{Dataset, Index, Split};
@@ -29,7 +33,6 @@ const STORE_STREAM: u64 = 0x7374_6f72_6500;
 const ROWS_PER_SHARD: usize = 8192;
 /// Pictures in a record batch, and in memory at once.
 const ROWS_PER_BATCH: usize = 256;
-const UNFINISHED: &str = "unfinished.json";
 
 /// What a bad picture leads to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
@@ -57,27 +60,19 @@ pub struct Import {
     pub seed: u64,
 }
 
-/// What an import that is not over has done, and for what.
-#[derive(Debug, PartialEq, Serialize, Deserialize)]
-struct Progress {
-    import: Import,
-    num_pictures: [usize; 2],
-    /// By store.
-    shards: Vec<Vec<ShardRecord>>,
-    mended: BTreeSet<Note>,
-    skipped: BTreeSet<Note>,
-    num_train: usize,
-    num_eval: usize,
-}
-
 /// A whole import.
 struct Work<'a> {
     import: &'a Import,
     dataset: &'a Dataset,
     folders: Vec<PathBuf>,
-    schema: Arc<Schema>,
+    /// Of the splits, where they are TFRecord files.
+    messages: [Option<Messages>; 2],
+    /// Where runs on the stores may be submitted.
+    division: Division,
+    /// Where the source is a store of shrunk pictures: their longest side, px.
+    source_side: Option<usize>,
     num_threads: usize,
-    progress: &'a (dyn Fn(usize) + Sync),
+    progress: &'a (dyn Fn(usize) -> ControlFlow<()> + Sync),
 }
 
 /// What goes into one shard.
@@ -90,29 +85,37 @@ struct Part<'a> {
     num_before: usize,
 }
 
-/// Imports into `out`; `progress` hears of pictures done. Returns the folders of the stores.
+/// Imports into `out`; `progress` hears of pictures done, and may break the import off: the same
+/// import goes on with the shard that it was at. Returns the folders of the stores.
 pub fn import(
     import: &Import,
     out: &Path,
     num_threads: usize,
-    progress: &(dyn Fn(usize) + Sync),
+    progress: &(dyn Fn(usize) -> ControlFlow<()> + Sync),
 ) -> Result<Vec<PathBuf>, StoreError> {
-    let sides: BTreeSet<_> = import.max_sides.iter().collect();
-    let wrong = import.max_sides.iter().find(|side| !(32..=65535).contains(*side));
-    if let Some(side) =
-        wrong.or(import.max_sides.last().filter(|_| sides.len() < import.max_sides.len()))
-    {
-        return Err(StoreError::MaxSide(*side));
-    }
+    check_sides(&import.max_sides)?;
     let dataset = open_source(&import.source, out)?;
     let folders = match import.max_sides.as_slice() {
         [] | [_] => vec![out.to_owned()],
         sides => sides.iter().map(|side| out.join(side.to_string())).collect(),
     };
-    let schema = Arc::new(schema(dataset.train.classes()));
-    let work = Work { import, dataset: &dataset, folders, schema, num_threads, progress };
-    let done = work.resume(out)?;
-    work.run(out, done)?;
+    // What was shrunk before stays so.
+    let shrunk = (!import.max_sides.is_empty()).then_some(Division::OpenOnly);
+    let division = shrunk.max(dataset.division()).unwrap_or(Division::ClosedSafe);
+    let source_side = manifest_of(&import.source)?.and_then(|manifest| manifest.max_side);
+    let dataset = &dataset;
+    let work = Work {
+        import,
+        dataset,
+        messages: [Messages::of(&dataset.train)?, Messages::of(&dataset.eval)?],
+        folders,
+        division,
+        source_side,
+        num_threads,
+        progress,
+    };
+    let done = Progress::none(import, dataset, work.folders.len());
+    work.run(out, done.or_earlier(out, &work.folders)?)?;
     let spool = spool(out);
     if spool.exists() {
         fs::remove_dir_all(&spool).map_err(StoreError::io("remove", &spool))?;
@@ -123,7 +126,32 @@ pub fn import(
 /// The data set `source` as an import into `out` reads it: Parquet is written out beside `out`, until
 /// the import is done.
 pub fn open_source(source: &Path, out: &Path) -> Result<Dataset, StoreError> {
+    check_apart(source, out)?;
     Ok(Dataset::open(&unpacked(source, &spool(out))?)?)
+}
+
+fn check_sides(sides: &[usize]) -> Result<(), StoreError> {
+    if let Some(side) = sides.iter().find(|side| !(32..=65535).contains(*side)) {
+        return Err(StoreError::MaxSide(*side));
+    }
+    let mut known = BTreeSet::new();
+    match sides.iter().find(|side| !known.insert(**side)) {
+        Some(side) => Err(StoreError::SameSide(*side)),
+        None => Ok(()),
+    }
+}
+
+/// A store in its source would be a part of it the next time.
+fn check_apart(source: &Path, out: &Path) -> Result<(), StoreError> {
+    let whole = std::path::absolute(out).map_err(StoreError::io("find", out))?;
+    // `out` need not be there yet: the folder that is there decides.
+    let place = whole.ancestors().find_map(|folder| folder.canonicalize().ok());
+    match (place, source.canonicalize()) {
+        (Some(place), Ok(whole)) if place.starts_with(&whole) => {
+            Err(StoreError::WithinSource { out: out.to_owned(), set: source.to_owned() })
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Where Parquet is written out to, beside the store.
@@ -134,53 +162,19 @@ fn spool(out: &Path) -> PathBuf {
 }
 
 impl Work<'_> {
-    /// What an earlier try has done; an error where the folder holds anything else.
-    fn resume(&self, out: &Path) -> Result<Progress, StoreError> {
-        let fresh = Progress {
-            import: self.import.clone(),
-            num_pictures: [self.dataset.train.len(), self.dataset.eval.len()],
-            shards: vec![Vec::new(); self.folders.len()],
-            mended: BTreeSet::new(),
-            skipped: BTreeSet::new(),
-            num_train: 0,
-            num_eval: 0,
-        };
-        for folder in &self.folders {
-            fs::create_dir_all(folder).map_err(StoreError::io("create", folder))?;
-        }
-        let note = out.join(UNFINISHED);
-        if let Ok(text) = fs::read_to_string(&note) {
-            let found = serde_json::from_str::<Progress>(&text).ok();
-            let found = found.filter(|found| {
-                found.import == fresh.import
-                    && found.num_pictures == fresh.num_pictures
-                    && found.shards.len() == self.folders.len()
-            });
-            return found.ok_or_else(|| StoreError::Occupied(out.to_owned()));
-        }
-        for folder in &self.folders {
-            let mut entries = fs::read_dir(folder).map_err(StoreError::io("list", folder))?;
-            if entries.next().is_some() {
-                return Err(StoreError::Occupied(folder.clone()));
-            }
-        }
-        write_whole(&note, &fresh)?;
-        Ok(fresh)
-    }
-
     fn run(&self, out: &Path, mut done: Progress) -> Result<(), StoreError> {
         let mut num_before = 0;
         for split in [Split::Train, Split::Eval] {
             let (index, order) = self.order(split);
             for (number, samples) in order.chunks(ROWS_PER_SHARD).enumerate() {
-                let file = format!("{}-{number:05}.arrow", split.folder_name());
+                let file = shard_name(split, number);
                 if !done.shards[0].iter().any(|shard| shard.file == file) {
                     let part = Part { split, index, file: &file, samples, num_before };
-                    self.write_shard(&part, &mut done)?;
+                    self.write_shard(&part, &mut done).inspect_err(|_| self.discard(&file))?;
                     write_whole(&out.join(UNFINISHED), &done)?;
                 }
                 num_before += samples.len();
-                (self.progress)(num_before);
+                self.tell(num_before)?;
             }
         }
         for (name, num_rows) in [("train", done.num_train), ("val", done.num_eval)] {
@@ -193,6 +187,21 @@ impl Work<'_> {
         }
         let note = out.join(UNFINISHED);
         fs::remove_file(&note).map_err(StoreError::io("remove", &note))
+    }
+
+    /// An error where somebody asks to stop.
+    fn tell(&self, num_done: usize) -> Result<(), StoreError> {
+        match (self.progress)(num_done) {
+            ControlFlow::Continue(()) => Ok(()),
+            ControlFlow::Break(()) => Err(StoreError::Interrupted),
+        }
+    }
+
+    /// Frees the room that a shard takes which will not be finished.
+    fn discard(&self, file: &str) {
+        for folder in &self.folders {
+            let _ = fs::remove_file(partial(&folder.join(file)));
+        }
     }
 
     /// Training pictures are shuffled, so that neighbours in a shard are of all classes.
@@ -217,12 +226,17 @@ impl Work<'_> {
             (Split::Train, sides) => sides.iter().copied().map(Some).collect(),
         };
         let paths: Vec<_> = self.folders[..sides.len()].iter().map(|it| it.join(file)).collect();
-        let create = |path: &PathBuf| ShardWriter::create(path, &self.schema);
+        let division = match split {
+            Split::Train => self.division,
+            Split::Eval => Division::ClosedSafe,
+        };
+        let schema = Arc::new(schema(self.dataset.train.classes(), division));
+        let create = |path: &PathBuf| ShardWriter::create(path, &schema);
         let mut writers = paths.iter().map(create).collect::<Result<Vec<_>, _>>()?;
         let mut num_rows = 0;
         for (batch, samples) in samples.chunks(ROWS_PER_BATCH).enumerate() {
             let mut rows = vec![Vec::with_capacity(samples.len()); sides.len()];
-            for (&sample, pressed) in samples.iter().zip(self.press(index, samples, &sides)) {
+            for (&sample, pressed) in samples.iter().zip(self.press(part, samples, &sides)) {
                 let (sample, path) = (sample as usize, index.path(sample as usize));
                 match pressed {
                     Err(reason) if self.import.on_bad == OnBad::Fail => {
@@ -245,7 +259,7 @@ impl Work<'_> {
                     writer.write(path, rows)?;
                 }
             }
-            (self.progress)(num_before + batch * ROWS_PER_BATCH + samples.len());
+            self.tell(num_before + batch * ROWS_PER_BATCH + samples.len())?;
         }
         for ((store, writer), path) in writers.into_iter().enumerate().zip(&paths) {
             done.shards[store].push(writer.finish(path)?);
@@ -266,8 +280,12 @@ impl Work<'_> {
             let path = folder.join(file);
             let _ = fs::remove_file(&path);
             // Some file systems have no links.
+            let copy = || {
+                fs::copy(&source, partial(&path))?;
+                fs::rename(partial(&path), &path)
+            };
             fs::hard_link(&source, &path)
-                .or_else(|_| fs::copy(&source, &path).map(drop))
+                .or_else(|_| copy())
                 .map_err(StoreError::io("write", &path))?;
             done.shards[store].push(record.clone());
         }
@@ -277,10 +295,13 @@ impl Work<'_> {
     /// Reads and rewrites pictures on all threads; results in the order of `samples`.
     fn press(
         &self,
-        index: &Index,
+        part: &Part<'_>,
         samples: &[u32],
         sides: &[Option<usize>],
     ) -> Vec<Result<Pressed, String>> {
+        let index = part.index;
+        let [of_train, of_eval] = &self.messages;
+        let messages = if part.split == Split::Train { of_train } else { of_eval };
         let next = AtomicUsize::new(0);
         let results = Mutex::new(Vec::with_capacity(samples.len()));
         thread::scope(|scope| {
@@ -291,8 +312,11 @@ impl Work<'_> {
                     loop {
                         let i = next.fetch_add(1, Ordering::Relaxed);
                         let Some(&sample) = samples.get(i) else { return };
-                        let read = spans.read(index, sample as usize, &mut bytes);
+                        let sample = sample as usize;
+                        let whole = messages.as_ref().map(|it| it.check(index, sample));
+                        let read = whole.unwrap_or(Ok(()));
                         let pressed = read
+                            .and_then(|()| spans.read(index, sample, &mut bytes))
                             .map_err(|error| error.to_string())
                             .and_then(|()| press.press(&bytes, sides, self.import.on_bad));
                         results.lock().expect("no thread panics with it").push((i, pressed));
@@ -306,11 +330,11 @@ impl Work<'_> {
     }
 
     fn manifest(&self, store: usize, done: &Progress) -> Manifest {
-        let max_side = self.import.max_sides.get(store).copied();
+        let sides = [self.import.max_sides.get(store).copied(), self.source_side];
         Manifest {
-            version: 1,
-            division: if max_side.is_some() { Division::OpenOnly } else { Division::ClosedSafe },
-            max_side,
+            version: VERSION,
+            division: self.division,
+            max_side: sides.into_iter().flatten().min(),
             source: self.import.source.clone(),
             seed: self.import.seed,
             classes: self.dataset.train.classes().to_vec(),

@@ -9,11 +9,17 @@ mod error;
 mod import;
 mod manifest;
 pub(super) mod picture;
+mod progress;
 mod shard;
 #[cfg(test)]
 mod tests;
 pub(super) mod unpack;
+#[cfg(test)]
+mod use_tests;
 
 pub use error::StoreError;
 pub use import::{Import, OnBad, import, open_source};
-pub use manifest::{Division, Manifest, Note, ShardRecord, division_of, sha256_of, verify};
+pub use manifest::{
+    Division, Manifest, Note, ShardRecord, identity_of, manifest_of, sha256_of, verify,
+};
+pub(super) use shard::division_in;

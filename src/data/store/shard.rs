@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::fs::{self, File};
 use std::io::{self, BufWriter, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use arrow_array::{
@@ -15,7 +15,7 @@ use serde_json::json;
 use sha2::{Digest, Sha256};
 
 use super::error::StoreError;
-use super::manifest::{ShardRecord, hex};
+use super::manifest::{Division, ShardRecord, hex};
 
 /// One row.
 #[derive(Clone, Debug)]
@@ -27,8 +27,12 @@ pub(super) struct Row {
     pub(super) height: usize,
 }
 
-/// The schema of a store with these classes.
-pub(super) fn schema(classes: &[String]) -> Schema {
+/// In the schema of a shard: where a run on its pictures may be submitted, so that a shard that has
+/// lost its manifest still tells.
+const DIVISION: &str = "mlperf_run.division";
+
+/// The schema of shards with these classes.
+pub(super) fn schema(classes: &[String], division: Division) -> Schema {
     let features = json!({"info": {"features": {
         "image": {"_type": "Image"},
         "label": {"names": classes, "_type": "ClassLabel"},
@@ -43,8 +47,20 @@ pub(super) fn schema(classes: &[String]) -> Schema {
         field("width", DataType::Int32),
         field("height", DataType::Int32),
     ];
-    let metadata = HashMap::from([("huggingface".to_owned(), features.to_string())]);
-    Schema::new(fields).with_metadata(metadata)
+    let division = json!(division).as_str().map(str::to_owned).expect("its JSON is a word");
+    let metadata = [("huggingface", features.to_string()), (DIVISION, division)];
+    let metadata = metadata.map(|(key, value)| (key.to_owned(), value));
+    Schema::new(fields).with_metadata(HashMap::from(metadata))
+}
+
+/// What a shard's schema tells of its division; nothing where another program or an older version
+/// wrote it.
+pub(in crate::data) fn division_in(schema: &Schema) -> io::Result<Option<Division>> {
+    let told = schema.metadata().get(DIVISION);
+    let known = told.map(|word| serde_json::from_value(json!(word)));
+    known.transpose().map_err(|error| {
+        io::Error::other(format!("its {DIVISION} is not known: {error}; update mlperf-run"))
+    })
 }
 
 fn image_fields() -> Fields {
@@ -61,7 +77,7 @@ pub(super) struct ShardWriter {
 
 impl ShardWriter {
     pub(super) fn create(path: &Path, schema: &Arc<Schema>) -> Result<Self, StoreError> {
-        let partial = path.with_extension("partial");
+        let partial = partial(path);
         let file = File::create(&partial).map_err(StoreError::io("create", &partial))?;
         let out = Hashing { file: BufWriter::new(file), hasher: Sha256::new(), length: 0 };
         let writer = StreamWriter::try_new(out, schema).map_err(|error| io_of(path, error))?;
@@ -94,10 +110,15 @@ impl ShardWriter {
         let file =
             file.into_inner().map_err(|error| StoreError::io("write", path)(error.into_error()))?;
         file.sync_all().map_err(StoreError::io("write", path))?;
-        fs::rename(path.with_extension("partial"), path).map_err(StoreError::io("rename", path))?;
+        fs::rename(partial(path), path).map_err(StoreError::io("rename", path))?;
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
         Ok(ShardRecord { file: name, num_rows: self.num_rows, bytes: length, sha256: hex(hasher) })
     }
+}
+
+/// Where a shard is written until it is whole.
+pub(super) fn partial(path: &Path) -> PathBuf {
+    path.with_extension("partial")
 }
 
 fn io_of(path: &Path, error: ArrowError) -> StoreError {

@@ -1,6 +1,7 @@
 //! Stores hold the pictures of their sources, and say what became of odd ones.
 
 use std::fs;
+use std::ops::ControlFlow::Continue;
 use std::path::{Path, PathBuf};
 
 use tempfile::TempDir;
@@ -19,7 +20,7 @@ fn request(source: &Path, max_sides: &[usize], on_bad: OnBad) -> Import {
 }
 
 fn run(import: &Import, out: &Path) -> Result<Vec<PathBuf>, StoreError> {
-    super::import(import, out, 2, &|_| ())
+    super::import(import, out, 2, &|_| Continue(()))
 }
 
 /// Name, class and file of each sample, sorted.
@@ -88,7 +89,7 @@ fn an_import_depends_on_source_seed_and_options_alone() {
     let manifests = [(1, 3), (3, 3), (1, 4)].map(|(num_threads, seed)| {
         let out = TempDir::new().unwrap();
         let import = Import { seed, ..request(source.path(), &[], OnBad::Fail) };
-        super::import(&import, out.path(), num_threads, &|_| ()).unwrap();
+        super::import(&import, out.path(), num_threads, &|_| Continue(())).unwrap();
         let manifest = verify(out.path(), &|_| ()).unwrap();
         assert_eq!((manifest.division, manifest.num_train), (Division::ClosedSafe, 15));
         manifest
@@ -156,8 +157,6 @@ fn several_sizes_are_made_in_one_pass_and_validation_stays_as_it_is() {
             assert_eq!(pixels(&from.2), pixels(&to.2));
         }
     }
-    let wrong = run(&request(source.path(), &[40, 40], OnBad::Fail), out.path()).unwrap_err();
-    assert!(wrong.to_string().starts_with("--max-side 40"), "{wrong}");
 }
 
 #[test]
@@ -203,6 +202,8 @@ fn damaged_shards_are_refused_or_read_within_their_bounds() {
     let (source, out) = (data_set(3, 2), TempDir::new().unwrap());
     run(&request(source.path(), &[], OnBad::Fail), out.path()).unwrap();
     let shard = out.path().join("train-00000.arrow");
+    // It would tell of shards of another length before they are read.
+    fs::remove_file(out.path().join("manifest.json")).unwrap();
     let whole = fs::read(&shard).unwrap();
     let mut rng = crate::data::Rng::keyed(&[1]);
     for _ in 0..400 {
@@ -283,5 +284,8 @@ fn notes_of_an_import_that_lack_its_stores_are_no_panic() {
         "num_train": 0, "num_eval": 0,
     });
     fs::write(out.path().join("unfinished.json"), note.to_string()).unwrap();
+    write(&out.path().join("train-00000.arrow"), b"");
     assert!(matches!(run(&import, out.path()), Err(StoreError::Occupied(_))));
+    fs::remove_file(out.path().join("train-00000.arrow")).unwrap();
+    run(&import, out.path()).unwrap();
 }

@@ -95,6 +95,27 @@ fn data_sets_that_cannot_be_learnt_from() {
 }
 
 #[test]
+fn a_store_of_a_later_version_or_half_of_one() {
+    let stage = Stage::with_ranks(TRACE);
+    let manifest = |version, division| {
+        format!("{{\"version\":{version},\"division\":\"{division}\",\"shards\":[]}}")
+    };
+    stage.put("images/manifest.json", &manifest(2, "closed-safe"));
+    refuses(&stage, &[], &["manifest.json is of version 2", "update mlperf-run, or import again"]);
+    stage.put("images/manifest.json", &manifest(1, "elsewhere-only"));
+    refuses(&stage, &[], &["manifest.json", "elsewhere-only", "import again"]);
+    stage.put("images/unfinished.json", "{}");
+    refuses(&stage, &[], &["not finished", "run the same `mlperf-run data import` again"]);
+}
+
+#[test]
+fn blocks_of_images_that_nobody_has_shuffled() {
+    let stage = Stage::with_ranks(TRACE);
+    let set = ["--set", "data.train.block_shuffle=true"];
+    refuses(&stage, &set, &["block_shuffle", "data import DATA --out STORE"]);
+}
+
+#[test]
 fn a_recipe_that_does_not_exist_or_is_not_valid() {
     let stage = Stage::with_ranks(TRACE);
     let told = Told::of(stage.command(&["--recipe", "demo/optimised"]).output().unwrap());

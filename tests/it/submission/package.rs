@@ -455,6 +455,23 @@ fn closed_runs_on_images_of_the_open_division_are_refused() {
     }
 }
 
+/// Of the runs of one system, not of the first one alone.
+#[test]
+fn runs_on_several_stores_are_no_system() {
+    let bench = Bench::new();
+    (0..5).for_each(|number| bench.run(number, "ok_closed_lars.txt", 1));
+    let store = "\"store_division\":\"closed-safe\",\"store_sha256\":\"aa\"";
+    bench.edit_all("\"listing_sha256\"", &format!("{store},\"listing_sha256\""));
+    let last = "results/box/run_4/manifest.json";
+    bench.edit(last, "\"store_sha256\":\"aa\"", "\"store_sha256\":\"bb\"");
+    let error = bench.refused(Exit::Invalid, &[]);
+    assert!(error.contains("store (sha256 of its manifest)"), "{error}");
+    bench.edit(last, "\"store_sha256\":\"bb\"", "\"store_sha256\":\"aa\"");
+    bench.edit(last, "closed-safe", "open-only");
+    let error = bench.refused(Exit::Invalid, &[]);
+    assert!(error.contains("run_4") && error.contains("a store of shrunk pictures"), "{error}");
+}
+
 #[test]
 fn a_submission_that_would_be_rejected_is_not_written() {
     let bench = Bench::new();
