@@ -24,6 +24,10 @@ const RULESETS: [&str; 5] = ["2.0.0", "2.1.0", "3.0.0", "3.1.0", "4.0.0"];
 /// Values of `submission_status` that the logging checker takes.
 const STATUSES: [&str; 4] = ["cloud", "onprem", "preview", "research"];
 
+/// Of images, px: larger ones are typing errors, and their batches exceed every memory.
+const MAX_SIDE: usize = 8192;
+const MAX_TIMEOUT_S: u64 = 24 * 60 * 60;
+
 /// What was found wrong so far.
 #[derive(Debug, Default)]
 pub(super) struct Problems(Vec<String>);
@@ -71,6 +75,13 @@ impl Problems {
             Time::Steps(0) | Time::Samples(0) | Time::Epochs(0.0) | Time::Fraction(0.0)
         ) {
             self.add(format!("{key} ({length}) must be above 0"));
+        }
+    }
+
+    /// Of an image, px.
+    fn side(&mut self, key: &str, value: usize) {
+        if !(1..=MAX_SIDE).contains(&value) {
+            self.add(format!("{key} ({value}) must be from 1 to {MAX_SIDE} px"));
         }
     }
 
@@ -272,7 +283,7 @@ fn data(data: &DataConfig, p: &mut Problems) {
 }
 
 fn train_crops(train: &TrainTransform, p: &mut Problems) {
-    p.one_or_more("data.train.crop_size", train.crop_size);
+    p.side("data.train.crop_size", train.crop_size);
     p.zero_to_one("data.train.hflip", train.hflip);
     p.above_zero("data.train.store_scale", train.store_scale);
     for (key, [least, most]) in
@@ -293,7 +304,8 @@ fn train_crops(train: &TrainTransform, p: &mut Problems) {
 }
 
 fn eval_crops(eval: &EvalTransform, p: &mut Problems) {
-    p.one_or_more("data.eval.crop_size", eval.crop_size);
+    p.side("data.eval.crop_size", eval.crop_size);
+    p.side("data.eval.resize_size", eval.resize_size);
     if eval.crop_size > eval.resize_size {
         p.add(format!(
             "data.eval.crop_size ({}) exceeds resize_size ({}), which it is cut from; lower \
@@ -320,7 +332,12 @@ fn synthetic(synth: &SynthConfig, p: &mut Problems) {
 fn train(raw: &RawRecipe, p: &mut Problems) {
     p.one_or_more("train.batch_size", raw.train.batch_size);
     p.one_or_more("train.ddp.bucket_mb", raw.train.ddp.bucket_mb);
-    p.one_or_more("train.ddp.timeout_s", raw.train.ddp.timeout_s as usize);
+    let timeout_s = raw.train.ddp.timeout_s;
+    if !(1..=MAX_TIMEOUT_S).contains(&timeout_s) {
+        p.add(format!(
+            "train.ddp.timeout_s ({timeout_s}) must be from 1 to {MAX_TIMEOUT_S}, a day"
+        ));
+    }
     p.above_zero("train.grad_scaler.init_scale", raw.train.grad_scaler.init_scale);
     p.one_or_more("train.grad_scaler.growth_interval", raw.train.grad_scaler.growth_interval);
     for (key, precision) in
