@@ -2,7 +2,7 @@
 
 use std::io;
 use std::ops::ControlFlow;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Instant;
@@ -11,7 +11,7 @@ use clap::{Args, Subcommand};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::flag;
 
-use crate::cli::exit::{Exit, OrExit as _, Outcome};
+use crate::cli::exit::{Exit, Failure, OrExit as _, Outcome};
 use crate::cli::threads;
 use crate::console::{self, Counter, Manner};
 use crate::data::inspect::{self, Quantiles, SplitSurvey};
@@ -204,27 +204,39 @@ fn division_text(manifest: &Manifest) -> String {
 }
 
 fn verify(args: &VerifyArgs) -> Outcome {
+    match store::stores_in(&args.store).or_exit(Exit::Invalid)?.as_slice() {
+        // Which says why it is none.
+        [] => verify_store(&args.store)?,
+        stores => stores.iter().try_for_each(|store| verify_store(store))?,
+    }
+    Ok(Exit::Ok)
+}
+
+fn verify_store(folder: &Path) -> Result<(), Failure> {
     let manifest = {
-        let manifest = Manifest::read(&args.store).or_exit(Exit::Invalid)?;
+        let manifest = Manifest::read(folder).or_exit(Exit::Invalid)?;
         let bytes: u64 = manifest.shards.iter().map(|shard| shard.bytes).sum();
         let counter = Counter::new(Manner::of_stderr(), "reading MB", (bytes / 1_000_000) as usize);
         let progress = |done| counter.set((done / 1_000_000) as usize);
-        store::verify(&args.store, &progress).or_exit(Exit::Invalid)?
+        store::verify(folder, &progress).or_exit(Exit::Invalid)?
     };
     describe(&manifest);
     let num_shards = console::counted(manifest.shards.len(), "shard");
-    console::result(format!("{num_shards} as written: {}", args.store.display()));
-    Ok(Exit::Ok)
+    console::result(format!("{num_shards} as written: {}", folder.display()));
+    Ok(())
 }
 
 fn inspect(args: &InspectArgs) -> Outcome {
     let dataset = Dataset::open(&args.data).or_exit(Exit::Invalid)?;
-    match store::manifest_of(&args.data).or_exit(Exit::Invalid)? {
-        Some(manifest) => console::result(format!("store: {}", division_text(&manifest))),
-        None if dataset.division() == Some(Division::OpenOnly) => {
-            console::result("store without a manifest: open-only (training pictures were shrunk)");
-        }
-        None => {}
+    let stores = store::stores_in(&args.data).or_exit(Exit::Invalid)?;
+    for folder in &stores {
+        let manifest = Manifest::read(folder).or_exit(Exit::Invalid)?;
+        let name = folder.strip_prefix(&args.data).unwrap_or(folder).display().to_string();
+        let name = if name.is_empty() { name } else { format!(" {name}") };
+        console::result(format!("store{name}: {}", division_text(&manifest)));
+    }
+    if stores.is_empty() && dataset.division() == Some(Division::OpenOnly) {
+        console::result("store without a manifest: open-only (training pictures were shrunk)");
     }
     for (name, index) in [("train", &dataset.train), ("val", &dataset.eval)] {
         let survey = inspect::survey(index, args.num, args.seed);

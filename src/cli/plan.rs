@@ -137,6 +137,7 @@ fn counts(raw: &RawRecipe, notes: &mut Vec<String>) -> anyhow::Result<Situation>
         });
     }
     if let Some(synth) = &raw.data.synth {
+        recipe::check_images(raw, None)?;
         return Ok(Situation {
             num_classes: synth.num_classes,
             num_train: synth.num_train,

@@ -41,18 +41,20 @@ pub struct Budget {
 impl Need {
     /// The budget on a machine that has so much free.
     pub fn budget(&self, free: Free) -> Budget {
-        Budget {
+        let mut budget = Budget {
             num_ranks: self.num_ranks as u64,
             batches: self.num_batches as u64 * self.batch_bytes.iter().sum::<u64>(),
             scratch: self.num_threads as u64 * SCRATCH_BYTES,
             index: self.index_bytes,
-            pictures: match self.ram_cache {
-                RamCache::Off => 0,
-                RamCache::Auto => free.for_pictures(),
-                RamCache::Bytes(bytes) => bytes,
-            },
+            pictures: 0,
             free,
-        }
+        };
+        budget.pictures = match self.ram_cache {
+            RamCache::Off => 0,
+            RamCache::Auto => free.for_pictures().min(budget.room()),
+            RamCache::Bytes(bytes) => bytes,
+        };
+        budget
     }
 }
 
@@ -61,12 +63,17 @@ impl Budget {
         self.num_ranks * (self.batches + self.scratch + self.index)
     }
 
-    /// Refuses a cache of pictures that is larger than what is left beside all else.
-    pub fn check(&self) -> Result<(), DataError> {
+    /// What is left for pictures beside all else.
+    fn room(&self) -> u64 {
         let Free { memory, shared } = self.free;
         // Where nothing can be told of the memory, the room for files in it has to do.
         let left = if memory == 0 { shared } else { memory.saturating_sub(self.of_ranks()) };
-        let room = left.min(shared);
+        left.min(shared)
+    }
+
+    /// Refuses a cache of pictures that is larger than what is left beside all else.
+    pub fn check(&self) -> Result<(), DataError> {
+        let room = self.room();
         if self.pictures > room {
             let [wanted, room] = [self.pictures, room].map(size);
             return Err(DataError::CacheRoom { wanted, room });
@@ -157,5 +164,7 @@ mod tests {
         let auto = need(RamCache::Auto).budget(Free { memory: 100 * GB, shared: 50 * GB });
         assert_eq!(auto.pictures, 35 * GB);
         assert!(auto.check().is_ok());
+        let little = need(RamCache::Auto).budget(Free { memory: 3 * GB, shared: 3 * GB });
+        assert!(little.check().is_ok() && little.pictures < GB, "auto takes what there is");
     }
 }

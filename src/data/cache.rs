@@ -13,7 +13,7 @@
 //!   that started them, and goes with the first loader that ends well; what a crash left is
 //!   removed by the next run.
 //!
-//! Layout: budget and bytes used; for each sample the place of its picture, or 0; pictures, each
+//! Layout: budget, bytes used and number of samples; for each sample the place of its picture, or 0; pictures, each
 //! after its height and width.
 
 use std::fs::{self, File, OpenOptions};
@@ -30,7 +30,7 @@ use super::memory::{Free, SHARED};
 use super::{DataError, RamCache};
 
 const NAME: &str = "mlperf-run-cache";
-const HEADER: u64 = 16;
+const HEADER: u64 = 24;
 /// Of a picture, before its pixels.
 const SIZE: u64 = 8;
 
@@ -103,6 +103,11 @@ impl Cache {
             cache.file.set_len(cache.table_end())?;
             cache.write_word(0, budget)?;
             cache.write_word(8, cache.table_end())?;
+            cache.write_word(16, num_samples as u64)?;
+        }
+        // Of another set, places would be pixels.
+        if cache.word(16)? != num_samples as u64 {
+            return Err(io::Error::other(format!("{} is of another set", cache.path.display())));
         }
         flock(&cache.file, FlockOperation::Unlock)?;
         Ok(cache)
@@ -235,6 +240,18 @@ mod tests {
         let mut pixels = Vec::new();
         cache.read(place, (4, 9), &mut pixels).unwrap();
         Some(pixels)
+    }
+
+    #[test]
+    fn a_cache_of_another_set_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let open = |num_samples| {
+            Cache::at(folder.path().join("cache"), Sharing::Ranks(1), num_samples, 1 << 20)
+        };
+        let (one, other) = (open(100).unwrap(), open(100).unwrap());
+        let error = open(90).err().expect("it is of 100 samples").to_string();
+        assert!(error.contains("of another set"), "{error}");
+        drop((one, other));
     }
 
     #[test]

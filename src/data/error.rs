@@ -111,7 +111,7 @@ pub enum DataError {
         /// The manifest.
         path: PathBuf,
         /// Its version.
-        version: u32,
+        version: u64,
         /// The newest that can be read.
         known: u32,
     },

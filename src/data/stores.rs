@@ -8,7 +8,7 @@
 use std::path::{Path, PathBuf};
 
 use super::index::{Index, Split};
-use super::store::Manifest;
+use super::store::{Manifest, has_manifest};
 use super::{DataError, TrainTransform, Transform, source};
 
 /// Longest sides of the training pictures and folders of the stores in `root`, the largest last;
@@ -16,7 +16,7 @@ use super::{DataError, TrainTransform, Transform, source};
 pub(super) fn list(root: &Path) -> Result<Vec<(usize, PathBuf)>, DataError> {
     let folders = root.read_dir().into_iter().flatten().flatten().map(|entry| entry.path());
     let mut stores = Vec::new();
-    for folder in folders {
+    for folder in folders.filter(|folder| has_manifest(folder)) {
         match Manifest::read(&folder) {
             // Pictures that are as they were are larger than any that were shrunk.
             Ok(manifest) => stores.push((manifest.max_side.unwrap_or(usize::MAX), folder)),
@@ -25,6 +25,10 @@ pub(super) fn list(root: &Path) -> Result<Vec<(usize, PathBuf)>, DataError> {
         }
     }
     stores.sort_unstable();
+    if let Some([(_, store), (_, other)]) = stores.windows(2).find(|two| two[0].0 == two[1].0) {
+        let reason = "not in size, which is what several are for".to_owned();
+        return Err(DataError::StoresDiffer { store: store.clone(), other: other.clone(), reason });
+    }
     Ok(if stores.len() > 1 { stores } else { Vec::new() })
 }
 
@@ -175,6 +179,10 @@ mod tests {
             fs::remove_dir_all(&other).unwrap();
             error
         };
+        add_stores(source.path(), (&[32], 0), &out.path().join("same"));
+        let error = Dataset::open(out.path()).unwrap_err().to_string();
+        assert!(error.contains("not in size"), "{error}");
+        fs::remove_dir_all(out.path().join("same")).unwrap();
         let error = refused(1);
         assert!(error.contains("image ") && error.contains("with one --seed"), "{error}");
         fs::remove_file(source.path().join("train/a/000.JPEG")).unwrap();

@@ -72,6 +72,12 @@ impl World {
         self.rank == 0
     }
 
+    /// This rank among those of its world on its machine: its number and theirs.
+    pub fn on_machine(&self) -> (usize, usize) {
+        let num_ranks = self.local_world_size.min(self.world_size);
+        (self.local_rank % num_ranks, num_ranks)
+    }
+
     /// Of `count` things of a machine, such as cores, those that are this rank's; at least one.
     pub fn share_of(&self, count: usize) -> usize {
         (count / self.local_world_size).max(1)
@@ -134,6 +140,7 @@ mod tests {
         let third = world(&[("RANK", "2"), ("WORLD_SIZE", "4")]).unwrap();
         assert_eq!((third.local_rank, third.local_world_size), (2, 4));
         let on_the_fourth_gpu = world(&[("LOCAL_RANK", "3")]).unwrap();
+        assert_eq!(on_the_fourth_gpu.on_machine(), (0, 1), "the others are no ranks of its world");
         assert_eq!((on_the_fourth_gpu.local_rank, on_the_fourth_gpu.local_world_size), (3, 4));
     }
 

@@ -244,7 +244,8 @@ impl<P: Process> Supervisor<P> {
     fn give_up_on_the_living(&mut self, now: Instant) {
         let rank = self.seats.iter().position(|seat| seat.alive).expect("else all would be done");
         let message = format!(
-            "has not ended {} s after run_stop and is ended by force; the log is whole",
+            "has not ended {} s after run_stop and is ended by force; the result counts, and \
+             rank-{rank}.log may tell what it waited for",
             self.patience.closing.as_secs()
         );
         self.failures.push(RankFailure { rank, kind: FailureKind::Internal, message });

@@ -10,7 +10,8 @@ pub fn check_images(raw: &RawRecipe, store: Option<store::Division>) -> Result<(
     if raw.mlperf.division == Division::Closed && store == Some(store::Division::OpenOnly) {
         problems.add(
             "the training images were shrunk on import, which the closed division does not allow; \
-             import them again without --max-side, or set mlperf.division = \"open\"",
+             import them again without --max-side, name the store that was not shrunk, or set \
+             mlperf.division = \"open\"",
         );
     }
     // Only neighbours in a store are of all classes.

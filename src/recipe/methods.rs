@@ -133,6 +133,7 @@ fn progressive_resizing(method: &ProgressiveResizing, crop_size: usize, p: &mut 
 
 fn resolution(method: &Resolution, p: &mut Problems) {
     let Resolution { min_res, max_res, start_ramp, end_ramp, increment } = *method;
+    p.side("algorithms.resolution.max_res", max_res);
     p.one_or_more("algorithms.resolution.min_res", min_res);
     p.one_or_more("algorithms.resolution.increment", increment);
     if min_res > max_res || start_ramp > end_ramp {

@@ -26,6 +26,7 @@ const STATUSES: [&str; 4] = ["cloud", "onprem", "preview", "research"];
 
 /// Of images, px: larger ones are typing errors, and their batches exceed every memory.
 const MAX_SIDE: usize = 8192;
+const MAX_BATCH: usize = 1 << 24;
 const MAX_TIMEOUT_S: u64 = 24 * 60 * 60;
 
 /// What was found wrong so far.
@@ -79,7 +80,7 @@ impl Problems {
     }
 
     /// Of an image, px.
-    fn side(&mut self, key: &str, value: usize) {
+    pub(super) fn side(&mut self, key: &str, value: usize) {
         if !(1..=MAX_SIDE).contains(&value) {
             self.add(format!("{key} ({value}) must be from 1 to {MAX_SIDE} px"));
         }
@@ -331,6 +332,13 @@ fn synthetic(synth: &SynthConfig, p: &mut Problems) {
 
 fn train(raw: &RawRecipe, p: &mut Problems) {
     p.one_or_more("train.batch_size", raw.train.batch_size);
+    for (key, num) in
+        [("train.batch_size", raw.train.batch_size), ("eval.batch_size", raw.eval.batch_size)]
+    {
+        if num > MAX_BATCH {
+            p.add(format!("{key} ({num}) must be at most {MAX_BATCH} images"));
+        }
+    }
     p.one_or_more("train.ddp.bucket_mb", raw.train.ddp.bucket_mb);
     let timeout_s = raw.train.ddp.timeout_s;
     if !(1..=MAX_TIMEOUT_S).contains(&timeout_s) {

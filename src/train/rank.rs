@@ -40,18 +40,35 @@ pub fn run_rank(job: &RankJob, watch: &mut Watch) -> Result<RunEnd, TrainError> 
     let device = device(&recipe, &job.world)?;
     let log = InitLog::open(&job.run_dir.join("mllog.txt"), &job.world, &recipe)?;
     let mut trainer = Trainer::build(&recipe, &job.world, device, Arc::clone(&job.stop))?;
+    let ended = train(job, &mut trainer, (&data, log), watch);
+    if ended.is_err() && device.is_cuda() {
+        // The process ends now, and so does all that it holds. Taking down by hand what belongs to
+        // a GPU, or a group, that no longer answers may wait for ever.
+        std::mem::forget(trainer);
+    }
+    ended
+}
+
+/// From warming up to the weights on the disk.
+fn train(
+    job: &RankJob,
+    trainer: &mut Trainer,
+    (data, log): (&Dataset, InitLog),
+    watch: &mut Watch,
+) -> Result<RunEnd, TrainError> {
     if let Some(reason) = trainer.warm_up()? {
         watch.tell(&RankEvent::Warning { message: reason });
     }
     watch.tell_own(&RankEvent::Ready {
         rank: job.world.rank,
-        device: match device {
+        device: match trainer.device {
             Device::Cuda(index) => format!("cuda:{index}"),
             _ => "cpu".to_owned(),
         },
         num_threads: tch::get_num_threads() as usize,
         num_params: trainer.model.weights().num_parameters(),
     });
+    let recipe = trainer.recipe.clone();
     let log = log.init_stop(&recipe, trainer.model.weights())?.run_start()?;
     watch.tell(&RankEvent::RunStart {
         time_ms: log.start_ms(),
@@ -62,14 +79,7 @@ pub fn run_rank(job: &RankJob, watch: &mut Watch) -> Result<RunEnd, TrainError> 
         batch_size: recipe.horizon.batch_size,
         target: recipe.raw.mlperf.target,
     });
-    let ended = trainer.run(&data, log, watch);
-    if ended.is_err() && device.is_cuda() {
-        // The process ends now, and so does all that it holds. Taking down by hand what belongs to
-        // a GPU, or a group, that no longer answers may wait for ever.
-        std::mem::forget(trainer);
-        return ended;
-    }
-    let end = ended?;
+    let end = trainer.run(data, log, watch)?;
     if job.world.is_main() {
         let path = job.run_dir.join("weights.safetensors");
         let num_steps = trainer.progress.step;

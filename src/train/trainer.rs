@@ -310,16 +310,16 @@ impl Trainer {
             sides: self.recipe.crop_sides.clone(),
             transform: self.recipe.raw.data.train,
         };
-        let World { rank, world_size, local_rank, local_world_size, master_port, .. } = self.world;
+        let World { rank, world_size, master_port, .. } = self.world;
         let shard = Shard { rank, world_size };
         let mut sampler = self.sampler(data.train.len(), shard);
         if schedule.transform.block_shuffle {
             sampler = sampler.in_blocks(data.train.block_len());
         }
         // Every machine reads for itself: its ranks share all the files and the pictures in memory.
-        let on_machine = Shard { rank: local_rank, world_size: local_world_size };
-        let has_peers = local_world_size > 1;
-        let sharing = if has_peers { Sharing::Ranks(master_port) } else { Sharing::Alone };
+        let (local_rank, num_local) = self.world.on_machine();
+        let on_machine = Shard { rank: local_rank, world_size: num_local };
+        let sharing = if num_local > 1 { Sharing::Ranks(master_port) } else { Sharing::Alone };
         let cache = Cache::open(schedule.transform.ram_cache, data.train.num_keys(), sharing)?;
         let (warm, cache) = (Some(on_machine), cache.map(Arc::new));
         let config = LoaderConfig { warm, cache, ..self.loader_config() };

@@ -1,11 +1,17 @@
 //! The verbs of data sets as one types them, on sets that misbehave.
 
 use std::fs::{self, File};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
+use std::time::{Duration, Instant};
 
+use rustix::fs::OFlags;
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
+
+/// Far above what anything here takes; reached only by a bug.
+const LIMIT: Duration = Duration::from_secs(120);
 
 fn data(words: &[&str], cache: &Path) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_mlperf-run"));
@@ -81,8 +87,16 @@ fn an_import_that_is_interrupted_ends_with_7_and_goes_on() {
         let import = import.args(["data", "import", &set, "--out"]).arg(&out);
         let import = import.env("MLPERF_RUN_CACHE", root.path()).stderr(Stdio::piped());
         let import = import.stdout(Stdio::piped()).spawn().unwrap();
+        let started = Instant::now();
         // Opens once the import reads: from then on it listens to signals.
-        let mut pipe = File::options().write(true).open(&picture).unwrap();
+        let mut pipe = loop {
+            let mut pipe = File::options();
+            match pipe.write(true).custom_flags(OFlags::NONBLOCK.bits() as i32).open(&picture) {
+                Ok(pipe) => break pipe,
+                Err(error) => assert!(started.elapsed() < LIMIT, "nobody reads it: {error}"),
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        };
         kill_process(Pid::from_child(&import), asked).unwrap();
         std::io::Write::write_all(&mut pipe, &bytes).unwrap();
         drop(pipe);
@@ -100,6 +114,30 @@ fn an_import_that_is_interrupted_ends_with_7_and_goes_on() {
         let said = String::from_utf8_lossy(&inspected.stdout);
         assert!(said.starts_with("store: closed-safe (no picture was changed)"), "{said}");
     }
+}
+
+#[test]
+fn a_folder_of_stores_is_inspected_verified_and_imported_as_what_it_is() {
+    let root = TempDir::new().unwrap();
+    let set = synth(&root);
+    let [out, again] = ["stores", "again"].map(|name| root.path().join(name).display().to_string());
+    let good = |words: &[&str]| {
+        let output = data(words, root.path());
+        assert!(output.status.success(), "{output:?}");
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    };
+    good(&["import", &set, "--out", &out, "--max-side", "32,48"]);
+    let said = good(&["inspect", &out]);
+    for store in ["store 32: open-only (training pictures of at most 32 px", "store 48: open-only"]
+    {
+        assert!(said.contains(store), "{said}");
+    }
+    let said = good(&["verify", &out]);
+    assert_eq!(said.matches("as written").count(), 2, "{said}");
+    // From the largest, whose size it has; the slash is a shell's.
+    good(&["import", &out, "--out", &format!("{again}/")]);
+    let manifest = fs::read_to_string(root.path().join("again/manifest.json")).unwrap();
+    assert!(manifest.contains("\"max_side\": 48") && manifest.contains("open-only"), "{manifest}");
 }
 
 #[test]

@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 
 use super::error::StoreError;
 use super::manifest::{
-    Division, MANIFEST, Manifest, Note, UNFINISHED, VERSION, manifest_of, shard_name, write_whole,
+    Division, MANIFEST, Manifest, Note, UNFINISHED, VERSION, shard_name, stores_in, write_whole,
 };
 use super::picture::{Press, Pressed};
 use super::progress::Progress;
@@ -102,7 +102,9 @@ pub fn import(
     // What was shrunk before stays so.
     let shrunk = (!import.max_sides.is_empty()).then_some(Division::OpenOnly);
     let division = shrunk.max(dataset.division()).unwrap_or(Division::ClosedSafe);
-    let source_side = manifest_of(&import.source)?.and_then(|manifest| manifest.max_side);
+    let largest = stores_in(&import.source)?.pop();
+    let source_side = largest.map(|store| Manifest::read(&store)).transpose()?;
+    let source_side = source_side.and_then(|manifest| manifest.max_side);
     let dataset = &dataset;
     let work = Work {
         import,
@@ -156,7 +158,8 @@ fn check_apart(source: &Path, out: &Path) -> Result<(), StoreError> {
 
 /// Where Parquet is written out to, beside the store.
 fn spool(out: &Path) -> PathBuf {
-    let mut name = out.as_os_str().to_owned();
+    // Without the slash that may end it: beside it, not in it.
+    let mut name = out.components().as_path().as_os_str().to_owned();
     name.push(".unpacked");
     PathBuf::from(name)
 }

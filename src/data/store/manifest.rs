@@ -49,7 +49,7 @@ pub struct Manifest {
 /// The part of a manifest that every version has.
 #[derive(Deserialize)]
 struct Form {
-    version: u32,
+    version: u64,
 }
 
 /// What no other library's manifest tells.
@@ -125,7 +125,7 @@ impl Manifest {
     fn parse(path: PathBuf, text: &[u8]) -> Result<Self, DataError> {
         // First, as nothing is known of the rest of a newer one.
         match serde_json::from_slice(text) {
-            Ok(Form { version }) if version > VERSION => {
+            Ok(Form { version }) if version > u64::from(VERSION) => {
                 Err(DataError::NewerStore { path, version, known: VERSION })
             }
             _ => serde_json::from_slice(text)
@@ -180,17 +180,28 @@ pub fn manifest_of(folder: &Path) -> Result<Option<Manifest>, DataError> {
     Ok(Some(manifest))
 }
 
+/// The store in `folder`, or those side by side in it, the largest last; none where it holds none.
+pub fn stores_in(folder: &Path) -> Result<Vec<PathBuf>, DataError> {
+    if manifest_of(folder)?.is_some() {
+        return Ok(vec![folder.to_owned()]);
+    }
+    Ok(stores::list(folder)?.into_iter().map(|(_, store)| store).collect())
+}
+
+/// Whether `folder` has a manifest at all, of whatever kind; one that nobody may look into has none.
+pub(in crate::data) fn has_manifest(folder: &Path) -> bool {
+    folder.join(MANIFEST).exists()
+}
+
 /// What tells the store in `folder` from all others, those of the same pictures in other sizes
 /// among them: the hash of its manifest, which has those of its shards. Of a folder of stores, the
 /// hash of theirs, from the smallest on. Nothing where it is neither.
 pub fn identity_of(folder: &Path) -> Result<Option<String>, DataError> {
-    if manifest_of(folder)?.is_some() {
-        return hash_of(folder).map(Some);
-    }
-    let stores = stores::list(folder)?;
-    let hashes: Result<Vec<String>, _> = stores.iter().map(|(_, store)| hash_of(store)).collect();
+    let stores = stores_in(folder)?;
+    let hashes: Result<Vec<String>, _> = stores.iter().map(|store| hash_of(store)).collect();
     hashes.map(|hashes| match hashes.as_slice() {
         [] => None,
+        [hash] => Some(hash.clone()),
         hashes => Some(hex(Sha256::new_with_prefix(hashes.concat()))),
     })
 }

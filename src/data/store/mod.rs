@@ -19,7 +19,8 @@ mod use_tests;
 
 pub use error::StoreError;
 pub use import::{Import, OnBad, import, open_source};
+pub(super) use manifest::has_manifest;
 pub use manifest::{
-    Division, Manifest, Note, ShardRecord, identity_of, manifest_of, sha256_of, verify,
+    Division, Manifest, Note, ShardRecord, identity_of, manifest_of, sha256_of, stores_in, verify,
 };
 pub(super) use shard::division_in;
