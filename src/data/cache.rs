@@ -249,7 +249,7 @@ mod tests {
             Cache::at(folder.path().join("cache"), Sharing::Ranks(1), num_samples, 1 << 20)
         };
         let (one, other) = (open(100).unwrap(), open(100).unwrap());
-        let error = open(90).err().expect("it is of 100 samples").to_string();
+        let error = open(90).expect_err("it is of 100 samples").to_string();
         assert!(error.contains("of another set"), "{error}");
         drop((one, other));
     }
