@@ -151,15 +151,18 @@ impl Trainer {
         while self.ddp.is_reduced() && self.progress.step < NUM_TIMED_STEPS {
             self.warm_step()?;
         }
-        let Some(reason) = self.try_to_record(epochs)? else { return Ok(None) };
+        let in_halves = "gradients are exchanged between two CUDA graphs of a step, after backward";
+        let Some(reason) = self.try_to_record(epochs)? else {
+            // The reducer may have been given up for another side.
+            let is_halved = self.recorded.iter().any(|recorded| recorded.before.is_some());
+            return Ok(is_halved.then(|| in_halves.to_owned()));
+        };
         if self.ddp.is_reduced() {
             self.ddp.detach(self.model.weights().parameters().iter().map(|(_, tensor)| tensor));
             self.progress.epoch = epochs[0];
             self.warm_step()?;
             if self.try_to_record(epochs)?.is_none() {
-                return Ok(Some(format!(
-                    "gradients are exchanged between two CUDA graphs of a step, after backward: {reason}"
-                )));
+                return Ok(Some(format!("{in_halves}: {reason}")));
             }
         }
         // The recording may have left the reducer in the middle of a step.
