@@ -67,8 +67,8 @@ pub fn bench_steps(
     for &side in &bench.sides {
         trainer.progress.epoch = epoch_of(&recipe, side)?;
         let mut feed = trainer.feed(data.as_ref(), bench)?;
-        let rates = trainer.rates(bench.num_steps.max(1), &mut feed, &ceilings)?;
-        tell(&StepRates { eval_images_per_s, ..rates });
+        let num_steps = bench.num_steps.max(1);
+        tell(&trainer.rates(num_steps, &mut feed, (&ceilings, eval_images_per_s))?);
     }
     Ok(())
 }
@@ -122,7 +122,7 @@ impl Trainer {
         &mut self,
         num_steps: usize,
         feed: &mut Feed,
-        ceilings: &Ceilings,
+        (ceilings, eval_images_per_s): (&Ceilings, f64),
     ) -> Result<StepRates, TrainError> {
         for _ in 0..WARM_UP {
             let pictures = self.fed(feed)?;
@@ -158,7 +158,7 @@ impl Trainer {
             not_recorded,
             parts_ms: part,
             data_wait,
-            eval_images_per_s: 0.0,
+            eval_images_per_s,
             tflops: flops * images_per_s / 1e12,
             traffic_gb_s: traffic * images_per_s / 1e9,
             matmul_tflops: ceilings.matmul_tflops,
