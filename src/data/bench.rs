@@ -128,7 +128,7 @@ fn stages(index: &Index, order: &[u32], (side, config): (usize, TrainTransform))
             spent[stage] += begin.elapsed();
             let (Ok(view), 1) = (view, denominator) else { continue };
             let begin = Instant::now();
-            let target = Target { pixels: &mut row, size: Size::square(side) };
+            let target = Target::new(&mut row, Size::square(side));
             resizer.resize(view, config.interpolation, target);
             spent[3] += begin.elapsed();
         }

@@ -1,8 +1,9 @@
 //! Resizes a box by weighted sums of its rows and of its columns ([`Taps`]).
 //!
-//! Laid out for the compiler to vectorise: rows are combined byte by byte, columns four lanes at a
-//! time. The passes are compiled for several processors, and the best for this one runs; all give
-//! the same bits, as no sum is fused or reordered. Nothing is allocated once the buffers have grown.
+//! Laid out for the compiler to vectorise: rows are combined byte by byte; columns in four rows at a
+//! time, which are woven into one another, so that a tap is one vector operation for all of them.
+//! The passes are compiled for several processors, and the best for this one runs; all give the
+//! same bits, as no sum is fused or reordered. Nothing is allocated once the buffers have grown.
 
 #![expect(clippy::inline_always, reason = "what is inlined alone is compiled for each processor")]
 
@@ -12,15 +13,24 @@ use super::decode::Picture;
 use super::resize::{Target, View};
 use super::taps::{Kernel, Taps};
 
+/// Rows whose columns are combined at a time.
+const ROWS: usize = 4;
+/// Values of a pixel in that many rows, woven: `[3, ROWS]`.
+const PIXEL: usize = 3 * ROWS;
+/// Lanes of the vector that holds them.
+const LANES: usize = 16;
+
 /// Scratch of one thread.
 #[derive(Default)]
 pub(super) struct Convolution {
     rows: Taps,
     columns: Taps,
-    /// One row of the source or after the vertical pass, and room for reads past its end.
-    line: Vec<f32>,
-    /// One row after the horizontal pass, `[target width * 3 + 1]`.
-    sums: Vec<f32>,
+    /// Rows of the source or after the vertical pass.
+    lines: [Vec<f32>; ROWS],
+    /// The same, woven: `[width, 3, ROWS]`, and room for reads past its end.
+    woven: Vec<f32>,
+    /// Woven rows after the horizontal pass, and room for writes past its end.
+    bytes: Vec<u8>,
     /// A picture between two passes, `[source height, target width, 3]`.
     between: Vec<u8>,
 }
@@ -33,76 +43,107 @@ impl Convolution {
         let law = if enlarges { Taps::enlarge } else { Taps::shrink };
         law(&mut self.rows, source.height, size.height);
         law(&mut self.columns, source.width, size.width);
-        self.rows_first(view, target);
+        self.make_room(view, &target);
+        rows_first(self, view, target.pixels);
     }
 
     /// By two neighbours, or more where the picture shrinks.
     pub(super) fn bilinear(&mut self, view: View<'_>, target: Target<'_>) {
-        self.rows.filter(view.crop.height, target.size.height, Kernel::Triangle);
-        self.columns.filter(view.crop.width, target.size.width, Kernel::Triangle);
-        self.rows_first(view, target);
+        self.filter(view, &target, Kernel::Triangle);
+        rows_first(self, view, target.pixels);
     }
 
     /// Columns first, to bytes: a cubic overshoots, and what overshoots is cut off between the
     /// passes, as in Pillow 9.5; another order would show by up to 25 of 255.
-    pub(super) fn bicubic(&mut self, view: View<'_>, Target { pixels, size }: Target<'_>) {
-        let source = view.crop;
-        self.rows.filter(source.height, size.height, Kernel::Cubic);
-        self.columns.filter(source.width, size.width, Kernel::Cubic);
-        self.make_room(source.width, size.width);
-        self.between.resize(source.height * size.width * 3, 0);
-        columns_first(self, view, pixels);
+    pub(super) fn bicubic(&mut self, view: View<'_>, target: Target<'_>) {
+        self.filter(view, &target, Kernel::Cubic);
+        self.between.resize(view.crop.height * target.size.width * 3, 0);
+        columns_first(self, view, target.pixels);
     }
 
-    fn rows_first(&mut self, view: View<'_>, Target { pixels, size }: Target<'_>) {
-        self.make_room(view.crop.width, size.width);
-        rows_first(self, view, pixels);
+    fn filter(&mut self, view: View<'_>, target: &Target<'_>, kernel: Kernel) {
+        self.rows.filter(view.crop.height, target.size.height, kernel);
+        self.columns.filter(view.crop.width, target.size.width, kernel);
+        self.make_room(view, target);
     }
 
-    fn make_room(&mut self, source_width: usize, target_width: usize) {
+    fn make_room(&mut self, view: View<'_>, target: &Target<'_>) {
+        if target.is_mirrored {
+            self.columns.mirror();
+        }
+        self.lines.iter_mut().for_each(|line| line.resize(view.crop.width * 3, 0.0));
         // What is left from other pictures in the room at the end meets weights of zero only.
-        self.line.resize((source_width + self.columns.per_position) * 3 + 1, 0.0);
-        self.sums.resize(target_width * 3 + 1, 0.0);
+        let num_pixels = view.crop.width + self.columns.per_position;
+        self.woven.resize(num_pixels * PIXEL + LANES - PIXEL, 0.0);
+        self.bytes.resize(target.size.width * PIXEL + LANES - PIXEL, 0);
     }
 }
 
 /// Fills `pixels` by its rows, each from rows of `view` and then from columns of their sum.
 #[multiversion(targets("x86_64+avx512f+avx512bw+avx512vl+avx512dq", "x86_64+avx2"))]
 fn rows_first(convolution: &mut Convolution, view: View, pixels: &mut [u8]) {
-    let Convolution { rows, columns, line, sums, .. } = convolution;
-    let filled = pixels.chunks_exact_mut(columns.first.len() * 3);
-    for (row, (first, weights)) in filled.zip(rows.iter()) {
-        combine_rows(view, first, weights, &mut line[..view.crop.width * 3]);
-        combine_columns(line, columns, sums);
-        for (byte, &sum) in row.iter_mut().zip(sums.iter()) {
-            *byte = round(sum);
+    let Convolution { rows, columns, lines, woven, bytes, .. } = convolution;
+    let row_len = columns.first.len() * 3;
+    let mut rows = rows.iter();
+    for filled in pixels.chunks_mut(ROWS * row_len) {
+        for (line, (first, weights)) in lines.iter_mut().zip(&mut rows) {
+            combine_rows(view, first, weights, line);
         }
+        weave(lines, woven);
+        combine_columns(woven, columns, bytes);
+        unweave(bytes, filled.chunks_exact_mut(row_len));
     }
 }
 
 /// Fills `pixels` from a picture whose columns have been combined, to bytes, before.
 #[multiversion(targets("x86_64+avx512f+avx512bw+avx512vl+avx512dq", "x86_64+avx2"))]
 fn columns_first(convolution: &mut Convolution, view: View, pixels: &mut [u8]) {
-    let Convolution { rows, columns, line, sums, between } = convolution;
+    let Convolution { rows, columns, lines, woven, bytes, between } = convolution;
     let width = columns.first.len();
-    for (y, row) in between.chunks_exact_mut(width * 3).enumerate() {
-        line.iter_mut().zip(view.row(y)).for_each(|(value, &byte)| *value = f32::from(byte));
-        combine_columns(line, columns, sums);
-        write(row, sums);
+    let mut source = (0..view.crop.height).map(|y| view.row(y));
+    for filled in between.chunks_mut(ROWS * width * 3) {
+        for (line, row) in lines.iter_mut().zip(&mut source) {
+            line.iter_mut().zip(row).for_each(|(value, &byte)| *value = f32::from(byte));
+        }
+        weave(lines, woven);
+        combine_columns(woven, columns, bytes);
+        unweave(bytes, filled.chunks_exact_mut(width * 3));
     }
     let between = View::whole(Picture { pixels: between, width, height: view.crop.height });
+    let line = &mut lines[0];
+    line.resize(width * 3, 0.0);
     for (row, (first, weights)) in pixels.chunks_exact_mut(width * 3).zip(rows.iter()) {
-        let line = &mut sums[..width * 3];
         combine_rows(between, first, weights, line);
-        write(row, line);
+        write(line, row);
     }
 }
 
-/// Rounds a row whose values may lie outside of bytes.
+/// Rounds values, which may lie outside of bytes.
 #[inline(always)]
-fn write(row: &mut [u8], values: &[f32]) {
-    for (byte, value) in row.iter_mut().zip(values) {
+fn write(values: &[f32], bytes: &mut [u8]) {
+    for (byte, value) in bytes.iter_mut().zip(values) {
         *byte = round(value.clamp(0.0, 255.0));
+    }
+}
+
+/// `woven` becomes `[width, 3, ROWS]`.
+#[inline(always)]
+fn weave(lines: &[Vec<f32>; ROWS], woven: &mut [f32]) {
+    let (woven, _) = woven.as_chunks_mut::<ROWS>();
+    let [a, b, c, d] = lines;
+    for ((((woven, a), b), c), d) in woven.iter_mut().zip(a).zip(b).zip(c).zip(d) {
+        *woven = [*a, *b, *c, *d];
+    }
+}
+
+/// Takes rows apart again.
+#[inline(always)]
+fn unweave<'a>(woven: &[u8], rows: impl Iterator<Item = &'a mut [u8]>) {
+    let (woven, _) = woven.as_chunks::<ROWS>();
+    for (i, row) in rows.enumerate() {
+        for (byte, woven) in row.iter_mut().zip(woven) {
+            *byte = (u32::from_le_bytes(*woven) >> (8 * i)) as u8;
+        }
     }
 }
 
@@ -127,51 +168,50 @@ fn combine_rows(view: View<'_>, first: usize, weights: &[f32], line: &mut [f32])
     }
 }
 
-/// `sums` becomes the weighted sums of pixels of `line`, unrolled where they are few.
+/// `bytes` becomes the weighted sums of pixels of `woven`, unrolled where they are few.
 #[inline(always)]
-fn combine_columns(line: &[f32], columns: &Taps, sums: &mut [f32]) {
+fn combine_columns(woven: &[f32], columns: &Taps, bytes: &mut [u8]) {
     match columns.per_position {
-        2 => combine_few_columns::<2>(line, columns, sums),
-        3 => combine_few_columns::<3>(line, columns, sums),
-        4 => combine_few_columns::<4>(line, columns, sums),
-        5 => combine_few_columns::<5>(line, columns, sums),
-        6 => combine_few_columns::<6>(line, columns, sums),
-        7 => combine_few_columns::<7>(line, columns, sums),
-        8 => combine_few_columns::<8>(line, columns, sums),
-        _ => combine_many_columns(line, columns, sums),
+        2 => combine_few_columns::<2>(woven, columns, bytes),
+        3 => combine_few_columns::<3>(woven, columns, bytes),
+        4 => combine_few_columns::<4>(woven, columns, bytes),
+        5 => combine_few_columns::<5>(woven, columns, bytes),
+        6 => combine_few_columns::<6>(woven, columns, bytes),
+        7 => combine_few_columns::<7>(woven, columns, bytes),
+        8 => combine_few_columns::<8>(woven, columns, bytes),
+        _ => combine_many_columns(woven, columns, bytes),
     }
 }
 
-/// `sums` becomes the weighted sums of `TAPS` pixels of `line` each.
+/// `bytes` becomes the weighted sums of `TAPS` pixels of `woven` each.
 ///
-/// Four lanes for three channels: one vector operation a tap. What the fourth lane leaves behind
-/// is overwritten by the next pixel.
+/// One vector operation a tap. What the last lanes leave behind is overwritten by the next pixel.
 #[inline(always)]
-fn combine_few_columns<const TAPS: usize>(line: &[f32], columns: &Taps, sums: &mut [f32]) {
+fn combine_few_columns<const TAPS: usize>(woven: &[f32], columns: &Taps, bytes: &mut [u8]) {
     let (weights, _) = columns.weights.as_chunks::<TAPS>();
     for (x, (&first, weights)) in columns.first.iter().zip(weights).enumerate() {
-        let pixels = &line[first * 3..][..=TAPS * 3];
-        let mut sum = [0.0; 4];
+        let pixels = &woven[first * PIXEL..][..TAPS * PIXEL + LANES - PIXEL];
+        let mut sum = [0.0; LANES];
         for tap in 0..TAPS {
-            for lane in 0..4 {
-                sum[lane] += weights[tap] * pixels[tap * 3 + lane];
+            for lane in 0..LANES {
+                sum[lane] += weights[tap] * pixels[tap * PIXEL + lane];
             }
         }
-        sums[x * 3..][..4].copy_from_slice(&sum);
+        write(&sum, &mut bytes[x * PIXEL..][..LANES]);
     }
 }
 
 /// The same for any number of taps, which cannot be unrolled.
 #[inline(always)]
-fn combine_many_columns(line: &[f32], columns: &Taps, sums: &mut [f32]) {
+fn combine_many_columns(woven: &[f32], columns: &Taps, bytes: &mut [u8]) {
     for (x, (first, weights)) in columns.iter().enumerate() {
-        let mut sum = [0.0; 4];
-        for (pixel, weight) in line[first * 3..].windows(4).step_by(3).zip(weights) {
+        let mut sum = [0.0; LANES];
+        for (pixel, weight) in woven[first * PIXEL..].windows(LANES).step_by(PIXEL).zip(weights) {
             for (sum, value) in sum.iter_mut().zip(pixel) {
                 *sum += weight * value;
             }
         }
-        sums[x * 3..][..4].copy_from_slice(&sum);
+        write(&sum, &mut bytes[x * PIXEL..][..LANES]);
     }
 }
 

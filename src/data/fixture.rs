@@ -25,6 +25,12 @@ pub(super) fn picture(size: Size, seed: u64) -> Vec<u8> {
     pixels
 }
 
+/// RGB rows of `width` pixels turned round, left to right.
+pub(super) fn mirrored(pixels: &[u8], width: usize) -> Vec<u8> {
+    let lines = pixels.chunks_exact(width * 3);
+    lines.flat_map(|line| line.chunks_exact(3).rev()).flatten().copied().collect()
+}
+
 /// Compresses RGB pixels at quality 95 without chroma subsampling.
 pub(super) fn jpeg(pixels: &[u8], size: Size) -> Vec<u8> {
     encode(pixels, size, PixelFormat::RGB, Subsamp::None)

@@ -169,7 +169,7 @@ fn resized_pixels_are_those_of_opencv_and_pil() {
         let [height, width] = counts(&case["output_hw"]);
         for (filter, name) in filters {
             let mut out = vec![0; height * width * 3];
-            let target = Target { pixels: &mut out, size: Size { height, width } };
+            let target = Target::new(&mut out, Size { height, width });
             Resizer::default().resize(view, filter, target);
             let expected = bytes(&case[name]);
             assert_eq!(out.len(), expected.len());

@@ -38,6 +38,15 @@ impl<'a> View<'a> {
 pub(super) struct Target<'a> {
     pub(super) pixels: &'a mut [u8],
     pub(super) size: Size,
+    /// Left becomes right.
+    pub(super) is_mirrored: bool,
+}
+
+impl<'a> Target<'a> {
+    /// The right way round.
+    pub(super) fn new(pixels: &'a mut [u8], size: Size) -> Self {
+        Self { pixels, size, is_mirrored: false }
+    }
 }
 
 /// One thread's resizer.
@@ -57,12 +66,13 @@ impl Resizer {
 }
 
 /// The pixels that the centres of the new ones lie in.
-fn nearest(view: View<'_>, Target { pixels, size }: Target<'_>) {
-    let Size { height, width } = size;
+fn nearest(view: View<'_>, target: Target<'_>) {
+    let Target { pixels, size: Size { height, width }, is_mirrored } = target;
     let source = |i: usize, from: usize, to: usize| (2 * i + 1) * from / (2 * to);
     for (y, row) in pixels.chunks_exact_mut(width * 3).enumerate() {
         let line = view.row(source(y, view.crop.height, height));
         for (x, pixel) in row.chunks_exact_mut(3).enumerate() {
+            let x = if is_mirrored { width - 1 - x } else { x };
             pixel.copy_from_slice(&line[source(x, view.crop.width, width) * 3..][..3]);
         }
     }
@@ -85,7 +95,7 @@ mod tests {
 
     fn resize(view: View<'_>, size: Size, filter: Interpolation) -> Vec<u8> {
         let mut out = vec![0; size.height * size.width * 3];
-        Resizer::default().resize(view, filter, Target { pixels: &mut out, size });
+        Resizer::default().resize(view, filter, Target::new(&mut out, size));
         out
     }
 
@@ -170,6 +180,23 @@ mod tests {
         let view = View::whole(picture);
         for filter in FILTERS {
             assert_eq!(resize(view, size, filter), pixels, "{filter:?}");
+        }
+    }
+
+    #[test]
+    fn a_mirrored_target_is_the_plain_one_turned_round() {
+        let size = Size { height: 23, width: 31 };
+        let pixels = fixture::picture(size, 4);
+        let view = View::whole(Picture { pixels: &pixels, width: 31, height: 23 });
+        for filter in FILTERS {
+            for (height, width) in [(9, 14), (40, 33), (1, 3)] {
+                let size = Size { height, width };
+                let mut out = vec![0; height * width * 3];
+                let target = Target { is_mirrored: true, ..Target::new(&mut out, size) };
+                Resizer::default().resize(view, filter, target);
+                let plain = resize(view, size, filter);
+                assert_eq!(out, fixture::mirrored(&plain, width), "{filter:?} to {size:?}");
+            }
         }
     }
 

@@ -90,11 +90,7 @@ impl SampleReader {
         let (width, height) = (place.size.width, crop.height);
         let picture = Picture { pixels: &self.rows, width, height };
         let view = View { picture, crop: Crop { top: 0, ..crop } };
-        let target = Target { pixels: &mut *row, size: Size::square(side) };
-        self.resizer.resize(view, config.interpolation, target);
-        if rng.chance(config.hflip) {
-            flip(row, side);
-        }
+        resize_flipped(&mut self.resizer, view, (config, rng), (side, row));
         true
     }
 
@@ -129,25 +125,21 @@ impl SampleReader {
                 let crop = random_resized_crop(picture, config, rng);
                 let denominator = if config.dct_scale { denominator(crop, side) } else { 1 };
                 let view = self.decoder.decode_part(&self.file, Part { crop, denominator })?;
-                let target = Target { pixels: row, size: Size::square(side) };
-                self.resizer.resize(view, config.interpolation, target);
-                if rng.chance(config.hflip) {
-                    flip(row, side);
-                }
+                resize_flipped(&mut self.resizer, view, (config, rng), (side, row));
             }
             Transform::Eval(config) => match config.geometry {
                 Geometry::Ffcv => {
                     let crop = ffcv_crop(picture, config);
                     let part = Part { crop, denominator: 1 };
                     let view = self.decoder.decode_part(&self.file, part)?;
-                    let target = Target { pixels: row, size: Size::square(side) };
+                    let target = Target::new(row, Size::square(side));
                     self.resizer.resize(view, config.interpolation, target);
                 }
                 Geometry::Torchvision => {
                     let (resized, crop) = torchvision_crop(picture, config);
                     let picture = self.decoder.decode(&self.file)?;
                     self.whole.resize(resized.height * resized.width * 3, 0);
-                    let whole = Target { pixels: &mut self.whole, size: resized };
+                    let whole = Target::new(&mut self.whole, resized);
                     self.resizer.resize(View::whole(picture), config.interpolation, whole);
                     let Size { height, width } = resized;
                     let picture = Picture { pixels: &self.whole, width, height };
@@ -165,30 +157,22 @@ fn denominator(crop: Crop, side: usize) -> usize {
     [8, 4, 2].into_iter().find(|&denominator| factor >= denominator).unwrap_or(1)
 }
 
-/// Mirrors each line of a row, left to right.
-fn flip(row: &mut [u8], side: usize) {
-    for line in row.chunks_exact_mut(side * 3) {
-        let (left, right) = line.split_at_mut(side / 2 * 3);
-        for (a, b) in left.chunks_exact_mut(3).zip(right.rchunks_exact_mut(3)) {
-            a.swap_with_slice(b);
-        }
-    }
+/// Makes a training row of a crop, mirrored as often as `config` says.
+fn resize_flipped(
+    resizer: &mut Resizer,
+    view: View<'_>,
+    (config, rng): (&TrainTransform, &mut Rng),
+    (side, row): (usize, &mut [u8]),
+) {
+    let is_mirrored = rng.chance(config.hflip);
+    let target = Target { is_mirrored, ..Target::new(row, Size::square(side)) };
+    resizer.resize(view, config.interpolation, target);
 }
 
 #[cfg(test)]
 mod tests {
     use super::super::{EvalTransform, Interpolation, Split, fixture};
     use super::*;
-
-    #[test]
-    fn a_flip_mirrors_each_line() {
-        let mut row: Vec<u8> = (0..18).collect();
-        flip(&mut row[..12], 2);
-        assert_eq!(row[..12], [3, 4, 5, 0, 1, 2, 9, 10, 11, 6, 7, 8]);
-        let mut odd: Vec<u8> = (0..9).cycle().take(27).collect();
-        flip(&mut odd, 3);
-        assert_eq!(odd, [6, 7, 8, 3, 4, 5, 0, 1, 2].repeat(3));
-    }
 
     /// An index of one file.
     fn index_of(size: Size) -> (tempfile::TempDir, Index) {
@@ -218,8 +202,7 @@ mod tests {
     #[test]
     fn flips_occur_as_often_as_asked_for() {
         let plain = row(0.0, 0);
-        let mut flipped = plain.clone();
-        flip(&mut flipped, 10);
+        let flipped = fixture::mirrored(&plain, 10);
         assert_eq!(row(1.0, 0), flipped);
         let num_flipped = (0..200).filter(|&draw| row(0.25, draw) == flipped).count();
         assert!((25..=75).contains(&num_flipped), "{num_flipped} of 200");
@@ -240,7 +223,7 @@ mod tests {
         reader.read((&index, 0), (&transform, &mut Rng::keyed(&[])), &mut row).unwrap();
 
         let mut whole = vec![0; 16 * 25 * 3];
-        let target = Target { pixels: &mut whole, size: Size { height: 16, width: 25 } };
+        let target = Target::new(&mut whole, Size { height: 16, width: 25 });
         let picture = reader.decoder.decode(&reader.file).unwrap();
         Resizer::default().resize(View::whole(picture), config.interpolation, target);
         for (y, line) in row.chunks(36).enumerate() {

@@ -39,6 +39,13 @@ impl Taps {
         self.weights.resize(self.first.len() * self.per_position, 0.0);
     }
 
+    /// Turns the output round: its first position becomes the last.
+    pub(super) fn mirror(&mut self) {
+        self.first.reverse();
+        self.weights.reverse();
+        self.weights.chunks_exact_mut(self.per_position).for_each(<[f32]>::reverse);
+    }
+
     pub(super) fn shrink(&mut self, source: usize, target: usize) {
         let scale = scale(source, target);
         self.clear(scale.ceil() as usize + 1);

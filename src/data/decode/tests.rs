@@ -200,7 +200,7 @@ fn fractions_are_near_a_resize_of_the_part() {
             let mut out = [vec![0; 240], vec![0; 240]];
             let part = decoder.decode_part(&file, Part { crop, denominator }).unwrap();
             for (view, out) in [View { picture, crop }, part].into_iter().zip(&mut out) {
-                let target = Target { pixels: out, size };
+                let target = Target::new(out, size);
                 Resizer::default().resize(view, Interpolation::Area, target);
             }
             let difference = mean_difference(&out[0], &out[1]);

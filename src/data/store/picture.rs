@@ -73,7 +73,7 @@ impl Press {
                 None => (restart(&mut self.transcoder, file, size)?, size),
                 Some(small) => {
                     self.small.resize(small.height * small.width * 3, 0);
-                    let target = Target { pixels: &mut self.small, size: small };
+                    let target = Target::new(&mut self.small, small);
                     self.resizer.resize(View::whole(picture), Interpolation::Area, target);
                     let how = (SHRINK_QUALITY, Subsamp::Sub2x2);
                     let compressed = compress(&self.small, small, how)?;
