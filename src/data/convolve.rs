@@ -17,8 +17,6 @@ use super::taps::{Kernel, Taps};
 const ROWS: usize = 4;
 /// Values of a pixel in that many rows, woven: `[3, ROWS]`.
 const PIXEL: usize = 3 * ROWS;
-/// Lanes of the vector that holds them.
-const LANES: usize = 16;
 
 /// Scratch of one thread.
 #[derive(Default)]
@@ -29,7 +27,7 @@ pub(super) struct Convolution {
     lines: [Vec<f32>; ROWS],
     /// The same, woven: `[width, 3, ROWS]`, and room for reads past its end.
     woven: Vec<f32>,
-    /// Woven rows after the horizontal pass, and room for writes past its end.
+    /// Woven rows after the horizontal pass.
     bytes: Vec<u8>,
     /// A picture between two passes, `[source height, target width, 3]`.
     between: Vec<u8>,
@@ -44,13 +42,13 @@ impl Convolution {
         law(&mut self.rows, source.height, size.height);
         law(&mut self.columns, source.width, size.width);
         self.make_room(view, &target);
-        rows_first(self, view, target.pixels);
+        rows_first(self, view, target);
     }
 
     /// By two neighbours, or more where the picture shrinks.
     pub(super) fn bilinear(&mut self, view: View<'_>, target: Target<'_>) {
         self.filter(view, &target, Kernel::Triangle);
-        rows_first(self, view, target.pixels);
+        rows_first(self, view, target);
     }
 
     /// Columns first, to bytes: a cubic overshoots, and what overshoots is cut off between the
@@ -58,7 +56,7 @@ impl Convolution {
     pub(super) fn bicubic(&mut self, view: View<'_>, target: Target<'_>) {
         self.filter(view, &target, Kernel::Cubic);
         self.between.resize(view.crop.height * target.size.width * 3, 0);
-        columns_first(self, view, target.pixels);
+        columns_first(self, view, target);
     }
 
     fn filter(&mut self, view: View<'_>, target: &Target<'_>, kernel: Kernel) {
@@ -74,30 +72,30 @@ impl Convolution {
         self.lines.iter_mut().for_each(|line| line.resize(view.crop.width * 3, 0.0));
         // What is left from other pictures in the room at the end meets weights of zero only.
         let num_pixels = view.crop.width + self.columns.per_position;
-        self.woven.resize(num_pixels * PIXEL + LANES - PIXEL, 0.0);
-        self.bytes.resize(target.size.width * PIXEL + LANES - PIXEL, 0);
+        self.woven.resize(num_pixels * PIXEL, 0.0);
+        self.bytes.resize(target.size.width * PIXEL, 0);
     }
 }
 
-/// Fills `pixels` by its rows, each from rows of `view` and then from columns of their sum.
+/// Fills `target` by its rows, each from rows of `view` and then from columns of their sum.
 #[multiversion(targets("x86_64+avx512f+avx512bw+avx512vl+avx512dq", "x86_64+avx2"))]
-fn rows_first(convolution: &mut Convolution, view: View, pixels: &mut [u8]) {
+fn rows_first(convolution: &mut Convolution, view: View, target: Target) {
     let Convolution { rows, columns, lines, woven, bytes, .. } = convolution;
     let row_len = columns.first.len() * 3;
     let mut rows = rows.iter();
-    for filled in pixels.chunks_mut(ROWS * row_len) {
+    for filled in target.pixels.chunks_mut(ROWS * row_len) {
         for (line, (first, weights)) in lines.iter_mut().zip(&mut rows) {
             combine_rows(view, first, weights, line);
         }
         weave(lines, woven);
-        combine_columns(woven, columns, bytes);
+        combine_columns(woven, columns, bytes, round);
         unweave(bytes, filled.chunks_exact_mut(row_len));
     }
 }
 
-/// Fills `pixels` from a picture whose columns have been combined, to bytes, before.
+/// Fills `target` from a picture whose columns have been combined, to bytes, before.
 #[multiversion(targets("x86_64+avx512f+avx512bw+avx512vl+avx512dq", "x86_64+avx2"))]
-fn columns_first(convolution: &mut Convolution, view: View, pixels: &mut [u8]) {
+fn columns_first(convolution: &mut Convolution, view: View, target: Target) {
     let Convolution { rows, columns, lines, woven, bytes, between } = convolution;
     let width = columns.first.len();
     let mut source = (0..view.crop.height).map(|y| view.row(y));
@@ -106,23 +104,15 @@ fn columns_first(convolution: &mut Convolution, view: View, pixels: &mut [u8]) {
             line.iter_mut().zip(row).for_each(|(value, &byte)| *value = f32::from(byte));
         }
         weave(lines, woven);
-        combine_columns(woven, columns, bytes);
+        combine_columns(woven, columns, bytes, round_within);
         unweave(bytes, filled.chunks_exact_mut(width * 3));
     }
     let between = View::whole(Picture { pixels: between, width, height: view.crop.height });
     let line = &mut lines[0];
     line.resize(width * 3, 0.0);
-    for (row, (first, weights)) in pixels.chunks_exact_mut(width * 3).zip(rows.iter()) {
+    for (row, (first, weights)) in target.pixels.chunks_exact_mut(width * 3).zip(rows.iter()) {
         combine_rows(between, first, weights, line);
-        write(line, row);
-    }
-}
-
-/// Rounds values, which may lie outside of bytes.
-#[inline(always)]
-fn write(values: &[f32], bytes: &mut [u8]) {
-    for (byte, value) in bytes.iter_mut().zip(values) {
-        *byte = round(value.clamp(0.0, 255.0));
+        row.iter_mut().zip(&*line).for_each(|(byte, &value)| *byte = round_within(value));
     }
 }
 
@@ -170,48 +160,63 @@ fn combine_rows(view: View<'_>, first: usize, weights: &[f32], line: &mut [f32])
 
 /// `bytes` becomes the weighted sums of pixels of `woven`, unrolled where they are few.
 #[inline(always)]
-fn combine_columns(woven: &[f32], columns: &Taps, bytes: &mut [u8]) {
+fn combine_columns(woven: &[f32], columns: &Taps, bytes: &mut [u8], to_byte: impl Fn(f32) -> u8) {
     match columns.per_position {
-        2 => combine_few_columns::<2>(woven, columns, bytes),
-        3 => combine_few_columns::<3>(woven, columns, bytes),
-        4 => combine_few_columns::<4>(woven, columns, bytes),
-        5 => combine_few_columns::<5>(woven, columns, bytes),
-        6 => combine_few_columns::<6>(woven, columns, bytes),
-        7 => combine_few_columns::<7>(woven, columns, bytes),
-        8 => combine_few_columns::<8>(woven, columns, bytes),
-        _ => combine_many_columns(woven, columns, bytes),
+        2 => combine_few_columns::<2>(woven, columns, bytes, to_byte),
+        3 => combine_few_columns::<3>(woven, columns, bytes, to_byte),
+        4 => combine_few_columns::<4>(woven, columns, bytes, to_byte),
+        5 => combine_few_columns::<5>(woven, columns, bytes, to_byte),
+        6 => combine_few_columns::<6>(woven, columns, bytes, to_byte),
+        7 => combine_few_columns::<7>(woven, columns, bytes, to_byte),
+        8 => combine_few_columns::<8>(woven, columns, bytes, to_byte),
+        _ => combine_many_columns(woven, columns, bytes, to_byte),
     }
 }
 
-/// `bytes` becomes the weighted sums of `TAPS` pixels of `woven` each.
-///
-/// One vector operation a tap. What the last lanes leave behind is overwritten by the next pixel.
+/// `bytes` becomes the weighted sums of `TAPS` pixels of `woven` each: for all rows one vector
+/// operation a tap.
 #[inline(always)]
-fn combine_few_columns<const TAPS: usize>(woven: &[f32], columns: &Taps, bytes: &mut [u8]) {
+fn combine_few_columns<const TAPS: usize>(
+    woven: &[f32],
+    columns: &Taps,
+    bytes: &mut [u8],
+    to_byte: impl Fn(f32) -> u8,
+) {
     let (weights, _) = columns.weights.as_chunks::<TAPS>();
-    for (x, (&first, weights)) in columns.first.iter().zip(weights).enumerate() {
-        let pixels = &woven[first * PIXEL..][..TAPS * PIXEL + LANES - PIXEL];
-        let mut sum = [0.0; LANES];
-        for tap in 0..TAPS {
-            for lane in 0..LANES {
-                sum[lane] += weights[tap] * pixels[tap * PIXEL + lane];
+    let (bytes, _) = bytes.as_chunks_mut::<PIXEL>();
+    for ((bytes, &first), weights) in bytes.iter_mut().zip(&columns.first).zip(weights) {
+        let pixels = &woven[first * PIXEL..][..TAPS * PIXEL];
+        let mut sums = [0.0; PIXEL];
+        for lane in 0..PIXEL {
+            sums[lane] = weights[0] * pixels[lane];
+        }
+        for tap in 1..TAPS {
+            for lane in 0..PIXEL {
+                sums[lane] += weights[tap] * pixels[tap * PIXEL + lane];
             }
         }
-        write(&sum, &mut bytes[x * PIXEL..][..LANES]);
+        bytes.iter_mut().zip(sums).for_each(|(byte, sum)| *byte = to_byte(sum));
     }
 }
 
 /// The same for any number of taps, which cannot be unrolled.
 #[inline(always)]
-fn combine_many_columns(woven: &[f32], columns: &Taps, bytes: &mut [u8]) {
-    for (x, (first, weights)) in columns.iter().enumerate() {
-        let mut sum = [0.0; LANES];
-        for (pixel, weight) in woven[first * PIXEL..].windows(LANES).step_by(PIXEL).zip(weights) {
-            for (sum, value) in sum.iter_mut().zip(pixel) {
+fn combine_many_columns(
+    woven: &[f32],
+    columns: &Taps,
+    bytes: &mut [u8],
+    to_byte: impl Fn(f32) -> u8,
+) {
+    let (pixels, _) = woven.as_chunks::<PIXEL>();
+    let (bytes, _) = bytes.as_chunks_mut::<PIXEL>();
+    for (bytes, (first, weights)) in bytes.iter_mut().zip(columns.iter()) {
+        let mut sums = [0.0; PIXEL];
+        for (pixel, weight) in pixels[first..].iter().zip(weights) {
+            for (sum, value) in sums.iter_mut().zip(pixel) {
                 *sum += weight * value;
             }
         }
-        write(&sum, &mut bytes[x * PIXEL..][..LANES]);
+        bytes.iter_mut().zip(sums).for_each(|(byte, sum)| *byte = to_byte(sum));
     }
 }
 
@@ -220,4 +225,10 @@ fn combine_many_columns(woven: &[f32], columns: &Taps, bytes: &mut [u8]) {
 #[inline(always)]
 fn round(value: f32) -> u8 {
     (value + 8_388_608.0).to_bits() as u8
+}
+
+/// The same for any value: what lies outside is cut off.
+#[inline(always)]
+fn round_within(value: f32) -> u8 {
+    round(value.clamp(0.0, 255.0))
 }
