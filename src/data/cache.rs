@@ -3,8 +3,8 @@
 //!
 //! - The pictures lie in one file in memory (`/dev/shm`), which all ranks of a machine share: an
 //!   epoch shows a rank other samples than the one before, so a cache of its own would hardly ever
-//!   hit. Reads and writes are `pread` and `pwrite`; a mapping would save a copy of the crop's
-//!   rows, a tenth of what decoding costs, and be unsafe.
+//!   hit. They are written by `pwrite`, which fails where memory is full, and read in place from a
+//!   mapping, of which nothing is touched that has not been written: that would be a signal.
 //! - Whole pictures, RGB, at the size that they are decoded at: a part of a whole decode is bit
 //!   for bit a decode of the part, so batches are the same with and without.
 //! - First come, first kept, until the budget or the memory is full; nothing is ever dropped, as
@@ -13,18 +13,20 @@
 //!   that started them, and goes with the first loader that ends well; what a crash left is
 //!   removed by the next run.
 //!
-//! Layout: budget, bytes used and number of samples; for each sample the place of its picture, or 0; pictures, each
-//! after its height and width.
+//! Layout: budget, bytes used and number of samples; for each sample the place of its picture, or
+//! 0; pictures, each after its height and width.
+#![expect(unsafe_code, reason = "a mapping of a file; see `map`")]
 
 use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::os::unix::fs::{FileExt, OpenOptionsExt, PermissionsExt};
 use std::os::unix::process::parent_id;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{Ordering, fence};
 
+use memmap2::{Advice, Mmap};
 use rustix::fs::{FlockOperation, flock, fstatvfs};
 
-use super::augment::Size;
 use super::decode::Picture;
 use super::memory::{Free, SHARED};
 use super::{DataError, RamCache};
@@ -47,16 +49,9 @@ pub enum Sharing {
 #[derive(Debug)]
 pub struct Cache {
     file: File,
+    map: Mmap,
     path: PathBuf,
     sharing: Sharing,
-    num_samples: usize,
-}
-
-/// Where a picture lies in the cache, and how large it is.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Place {
-    pixels: u64,
-    pub(super) size: Size,
 }
 
 impl Cache {
@@ -92,17 +87,21 @@ impl Cache {
         if file.metadata()?.permissions().mode() & 0o077 != 0 {
             return Err(io::Error::other(format!("{} is open to others", path.display())));
         }
-        let cache = Self { file, path, sharing, num_samples };
-        flock(&cache.file, FlockOperation::LockExclusive)?;
-        if cache.file.metadata()?.len() == 0 {
-            let room = fstatvfs(&cache.file)?;
+        flock(&file, FlockOperation::LockExclusive)?;
+        let is_new = file.metadata()?.len() == 0;
+        if is_new {
+            let room = fstatvfs(&file)?;
             let (wanted, room) = (budget >> 20, (room.f_bavail * room.f_frsize) >> 20);
             if wanted > room {
                 return Err(io::Error::other(format!("{wanted} MiB are wanted, {room} MiB free")));
             }
-            cache.file.set_len(cache.table_end())?;
+            // Takes no memory before pictures do.
+            file.set_len(budget.max(table_end(num_samples)))?;
+        }
+        let cache = Self { map: map(&file)?, file, path, sharing };
+        if is_new {
             cache.write_word(0, budget)?;
-            cache.write_word(8, cache.table_end())?;
+            cache.write_word(8, table_end(num_samples))?;
             cache.write_word(16, num_samples as u64)?;
         }
         // Of another set, places would be pixels.
@@ -111,10 +110,6 @@ impl Cache {
         }
         flock(&cache.file, FlockOperation::Unlock)?;
         Ok(cache)
-    }
-
-    fn table_end(&self) -> u64 {
-        HEADER + 8 * self.num_samples as u64
     }
 
     fn word(&self, at: u64) -> io::Result<u64> {
@@ -127,24 +122,18 @@ impl Cache {
         self.file.write_all_at(&word.to_le_bytes(), at)
     }
 
-    /// Where the picture of a sample is, if it is there.
-    pub(super) fn find(&self, sample: usize) -> Option<Place> {
+    /// The picture of a sample, if it is there.
+    pub(super) fn find(&self, sample: usize) -> Option<Picture<'_>> {
         let place = self.word(HEADER + 8 * sample as u64).ok().filter(|&place| place > 0)?;
-        let size = self.word(place).ok()?;
-        let size = Size { height: (size >> 32) as usize, width: size as u32 as usize };
-        Some(Place { pixels: place + SIZE, size })
-    }
-
-    /// Rows `top` to `top + height` of a picture.
-    pub(super) fn read(
-        &self,
-        place: Place,
-        (top, height): (usize, usize),
-        pixels: &mut Vec<u8>,
-    ) -> io::Result<()> {
-        let row_len = place.size.width * 3;
-        pixels.resize(height * row_len, 0);
-        self.file.read_exact_at(pixels, place.pixels + (top * row_len) as u64)
+        fence(Ordering::Acquire);
+        let (size, pixels) = self.map.get(place as usize..)?.split_first_chunk()?;
+        let size = u64::from_le_bytes(*size);
+        let (height, width) = ((size >> 32) as usize, size as u32 as usize);
+        Some(Picture {
+            pixels: pixels.get(..height.checked_mul(width)?.checked_mul(3)?)?,
+            width,
+            height,
+        })
     }
 
     /// Whether another picture may find room.
@@ -162,12 +151,16 @@ impl Cache {
     }
 
     fn try_keep(&self, sample: usize, picture: Picture<'_>) -> io::Result<()> {
-        let Size { height, width } = picture.size();
+        let Picture { width, height, .. } = picture;
         let pixels = &picture.pixels[..height * width * 3];
         let Some(place) = self.reserve(SIZE + pixels.len() as u64)? else { return Ok(()) };
         self.write_word(place, (height as u64) << 32 | width as u64)?;
         self.file.write_all_at(pixels, place + SIZE)?;
+        // Page tables are filled here at once; where Linux is too old to, when the picture is read.
+        let length = SIZE as usize + pixels.len();
+        let _ = self.map.advise_range(Advice::PopulateRead, place as usize, length);
         // Last: who finds the place finds the picture.
+        fence(Ordering::Release);
         self.write_word(HEADER + 8 * sample as u64, place)
     }
 
@@ -194,7 +187,7 @@ impl Cache {
     /// Bytes of pictures.
     #[cfg(test)]
     fn used(&self) -> u64 {
-        self.word(8).unwrap() - self.table_end()
+        self.word(8).unwrap() - table_end(self.word(16).unwrap() as usize)
     }
 }
 
@@ -204,6 +197,17 @@ impl Drop for Cache {
             let _ = fs::remove_file(&self.path);
         }
     }
+}
+
+fn table_end(num_samples: usize) -> u64 {
+    HEADER + 8 * num_samples as u64
+}
+
+/// All of a cache's file, whatever has been written of it.
+fn map(file: &File) -> io::Result<Mmap> {
+    // SAFETY: the file is this user's alone and never shrinks; its bytes are read once the place of
+    // their picture has been told, and from then on nobody writes them.
+    unsafe { Mmap::map(file) }
 }
 
 /// Removes caches whose process is gone.
@@ -224,6 +228,7 @@ fn sweep(folder: &Path) {
 mod tests {
     use std::thread;
 
+    use super::super::augment::Size;
     use super::super::fixture;
     use super::*;
 
@@ -234,12 +239,10 @@ mod tests {
         cache.keep(sample, Picture { pixels: &pixels, width: 30, height: 20 });
     }
 
-    fn rows(cache: &Cache, sample: usize) -> Option<Vec<u8>> {
-        let place = cache.find(sample)?;
-        assert_eq!(place.size, SIDE);
-        let mut pixels = Vec::new();
-        cache.read(place, (4, 9), &mut pixels).unwrap();
-        Some(pixels)
+    fn pixels(cache: &Cache, sample: usize) -> Option<Vec<u8>> {
+        let picture = cache.find(sample)?;
+        assert_eq!(picture.size(), SIDE);
+        Some(picture.pixels.to_vec())
     }
 
     #[test]
@@ -271,14 +274,28 @@ mod tests {
         let kept: Vec<_> = (0..100).filter(|&sample| one.find(sample).is_some()).collect();
         assert_eq!(kept.len(), 50);
         for sample in kept {
-            let expected = fixture::picture(SIDE, sample as u64)[4 * 90..13 * 90].to_vec();
+            let expected = fixture::picture(SIDE, sample as u64);
             assert_eq!(
-                (rows(&one, sample), rows(&other, sample)),
+                (pixels(&one, sample), pixels(&other, sample)),
                 (Some(expected.clone()), Some(expected))
             );
         }
         drop(one);
         assert!(!folder.path().join("cache").exists());
+    }
+
+    #[test]
+    fn a_place_outside_of_the_cache_holds_no_picture() {
+        let folder = tempfile::tempdir().unwrap();
+        let cache = Cache::at(folder.path().join("cache"), Sharing::Alone, 4, 1 << 16).unwrap();
+        put(&cache, 0);
+        let end = 1 << 16;
+        for (sample, place) in [(1, u64::MAX), (2, end - 4), (3, end - SIZE)] {
+            cache.write_word(HEADER + 8 * sample, place).unwrap();
+        }
+        cache.write_word(end - SIZE, (20 << 32) + 30).unwrap();
+        let found = [0, 1, 2, 3].map(|sample| pixels(&cache, sample).is_some());
+        assert_eq!(found, [true, false, false, false]);
     }
 
     #[test]

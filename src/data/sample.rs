@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::augment::{Crop, Size, ffcv_crop, random_resized_crop, torchvision_crop};
-use super::cache::Place;
 use super::decode::{DecodeError, Decoder, Part, Picture};
 use super::random::Rng;
 use super::resize::{Resizer, Target, View};
@@ -19,8 +18,6 @@ pub(super) struct SampleReader {
     decoder: Decoder,
     resizer: Resizer,
     cache: Option<Arc<Cache>>,
-    /// Rows of a picture from the cache.
-    rows: Vec<u8>,
     /// The whole picture resized, where the crop comes after.
     whole: Vec<u8>,
     /// Spent reading, and on all that follows.
@@ -36,7 +33,6 @@ impl SampleReader {
             decoder: Decoder::new(),
             resizer: Resizer::default(),
             cache,
-            rows: Vec::new(),
             whole: Vec::new(),
             times: [Duration::ZERO; 2],
         }
@@ -52,8 +48,8 @@ impl SampleReader {
         let begin = Instant::now();
         let key = index.key(i);
         let kept = self.cache.as_ref().and_then(|cache| cache.find(key));
-        if let (Some(place), Transform::Train { side, config }) = (kept, how.0)
-            && self.make_of_kept(place, (*side, config, how.1), row)
+        if let (Some(picture), Transform::Train { side, config }) = (kept, how.0)
+            && make_of_whole(&mut self.resizer, picture, (config, how.1), (*side, row))
         {
             self.times[1] += begin.elapsed();
             return Ok(());
@@ -71,41 +67,6 @@ impl SampleReader {
         std::mem::take(&mut self.times)
     }
 
-    /// Makes a row of a picture in the cache. `false`, and no number drawn, where the crop has to
-    /// be decoded at a fraction, or the cache cannot be read.
-    fn make_of_kept(
-        &mut self,
-        place: Place,
-        (side, config, rng): (usize, &TrainTransform, &mut Rng),
-        row: &mut [u8],
-    ) -> bool {
-        let mut drawn = rng.clone();
-        let crop = random_resized_crop(place.size, config, &mut drawn);
-        let cache = self.cache.as_ref().expect("the picture is in it");
-        let is_whole = !config.dct_scale || denominator(crop, side) == 1;
-        if !is_whole || cache.read(place, (crop.top, crop.height), &mut self.rows).is_err() {
-            return false;
-        }
-        *rng = drawn;
-        let (width, height) = (place.size.width, crop.height);
-        let picture = Picture { pixels: &self.rows, width, height };
-        let view = View { picture, crop: Crop { top: 0, ..crop } };
-        resize_flipped(&mut self.resizer, view, (config, rng), (side, row));
-        true
-    }
-
-    /// Keeps the picture that was read, where there is room; the place that it got.
-    fn keep(&mut self, key: usize) -> Option<Place> {
-        let cache = self.cache.as_ref()?;
-        if !cache.has_room() || cache.find(key).is_some() {
-            return None;
-        }
-        // A damaged picture may still give its crop; it is never kept.
-        let picture = self.decoder.decode(&self.file).ok()?;
-        cache.keep(key, picture);
-        cache.find(key)
-    }
-
     /// Makes a row of the file that was read.
     fn make(
         &mut self,
@@ -117,8 +78,9 @@ impl SampleReader {
         let side = transform.side();
         match transform {
             Transform::Train { config, .. } => {
-                if let Some(place) = self.keep(key)
-                    && self.make_of_kept(place, (side, config, rng), row)
+                if let Some(cache) = &self.cache
+                    && let Some(picture) = keep(cache, key, (&mut self.decoder, &self.file))
+                    && make_of_whole(&mut self.resizer, picture, (config, rng), (side, row))
                 {
                     return Ok(());
                 }
@@ -149,6 +111,39 @@ impl SampleReader {
         }
         Ok(())
     }
+}
+
+/// Keeps a picture, where there is room and it is not kept: that picture, decoded.
+fn keep<'a>(
+    cache: &Cache,
+    key: usize,
+    (decoder, file): (&'a mut Decoder, &'a [u8]),
+) -> Option<Picture<'a>> {
+    if !cache.has_room() || cache.find(key).is_some() {
+        return None;
+    }
+    // A damaged picture may still give its crop; it is never kept.
+    let picture = decoder.decode(file).ok()?;
+    cache.keep(key, picture);
+    Some(picture)
+}
+
+/// Makes a row of a whole picture. `false`, and no number drawn, where the crop has to be decoded
+/// at a fraction.
+fn make_of_whole(
+    resizer: &mut Resizer,
+    picture: Picture<'_>,
+    (config, rng): (&TrainTransform, &mut Rng),
+    (side, row): (usize, &mut [u8]),
+) -> bool {
+    let mut drawn = rng.clone();
+    let crop = random_resized_crop(picture.size(), config, &mut drawn);
+    let is_whole = !config.dct_scale || denominator(crop, side) == 1;
+    if is_whole {
+        *rng = drawn;
+        resize_flipped(resizer, View { picture, crop }, (config, rng), (side, row));
+    }
+    is_whole
 }
 
 /// The smallest fraction at which `crop` is still no smaller than the row.
