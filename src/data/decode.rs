@@ -29,6 +29,10 @@ pub(super) const MAX_PIXELS: usize = 178_956_970;
 /// one sample to each side, which is two pixels at half resolution.
 const MARGIN: usize = 4;
 
+/// Where pixels begin in their buffer. Rows that begin at multiples of 32 bytes libjpeg-turbo writes
+/// past the caches, and whoever resizes them would wait for memory.
+const START: usize = 1;
+
 /// Why a file gives no picture; the path is the caller's to add.
 #[derive(Debug, Error)]
 pub(super) enum DecodeError {
@@ -119,7 +123,7 @@ impl Decoder {
     /// The JPEG that was decoded last, or what could be decoded of it where it is damaged.
     pub(super) fn decoded(&self) -> Option<Picture<'_>> {
         let Size { height, width } = self.decoded?;
-        Some(Picture { pixels: &self.pixels[..width * height * 3], width, height })
+        Some(Picture { pixels: &self.pixels[START..][..width * height * 3], width, height })
     }
 
     /// Decodes all of a picture.
@@ -161,10 +165,10 @@ impl Decoder {
         let crop = scaled(crop, part.denominator, header);
         let region = region(crop, part.denominator, (header, has_end(file)));
         let bytes = region.width * region.height * if header.inks == Inks::Four { 4 } else { 3 };
-        if self.pixels.len() < bytes {
-            self.pixels.resize(bytes, 0);
+        if self.pixels.len() < START + bytes {
+            self.pixels.resize(START + bytes, 0);
         }
-        let pixels = &mut self.pixels[..bytes];
+        let pixels = &mut self.pixels[START..][..bytes];
         let decoded = self.decompressor.decode((file, header), region, pixels);
         self.decoded = Some(Size { height: region.height, width: region.width });
         if let Err(fault) = decoded {
@@ -175,7 +179,8 @@ impl Decoder {
             cmyk_to_rgb(pixels);
         }
         let Region { left, top, width, height, .. } = region;
-        let picture = Picture { pixels: &self.pixels[..width * height * 3], width, height };
+        let picture =
+            Picture { pixels: &self.pixels[START..][..width * height * 3], width, height };
         let crop = Crop { top: crop.top - top, left: crop.left - left, ..crop };
         Ok(View { picture, crop })
     }
