@@ -18,13 +18,17 @@ def photos(source, target):
 
 
 def take(store, target):
-    """The training pictures of a store as files."""
+    """The training pictures of a store as files of the same quality, without the store's markers."""
+    import io
+
     import pyarrow
+    from PIL import Image
     pathlib.Path(target).mkdir()
     for shard in sorted(pathlib.Path(store).glob("train-*.arrow")):
         table = pyarrow.ipc.open_stream(shard).read_all()
         for row, image in enumerate(table["image"].to_pylist()):
-            pathlib.Path(target, f"{shard.stem}-{row:05}.JPEG").write_bytes(image["bytes"])
+            picture = Image.open(io.BytesIO(image["bytes"]))
+            picture.save(pathlib.Path(target, f"{shard.stem}-{row:05}.JPEG"), quality="keep")
 
 
 def pictures(folder):
