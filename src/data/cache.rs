@@ -19,13 +19,14 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io;
-use std::os::unix::fs::{FileExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::os::unix::process::parent_id;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{Ordering, fence};
 
 use memmap2::{Advice, Mmap};
 use rustix::fs::{FlockOperation, flock, fstatvfs};
+use rustix::process::geteuid;
 
 use super::decode::Picture;
 use super::memory::{Free, SHARED};
@@ -83,13 +84,13 @@ impl Cache {
         if sharing == Sharing::Alone {
             fs::remove_file(&path)?;
         }
-        // A file of somebody else's is nothing to read pixels from.
-        if file.metadata()?.permissions().mode() & 0o077 != 0 {
+        // A file that others can change is nothing to read pixels from.
+        let facts = file.metadata()?;
+        if facts.uid() != geteuid().as_raw() || facts.permissions().mode() & 0o077 != 0 {
             return Err(io::Error::other(format!("{} is open to others", path.display())));
         }
         flock(&file, FlockOperation::LockExclusive)?;
-        let is_new = file.metadata()?.len() == 0;
-        if is_new {
+        if file.metadata()?.len() == 0 {
             let room = fstatvfs(&file)?;
             let (wanted, room) = (budget >> 20, (room.f_bavail * room.f_frsize) >> 20);
             if wanted > room {
@@ -97,13 +98,10 @@ impl Cache {
             }
             // Takes no memory before pictures do.
             file.set_len(budget.max(table_end(num_samples)))?;
+            let header = [budget, table_end(num_samples), num_samples as u64];
+            file.write_all_at(header.map(u64::to_le_bytes).as_flattened(), 0)?;
         }
         let cache = Self { map: map(&file)?, file, path, sharing };
-        if is_new {
-            cache.write_word(0, budget)?;
-            cache.write_word(8, table_end(num_samples))?;
-            cache.write_word(16, num_samples as u64)?;
-        }
         // Of another set, places would be pixels.
         if cache.word(16)? != num_samples as u64 {
             return Err(io::Error::other(format!("{} is of another set", cache.path.display())));
@@ -129,11 +127,8 @@ impl Cache {
         let (size, pixels) = self.map.get(place as usize..)?.split_first_chunk()?;
         let size = u64::from_le_bytes(*size);
         let (height, width) = ((size >> 32) as usize, size as u32 as usize);
-        Some(Picture {
-            pixels: pixels.get(..height.checked_mul(width)?.checked_mul(3)?)?,
-            width,
-            height,
-        })
+        let length = height.checked_mul(width)?.checked_mul(3).filter(|&length| length > 0)?;
+        Some(Picture { pixels: pixels.get(..length)?, width, height })
     }
 
     /// Whether another picture may find room.
@@ -285,17 +280,17 @@ mod tests {
     }
 
     #[test]
-    fn a_place_outside_of_the_cache_holds_no_picture() {
+    fn a_place_without_a_picture_holds_none() {
         let folder = tempfile::tempdir().unwrap();
-        let cache = Cache::at(folder.path().join("cache"), Sharing::Alone, 4, 1 << 16).unwrap();
+        let cache = Cache::at(folder.path().join("cache"), Sharing::Alone, 5, 1 << 16).unwrap();
         put(&cache, 0);
         let end = 1 << 16;
-        for (sample, place) in [(1, u64::MAX), (2, end - 4), (3, end - SIZE)] {
+        for (sample, place) in [(1, u64::MAX), (2, end - 4), (3, end - SIZE), (4, end / 2)] {
             cache.write_word(HEADER + 8 * sample, place).unwrap();
         }
         cache.write_word(end - SIZE, (20 << 32) + 30).unwrap();
-        let found = [0, 1, 2, 3].map(|sample| pixels(&cache, sample).is_some());
-        assert_eq!(found, [true, false, false, false]);
+        let found = [0, 1, 2, 3, 4].map(|sample| pixels(&cache, sample).is_some());
+        assert_eq!(found, [true, false, false, false, false]);
     }
 
     #[test]
