@@ -1,23 +1,17 @@
 //! `mlperf-run data`: makes, imports, inspects and verifies data sets.
 
-use std::io;
-use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::time::Instant;
 
 use clap::{Args, Subcommand};
-use signal_hook::consts::{SIGINT, SIGTERM};
-use signal_hook::flag;
 
+use crate::cli::data_import::{ImportArgs, import};
+use crate::cli::data_synth::{SynthArgs, synth};
 use crate::cli::exit::{Exit, Failure, OrExit as _, Outcome};
-use crate::cli::threads;
+use crate::cli::store_text::{describe, division_text};
 use crate::console::{self, Counter, Manner};
+use crate::data::Dataset;
 use crate::data::inspect::{self, Quantiles, SplitSurvey};
-use crate::data::store::{self, Division, Import, Manifest, Note, OnBad, StoreError};
-use crate::data::synth::{self, SynthError};
-use crate::data::{Dataset, SynthConfig};
+use crate::data::store::{self, Division, Manifest};
 
 /// What `mlperf-run data` takes.
 #[derive(Debug, Args)]
@@ -36,27 +30,6 @@ enum DataCommand {
     Inspect(InspectArgs),
     /// Read a store again and compare it with its hashes
     Verify(VerifyArgs),
-}
-
-#[derive(Debug, Args)]
-struct ImportArgs {
-    /// Data set: a folder whose train and val hold CLASS/*.JPEG, archives or shards
-    source: PathBuf,
-    /// Folder to write to, new or of an import that was cut off
-    #[arg(long, value_name = "DIR")]
-    out: PathBuf,
-    /// Shrink training pictures to this longest side; several make a store each (open division)
-    #[arg(long, value_name = "PX", value_delimiter = ',')]
-    max_side: Vec<usize>,
-    /// What a bad picture leads to
-    #[arg(long, value_name = "WHAT", default_value = "fail")]
-    on_bad: OnBad,
-    /// Seed of the order of training pictures
-    #[arg(long, value_name = "N", default_value_t = 0)]
-    seed: u64,
-    /// Threads [default: all cores]
-    #[arg(long, value_name = "N", value_parser = threads::parser())]
-    threads: Option<usize>,
 }
 
 #[derive(Debug, Args)]
@@ -80,31 +53,6 @@ struct VerifyArgs {
     store: PathBuf,
 }
 
-#[derive(Debug, Args)]
-struct SynthArgs {
-    /// Folder to write to, new or empty [default: one in the cache, made once]
-    #[arg(long, value_name = "DIR")]
-    out: Option<PathBuf>,
-    /// Classes, 2 to 1024
-    #[arg(long, value_name = "N", default_value_t = SynthConfig::default().num_classes)]
-    num_classes: usize,
-    /// Training images, over all classes
-    #[arg(long, value_name = "N", default_value_t = SynthConfig::default().num_train)]
-    num_train: usize,
-    /// Validation images, over all classes
-    #[arg(long, value_name = "N", default_value_t = SynthConfig::default().num_eval)]
-    num_eval: usize,
-    /// About the long side of a picture, 32 to 4096 pixels
-    #[arg(long, value_name = "PX", default_value_t = SynthConfig::default().size)]
-    size: usize,
-    /// Clutter, colour noise, jitter and occlusion, 0 (easy) to 1
-    #[arg(long, value_name = "X", default_value_t = SynthConfig::default().difficulty)]
-    difficulty: f64,
-    /// Seed of classes and pictures
-    #[arg(long, value_name = "N", default_value_t = SynthConfig::default().seed)]
-    seed: u64,
-}
-
 /// Runs the verb.
 pub fn run(args: &DataArgs) -> Outcome {
     match &args.command {
@@ -112,94 +60,6 @@ pub fn run(args: &DataArgs) -> Outcome {
         DataCommand::Import(args) => import(args),
         DataCommand::Inspect(args) => inspect(args),
         DataCommand::Verify(args) => verify(args),
-    }
-}
-
-fn import(args: &ImportArgs) -> Outcome {
-    let request = Import {
-        source: args.source.canonicalize().unwrap_or_else(|_| args.source.clone()),
-        max_sides: args.max_side.clone(),
-        on_bad: args.on_bad,
-        seed: args.seed,
-    };
-    let started = Instant::now();
-    let num_threads = args.threads.unwrap_or_else(threads::num_cores);
-    let stores = {
-        let dataset = store::open_source(&request.source, &args.out).or_exit(Exit::Invalid)?;
-        // Up to here nothing is half done that a signal could leave.
-        let stop = stop_on_signals().or_exit(Exit::Bug)?;
-        let total = dataset.train.len() + dataset.eval.len();
-        let counter = Counter::new(Manner::of_stderr(), "importing", total);
-        let progress = |done| {
-            counter.set(done);
-            if stop.load(Ordering::Relaxed) {
-                ControlFlow::Break(())
-            } else {
-                ControlFlow::Continue(())
-            }
-        };
-        store::import(&request, &args.out, num_threads, &progress)
-    };
-    if let Err(error @ StoreError::Interrupted) = &stores {
-        console::note(error);
-        return Ok(Exit::Incomplete);
-    }
-    for folder in stores.or_exit(Exit::Invalid)? {
-        let manifest = Manifest::read(&folder).or_exit(Exit::Invalid)?;
-        describe(&manifest);
-        console::result(folder.display());
-    }
-    console::note(format!("done in {:.1} s", started.elapsed().as_secs_f64()));
-    Ok(Exit::Ok)
-}
-
-/// Set by the first SIGINT or SIGTERM; a second one ends the program at once.
-fn stop_on_signals() -> io::Result<Arc<AtomicBool>> {
-    let stop = Arc::new(AtomicBool::new(false));
-    for signal in [SIGINT, SIGTERM] {
-        let code = Exit::Incomplete as i32;
-        flag::register_conditional_shutdown(signal, code, Arc::clone(&stop))?;
-        flag::register(signal, Arc::clone(&stop))?;
-    }
-    Ok(stop)
-}
-
-fn describe(manifest: &Manifest) {
-    /// Notes that are shown; the manifest has them all.
-    const MAX_NOTES: usize = 20;
-    let bytes: u64 = manifest.shards.iter().map(|shard| shard.bytes).sum();
-    console::note(format!(
-        "{} training and {} validation images of {} classes, {:.1} MB in {}, {}",
-        manifest.num_train,
-        manifest.num_eval,
-        manifest.classes.len(),
-        bytes as f64 / 1e6,
-        console::counted(manifest.shards.len(), "shard"),
-        division_text(manifest),
-    ));
-    for (what, notes) in [("mended", &manifest.mended), ("left out", &manifest.skipped)] {
-        for Note { path, reason } in notes.iter().take(MAX_NOTES) {
-            console::note(format!("{what}: {}: {reason}", path.display()));
-        }
-        if notes.len() > MAX_NOTES {
-            console::note(format!("{what}: {} more, in manifest.json", notes.len() - MAX_NOTES));
-        }
-    }
-}
-
-/// The division of a store, and all that made its pictures others than they were.
-fn division_text(manifest: &Manifest) -> String {
-    let (num_mended, num_skipped) = (manifest.mended.len(), manifest.skipped.len());
-    let odd = format!("{num_mended} mended, {num_skipped} left out");
-    match (manifest.division, manifest.max_side) {
-        (Division::ClosedSafe, _) if num_mended + num_skipped == 0 => {
-            "closed-safe (no picture was changed)".to_owned()
-        }
-        (Division::ClosedSafe, _) => format!("closed-safe ({odd}, no other was changed)"),
-        (Division::OpenOnly, Some(side)) => {
-            format!("open-only (training pictures of at most {side} px, {odd})")
-        }
-        (Division::OpenOnly, None) => format!("open-only (training pictures were shrunk, {odd})"),
     }
 }
 
@@ -280,58 +140,9 @@ fn survey_text(name: &str, survey: &SplitSurvey) -> String {
     text
 }
 
-fn synth(args: &SynthArgs) -> Outcome {
-    let started = Instant::now();
-    let num_written = AtomicUsize::new(0);
-    let folder = {
-        let counter = Counter::new(Manner::of_stderr(), "drawing", args.num_train + args.num_eval);
-        let progress = |done| {
-            num_written.fetch_max(done, Ordering::Relaxed);
-            counter.set(done);
-        };
-        args.make(&progress).or_exit(Exit::Invalid)?
-    };
-    let (num_train, num_eval) = (args.num_train, args.num_eval);
-    let set = format!("{num_train} training and {num_eval} validation images");
-    match num_written.into_inner() {
-        0 => console::note(format!("{set} were there already")),
-        num_images => {
-            let time_s = started.elapsed().as_secs_f64();
-            let rate = num_images as f64 / time_s;
-            console::note(format!("wrote {set} in {time_s:.1} s, {rate:.0} images/s"));
-        }
-    }
-    console::result(folder.display());
-    Ok(Exit::Ok)
-}
-
-impl SynthArgs {
-    fn config(&self) -> SynthConfig {
-        SynthConfig {
-            num_classes: self.num_classes,
-            num_train: self.num_train,
-            num_eval: self.num_eval,
-            size: self.size,
-            difficulty: self.difficulty,
-            seed: self.seed,
-        }
-    }
-
-    fn make(&self, progress: &(dyn Fn(usize) + Sync)) -> Result<PathBuf, SynthError> {
-        match &self.out {
-            None => synth::ensure(&self.config(), &synth::default_root(), Some(progress)),
-            Some(folder) => {
-                synth::write(&self.config(), folder, Some(progress))?;
-                Ok(folder.clone())
-            }
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use std::ffi::OsString;
-    use std::path::Path;
+    use std::ffi::OsStr;
 
     use clap::Parser;
 
@@ -343,40 +154,19 @@ mod tests {
         data: DataArgs,
     }
 
-    fn run_line(options: &str, out: &Path) -> Outcome {
-        let words = ["data", "synth", "--out"].map(OsString::from).into_iter();
-        let options = options.split_whitespace().map(OsString::from);
-        let line = words.chain([out.into()]).chain(options);
-        run(&Cli::try_parse_from(line).unwrap().data)
-    }
-
-    #[test]
-    fn synth_fills_a_folder_and_takes_it_again() {
-        let out = tempfile::TempDir::new().unwrap();
-        let options = "--num-classes 2 --num-train 4 --num-eval 2 --size 32 --seed 9";
-        for _ in 0..2 {
-            assert_eq!(run_line(options, out.path()).unwrap(), Exit::Ok);
-        }
-        assert!(out.path().join("train/c0001/c0001_00000003.JPEG").exists());
-        let failure = run_line("--num-classes 2", out.path()).unwrap_err();
-        assert_eq!(failure.exit, Exit::Invalid);
-        let message = failure.error.to_string();
-        assert!(
-            message.ends_with("holds no set of this config; name an empty folder"),
-            "{message}"
-        );
-    }
-
     #[test]
     fn a_store_is_imported_inspected_verified_and_found_damaged() {
         let (source, out) = (tempfile::TempDir::new().unwrap(), tempfile::TempDir::new().unwrap());
-        run_line("--num-classes 2 --num-train 6 --num-eval 2 --size 48", source.path()).unwrap();
-        let run = |words: &[&std::ffi::OsStr]| {
-            let words = [std::ffi::OsStr::new("data")].into_iter().chain(words.iter().copied());
+        let word = OsStr::new;
+        let run = |words: &[&OsStr]| {
+            let words = [word("data")].into_iter().chain(words.iter().copied());
             run(&Cli::try_parse_from(words).unwrap().data)
         };
         let (from, to) = (source.path().as_os_str(), out.path().as_os_str());
-        let word = std::ffi::OsStr::new;
+        let options = "--num-classes 2 --num-train 6 --num-eval 2 --size 48";
+        let set = [word("synth"), word("--out"), from].into_iter();
+        let set: Vec<_> = set.chain(options.split(' ').map(word)).collect();
+        assert_eq!(run(&set).unwrap(), Exit::Ok);
         assert_eq!(run(&[word("import"), from, word("--out"), to]).unwrap(), Exit::Ok);
         let sheet = out.path().join("sheet.png");
         let inspect = [word("inspect"), to, word("--sheet"), sheet.as_os_str()];
@@ -391,39 +181,5 @@ mod tests {
         assert!(failure.error.to_string().contains("train-00000.arrow"), "{}", failure.error);
         let failure = run(&[word("verify"), from]).unwrap_err();
         assert!(failure.error.to_string().contains("is no store"), "{}", failure.error);
-    }
-
-    #[test]
-    fn a_store_is_called_unchanged_only_where_it_is() {
-        let note = Note { path: "x.JPEG".into(), reason: "a PNG".into() };
-        let mut manifest: Manifest = serde_json::from_value(serde_json::json!({
-            "version": 1, "division": "closed-safe", "max_side": null, "source": "", "seed": 0,
-            "classes": [], "num_train": 0, "num_eval": 0, "shards": [], "mended": [], "skipped": [],
-        }))
-        .unwrap();
-        assert_eq!(division_text(&manifest), "closed-safe (no picture was changed)");
-        manifest.mended = vec![note.clone(); 22];
-        manifest.skipped = vec![note; 3];
-        let odd = "closed-safe (22 mended, 3 left out, no other was changed)";
-        assert_eq!(division_text(&manifest), odd);
-        (manifest.division, manifest.max_side) = (Division::OpenOnly, Some(192));
-        let shrunk = "open-only (training pictures of at most 192 px, 22 mended, 3 left out)";
-        assert_eq!(division_text(&manifest), shrunk);
-    }
-
-    #[test]
-    fn synth_refuses_what_cannot_be_drawn() {
-        let out = tempfile::TempDir::new().unwrap();
-        let failure = run_line("--difficulty 2", out.path()).unwrap_err();
-        assert_eq!(failure.exit, Exit::Invalid);
-        let message = "invalid image set: difficulty = 2 is out of range; give 0 to 1";
-        assert_eq!(failure.error.to_string(), message);
-    }
-
-    #[test]
-    fn the_defaults_are_those_of_a_recipe() {
-        let command = Cli::try_parse_from(["data", "synth"]).unwrap().data.command;
-        let DataCommand::Synth(args) = command else { panic!("another verb") };
-        assert_eq!(args.config(), SynthConfig::default());
     }
 }

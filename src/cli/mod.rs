@@ -6,6 +6,8 @@ pub mod bench;
 mod bench_step;
 pub mod check;
 pub mod data;
+mod data_import;
+mod data_synth;
 pub mod exit;
 mod feeds;
 mod job;
@@ -17,6 +19,7 @@ pub mod rank;
 mod ruleset;
 pub mod score;
 mod score_text;
+mod store_text;
 mod threads;
 pub mod train;
 

@@ -1,0 +1,90 @@
+//! `mlperf-run data import`: packs a data set into a store.
+
+use std::io;
+use std::ops::ControlFlow;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
+
+use clap::Args;
+use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::flag;
+
+use crate::cli::exit::{Exit, OrExit as _, Outcome};
+use crate::cli::store_text::describe;
+use crate::cli::threads;
+use crate::console::{self, Counter, Manner};
+use crate::data::store::{self, Import, Manifest, OnBad, StoreError};
+
+/// What `data import` takes.
+#[derive(Debug, Args)]
+pub(super) struct ImportArgs {
+    /// Data set: a folder whose train and val hold CLASS/*.JPEG, archives or shards
+    source: PathBuf,
+    /// Folder to write to, new or of an import that was cut off
+    #[arg(long, value_name = "DIR")]
+    out: PathBuf,
+    /// Shrink training pictures to this longest side; several make a store each (open division)
+    #[arg(long, value_name = "PX", value_delimiter = ',')]
+    max_side: Vec<usize>,
+    /// What a bad picture leads to
+    #[arg(long, value_name = "WHAT", default_value = "fail")]
+    on_bad: OnBad,
+    /// Seed of the order of training pictures
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    seed: u64,
+    /// Threads [default: all cores]
+    #[arg(long, value_name = "N", value_parser = threads::parser())]
+    threads: Option<usize>,
+}
+
+/// Runs the verb.
+pub(super) fn import(args: &ImportArgs) -> Outcome {
+    let request = Import {
+        source: args.source.canonicalize().unwrap_or_else(|_| args.source.clone()),
+        max_sides: args.max_side.clone(),
+        on_bad: args.on_bad,
+        seed: args.seed,
+    };
+    let started = Instant::now();
+    let num_threads = args.threads.unwrap_or_else(threads::num_cores);
+    let stores = {
+        let dataset = store::open_source(&request.source, &args.out).or_exit(Exit::Invalid)?;
+        // Up to here nothing is half done that a signal could leave.
+        let stop = stop_on_signals().or_exit(Exit::Bug)?;
+        let total = dataset.train.len() + dataset.eval.len();
+        let counter = Counter::new(Manner::of_stderr(), "importing", total);
+        let progress = |done| {
+            counter.set(done);
+            if stop.load(Ordering::Relaxed) {
+                ControlFlow::Break(())
+            } else {
+                ControlFlow::Continue(())
+            }
+        };
+        store::import(&request, &args.out, num_threads, &progress)
+    };
+    if let Err(error @ StoreError::Interrupted) = &stores {
+        console::note(error);
+        return Ok(Exit::Incomplete);
+    }
+    for folder in stores.or_exit(Exit::Invalid)? {
+        let manifest = Manifest::read(&folder).or_exit(Exit::Invalid)?;
+        describe(&manifest);
+        console::result(folder.display());
+    }
+    console::note(format!("done in {:.1} s", started.elapsed().as_secs_f64()));
+    Ok(Exit::Ok)
+}
+
+/// Set by the first SIGINT or SIGTERM; a second one ends the program at once.
+fn stop_on_signals() -> io::Result<Arc<AtomicBool>> {
+    let stop = Arc::new(AtomicBool::new(false));
+    for signal in [SIGINT, SIGTERM] {
+        let code = Exit::Incomplete as i32;
+        flag::register_conditional_shutdown(signal, code, Arc::clone(&stop))?;
+        flag::register(signal, Arc::clone(&stop))?;
+    }
+    Ok(stop)
+}

@@ -1,0 +1,140 @@
+//! `mlperf-run data synth`: draws the built-in image set.
+
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Instant;
+
+use clap::Args;
+
+use crate::cli::exit::{Exit, OrExit as _, Outcome};
+use crate::console::{self, Counter, Manner};
+use crate::data::SynthConfig;
+use crate::data::synth::{self, SynthError};
+
+/// What `data synth` takes.
+#[derive(Debug, Args)]
+pub(super) struct SynthArgs {
+    /// Folder to write to, new or empty [default: one in the cache, made once]
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
+    /// Classes, 2 to 1024
+    #[arg(long, value_name = "N", default_value_t = SynthConfig::default().num_classes)]
+    num_classes: usize,
+    /// Training images, over all classes
+    #[arg(long, value_name = "N", default_value_t = SynthConfig::default().num_train)]
+    num_train: usize,
+    /// Validation images, over all classes
+    #[arg(long, value_name = "N", default_value_t = SynthConfig::default().num_eval)]
+    num_eval: usize,
+    /// About the long side of a picture, 32 to 4096 pixels
+    #[arg(long, value_name = "PX", default_value_t = SynthConfig::default().size)]
+    size: usize,
+    /// Clutter, colour noise, jitter and occlusion, 0 (easy) to 1
+    #[arg(long, value_name = "X", default_value_t = SynthConfig::default().difficulty)]
+    difficulty: f64,
+    /// Seed of classes and pictures
+    #[arg(long, value_name = "N", default_value_t = SynthConfig::default().seed)]
+    seed: u64,
+}
+
+/// Runs the verb.
+pub(super) fn synth(args: &SynthArgs) -> Outcome {
+    let started = Instant::now();
+    let num_written = AtomicUsize::new(0);
+    let folder = {
+        let counter = Counter::new(Manner::of_stderr(), "drawing", args.num_train + args.num_eval);
+        let progress = |done| {
+            num_written.fetch_max(done, Ordering::Relaxed);
+            counter.set(done);
+        };
+        args.make(&progress).or_exit(Exit::Invalid)?
+    };
+    let (num_train, num_eval) = (args.num_train, args.num_eval);
+    let set = format!("{num_train} training and {num_eval} validation images");
+    match num_written.into_inner() {
+        0 => console::note(format!("{set} were there already")),
+        num_images => {
+            let time_s = started.elapsed().as_secs_f64();
+            let rate = num_images as f64 / time_s;
+            console::note(format!("wrote {set} in {time_s:.1} s, {rate:.0} images/s"));
+        }
+    }
+    console::result(folder.display());
+    Ok(Exit::Ok)
+}
+
+impl SynthArgs {
+    fn config(&self) -> SynthConfig {
+        SynthConfig {
+            num_classes: self.num_classes,
+            num_train: self.num_train,
+            num_eval: self.num_eval,
+            size: self.size,
+            difficulty: self.difficulty,
+            seed: self.seed,
+        }
+    }
+
+    fn make(&self, progress: &(dyn Fn(usize) + Sync)) -> Result<PathBuf, SynthError> {
+        match &self.out {
+            None => synth::ensure(&self.config(), &synth::default_root(), Some(progress)),
+            Some(folder) => {
+                synth::write(&self.config(), folder, Some(progress))?;
+                Ok(folder.clone())
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Cli {
+        #[command(flatten)]
+        args: SynthArgs,
+    }
+
+    fn run_line(options: &str, out: &Path) -> Outcome {
+        let words = ["synth", "--out"].map(Into::into).into_iter().chain([out.into()]);
+        let line = words.chain(options.split_whitespace().map(std::ffi::OsString::from));
+        synth(&Cli::try_parse_from(line).unwrap().args)
+    }
+
+    #[test]
+    fn synth_fills_a_folder_and_takes_it_again() {
+        let out = tempfile::TempDir::new().unwrap();
+        let options = "--num-classes 2 --num-train 4 --num-eval 2 --size 32 --seed 9";
+        for _ in 0..2 {
+            assert_eq!(run_line(options, out.path()).unwrap(), Exit::Ok);
+        }
+        assert!(out.path().join("train/c0001/c0001_00000003.JPEG").exists());
+        let failure = run_line("--num-classes 2", out.path()).unwrap_err();
+        assert_eq!(failure.exit, Exit::Invalid);
+        let message = failure.error.to_string();
+        assert!(
+            message.ends_with("holds no set of this config; name an empty folder"),
+            "{message}"
+        );
+    }
+
+    #[test]
+    fn synth_refuses_what_cannot_be_drawn() {
+        let out = tempfile::TempDir::new().unwrap();
+        let failure = run_line("--difficulty 2", out.path()).unwrap_err();
+        assert_eq!(failure.exit, Exit::Invalid);
+        let message = "invalid image set: difficulty = 2 is out of range; give 0 to 1";
+        assert_eq!(failure.error.to_string(), message);
+    }
+
+    #[test]
+    fn the_defaults_are_those_of_a_recipe() {
+        let args = Cli::try_parse_from(["synth"]).unwrap().args;
+        assert_eq!(args.config(), SynthConfig::default());
+    }
+}

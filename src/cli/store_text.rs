@@ -1,0 +1,67 @@
+//! Stores in words.
+
+use crate::console;
+use crate::data::store::{Division, Manifest, Note};
+
+/// Tells what is in a store, and which of its pictures are not as they were.
+pub(super) fn describe(manifest: &Manifest) {
+    /// Notes that are shown; the manifest has them all.
+    const MAX_NOTES: usize = 20;
+    let bytes: u64 = manifest.shards.iter().map(|shard| shard.bytes).sum();
+    console::note(format!(
+        "{} training and {} validation images of {} classes, {:.1} MB in {}, {}",
+        manifest.num_train,
+        manifest.num_eval,
+        manifest.classes.len(),
+        bytes as f64 / 1e6,
+        console::counted(manifest.shards.len(), "shard"),
+        division_text(manifest),
+    ));
+    for (what, notes) in [("mended", &manifest.mended), ("left out", &manifest.skipped)] {
+        for Note { path, reason } in notes.iter().take(MAX_NOTES) {
+            console::note(format!("{what}: {}: {reason}", path.display()));
+        }
+        if notes.len() > MAX_NOTES {
+            console::note(format!("{what}: {} more, in manifest.json", notes.len() - MAX_NOTES));
+        }
+    }
+}
+
+/// The division of a store, and all that made its pictures others than they were.
+pub(super) fn division_text(manifest: &Manifest) -> String {
+    let (num_mended, num_skipped) = (manifest.mended.len(), manifest.skipped.len());
+    let odd = format!("{num_mended} mended, {num_skipped} left out");
+    match (manifest.division, manifest.max_side) {
+        (Division::ClosedSafe, _) if num_mended + num_skipped == 0 => {
+            "closed-safe (no picture was changed)".to_owned()
+        }
+        (Division::ClosedSafe, _) => format!("closed-safe ({odd}, no other was changed)"),
+        (Division::OpenOnly, Some(side)) => {
+            format!("open-only (training pictures of at most {side} px, {odd})")
+        }
+        (Division::OpenOnly, None) => format!("open-only (training pictures were shrunk, {odd})"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_store_is_called_unchanged_only_where_it_is() {
+        let note = Note { path: "x.JPEG".into(), reason: "a PNG".into() };
+        let mut manifest: Manifest = serde_json::from_value(serde_json::json!({
+            "version": 1, "division": "closed-safe", "max_side": null, "source": "", "seed": 0,
+            "classes": [], "num_train": 0, "num_eval": 0, "shards": [], "mended": [], "skipped": [],
+        }))
+        .unwrap();
+        assert_eq!(division_text(&manifest), "closed-safe (no picture was changed)");
+        manifest.mended = vec![note.clone(); 22];
+        manifest.skipped = vec![note; 3];
+        let odd = "closed-safe (22 mended, 3 left out, no other was changed)";
+        assert_eq!(division_text(&manifest), odd);
+        (manifest.division, manifest.max_side) = (Division::OpenOnly, Some(192));
+        let shrunk = "open-only (training pictures of at most 192 px, 22 mended, 3 left out)";
+        assert_eq!(division_text(&manifest), shrunk);
+    }
+}
