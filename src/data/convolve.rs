@@ -41,7 +41,7 @@ impl Convolution {
         let law = if enlarges { Taps::enlarge } else { Taps::shrink };
         law(&mut self.rows, source.height, size.height);
         law(&mut self.columns, source.width, size.width);
-        self.make_room(view, &target);
+        self.prepare(view, &target);
         rows_first(self, view, target);
     }
 
@@ -62,10 +62,11 @@ impl Convolution {
     fn filter(&mut self, view: View<'_>, target: &Target<'_>, kernel: Kernel) {
         self.rows.filter(view.crop.height, target.size.height, kernel);
         self.columns.filter(view.crop.width, target.size.width, kernel);
-        self.make_room(view, target);
+        self.prepare(view, target);
     }
 
-    fn make_room(&mut self, view: View<'_>, target: &Target<'_>) {
+    /// Turns known weights round where the target is mirrored, and makes room.
+    fn prepare(&mut self, view: View<'_>, target: &Target<'_>) {
         if target.is_mirrored {
             self.columns.mirror();
         }

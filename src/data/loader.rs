@@ -10,11 +10,9 @@
 //! - Nobody spins: threads without work sleep, for cores are shared with compute.
 //! - Where an archive or a shard has changed, no epoch begins: its spans may show anything.
 //! - A panic on a thread becomes an error of the batch that it was working on.
-//!
 //! - The system is told what a batch needs when the batch is planned, so that reads run ahead of
 //!   decoding by `batches_ahead` batches (`ahead`).
-//!
-//! Deliberately absent: pinned memory.
+//! - Deliberately absent: pinned memory.
 
 #[cfg(test)]
 mod tests;
