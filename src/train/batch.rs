@@ -28,7 +28,7 @@ pub(super) fn num_bytes(num: usize, side: usize) -> usize {
 }
 
 /// Pictures and labels on the device, as they were decoded.
-pub(super) struct Pictures {
+pub(super) struct DeviceBatch {
     /// uint8: N labels of eight bytes, then N pictures `[side, side, 3]`.
     bytes: Tensor,
     num: usize,
@@ -36,7 +36,7 @@ pub(super) struct Pictures {
     pub(super) side: usize,
 }
 
-impl Pictures {
+impl DeviceBatch {
     /// int64 `[N]`.
     fn labels(&self) -> Tensor {
         self.bytes.narrow(0, 0, (self.num * LABEL_BYTES) as i64).view_dtype(Kind::Int64)
@@ -96,12 +96,12 @@ impl Uploader {
 
     /// The pictures of `batch` on the device, until [`NUM_SLOTS`] uploads later. On a GPU they get
     /// there while it works on earlier ones.
-    pub(super) fn upload(&self, batch: &data::Batch) -> Result<Pictures, BridgeError> {
+    pub(super) fn upload(&self, batch: &data::Batch) -> Result<DeviceBatch, BridgeError> {
         self.upload_parts(batch.images(), batch.labels(), batch.side)
     }
 
     /// `num` grey pictures of `side` with label 0, for warming up without data.
-    pub(super) fn synthetic(&self, num: usize, side: usize) -> Result<Pictures, BridgeError> {
+    pub(super) fn synthetic(&self, num: usize, side: usize) -> Result<DeviceBatch, BridgeError> {
         self.upload_parts(&vec![128; num * side * side * 3], &vec![0; num], side)
     }
 
@@ -111,18 +111,18 @@ impl Uploader {
         pixels: &[u8],
         labels: &[i64],
         side: usize,
-    ) -> Result<Pictures, BridgeError> {
-        Ok(Pictures { bytes: self.ring.upload(labels, pixels)?, num: labels.len(), side })
+    ) -> Result<DeviceBatch, BridgeError> {
+        Ok(DeviceBatch { bytes: self.ring.upload(labels, pixels)?, num: labels.len(), side })
     }
 
     /// Normalised images, and targets. Nothing here waits or reads the host's memory.
-    pub(super) fn batch(&self, pictures: &Pictures) -> Batch {
+    pub(super) fn batch(&self, device_batch: &DeviceBatch) -> Batch {
         let pixels = match self.layout {
-            Layout::ChannelsLast => pictures.pixels(),
-            Layout::ChannelsFirst => pictures.pixels().contiguous(),
+            Layout::ChannelsLast => device_batch.pixels(),
+            Layout::ChannelsFirst => device_batch.pixels().contiguous(),
         };
         let images = self.shift.addcmul(&pixels, &self.scale);
-        let labels = pictures.labels();
+        let labels = device_batch.labels();
         Batch { images, targets: self.targets.of(&labels, self.kind), labels }
     }
 }

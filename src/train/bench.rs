@@ -11,7 +11,7 @@ use std::{
 use tch::{Device, Kind, Tensor};
 
 use super::{
-    batch::Pictures,
+    batch::DeviceBatch,
     ceilings::{Ceilings, best_s, finished},
     error::TrainError,
     rank::{RankJob, device, resolved},
@@ -125,8 +125,8 @@ impl Trainer {
         (ceilings, eval_images_per_s): (&Ceilings, f64),
     ) -> Result<StepRates, TrainError> {
         for _ in 0..WARM_UP {
-            let pictures = self.fed(feed)?;
-            drop(self.step(&pictures)?);
+            let device_batch = self.fed(feed)?;
+            drop(self.step(&device_batch)?);
         }
         let part = self.parts_ms(num_steps, feed)?;
         self.recorded.clear();
@@ -172,7 +172,7 @@ impl Trainer {
     }
 
     /// The next images.
-    fn fed(&self, feed: &mut Feed) -> Result<Pictures, TrainError> {
+    fn fed(&self, feed: &mut Feed) -> Result<DeviceBatch, TrainError> {
         Ok(match feed {
             Feed::Noise { pixels, labels } => {
                 let side = self.recipe.crop_sides[self.progress.epoch];
@@ -203,8 +203,8 @@ impl Trainer {
         for _ in 0..num_steps / steps_in_lap {
             let lap = Instant::now();
             for _ in 0..steps_in_lap {
-                let pictures = self.fed(feed)?;
-                loss = self.step(&pictures)?;
+                let device_batch = self.fed(feed)?;
+                loss = self.step(&device_batch)?;
             }
             finished(self.device);
             laps_ms.push(lap.elapsed().as_secs_f64() * 1e3 / steps_in_lap as f64);
@@ -256,8 +256,8 @@ impl Trainer {
         let (pixels, labels) = noise(num, side, self.recipe.situation.num_classes);
         let right = Tensor::zeros([], (Kind::Int64, self.device));
         let judge = || {
-            let pictures = self.uploader.upload_parts(&pixels, &labels, side)?;
-            self.judge(&pictures, &right)
+            let device_batch = self.uploader.upload_parts(&pixels, &labels, side)?;
+            self.judge(&device_batch, &right)
         };
         judge()?;
         let Some(data) = data else {

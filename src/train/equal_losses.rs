@@ -6,7 +6,7 @@ use std::path::Path;
 use tch::{Tensor, no_grad};
 
 use super::{
-    batch::Pictures,
+    batch::DeviceBatch,
     tests::{in_turn, in_world},
     trainer::Trainer,
 };
@@ -86,7 +86,7 @@ fn refill(trainer: &Trainer) {
 }
 
 /// Rank `rank`'s share of the batch of `step`.
-fn batch(trainer: &Trainer, step: usize, rank: usize) -> Pictures {
+fn batch(trainer: &Trainer, step: usize, rank: usize) -> DeviceBatch {
     let share = BATCH / trainer.recipe.situation.world_size;
     let size = CROP * CROP * 3;
     let (from, to) = (rank * share, (rank + 1) * share);

@@ -2,7 +2,7 @@
 
 use tch::{Kind, Tensor, no_grad};
 
-use super::{batch::Pictures, step::autocast, trainer::Trainer};
+use super::{batch::DeviceBatch, step::autocast, trainer::Trainer};
 use crate::{
     dist::c10d::{BridgeError, TensorList},
     model::{Mode, Weights},
@@ -56,10 +56,14 @@ impl Trainer {
         Ok(self.model.weights())
     }
 
-    /// Adds the number of `pictures` judged right to `right` (`[]`, int64), on the device.
-    pub(super) fn judge(&self, pictures: &Pictures, right: &Tensor) -> Result<(), BridgeError> {
+    /// Adds the number of `device_batch` judged right to `right` (`[]`, int64), on the device.
+    pub(super) fn judge(
+        &self,
+        device_batch: &DeviceBatch,
+        right: &Tensor,
+    ) -> Result<(), BridgeError> {
         no_grad(|| {
-            let batch = self.uploader.batch(pictures);
+            let batch = self.uploader.batch(device_batch);
             let _autocast = autocast(self.recipe.raw.eval.precision, self.device)?;
             let logits = self.model.forward(&batch.images, Mode::Eval); // [N, K]
             let judged = logits.argmax(-1, false).eq_tensor(&batch.labels).sum(Kind::Int64);

@@ -11,7 +11,9 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use tch::{Device, Tensor};
 
-use super::{batch::Pictures, error::TrainError, trainer::Trainer, warmup::first_epochs_of_sides};
+use super::{
+    batch::DeviceBatch, error::TrainError, trainer::Trainer, warmup::first_epochs_of_sides,
+};
 use crate::{
     dist::c10d::{Graph, Recording},
     recipe::{CudaGraphs, recording_obstacle},
@@ -53,7 +55,7 @@ struct Before {
 pub(super) struct Recorded {
     /// Side that the methods bring the pictures to, px.
     side: usize,
-    pictures: Pictures,
+    device_batch: DeviceBatch,
     loss: Tensor,
     before: Option<Before>,
     /// Absent without a GPU: then the host does the work again on what was recorded.
@@ -78,22 +80,23 @@ impl Recorder {
 }
 
 impl Trainer {
-    /// The recording that does the step of `pictures`, if there is one.
-    pub(super) fn recorded(&self, pictures: &Pictures) -> Option<usize> {
+    /// The recording that does the step of `device_batch`, if there is one.
+    pub(super) fn recorded(&self, device_batch: &DeviceBatch) -> Option<usize> {
         let side = self.recipe.sides[self.progress.epoch];
-        let fits =
-            |recorded: &Recorded| recorded.side == side && recorded.pictures.is_like(pictures);
+        let fits = |recorded: &Recorded| {
+            recorded.side == side && recorded.device_batch.is_like(device_batch)
+        };
         self.recorded.iter().position(fits)
     }
 
-    /// [`Trainer::work`] on `pictures`, as it was recorded.
+    /// [`Trainer::work`] on `device_batch`, as it was recorded.
     pub(super) fn replay(
         &mut self,
         number: usize,
-        pictures: &Pictures,
+        device_batch: &DeviceBatch,
     ) -> Result<Tensor, TrainError> {
-        let Recorded { pictures: input, loss, before, graph, .. } = &self.recorded[number];
-        input.copy_from(pictures);
+        let Recorded { device_batch: input, loss, before, graph, .. } = &self.recorded[number];
+        input.copy_from(device_batch);
         let loss = loss.shallow_clone();
         if let Some(Before { graph, gradients }) = before {
             graph.replay()?;
@@ -193,14 +196,15 @@ impl Trainer {
     fn record_step(&mut self) -> Result<(), TrainError> {
         let epoch = self.progress.epoch;
         let (side, crop_side) = (self.recipe.sides[epoch], self.recipe.crop_sides[epoch]);
-        let pictures = self.uploader.synthetic(self.recipe.batch_per_rank, crop_side)?.duplicate();
+        let device_batch =
+            self.uploader.synthetic(self.recipe.batch_per_rank, crop_side)?.duplicate();
         let (loss, before, graph) = match self.recorder {
             Recorder::Off => return Ok(()),
             Recorder::Gpu(gpu) => {
                 let beside = self.recorded.first().and_then(|first| first.graph.as_ref());
                 let running = Recording::begin(gpu, beside)?;
                 self.tape = Some(Tape { gpu, running, before: None });
-                let loss = unwound(|| self.work(&pictures));
+                let loss = unwound(|| self.work(&device_batch));
                 let tape = self.tape.take();
                 let (loss, Tape { running, before, .. }) = (loss?, tape.expect("put there"));
                 (loss, before, Some(running.end()?))
@@ -212,7 +216,7 @@ impl Trainer {
             #[cfg(test)]
             Recorder::Host | Recorder::HostWithoutReducer => (Tensor::from(0.0f32), None, None),
         };
-        self.recorded.push(Recorded { side, pictures, loss, before, graph });
+        self.recorded.push(Recorded { side, device_batch, loss, before, graph });
         Ok(())
     }
 }

@@ -5,7 +5,7 @@
 
 use tch::{Device, Kind, Tensor};
 
-use super::{batch::Pictures, error::TrainError, trainer::Trainer};
+use super::{batch::DeviceBatch, error::TrainError, trainer::Trainer};
 use crate::{
     algorithms::{Batch, Next},
     dist::c10d::{Autocast, BridgeError, HalfKind},
@@ -23,13 +23,13 @@ pub(super) fn kind(precision: Precision) -> Kind {
 }
 
 impl Trainer {
-    /// One update by `pictures`; its loss, `[]`, still on the device and good until the next step.
-    pub(super) fn step(&mut self, pictures: &Pictures) -> Result<Tensor, TrainError> {
+    /// One update by `device_batch`; its loss, `[]`, still on the device and good until the next step.
+    pub(super) fn step(&mut self, device_batch: &DeviceBatch) -> Result<Tensor, TrainError> {
         self.optimizer.set_lr(self.recipe.schedule.lr(self.progress.step));
         self.ddp.before_step()?;
-        let loss = match self.recorded(pictures) {
-            Some(recorded) => self.replay(recorded, pictures)?,
-            None => self.work(pictures)?,
+        let loss = match self.recorded(device_batch) {
+            Some(recorded) => self.replay(recorded, device_batch)?,
+            None => self.work(device_batch)?,
         };
         self.progress.step += 1;
         self.algorithms.after_step(self.progress)?;
@@ -37,8 +37,8 @@ impl Trainer {
     }
 
     /// What the device does in a step; the loss, `[]`.
-    pub(super) fn work(&mut self, pictures: &Pictures) -> Result<Tensor, TrainError> {
-        let batch = self.changed(self.uploader.batch(pictures))?;
+    pub(super) fn work(&mut self, device_batch: &DeviceBatch) -> Result<Tensor, TrainError> {
+        let batch = self.changed(self.uploader.batch(device_batch))?;
         let loss = self.backward(&batch)?;
         while self.algorithms.after_backward(self.progress, &mut self.optimizer)?
             == Next::BackwardAgain

@@ -11,7 +11,7 @@ use std::{
 use tch::{Device, Kind, Tensor};
 
 use super::{
-    batch::Pictures,
+    batch::DeviceBatch,
     recorded::{Recorded, Recorder},
     trainer::Trainer,
 };
@@ -64,7 +64,7 @@ fn trainer(recipe: &Recipe, rank: usize, port: u16) -> Trainer {
 }
 
 /// Samples `share` of global batch `step`: the same pictures however many ranks share them.
-fn batch(trainer: &Trainer, step: usize, share: std::ops::Range<usize>) -> Pictures {
+fn batch(trainer: &Trainer, step: usize, share: std::ops::Range<usize>) -> DeviceBatch {
     let pixel = |i: usize| ((i * 2_654_435_761 + step * 97) >> 7) as u8;
     let size = SIDE * SIDE * 3;
     let bytes: Vec<u8> = (share.start * size..share.end * size).map(pixel).collect();
@@ -159,8 +159,8 @@ fn ranks_stay_bit_identical() {
 }
 
 /// The step with batch norm frozen, so that a rank's statistics play no part.
-fn frozen_step(trainer: &mut Trainer, pictures: &Pictures) {
-    let batch = trainer.uploader.batch(pictures);
+fn frozen_step(trainer: &mut Trainer, device_batch: &DeviceBatch) {
+    let batch = trainer.uploader.batch(device_batch);
     trainer.ddp.before_forward().unwrap();
     let logits = trainer.model.forward(&batch.images, Mode::Eval);
     let loss = mean_loss(trainer.recipe.raw.loss.name, &logits, &batch.targets);
@@ -197,8 +197,8 @@ fn many_small_shares_train_as_one_large_batch() {
 fn images_are_normalised_on_the_device() {
     let _turn = in_turn();
     let trainer = trainer(&recipe(1), 0, 0);
-    let pictures = trainer.uploader.upload_parts(&[255; 2 * 4 * 4 * 3], &[1, 2], 4).unwrap();
-    let batch = trainer.uploader.batch(&pictures);
+    let device_batch = trainer.uploader.upload_parts(&[255; 2 * 4 * 4 * 3], &[1, 2], 4).unwrap();
+    let batch = trainer.uploader.batch(&device_batch);
     assert_eq!(Vec::<i64>::try_from(&batch.labels).unwrap(), [1, 2]);
     assert_eq!(batch.images.size(), [2, 3, 4, 4]);
     assert!(c10d::is_channels_last(&batch.images).unwrap());

@@ -220,9 +220,9 @@ impl Trainer {
             }
             let batch = loader.next_batch()?.expect("there is a plan for every step");
             let begin = Instant::now();
-            let pictures = self.uploader.upload(&batch)?;
+            let device_batch = self.uploader.upload(&batch)?;
             meter.copied(begin.elapsed());
-            loss_sum += self.step(&pictures)?;
+            loss_sum += self.step(&device_batch)?;
             if meter.is_due(step) {
                 meter.steps(step, Readout::of(&loss_sum)?, loader.stall())?;
                 let _ = loss_sum.zero_();

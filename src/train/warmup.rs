@@ -69,8 +69,8 @@ impl Trainer {
     /// A step on grey pictures of the current epoch's size.
     pub(super) fn warm_step(&mut self) -> Result<(), TrainError> {
         let side = self.recipe.crop_sides[self.progress.epoch];
-        let pictures = self.uploader.synthetic(self.recipe.batch_per_rank, side)?;
-        drop(self.step(&pictures)?);
+        let device_batch = self.uploader.synthetic(self.recipe.batch_per_rank, side)?;
+        drop(self.step(&device_batch)?);
         Ok(())
     }
 }
