@@ -1,4 +1,4 @@
-//! Pictures a second on one decoding thread, from file to row, on photo-like 4:2:0 JPEGs with a
+//! Images a second on one decoding thread, from file to row, on photo-like 4:2:0 JPEGs with a
 //! long side of about 500 px: `cargo bench --no-default-features --bench loader`.
 
 #![expect(clippy::print_stdout, reason = "a benchmark prints its figures")]
@@ -13,7 +13,7 @@ use mlperf_run::data::{
 };
 use tempfile::TempDir;
 
-const NUM_PICTURES: usize = 96;
+const NUM_IMAGES: usize = 96;
 
 fn main() {
     let folder = tempfile::tempdir().expect("a folder for the index");
@@ -24,10 +24,10 @@ fn main() {
 }
 
 fn data_set() -> (TempDir, Arc<Index>) {
-    let root = tempfile::tempdir().expect("a folder for the pictures");
+    let root = tempfile::tempdir().expect("a folder for the images");
     let config =
-        SynthConfig { num_train: NUM_PICTURES, num_eval: 16, size: 500, ..SynthConfig::default() };
-    synth::write(&config, root.path(), None).expect("pictures");
+        SynthConfig { num_train: NUM_IMAGES, num_eval: 16, size: 500, ..SynthConfig::default() };
+    synth::write(&config, root.path(), None).expect("images");
     let folder = Index::open(root.path(), Split::Train).expect("a data set");
     (root, Arc::new(folder))
 }
@@ -41,18 +41,18 @@ fn data_set() -> (TempDir, Arc<Index>) {
 fn train_epoch<const SIDE: usize>(bencher: Bencher<'_, '_>, interpolation: Interpolation) {
     let (_root, folder) = data_set();
     let loader_config = LoaderConfig::default();
-    bencher.counter(ItemsCount::new(NUM_PICTURES)).bench(|| {
+    bencher.counter(ItemsCount::new(NUM_IMAGES)).bench(|| {
         let shard = Shard { rank: 0, world_size: 1 };
         let schedule = TrainSchedule {
             batch_per_rank: 16,
-            steps_per_epoch: NUM_PICTURES / 16,
+            steps_per_epoch: NUM_IMAGES / 16,
             epochs: 0..1,
             sides: vec![SIDE],
             transform: TrainTransform { interpolation, ..TrainTransform::default() },
         };
         let plans = train_plans(Sampler::new(folder.len(), shard, 0), schedule);
         let mut loader = Loader::start(Arc::clone(&folder), plans, loader_config.clone());
-        while let Some(batch) = loader.next_batch().expect("good pictures") {
+        while let Some(batch) = loader.next_batch().expect("good images") {
             divan::black_box(batch.images());
         }
     });

@@ -6,7 +6,7 @@
 //! ```
 //!
 //! Writes the rows, RGB `[176, 176, 3]`, to PIXELS. A line for each says label, box (top, left,
-//! height, width; where the container tells the size of its pictures) and file.
+//! height, width; where the container tells the size of its images) and file.
 
 #![expect(clippy::print_stdout, reason = "an example shows what it found")]
 

@@ -41,7 +41,7 @@ unsafe impl GlobalAlloc for Counting {
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
 
-const NUM_PICTURES: usize = 256;
+const NUM_IMAGES: usize = 256;
 const BATCH: usize = 64;
 
 const SHARD: Shard = Shard { rank: 0, world_size: 1 };
@@ -49,10 +49,10 @@ const SHARD: Shard = Shard { rank: 0, world_size: 1 };
 /// Held by the test that runs.
 static ALONE: Mutex<()> = Mutex::new(());
 
-/// Pictures of different sizes, so that buffers have to grow, as training and validation set.
-fn write_pictures(root: &Path) {
+/// Images of different sizes, so that buffers have to grow, as training and validation set.
+fn write_images(root: &Path) {
     let pixels: Vec<u8> = (0..96 * 96 * 3).map(|i| (i * 7 % 251) as u8).collect();
-    for i in 0..NUM_PICTURES {
+    for i in 0..NUM_IMAGES {
         let (width, height) = (96 - i % 32, 64 + i % 32);
         let (pixels, format) = (&pixels[..width * height * 3], PixelFormat::RGB);
         let image = Image { pixels, width, pitch: width * 3, height, format };
@@ -69,7 +69,7 @@ fn write_pictures(root: &Path) {
 fn a_sample_costs_no_allocation_after_the_first_epoch() {
     let _alone = ALONE.lock().unwrap();
     let root = tempfile::tempdir().unwrap();
-    write_pictures(root.path());
+    write_images(root.path());
     let index = Arc::new(Index::open(root.path(), Split::Train).unwrap());
     for interpolation in [
         Interpolation::Area,
@@ -82,12 +82,12 @@ fn a_sample_costs_no_allocation_after_the_first_epoch() {
     }
 }
 
-/// Whose pictures are cut down before they are decoded, decoded at a fraction, or not at all.
+/// Whose images are cut down before they are decoded, decoded at a fraction, or not at all.
 #[test]
 fn a_sample_of_a_store_or_of_the_cache_costs_no_allocation_either() {
     let _alone = ALONE.lock().unwrap();
     let (root, out) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-    write_pictures(root.path());
+    write_images(root.path());
     let (source, max_sides) = (root.path().to_owned(), Vec::new());
     let request = Import { source, max_sides, on_bad: OnBad::Fail, seed: 1 };
     import(&request, out.path(), 1, &|_| ControlFlow::Continue(())).unwrap();
@@ -113,7 +113,7 @@ fn train(
 ) -> Loader {
     let schedule = TrainSchedule {
         batch_per_rank: BATCH,
-        steps_per_epoch: NUM_PICTURES / BATCH,
+        steps_per_epoch: NUM_IMAGES / BATCH,
         epochs: 0..num_epochs,
         sides: vec![32; num_epochs],
         transform,
@@ -129,11 +129,11 @@ fn train(
 fn count(index: &Arc<Index>, transform: TrainTransform, config: LoaderConfig) {
     let has_cache = config.cache.is_some();
     let mut loader = train(index, 8, (transform, config));
-    let steps_per_epoch = NUM_PICTURES / BATCH;
+    let steps_per_epoch = NUM_IMAGES / BATCH;
     let mut epoch = || {
         let before = NUM_ALLOCATIONS.load(Ordering::Relaxed);
         for _ in 0..steps_per_epoch {
-            drop(loader.next_batch().expect("good pictures").expect("a batch"));
+            drop(loader.next_batch().expect("good images").expect("a batch"));
         }
         NUM_ALLOCATIONS.load(Ordering::Relaxed) - before
     };
@@ -155,7 +155,7 @@ fn memory_does_not_grow_over_fifty_epochs() {
     const LIMIT_KB: f64 = 4096.0;
     let _alone = ALONE.lock().unwrap();
     let root = tempfile::tempdir().unwrap();
-    write_pictures(root.path());
+    write_images(root.path());
     let index = |split| Arc::new(Index::open(root.path(), split).unwrap());
     let (train_index, eval_index) = (index(Split::Train), index(Split::Eval));
     let pool = Pool::default();
@@ -166,8 +166,8 @@ fn memory_does_not_grow_over_fifty_epochs() {
     let mut loader = train(&train_index, NUM_EPOCHS, (TrainTransform::default(), config));
     let mut sizes_kb = Vec::new();
     for _ in 0..NUM_EPOCHS {
-        for _ in 0..NUM_PICTURES / BATCH {
-            drop(loader.next_batch().expect("good pictures").expect("a batch"));
+        for _ in 0..NUM_IMAGES / BATCH {
+            drop(loader.next_batch().expect("good images").expect("a batch"));
         }
         evaluate(&eval_index, &pool).for_each(drop);
         sizes_kb.push(resident_kb());
@@ -183,7 +183,7 @@ fn evaluate(index: &Arc<Index>, pool: &Pool) -> impl Iterator<Item = Batch> + us
     let plans = eval_plans(&sampler, BATCH, eval);
     let config = LoaderConfig { pool: pool.clone(), ..LoaderConfig::default() };
     let mut loader = Loader::start(Arc::clone(index), plans, config);
-    std::iter::from_fn(move || loader.next_batch().expect("good pictures"))
+    std::iter::from_fn(move || loader.next_batch().expect("good images"))
 }
 
 /// Memory of this process that is backed by no file, kB.

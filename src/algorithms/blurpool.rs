@@ -1,4 +1,4 @@
-//! `BlurPool`: low-pass filter before subsampling, so that a small shift of the picture moves the
+//! `BlurPool`: low-pass filter before subsampling, so that a small shift of the image moves the
 //! features a little instead of changing them.
 //!
 //! Source: Zhang 2019, "Making Convolutional Networks Shift-Invariant Again", section 3: the

@@ -27,7 +27,7 @@ pub struct BenchArgs {
 
 #[derive(Debug, Subcommand)]
 enum BenchCommand {
-    /// How fast pictures can be read, decoded, cropped and resized, and how many GPUs that feeds
+    /// How fast images can be read, decoded, cropped and resized, and how many GPUs that feeds
     Data(BenchDataArgs),
     /// How fast one device trains: images/s, ms by part, share of what its arithmetic can do
     Step(BenchStepArgs),
@@ -64,10 +64,10 @@ struct BenchDataArgs {
     /// Decode large crops at a half, quarter or eighth of their size
     #[arg(long)]
     dct_scale: bool,
-    /// Keep decoded pictures of the first pass in memory: off, auto or a size as 4GiB
+    /// Keep decoded images of the first pass in memory: off, auto or a size as 4GiB
     #[arg(long, value_name = "SIZE", default_value = "off", value_parser = cache_size)]
     ram_cache: RamCache,
-    /// Drop the pictures from memory first, and compare with the disk's own rate
+    /// Drop the images from memory first, and compare with the disk's own rate
     #[arg(long)]
     cold: bool,
     /// Cold: take blocks of neighbours in random order, as `data.train.block_shuffle` does

@@ -26,7 +26,7 @@ enum DataCommand {
     Synth(SynthArgs),
     /// Pack a data set into a store that trains fastest, and print its folder
     Import(ImportArgs),
-    /// Show counts, sizes and pictures of a data set
+    /// Show counts, sizes and images of a data set
     Inspect(InspectArgs),
     /// Read a store again and compare it with its hashes
     Verify(VerifyArgs),
@@ -36,13 +36,13 @@ enum DataCommand {
 struct InspectArgs {
     /// Data set of any kind
     data: PathBuf,
-    /// Draw random pictures and crops of them on a sheet
+    /// Draw random images and crops of them on a sheet
     #[arg(long, value_name = "FILE.png")]
     sheet: Option<PathBuf>,
-    /// Pictures whose headers are read, of each split
+    /// Images whose headers are read, of each split
     #[arg(long, value_name = "N", default_value_t = 2000)]
     num: usize,
-    /// Seed of the choice of pictures
+    /// Seed of the choice of images
     #[arg(long, value_name = "N", default_value_t = 0)]
     seed: u64,
 }
@@ -96,7 +96,7 @@ fn inspect(args: &InspectArgs) -> Outcome {
         console::result(format!("store{name}: {}", division_text(&manifest)));
     }
     if stores.is_empty() && dataset.division() == Some(Division::OpenOnly) {
-        console::result("store without a manifest: open-only (training pictures were shrunk)");
+        console::result("store without a manifest: open-only (training images were shrunk)");
     }
     for (name, index) in [("train", &dataset.train), ("val", &dataset.eval)] {
         let survey = inspect::survey(index, args.num, args.seed);
@@ -108,7 +108,7 @@ fn inspect(args: &InspectArgs) -> Outcome {
     }
     if let Some(path) = &args.sheet {
         inspect::contact_sheet(&dataset.train, args.seed, path).or_exit(Exit::Invalid)?;
-        console::note(format!("pictures, and crops of them, are in {}", path.display()));
+        console::note(format!("images, and crops of them, are in {}", path.display()));
     }
     Ok(Exit::Ok)
 }

@@ -25,13 +25,13 @@ pub(super) struct ImportArgs {
     /// Folder to write to, new or of an import that was cut off
     #[arg(long, value_name = "DIR")]
     out: PathBuf,
-    /// Shrink training pictures to this longest side; several make a store each (open division)
+    /// Shrink training images to this longest side; several make a store each (open division)
     #[arg(long, value_name = "PX", value_delimiter = ',')]
     max_side: Vec<usize>,
-    /// What a bad picture leads to
+    /// What a bad image leads to
     #[arg(long, value_name = "WHAT", default_value = "fail")]
     on_bad: OnBad,
-    /// Seed of the order of training pictures
+    /// Seed of the order of training images
     #[arg(long, value_name = "N", default_value_t = 0)]
     seed: u64,
     /// Threads [default: all cores]

@@ -26,13 +26,13 @@ pub(super) struct SynthArgs {
     /// Validation images, over all classes
     #[arg(long, value_name = "N", default_value_t = SynthConfig::default().num_eval)]
     num_eval: usize,
-    /// About the long side of a picture, 32 to 4096 pixels
+    /// About the long side of an image, 32 to 4096 pixels
     #[arg(long, value_name = "PX", default_value_t = SynthConfig::default().size)]
     size: usize,
     /// Clutter, colour noise, jitter and occlusion, 0 (easy) to 1
     #[arg(long, value_name = "X", default_value_t = SynthConfig::default().difficulty)]
     difficulty: f64,
-    /// Seed of classes and pictures
+    /// Seed of classes and images
     #[arg(long, value_name = "N", default_value_t = SynthConfig::default().seed)]
     seed: u64,
 }

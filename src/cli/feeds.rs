@@ -52,7 +52,7 @@ impl Feeding {
         (0..MAX_SIDES).map(|i| sides[i * (sides.len() - 1) / (MAX_SIDES - 1)]).collect()
     }
 
-    /// How it crops, decodes and keeps pictures.
+    /// How it crops, decodes and keeps images.
     pub(super) fn transform(&self) -> TrainTransform {
         self.recipe.raw.data.train
     }

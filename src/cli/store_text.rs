@@ -3,7 +3,7 @@
 use crate::console;
 use crate::data::store::{Division, Manifest, Note};
 
-/// Tells what is in a store, and which of its pictures are not as they were.
+/// Tells what is in a store, and which of its images are not as they were.
 pub(super) fn describe(manifest: &Manifest) {
     /// Notes that are shown; the manifest has them all.
     const MAX_NOTES: usize = 20;
@@ -27,19 +27,19 @@ pub(super) fn describe(manifest: &Manifest) {
     }
 }
 
-/// The division of a store, and all that made its pictures others than they were.
+/// The division of a store, and all that made its images others than they were.
 pub(super) fn division_text(manifest: &Manifest) -> String {
     let (num_mended, num_skipped) = (manifest.mended.len(), manifest.skipped.len());
     let odd = format!("{num_mended} mended, {num_skipped} left out");
     match (manifest.division, manifest.max_side) {
         (Division::ClosedSafe, _) if num_mended + num_skipped == 0 => {
-            "closed-safe (no picture was changed)".to_owned()
+            "closed-safe (no image was changed)".to_owned()
         }
         (Division::ClosedSafe, _) => format!("closed-safe ({odd}, no other was changed)"),
         (Division::OpenOnly, Some(side)) => {
-            format!("open-only (training pictures of at most {side} px, {odd})")
+            format!("open-only (training images of at most {side} px, {odd})")
         }
-        (Division::OpenOnly, None) => format!("open-only (training pictures were shrunk, {odd})"),
+        (Division::OpenOnly, None) => format!("open-only (training images were shrunk, {odd})"),
     }
 }
 
@@ -55,13 +55,13 @@ mod tests {
             "classes": [], "num_train": 0, "num_eval": 0, "shards": [], "mended": [], "skipped": [],
         }))
         .unwrap();
-        assert_eq!(division_text(&manifest), "closed-safe (no picture was changed)");
+        assert_eq!(division_text(&manifest), "closed-safe (no image was changed)");
         manifest.mended = vec![note.clone(); 22];
         manifest.skipped = vec![note; 3];
         let odd = "closed-safe (22 mended, 3 left out, no other was changed)";
         assert_eq!(division_text(&manifest), odd);
         (manifest.division, manifest.max_side) = (Division::OpenOnly, Some(192));
-        let shrunk = "open-only (training pictures of at most 192 px, 22 mended, 3 left out)";
+        let shrunk = "open-only (training images of at most 192 px, 22 mended, 3 left out)";
         assert_eq!(division_text(&manifest), shrunk);
     }
 }

@@ -160,7 +160,7 @@ mod tests {
     }
 
     #[test]
-    fn skipped_pictures_show_when_there_are_any() {
+    fn skipped_images_show_when_there_are_any() {
         let mut skipping = run("demo", RunStatus::Success, 1.0);
         assert!(!table(std::slice::from_ref(&skipping)).contains("skipped"));
         skipping.num_skipped = 3;

@@ -7,7 +7,7 @@ use super::{EvalTransform, TrainTransform};
 /// Tries of the random-resized crop before it falls back to the centre.
 const MAX_TRIES: usize = 10;
 
-/// A box of a picture, px.
+/// A box of an image, px.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Crop {
     /// First row.
@@ -38,15 +38,15 @@ impl Size {
 
 /// Random-resized crop with torchvision's law (Szegedy et al. 2014, section 6): up to ten draws
 /// of area and aspect ratio, then the centre at the nearest allowed ratio.
-pub fn random_resized_crop(picture: Size, config: &TrainTransform, rng: &mut Rng) -> Crop {
+pub fn random_resized_crop(image: Size, config: &TrainTransform, rng: &mut Rng) -> Crop {
     (0..MAX_TRIES)
-        .find_map(|_| try_crop(picture, config, rng))
-        .unwrap_or_else(|| fallback_crop(picture, config.ratio))
+        .find_map(|_| try_crop(image, config, rng))
+        .unwrap_or_else(|| fallback_crop(image, config.ratio))
 }
 
 /// One draw; nothing where the box does not fit.
-pub(super) fn try_crop(picture: Size, config: &TrainTransform, rng: &mut Rng) -> Option<Crop> {
-    let Size { height, width } = picture;
+pub(super) fn try_crop(image: Size, config: &TrainTransform, rng: &mut Rng) -> Option<Crop> {
+    let Size { height, width } = image;
     let area = (height * width) as f64 * rng.range_f64(config.scale[0], config.scale[1]);
     let ratio = rng.range_f64(config.ratio[0].ln(), config.ratio[1].ln()).exp();
     let crop_width = (area * ratio).sqrt().round_ties_even() as usize;
@@ -60,30 +60,30 @@ pub(super) fn try_crop(picture: Size, config: &TrainTransform, rng: &mut Rng) ->
 }
 
 /// The largest centred box whose ratio is allowed.
-pub(super) fn fallback_crop(picture: Size, ratio: [f64; 2]) -> Crop {
-    let Size { mut height, mut width } = picture;
+pub(super) fn fallback_crop(image: Size, ratio: [f64; 2]) -> Crop {
+    let Size { mut height, mut width } = image;
     let in_ratio = width as f64 / height as f64;
     if in_ratio < ratio[0] {
         height = (width as f64 / ratio[0]).round_ties_even() as usize;
     } else if in_ratio > ratio[1] {
         width = (height as f64 * ratio[1]).round_ties_even() as usize;
     }
-    centred(picture, Size { height, width })
+    centred(image, Size { height, width })
 }
 
 /// FFCV's evaluation crop: a centred square of `crop / resize` of the short side, to be resized
 /// to `crop_size` in one go.
-pub fn ffcv_crop(picture: Size, config: &EvalTransform) -> Crop {
+pub fn ffcv_crop(image: Size, config: &EvalTransform) -> Crop {
     let ratio = config.crop_size as f64 / config.resize_size as f64;
-    let side = (ratio * picture.height.min(picture.width) as f64) as usize;
-    centred(picture, Size::square(side.max(1)))
+    let side = (ratio * image.height.min(image.width) as f64) as usize;
+    centred(image, Size::square(side.max(1)))
 }
 
-/// torchvision's evaluation crop: the whole picture is resized to the returned size, of which the
+/// torchvision's evaluation crop: the whole image is resized to the returned size, of which the
 /// crop is then cut. `config.crop_size` must not exceed `config.resize_size`.
-pub fn torchvision_crop(picture: Size, config: &EvalTransform) -> (Size, Crop) {
+pub fn torchvision_crop(image: Size, config: &EvalTransform) -> (Size, Crop) {
     let EvalTransform { resize_size: short, crop_size: side, .. } = *config;
-    let Size { height, width } = picture;
+    let Size { height, width } = image;
     let resized = if width <= height {
         Size { height: short * height / width, width: short }
     } else {
@@ -95,10 +95,10 @@ pub fn torchvision_crop(picture: Size, config: &EvalTransform) -> (Size, Crop) {
     (resized, Crop { top, left, height: side, width: side })
 }
 
-fn centred(picture: Size, crop: Size) -> Crop {
+fn centred(image: Size, crop: Size) -> Crop {
     Crop {
-        top: (picture.height - crop.height) / 2,
-        left: (picture.width - crop.width) / 2,
+        top: (image.height - crop.height) / 2,
+        left: (image.width - crop.width) / 2,
         height: crop.height,
         width: crop.width,
     }

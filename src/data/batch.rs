@@ -83,13 +83,13 @@ impl OpenRows {
     }
 }
 
-/// A batch of pictures. Its buffer goes back to the pool when it is dropped.
+/// A batch of images. Its buffer goes back to the pool when it is dropped.
 pub struct Batch {
     /// Epoch, from 0.
     pub epoch: usize,
     /// Step of the epoch, from 0.
     pub step: usize,
-    /// Side of the pictures, px.
+    /// Side of the images, px.
     pub side: usize,
     num_rows: usize,
     buffers: Buffers,
@@ -127,12 +127,12 @@ impl Batch {
         &self.buffers.labels[..self.num_rows]
     }
 
-    /// Pictures.
+    /// Images.
     pub fn len(&self) -> usize {
         self.num_rows
     }
 
-    /// Whether there are no pictures; a loader gives no such batch away.
+    /// Whether there are no images; a loader gives no such batch away.
     pub fn is_empty(&self) -> bool {
         self.num_rows == 0
     }

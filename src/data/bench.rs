@@ -23,7 +23,7 @@ use super::{
 
 /// Images in a batch.
 pub(super) const BATCH: usize = 64;
-/// Pictures that are taken apart into stages.
+/// Images that are taken apart into stages.
 const NUM_STAGED: usize = 192;
 
 /// What was measured at one side.
@@ -50,7 +50,7 @@ pub struct Rates {
 pub struct Shares {
     /// Reading files.
     pub read: f64,
-    /// Entropy decoding: what is left when pictures are decoded at an eighth.
+    /// Entropy decoding: what is left when images are decoded at an eighth.
     pub huffman: f64,
     /// Inverse DCT, chroma and colours.
     pub idct: f64,
@@ -120,8 +120,8 @@ fn stages(index: &Index, order: &[u32], (side, config): (usize, TrainTransform))
         let begin = Instant::now();
         let read = spans.read(index, sample as usize, &mut file);
         spent[0] += begin.elapsed();
-        let (Ok(()), Ok(picture)) = (read, decoder.size(&file)) else { continue };
-        let crop = random_resized_crop(picture, &config, &mut Rng::keyed(&[u64::from(sample)]));
+        let (Ok(()), Ok(image)) = (read, decoder.size(&file)) else { continue };
+        let crop = random_resized_crop(image, &config, &mut Rng::keyed(&[u64::from(sample)]));
         for (stage, denominator) in [(1, 8), (2, 1)] {
             let begin = Instant::now();
             let view = decoder.decode_part(&file, Part { crop, denominator });

@@ -5,7 +5,7 @@ use std::fmt;
 use super::memory::Free;
 use super::{DataError, RamCache};
 
-/// Of a decoding thread: a file, what a crop needs of its picture, and tables of the resize; some
+/// Of a decoding thread: a file, what a crop needs of its image, and tables of the resize; some
 /// megapixels at most.
 const SCRATCH_BYTES: u64 = 4 << 20;
 
@@ -21,9 +21,9 @@ pub struct Need {
     /// Largest batch of a rank in training and in evaluation, bytes. Both loaders are full while a
     /// run evaluates.
     pub batch_bytes: [u64; 2],
-    /// Spans of all pictures, which each rank holds.
+    /// Spans of all images, which each rank holds.
     pub index_bytes: u64,
-    /// Decoded pictures that the ranks keep together.
+    /// Decoded images that the ranks keep together.
     pub ram_cache: RamCache,
 }
 
@@ -34,7 +34,7 @@ pub struct Budget {
     batches: u64,
     scratch: u64,
     index: u64,
-    pictures: u64,
+    images: u64,
     free: Free,
 }
 
@@ -46,12 +46,12 @@ impl Need {
             batches: self.num_batches as u64 * self.batch_bytes.iter().sum::<u64>(),
             scratch: self.num_threads as u64 * SCRATCH_BYTES,
             index: self.index_bytes,
-            pictures: 0,
+            images: 0,
             free,
         };
-        budget.pictures = match self.ram_cache {
+        budget.images = match self.ram_cache {
             RamCache::Off => 0,
-            RamCache::Auto => free.for_pictures().min(budget.room()),
+            RamCache::Auto => free.for_images().min(budget.room()),
             RamCache::Bytes(bytes) => bytes,
         };
         budget
@@ -63,7 +63,7 @@ impl Budget {
         self.num_ranks * (self.batches + self.scratch + self.index)
     }
 
-    /// What is left for pictures beside all else.
+    /// What is left for images beside all else.
     fn room(&self) -> u64 {
         let Free { memory, shared } = self.free;
         // Where nothing can be told of the memory, the room for files in it has to do.
@@ -71,11 +71,11 @@ impl Budget {
         left.min(shared)
     }
 
-    /// Refuses a cache of pictures that is larger than what is left beside all else.
+    /// Refuses a cache of images that is larger than what is left beside all else.
     pub fn check(&self) -> Result<(), DataError> {
         let room = self.room();
-        if self.pictures > room {
-            let [wanted, room] = [self.pictures, room].map(size);
+        if self.images > room {
+            let [wanted, room] = [self.images, room].map(size);
             return Err(DataError::CacheRoom { wanted, room });
         }
         Ok(())
@@ -90,13 +90,13 @@ impl fmt::Display for Budget {
         let num_ranks = self.num_ranks;
         write!(f, "{num_ranks} {ranks} x ({batches} of batches, {scratch} for threads, ")?;
         write!(f, "{index} of index)")?;
-        if self.pictures > 0 {
-            write!(f, ", {} of decoded pictures", size(self.pictures))?;
+        if self.images > 0 {
+            write!(f, ", {} of decoded images", size(self.images))?;
         }
         let free = self.free.memory;
         if free > 0 {
             write!(f, "; {} free", size(free))?;
-            if self.of_ranks() + self.pictures > free {
+            if self.of_ranks() + self.images > free {
                 write!(f, ", which is less: lower data.batches_ahead or the number of ranks")?;
             }
         }
@@ -136,7 +136,7 @@ mod tests {
         assert_eq!(
             budget.to_string(),
             "8 ranks x (150 MB of batches, 34 MB for threads, 82 MB of index), 64.0 GB of decoded \
-             pictures; 512.0 GB free"
+             images; 512.0 GB free"
         );
         let little = need(RamCache::Off).budget(Free { memory: GB, ..free }).to_string();
         assert!(
@@ -162,9 +162,9 @@ mod tests {
         assert!(check(60 * GB, 64 * GB, 32 * GB).is_err(), "files in memory have a limit");
         assert!(check(GB, 0, 2 * GB).is_ok(), "a machine that does not tell its memory");
         let auto = need(RamCache::Auto).budget(Free { memory: 100 * GB, shared: 50 * GB });
-        assert_eq!(auto.pictures, 35 * GB);
+        assert_eq!(auto.images, 35 * GB);
         assert!(auto.check().is_ok());
         let little = need(RamCache::Auto).budget(Free { memory: 3 * GB, shared: 3 * GB });
-        assert!(little.check().is_ok() && little.pictures < GB, "auto takes what there is");
+        assert!(little.check().is_ok() && little.images < GB, "auto takes what there is");
     }
 }

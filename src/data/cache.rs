@@ -1,20 +1,20 @@
-//! Decoded pictures kept in memory: what has been decoded once is cut and resized again, not
+//! Decoded images kept in memory: what has been decoded once is cut and resized again, not
 //! decoded, from the second epoch on.
 //!
-//! - The pictures lie in one file in memory (`/dev/shm`), which all ranks of a machine share: an
+//! - The images lie in one file in memory (`/dev/shm`), which all ranks of a machine share: an
 //!   epoch shows a rank other samples than the one before, so a cache of its own would hardly ever
 //!   hit. They are written by `pwrite`, which fails where memory is full, and read in place from a
 //!   mapping, of which nothing is touched that has not been written: that would be a signal.
-//! - Whole pictures, RGB, at the size that they are decoded at: a part of a whole decode is bit
+//! - Whole images, RGB, at the size that they are decoded at: a part of a whole decode is bit
 //!   for bit a decode of the part, so batches are the same with and without.
 //! - First come, first kept, until the budget or the memory is full; nothing is ever dropped, as
-//!   every picture of an epoch is as likely as any other.
+//!   every image of an epoch is as likely as any other.
 //! - A file without a name goes with its process. One that ranks share has a name with the process
 //!   that started them, and goes with the first loader that ends well; what a crash left is
 //!   removed by the next run.
 //!
-//! Layout: budget, bytes used and number of samples; for each sample the place of its picture, or
-//! 0; pictures, each after its height and width.
+//! Layout: budget, bytes used and number of samples; for each sample the place of its image, or
+//! 0; images, each after its height and width.
 #![expect(unsafe_code, reason = "a mapping of a file; see `map`")]
 
 use std::fs::{self, File, OpenOptions};
@@ -28,13 +28,13 @@ use memmap2::{Advice, Mmap};
 use rustix::fs::{FlockOperation, flock, fstatvfs};
 use rustix::process::geteuid;
 
-use super::decode::Picture;
+use super::decode::DecodedImage;
 use super::memory::{Free, SHARED};
 use super::{DataError, RamCache};
 
 const NAME: &str = "mlperf-run-cache";
 const HEADER: u64 = 24;
-/// Of a picture, before its pixels.
+/// Of an image, before its pixels.
 const SIZE: u64 = 8;
 
 /// Who uses a cache.
@@ -46,7 +46,7 @@ pub enum Sharing {
     Ranks(u16),
 }
 
-/// Pictures in memory.
+/// Images in memory.
 #[derive(Debug)]
 pub struct Cache {
     file: File,
@@ -64,7 +64,7 @@ impl Cache {
     ) -> Result<Option<Self>, DataError> {
         let budget = match config {
             RamCache::Off => return Ok(None),
-            RamCache::Auto => Free::now().for_pictures(),
+            RamCache::Auto => Free::now().for_images(),
             RamCache::Bytes(bytes) => bytes,
         };
         let folder = Path::new(SHARED);
@@ -96,7 +96,7 @@ impl Cache {
             if wanted > room {
                 return Err(io::Error::other(format!("{wanted} MiB are wanted, {room} MiB free")));
             }
-            // Takes no memory before pictures do.
+            // Takes no memory before images do.
             file.set_len(budget.max(table_end(num_samples)))?;
             let header = [budget, table_end(num_samples), num_samples as u64];
             file.write_all_at(header.map(u64::to_le_bytes).as_flattened(), 0)?;
@@ -120,41 +120,41 @@ impl Cache {
         self.file.write_all_at(&word.to_le_bytes(), at)
     }
 
-    /// The picture of a sample, if it is there.
-    pub(super) fn find(&self, sample: usize) -> Option<Picture<'_>> {
+    /// The image of a sample, if it is there.
+    pub(super) fn find(&self, sample: usize) -> Option<DecodedImage<'_>> {
         let place = self.word(HEADER + 8 * sample as u64).ok().filter(|&place| place > 0)?;
         fence(Ordering::Acquire);
         let (size, pixels) = self.map.get(place as usize..)?.split_first_chunk()?;
         let size = u64::from_le_bytes(*size);
         let (height, width) = ((size >> 32) as usize, size as u32 as usize);
         let length = height.checked_mul(width)?.checked_mul(3).filter(|&length| length > 0)?;
-        Some(Picture { pixels: pixels.get(..length)?, width, height })
+        Some(DecodedImage { pixels: pixels.get(..length)?, width, height })
     }
 
-    /// Whether another picture may find room.
+    /// Whether another image may find room.
     pub(super) fn has_room(&self) -> bool {
         let words = self.word(0).and_then(|budget| Ok((budget, self.word(8)?)));
         words.is_ok_and(|(budget, used)| used < budget)
     }
 
-    /// Keeps a picture if there is room for it.
-    pub(super) fn keep(&self, sample: usize, picture: Picture<'_>) {
+    /// Keeps an image if there is room for it.
+    pub(super) fn keep(&self, sample: usize, image: DecodedImage<'_>) {
         // Without memory it is not kept, and later ones will not be either.
-        let _ = self.try_keep(sample, picture).inspect_err(|_| {
+        let _ = self.try_keep(sample, image).inspect_err(|_| {
             let _ = self.write_word(0, 0);
         });
     }
 
-    fn try_keep(&self, sample: usize, picture: Picture<'_>) -> io::Result<()> {
-        let Picture { width, height, .. } = picture;
-        let pixels = &picture.pixels[..height * width * 3];
+    fn try_keep(&self, sample: usize, image: DecodedImage<'_>) -> io::Result<()> {
+        let DecodedImage { width, height, .. } = image;
+        let pixels = &image.pixels[..height * width * 3];
         let Some(place) = self.reserve(SIZE + pixels.len() as u64)? else { return Ok(()) };
         self.write_word(place, (height as u64) << 32 | width as u64)?;
         self.file.write_all_at(pixels, place + SIZE)?;
-        // Page tables are filled here at once; where Linux is too old to, when the picture is read.
+        // Page tables are filled here at once; where Linux is too old to, when the image is read.
         let length = SIZE as usize + pixels.len();
         let _ = self.map.advise_range(Advice::PopulateRead, place as usize, length);
-        // Last: who finds the place finds the picture.
+        // Last: who finds the place finds the image.
         fence(Ordering::Release);
         self.write_word(HEADER + 8 * sample as u64, place)
     }
@@ -166,7 +166,7 @@ impl Cache {
         flock(&lock, FlockOperation::LockExclusive)?;
         let (budget, used) = (self.word(0)?, self.word(8)?);
         if used + length > budget {
-            // Full, for smaller ones as well: whoever asks is to decode no whole picture in vain.
+            // Full, for smaller ones as well: whoever asks is to decode no whole image in vain.
             self.write_word(0, used)?;
             return Ok(None);
         }
@@ -179,7 +179,7 @@ impl Cache {
         PathBuf::from(format!("/proc/self/fd/{}", self.file.as_raw_fd()))
     }
 
-    /// Bytes of pictures.
+    /// Bytes of images.
     #[cfg(test)]
     fn used(&self) -> u64 {
         self.word(8).unwrap() - table_end(self.word(16).unwrap() as usize)
@@ -201,7 +201,7 @@ fn table_end(num_samples: usize) -> u64 {
 /// All of a cache's file, whatever has been written of it.
 fn map(file: &File) -> io::Result<Mmap> {
     // SAFETY: the file is this user's alone and never shrinks; its bytes are read once the place of
-    // their picture has been told, and from then on nobody writes them.
+    // their image has been told, and from then on nobody writes them.
     unsafe { Mmap::map(file) }
 }
 
@@ -230,14 +230,14 @@ mod tests {
     const SIDE: Size = Size { height: 20, width: 30 };
 
     fn put(cache: &Cache, sample: usize) {
-        let pixels = fixture::picture(SIDE, sample as u64);
-        cache.keep(sample, Picture { pixels: &pixels, width: 30, height: 20 });
+        let pixels = fixture::image(SIDE, sample as u64);
+        cache.keep(sample, DecodedImage { pixels: &pixels, width: 30, height: 20 });
     }
 
     fn pixels(cache: &Cache, sample: usize) -> Option<Vec<u8>> {
-        let picture = cache.find(sample)?;
-        assert_eq!(picture.size(), SIDE);
-        Some(picture.pixels.to_vec())
+        let image = cache.find(sample)?;
+        assert_eq!(image.size(), SIDE);
+        Some(image.pixels.to_vec())
     }
 
     #[test]
@@ -269,7 +269,7 @@ mod tests {
         let kept: Vec<_> = (0..100).filter(|&sample| one.find(sample).is_some()).collect();
         assert_eq!(kept.len(), 50);
         for sample in kept {
-            let expected = fixture::picture(SIDE, sample as u64);
+            let expected = fixture::image(SIDE, sample as u64);
             assert_eq!(
                 (pixels(&one, sample), pixels(&other, sample)),
                 (Some(expected.clone()), Some(expected))
@@ -280,7 +280,7 @@ mod tests {
     }
 
     #[test]
-    fn a_place_without_a_picture_holds_none() {
+    fn a_place_without_a_image_holds_none() {
         let folder = tempfile::tempdir().unwrap();
         let cache = Cache::at(folder.path().join("cache"), Sharing::Alone, 5, 1 << 16).unwrap();
         put(&cache, 0);

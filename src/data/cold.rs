@@ -61,7 +61,7 @@ pub enum ReadAhead {
     Stream,
 }
 
-/// Drops the pages of the first training pictures of an epoch from memory, decodes them, and then
+/// Drops the pages of the first training images of an epoch from memory, decodes them, and then
 /// reads the files in order, with their pages dropped again. Pages that others have not yet written
 /// to the disk are written first.
 pub fn measure_cold(index: &Arc<Index>, epoch: &ColdEpoch) -> Result<ColdRates, DataError> {

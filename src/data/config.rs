@@ -32,7 +32,7 @@ pub struct DataConfig {
     pub num_workers: usize,
     /// Batches that are decoded ahead of the trainer, 1 to 256.
     pub batches_ahead: usize,
-    /// What a picture that cannot be decoded leads to.
+    /// What an image that cannot be decoded leads to.
     pub on_bad_image: OnBadImage,
     /// Mean of each channel, of pixels 0 to 1.
     pub mean: [f64; 3],
@@ -67,7 +67,7 @@ impl Order {
     }
 }
 
-/// What a picture that cannot be decoded leads to.
+/// What an image that cannot be decoded leads to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum OnBadImage {
@@ -83,7 +83,7 @@ pub enum OnBadImage {
 pub struct TrainTransform {
     /// Side of the crop after resizing, px.
     pub crop_size: usize,
-    /// Least and largest share of the picture's area.
+    /// Least and largest share of the image's area.
     pub scale: [f64; 2],
     /// Least and largest width / height.
     pub ratio: [f64; 2],
@@ -94,20 +94,20 @@ pub struct TrainTransform {
     /// Large crops are decoded at a half, quarter or eighth of their size, by the fewer
     /// coefficients of a smaller inverse DCT: faster, and no longer torchvision's pixels.
     pub dct_scale: bool,
-    /// Shuffles blocks of neighbours and, within some blocks at a time, pictures: for disks and
+    /// Shuffles blocks of neighbours and, within some blocks at a time, images: for disks and
     /// networks that are slow at random. Only on stores, whose neighbours are of all classes.
     pub block_shuffle: bool,
-    /// Memory for decoded pictures, which later epochs then need not decode: `"off"`, `"auto"`
+    /// Memory for decoded images, which later epochs then need not decode: `"off"`, `"auto"`
     /// (seven tenths of what is spare) or a size as `"64GiB"`, for all ranks of a machine together.
-    /// The first epoch decodes whole pictures for it.
+    /// The first epoch decodes whole images for it.
     pub ram_cache: RamCache,
     /// Of stores of several sizes an epoch reads the smallest whose longest side is at least this
     /// many times the crop's, else the largest. At 2 about as many crops are enlarged as at 224 px of
-    /// `ImageNet`'s own pictures, whose longest side is 2.2 times that.
+    /// `ImageNet`'s own images, whose longest side is 2.2 times that.
     pub store_scale: f64,
 }
 
-/// How much memory decoded pictures may take.
+/// How much memory decoded images may take.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub enum RamCache {
@@ -205,11 +205,11 @@ pub struct SynthConfig {
     pub num_train: usize,
     /// Validation images, over all classes.
     pub num_eval: usize,
-    /// About the long side of a picture, px.
+    /// About the long side of an image, px.
     pub size: usize,
     /// Clutter, colour noise, jitter of the texture's period, occlusion: 0 (easy) to 1.
     pub difficulty: f64,
-    /// Seed of classes and pictures.
+    /// Seed of classes and images.
     pub seed: u64,
 }
 

@@ -9,7 +9,7 @@
 
 use multiversion::multiversion;
 
-use super::decode::Picture;
+use super::decode::DecodedImage;
 use super::resize::{Target, View};
 use super::taps::{Kernel, Taps};
 
@@ -29,7 +29,7 @@ pub(super) struct Convolution {
     woven: Vec<f32>,
     /// Woven rows after the horizontal pass.
     bytes: Vec<u8>,
-    /// A picture between two passes, `[source height, target width, 3]`.
+    /// An image between two passes, `[source height, target width, 3]`.
     between: Vec<u8>,
 }
 
@@ -45,7 +45,7 @@ impl Convolution {
         rows_first(self, view, target);
     }
 
-    /// By two neighbours, or more where the picture shrinks.
+    /// By two neighbours, or more where the image shrinks.
     pub(super) fn bilinear(&mut self, view: View<'_>, target: Target<'_>) {
         self.filter(view, &target, Kernel::Triangle);
         rows_first(self, view, target);
@@ -71,7 +71,7 @@ impl Convolution {
             self.columns.mirror();
         }
         self.lines.iter_mut().for_each(|line| line.resize(view.crop.width * 3, 0.0));
-        // What is left from other pictures in the room at the end meets weights of zero only.
+        // What is left from other images in the room at the end meets weights of zero only.
         let num_pixels = view.crop.width + self.columns.per_position;
         self.woven.resize(num_pixels * PIXEL, 0.0);
         self.bytes.resize(target.size.width * PIXEL, 0);
@@ -94,7 +94,7 @@ fn rows_first(convolution: &mut Convolution, view: View, target: Target) {
     }
 }
 
-/// Fills `target` from a picture whose columns have been combined, to bytes, before.
+/// Fills `target` from an image whose columns have been combined, to bytes, before.
 #[multiversion(targets("x86_64+avx512f+avx512bw+avx512vl+avx512dq", "x86_64+avx2"))]
 fn columns_first(convolution: &mut Convolution, view: View, target: Target) {
     let Convolution { rows, columns, lines, woven, bytes, between } = convolution;
@@ -108,7 +108,7 @@ fn columns_first(convolution: &mut Convolution, view: View, target: Target) {
         combine_columns(woven, columns, bytes, round_within);
         unweave(bytes, filled.chunks_exact_mut(width * 3));
     }
-    let between = View::whole(Picture { pixels: between, width, height: view.crop.height });
+    let between = View::whole(DecodedImage { pixels: between, width, height: view.crop.height });
     let line = &mut lines[0];
     line.resize(width * 3, 0.0);
     for (row, (first, weights)) in target.pixels.chunks_exact_mut(width * 3).zip(rows.iter()) {

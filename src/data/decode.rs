@@ -1,6 +1,6 @@
 //! Files to RGB pixels: JPEG by libjpeg-turbo; PNG whole (`png_file`); pixmaps, which are pixels, as
 //! they are. Of a JPEG only the part that is asked for is decoded, at a half, quarter or eighth where
-//! that will do. Buffers are kept from picture to picture.
+//! that will do. Buffers are kept from image to image.
 //!
 //! - A part is bit for bit what a whole decode has there: chroma is interpolated over neighbours,
 //!   so some pixels more than asked for are decoded around it.
@@ -33,7 +33,7 @@ const MARGIN: usize = 4;
 /// past the caches, and whoever resizes them would wait for memory.
 const START: usize = 1;
 
-/// Why a file gives no picture; the path is the caller's to add.
+/// Why a file gives no image; the path is the caller's to add.
 #[derive(Debug, Error)]
 pub(super) enum DecodeError {
     #[error("{0}")]
@@ -41,10 +41,10 @@ pub(super) enum DecodeError {
     #[error("the file is empty")]
     Empty,
     #[error("not a JPEG or PNG but {0}")]
-    NotPicture(&'static str),
+    NotImage(&'static str),
     #[error("not a JPEG or PNG but {0}, which has to be converted to one of them")]
     Foreign(&'static str),
-    #[error("a JPEG header without a picture")]
+    #[error("a JPEG header without an image")]
     NoFrame,
     #[error("{width} x {height} px exceed the limit of {MAX_PIXELS} px")]
     TooLarge { width: usize, height: usize },
@@ -58,24 +58,24 @@ impl DecodeError {
     }
 }
 
-/// A decoded picture: `pixels` is RGB, `[height, width, 3]`.
+/// A decoded image: `pixels` is RGB, `[height, width, 3]`.
 #[derive(Clone, Copy)]
-pub(super) struct Picture<'a> {
+pub(super) struct DecodedImage<'a> {
     pub(super) pixels: &'a [u8],
     pub(super) width: usize,
     pub(super) height: usize,
 }
 
-impl Picture<'_> {
+impl DecodedImage<'_> {
     pub(super) fn size(&self) -> Size {
         Size { height: self.height, width: self.width }
     }
 }
 
-/// Part of a picture to decode.
+/// Part of an image to decode.
 #[derive(Clone, Copy)]
 pub(super) struct Part {
-    /// The box, px of the whole picture.
+    /// The box, px of the whole image.
     pub(super) crop: Crop,
     /// 1, or 2, 4, 8 to decode at that fraction.
     pub(super) denominator: usize,
@@ -86,7 +86,7 @@ pub(super) struct Decoder {
     decompressor: Decompressor,
     splicer: Splicer,
     pixels: Vec<u8>,
-    /// Size of the whole picture in `pixels`, or of what could be decoded of a damaged one.
+    /// Size of the whole image in `pixels`, or of what could be decoded of a damaged one.
     decoded: Option<Size>,
 }
 
@@ -96,10 +96,10 @@ impl Decoder {
         Self { decompressor, splicer, pixels: Vec::new(), decoded: None }
     }
 
-    /// Size of a file's picture; says what is wrong with a file that is none.
+    /// Size of a file's image; says what is wrong with a file that is none.
     pub(super) fn size(&mut self, file: &[u8]) -> Result<Size, DecodeError> {
-        if let Some(picture) = pixmap::read(file)? {
-            return Ok(picture.size());
+        if let Some(image) = pixmap::read(file)? {
+            return Ok(image.size());
         }
         if png_file::is_png(file) {
             return png_file::size(file);
@@ -121,32 +121,35 @@ impl Decoder {
     }
 
     /// The JPEG that was decoded last, or what could be decoded of it where it is damaged.
-    pub(super) fn decoded(&self) -> Option<Picture<'_>> {
+    pub(super) fn decoded(&self) -> Option<DecodedImage<'_>> {
         let Size { height, width } = self.decoded?;
-        Some(Picture { pixels: &self.pixels[START..][..width * height * 3], width, height })
+        Some(DecodedImage { pixels: &self.pixels[START..][..width * height * 3], width, height })
     }
 
-    /// Decodes all of a picture.
-    pub(super) fn decode<'a>(&'a mut self, file: &'a [u8]) -> Result<Picture<'a>, DecodeError> {
+    /// Decodes all of an image.
+    pub(super) fn decode<'a>(
+        &'a mut self,
+        file: &'a [u8],
+    ) -> Result<DecodedImage<'a>, DecodeError> {
         self.decoded = None;
         let Size { height, width } = self.size(file)?;
         let crop = Crop { top: 0, left: 0, height, width };
-        Ok(self.decode_part(file, Part { crop, denominator: 1 })?.picture)
+        Ok(self.decode_part(file, Part { crop, denominator: 1 })?.image)
     }
 
-    /// Decodes a part of a picture, and little around it where it is a JPEG.
+    /// Decodes a part of an image, and little around it where it is a JPEG.
     pub(super) fn decode_part<'a>(
         &'a mut self,
         file: &'a [u8],
         part: Part,
     ) -> Result<View<'a>, DecodeError> {
-        if let Some(picture) = pixmap::read(file)? {
-            return Ok(View { picture, crop: part.crop });
+        if let Some(image) = pixmap::read(file)? {
+            return Ok(View { image, crop: part.crop });
         }
         if png_file::is_png(file) {
             self.decoded = None;
-            let picture = png_file::decode(file, &mut self.pixels)?;
-            return Ok(View { picture, crop: part.crop });
+            let image = png_file::decode(file, &mut self.pixels)?;
+            return Ok(View { image, crop: part.crop });
         }
         let whole = self.header(file)?;
         let size = Size { height: whole.height, width: whole.width };
@@ -179,10 +182,10 @@ impl Decoder {
             cmyk_to_rgb(pixels);
         }
         let Region { left, top, width, height, .. } = region;
-        let picture =
-            Picture { pixels: &self.pixels[START..][..width * height * 3], width, height };
+        let image =
+            DecodedImage { pixels: &self.pixels[START..][..width * height * 3], width, height };
         let crop = Crop { top: crop.top - top, left: crop.left - left, ..crop };
-        Ok(View { picture, crop })
+        Ok(View { image, crop })
     }
 
     fn header(&mut self, file: &[u8]) -> Result<Header, DecodeError> {
@@ -190,7 +193,7 @@ impl Decoder {
             return Err(DecodeError::Empty);
         }
         if !file.starts_with(&[0xff, 0xd8]) {
-            return Err(no_picture(file));
+            return Err(no_image(file));
         }
         let header = self.decompressor.read_header(file).map_err(DecodeError::of)?;
         let header = header.ok_or(DecodeError::NoFrame)?;
@@ -210,7 +213,7 @@ fn around(crop: Crop, margin: usize, within: Size) -> Crop {
     Crop { top, left, height: bottom - top, width: right - left }
 }
 
-/// `crop` in pixels of the picture at a fraction: the nearest box.
+/// `crop` in pixels of the image at a fraction: the nearest box.
 fn scaled(crop: Crop, denominator: usize, header: Header) -> Crop {
     if denominator == 1 {
         return crop;
@@ -260,8 +263,8 @@ fn cmyk_to_rgb(pixels: &mut [u8]) {
 }
 
 /// What a file seems to be by its first bytes.
-fn no_picture(file: &[u8]) -> DecodeError {
-    const PICTURES: [(&[u8], &str); 5] = [
+fn no_image(file: &[u8]) -> DecodeError {
+    const IMAGES: [(&[u8], &str); 5] = [
         (b"GIF8", "a GIF"),
         (b"BM", "a BMP"),
         (b"II*\0", "a TIFF"),
@@ -280,8 +283,8 @@ fn no_picture(file: &[u8]) -> DecodeError {
     if file.len() > 12 && file.starts_with(b"RIFF") && &file[8..12] == b"WEBP" {
         return DecodeError::Foreign("a WebP");
     }
-    match name_in(&PICTURES) {
+    match name_in(&IMAGES) {
         Some(name) => DecodeError::Foreign(name),
-        None => DecodeError::NotPicture(name_in(&OTHERS).unwrap_or("something unknown")),
+        None => DecodeError::NotImage(name_in(&OTHERS).unwrap_or("something unknown")),
     }
 }

@@ -1,4 +1,4 @@
-//! What can go wrong between a folder of pictures and a batch.
+//! What can go wrong between a folder of images and a batch.
 
 use std::io;
 use std::path::PathBuf;
@@ -23,7 +23,7 @@ pub enum DataError {
         source: io::Error,
     },
     /// A split has no class folders.
-    #[error("no class folders in {}; put the pictures of each class in a folder of its own", .0.display())]
+    #[error("no class folders in {}; put the images of each class in a folder of its own", .0.display())]
     NoClasses(PathBuf),
     /// One class alone: nothing can be learnt.
     #[error("one class only in {} ({class}); a classifier needs two or more", .path.display())]
@@ -33,8 +33,8 @@ pub enum DataError {
         /// The class.
         class: String,
     },
-    /// A class has no pictures.
-    #[error("no pictures in {}; remove the folder or fill it", .0.display())]
+    /// A class has no images.
+    #[error("no images in {}; remove the folder or fill it", .0.display())]
     EmptyClass(PathBuf),
     /// A class folder's name is not text.
     #[error("the name of class folder {} is not UTF-8; rename it", .0.display())]
@@ -52,9 +52,9 @@ pub enum DataError {
     /// Labels are numbers, so both splits must number the classes alike.
     #[error("{} and {} have the same classes in another order; write both with one list of classes", .train.display(), .eval.display())]
     ClassOrder {
-        /// Where training pictures are.
+        /// Where training images are.
         train: PathBuf,
-        /// Where validation pictures are.
+        /// Where validation images are.
         eval: PathBuf,
     },
     /// An archive or a shard cannot be used.
@@ -65,14 +65,14 @@ pub enum DataError {
         /// What is wrong with it.
         reason: String,
     },
-    /// An archive or a shard has no pictures.
-    #[error("no pictures in {}; a data set has *.JPEG files in folders, archives or stores", .0.display())]
-    NoPictures(PathBuf),
-    /// Pictures without labels.
-    #[error("no labels in {}; put a file val_labels.txt there whose lines say PICTURE CLASS", .0.display())]
+    /// An archive or a shard has no images.
+    #[error("no images in {}; a data set has *.JPEG files in folders, archives or stores", .0.display())]
+    NoImages(PathBuf),
+    /// Images without labels.
+    #[error("no labels in {}; put a file val_labels.txt there whose lines say IMAGE CLASS", .0.display())]
     NoLabels(PathBuf),
     /// A line of a file of labels.
-    #[error("{} line {line}: {reason}; a line says PICTURE CLASS, with the name of a class", .path.display())]
+    #[error("{} line {line}: {reason}; a line says IMAGE CLASS, with the name of a class", .path.display())]
     BadLabel {
         /// The file.
         path: PathBuf,
@@ -81,15 +81,15 @@ pub enum DataError {
         /// What is wrong with it.
         reason: String,
     },
-    /// A file of labels that does not fit the pictures.
-    #[error("{} does not fit the pictures: {reason}; take the one that belongs to them", .path.display())]
+    /// A file of labels that does not fit the images.
+    #[error("{} does not fit the images: {reason}; take the one that belongs to them", .path.display())]
     BadLabels {
         /// The file.
         path: PathBuf,
         /// What is wrong with it.
         reason: String,
     },
-    /// Stores beside each other that are not of the same pictures.
+    /// Stores beside each other that are not of the same images.
     #[error("the stores {} and {} differ: {reason}; import both from one source with one --seed, or name one of them", .store.display(), .other.display())]
     StoresDiffer {
         /// The largest.
@@ -133,16 +133,16 @@ pub enum DataError {
         /// File and difference.
         faults: Vec<String>,
     },
-    /// A picture cannot be read or decoded.
-    #[error("bad picture {}: {reason}; repair or remove it, or set data.on_bad_image = \"skip\"", .path.display())]
-    BadPicture {
+    /// An image cannot be read or decoded.
+    #[error("bad image {}: {reason}; repair or remove it, or set data.on_bad_image = \"skip\"", .path.display())]
+    BadImage {
         /// The file.
         path: PathBuf,
         /// What is wrong with it.
         reason: String,
     },
-    /// No picture of a training batch can be decoded.
-    #[error("no readable picture in the batch of epoch {epoch}, step {step}; the last one tried is {}: {reason}", .path.display())]
+    /// No image of a training batch can be decoded.
+    #[error("no readable image in the batch of epoch {epoch}, step {step}; the last one tried is {}: {reason}", .path.display())]
     BadBatch {
         /// Epoch, from 0.
         epoch: usize,
@@ -153,18 +153,18 @@ pub enum DataError {
         /// What is wrong with it.
         reason: String,
     },
-    /// An archive or a shard was written to since its pictures were listed.
+    /// An archive or a shard was written to since its images were listed.
     #[error("{} has changed since the run began to read it; leave a set alone while a run reads it, and start again", .0.display())]
     Changed(PathBuf),
-    /// The cache of decoded pictures cannot be made.
-    #[error("cannot keep pictures in {}: {source}; set data.train.ram_cache = \"off\", or give the container shared memory", .path.display())]
+    /// The cache of decoded images cannot be made.
+    #[error("cannot keep images in {}: {source}; set data.train.ram_cache = \"off\", or give the container shared memory", .path.display())]
     Cache {
         /// The folder in memory.
         path: PathBuf,
         /// What the system said.
         source: io::Error,
     },
-    /// There is no room for the cache of decoded pictures.
+    /// There is no room for the cache of decoded images.
     #[error(
         "data.train.ram_cache asks for {wanted} and there is room for {room} beside all else; ask for less, or set it to \"auto\""
     )]
@@ -174,7 +174,7 @@ pub enum DataError {
         /// What there is.
         room: String,
     },
-    /// A sheet of pictures cannot be written.
+    /// A sheet of images cannot be written.
     #[error("cannot write {}: {source}; name a file in a folder that is there", .path.display())]
     Sheet {
         /// The file.

@@ -10,8 +10,8 @@ use turbojpeg::{Compressor, Image, PixelFormat, Subsamp};
 use super::augment::Size;
 use super::random::Rng;
 
-/// A smooth coloured picture with some noise, RGB `[height, width, 3]`; `seed` sets its colours.
-pub(super) fn picture(size: Size, seed: u64) -> Vec<u8> {
+/// A smooth coloured image with some noise, RGB `[height, width, 3]`; `seed` sets its colours.
+pub(super) fn image(size: Size, seed: u64) -> Vec<u8> {
     let mut rng = Rng::keyed(&[seed]);
     let base: [f64; 3] = std::array::from_fn(|_| rng.range_f64(40.0, 200.0));
     let mut pixels = Vec::with_capacity(size.height * size.width * 3);
@@ -46,15 +46,15 @@ pub(super) fn encode(pixels: &[u8], size: Size, format: PixelFormat, subsamp: Su
     compressor.compress_to_vec(image).unwrap()
 }
 
-/// A data set of classes `a`, `b` and `c` with `num_train` and `num_eval` pictures each, of
+/// A data set of classes `a`, `b` and `c` with `num_train` and `num_eval` images each, of
 /// different sizes.
 pub(super) fn data_set(num_train: usize, num_eval: usize) -> TempDir {
     let root = tempfile::tempdir().unwrap();
-    for (split, num_pictures) in [("train", num_train), ("val", num_eval)] {
+    for (split, num_images) in [("train", num_train), ("val", num_eval)] {
         for (label, class) in ["a", "b", "c"].into_iter().enumerate() {
-            for i in 0..num_pictures {
+            for i in 0..num_images {
                 let size = Size { height: 24 + 3 * i, width: 40 - i };
-                let pixels = picture(size, (label * 100 + i) as u64);
+                let pixels = image(size, (label * 100 + i) as u64);
                 let path = root.path().join(split).join(class).join(format!("{i:03}.JPEG"));
                 write(&path, &jpeg(&pixels, size));
             }

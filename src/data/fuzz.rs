@@ -7,7 +7,7 @@ use super::augment::{Crop, Size};
 use super::decode::{self, Part};
 use super::index::Index;
 use super::index_cache;
-use super::store::picture::Press;
+use super::store::rewrite::Press;
 use super::store::unpack::unpacked;
 use super::store::{OnBad, StoreError};
 
@@ -19,7 +19,7 @@ pub fn load_index(file: &Path) -> Option<Index> {
 /// One thread's decoder.
 pub struct Decoder(decode::Decoder);
 
-/// Size of a picture and its pixels, RGB `[height, width, 3]`.
+/// Size of an image and its pixels, RGB `[height, width, 3]`.
 pub type Pixels = (Size, Vec<u8>);
 
 impl Decoder {
@@ -29,15 +29,15 @@ impl Decoder {
         Self(decode::Decoder::new())
     }
 
-    /// Size of a file's picture.
+    /// Size of a file's image.
     pub fn size(&mut self, file: &[u8]) -> Result<Size, String> {
         self.0.size(file).map_err(|error| error.to_string())
     }
 
-    /// All of a picture.
+    /// All of an image.
     pub fn decode(&mut self, file: &[u8]) -> Result<Pixels, String> {
-        let picture = self.0.decode(file).map_err(|error| error.to_string())?;
-        Ok((picture.size(), picture.pixels.to_vec()))
+        let image = self.0.decode(file).map_err(|error| error.to_string())?;
+        Ok((image.size(), image.pixels.to_vec()))
     }
 
     /// A part of it, which lies in it, at one over `denominator`.
@@ -56,7 +56,7 @@ impl Decoder {
     }
 }
 
-/// A picture as a store has it.
+/// An image as a store has it.
 pub struct Pressed {
     /// The file.
     pub file: Vec<u8>,
@@ -66,7 +66,7 @@ pub struct Pressed {
     pub mended: Option<String>,
 }
 
-/// Makes the file for a store of a picture whose sides do not exceed `max_side`.
+/// Makes the file for a store of an image whose sides do not exceed `max_side`.
 pub fn press(file: &[u8], max_side: Option<usize>, on_bad: OnBad) -> Result<Pressed, String> {
     let mut pressed = Press::new().press(file, &[max_side], on_bad)?;
     let (file, size) = pressed.files.pop().expect("one size was asked for");

@@ -4,7 +4,7 @@
 use serde_json::Value;
 
 use super::augment::{fallback_crop, try_crop};
-use super::decode::Picture;
+use super::decode::DecodedImage;
 use super::resize::{Resizer, Target, View};
 use super::*;
 
@@ -43,17 +43,17 @@ fn law(scale: [f64; 2], ratio: [f64; 2]) -> TrainTransform {
     TrainTransform { scale, ratio, ..TrainTransform::default() }
 }
 
-/// A column of the reference, and how to compute it from a crop and the picture's area.
+/// A column of the reference, and how to compute it from a crop and the image's area.
 type Column = (&'static str, fn(&Crop, f64) -> f64);
 
 /// Crops of one distribution, and the share that fitted at the first try.
-fn draw(picture: Size, config: &TrainTransform) -> (Vec<Crop>, f64) {
+fn draw(image: Size, config: &TrainTransform) -> (Vec<Crop>, f64) {
     const NUM_DRAWS: usize = 60_000;
     let mut num_first = 0;
     let crops = (0..NUM_DRAWS as u64).map(|i| {
-        let first = try_crop(picture, config, &mut Rng::keyed(&[1, i]));
+        let first = try_crop(image, config, &mut Rng::keyed(&[1, i]));
         num_first += usize::from(first.is_some());
-        let crop = random_resized_crop(picture, config, &mut Rng::keyed(&[1, i]));
+        let crop = random_resized_crop(image, config, &mut Rng::keyed(&[1, i]));
         assert!(first.is_none_or(|first| first == crop));
         crop
     });
@@ -87,10 +87,10 @@ fn check_distribution(name: &str, mut values: Vec<f64>, case: &Value) {
 #[test]
 fn random_crops_follow_the_law_of_torchvision() {
     for case in items(&golden("random_resized_crop")["distributions"]) {
-        let picture = size(case);
+        let image = size(case);
         let config = law(numbers(&case["scale"]), numbers(&case["ratio"]));
-        let (crops, first_try) = draw(picture, &config);
-        let fallback = fallback_crop(picture, config.ratio);
+        let (crops, first_try) = draw(image, &config);
+        let fallback = fallback_crop(image, config.ratio);
         let num_fallback = crops.iter().filter(|&&crop| crop == fallback).count();
         let shares = [
             ("first_try_fraction", first_try),
@@ -103,7 +103,7 @@ fn random_crops_follow_the_law_of_torchvision() {
             let limit = tolerance(std, crops.len(), number(&case["samples"])) + 1e-3;
             assert!((share - expected).abs() <= limit, "{name}: {share}, not {expected}");
         }
-        let area = (picture.height * picture.width) as f64;
+        let area = (image.height * image.width) as f64;
         let columns: [Column; 6] = [
             ("top", |crop, _| crop.top as f64),
             ("left", |crop, _| crop.left as f64),
@@ -165,7 +165,7 @@ fn resized_pixels_are_those_of_opencv_and_pil() {
     for case in items(&golden("resize_pixels")["cases"]) {
         let pixels = bytes(&case["input_hwc"]);
         let [height, width] = counts(&case["input_hw"]);
-        let view = View::whole(Picture { pixels: &pixels, width, height });
+        let view = View::whole(DecodedImage { pixels: &pixels, width, height });
         let [height, width] = counts(&case["output_hw"]);
         for (filter, name) in filters {
             let mut out = vec![0; height * width * 3];

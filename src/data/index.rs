@@ -1,6 +1,6 @@
 //! The samples of one split, as spans: file, offset, length, label, width, height, flags.
 //!
-//! A folder of pictures, a tar archive and a store differ in how their spans are found, and in
+//! A folder of images, a tar archive and a store differ in how their spans are found, and in
 //! nothing after that: the loader trains from any of them in place. Columns lie apart, names in
 //! one arena: 1.28 million samples take about 70 MB.
 
@@ -39,7 +39,7 @@ pub(super) const WHOLE_FILE: u8 = 1;
 /// The span is a whole RecordIO record, whose parts have to be joined.
 pub(super) const SPLIT_RECORD: u8 = 2;
 
-/// The span is pixels, RGB, of a picture whose size the index has.
+/// The span is pixels, RGB, of an image whose size the index has.
 pub(super) const PIXELS: u8 = 4;
 
 /// One sample on its way into an index.
@@ -84,9 +84,9 @@ pub struct Index {
     pub(super) classes: Vec<String>,
     pub(super) columns: Columns,
     pub(super) witnesses: Vec<Witness>,
-    /// The same samples shrunk, with the longest sides of their pictures, px, which rise.
+    /// The same samples shrunk, with the longest sides of their images, px, which rise.
     pub(super) smaller: Vec<(usize, Self)>,
-    /// What a cache of pictures knows the first sample by.
+    /// What a cache of images knows the first sample by.
     pub(super) first_key: usize,
     pub(super) division: Option<Division>,
 }
@@ -141,7 +141,7 @@ impl Index {
         &self.classes
     }
 
-    /// Where a run that trains on these pictures may be submitted, as their store tells; nothing
+    /// Where a run that trains on these images may be submitted, as their store tells; nothing
     /// where they lie in none.
     pub fn division(&self) -> Option<Division> {
         self.division

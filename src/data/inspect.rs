@@ -1,4 +1,4 @@
-//! What a data set looks like: counts, sizes, and a sheet of pictures and of crops as training
+//! What a data set looks like: counts, sizes, and a sheet of images and of crops as training
 //! sees them.
 
 use std::fs::File;
@@ -12,7 +12,7 @@ use super::sample::SampleReader;
 use super::span_reader::SpanReader;
 use super::{DataError, EvalTransform, Index, TrainTransform, Transform};
 
-/// Keeps the choice of pictures apart from other uses of the same seed.
+/// Keeps the choice of images apart from other uses of the same seed.
 const INSPECT_STREAM: u64 = 0x0069_6e73_7065;
 
 /// Three numbers for many.
@@ -29,13 +29,13 @@ pub struct Quantiles {
 /// What one split holds.
 #[derive(Clone, Debug)]
 pub struct SplitSurvey {
-    /// Pictures.
+    /// Images.
     pub num_images: usize,
     /// Classes.
     pub num_classes: usize,
-    /// Pictures of each class.
+    /// Images of each class.
     pub class_sizes: Quantiles,
-    /// Pictures whose files were read; what follows is of these.
+    /// Images whose files were read; what follows is of these.
     pub num_looked_at: usize,
     /// Widths, px.
     pub widths: Quantiles,
@@ -49,11 +49,11 @@ pub struct SplitSurvey {
     pub num_progressive: usize,
     /// JPEGs with restart markers, parts of which can be decoded alone.
     pub num_with_restarts: usize,
-    /// Pictures without a sound header, and what is wrong with them.
+    /// Images without a sound header, and what is wrong with them.
     pub bad: Vec<(PathBuf, String)>,
 }
 
-/// Looks at `num` pictures of a split, chosen by `seed`.
+/// Looks at `num` images of a split, chosen by `seed`.
 pub fn survey(index: &Index, num: usize, seed: u64) -> SplitSurvey {
     let mut class_sizes = vec![0.0; index.num_classes()];
     (0..index.len()).for_each(|i| class_sizes[index.label(i)] += 1.0);
@@ -126,14 +126,14 @@ fn markers(file: &[u8]) -> Vec<u8> {
     found
 }
 
-/// Pictures across a sheet.
+/// Images across a sheet.
 const COLUMNS: usize = 8;
-/// Rows of pictures, and as many of crops below them.
+/// Rows of images, and as many of crops below them.
 const ROWS: usize = 4;
-/// Side of a picture on a sheet, px.
+/// Side of an image on a sheet, px.
 const SIDE: usize = 128;
 
-/// Draws random pictures, whole but for a square, and below them crops as training sees them by
+/// Draws random images, whole but for a square, and below them crops as training sees them by
 /// the default law, as a PNG.
 pub fn contact_sheet(index: &Index, seed: u64, path: &Path) -> Result<(), DataError> {
     let whole = EvalTransform { resize_size: SIDE, crop_size: SIDE, ..EvalTransform::default() };
@@ -143,7 +143,7 @@ pub fn contact_sheet(index: &Index, seed: u64, path: &Path) -> Result<(), DataEr
     for (place, &i) in choose(index, ROWS * COLUMNS, seed).iter().enumerate() {
         for (row, transform) in [(0, Transform::Eval(whole)), (ROWS, crop)] {
             let rng = &mut Rng::keyed(&[INSPECT_STREAM, seed, i as u64]);
-            // A bad picture leaves its place white; `survey` names it.
+            // A bad image leaves its place white; `survey` names it.
             if reader.read((index, i), (&transform, rng), &mut pixels).is_ok() {
                 put(&mut sheet, (row + place / COLUMNS, place % COLUMNS), &pixels);
             }
@@ -196,7 +196,7 @@ mod tests {
     }
 
     #[test]
-    fn a_sheet_shows_pictures_above_and_crops_below() {
+    fn a_sheet_shows_images_above_and_crops_below() {
         let root = fixture::data_set(1, 1);
         let index = Index::open(root.path(), Split::Train).unwrap();
         let path = root.path().join("sheet.png");
@@ -207,7 +207,7 @@ mod tests {
         let frame = reader.next_frame(&mut pixels).unwrap();
         assert_eq!((frame.width, frame.height), (1024, 1024));
         let white = |x: usize, y: usize| pixels[(y * 1024 + x) * 3..][..3] == [255; 3];
-        // Three pictures in the first row of each half.
+        // Three images in the first row of each half.
         for (x, y, expected) in [(64, 64, false), (320, 64, false), (448, 64, true)] {
             assert_eq!((white(x, y), white(x, y + 512)), (expected, expected), "{x}");
         }

@@ -44,12 +44,12 @@ pub struct LoaderConfig {
     pub num_threads: usize,
     /// Batches in the making or waiting to be asked for, at least 1.
     pub batches_ahead: usize,
-    /// What a picture that cannot be decoded leads to.
+    /// What an image that cannot be decoded leads to.
     pub on_bad_image: OnBadImage,
     /// This rank's share of the archives and shards, among those of its machine, that is streamed
     /// into the system's cache from the start, where it has room for all of them.
     pub warm: Option<Shard>,
-    /// Where decoded training pictures are kept.
+    /// Where decoded training images are kept.
     pub cache: Option<Arc<Cache>>,
     /// Where pixel buffers come from and go back to.
     pub pool: Pool,
@@ -63,7 +63,7 @@ impl Default for LoaderConfig {
     }
 }
 
-/// A picture that was left out.
+/// An image that was left out.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BadImage {
     /// The file.
@@ -122,9 +122,9 @@ struct Job {
 
 /// What became of a row.
 enum Made {
-    /// A picture with this label.
-    Picture(i64),
-    /// Nothing: evaluation leaves a bad picture out.
+    /// An image with this label.
+    DecodedImage(i64),
+    /// Nothing: evaluation leaves a bad image out.
     Absent,
 }
 
@@ -194,7 +194,7 @@ impl Loader {
 
     /// The next batch in the order of the plans; `None` after the last. An error names the file
     /// and costs its batch only: the next call goes on with the next batch. Evaluation batches of
-    /// which no picture is left are passed over.
+    /// which no image is left are passed over.
     pub fn next_batch(&mut self) -> Result<Option<Batch>, DataError> {
         loop {
             match self.next_planned()? {
@@ -302,7 +302,7 @@ impl Slot {
         self.rows.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Notes pictures that were left out.
+    /// Notes images that were left out.
     fn skip(&self, bad: Vec<(u32, String)>) {
         if !bad.is_empty() {
             self.lock().skipped.extend(bad);
@@ -312,14 +312,14 @@ impl Slot {
     /// Takes a finished row back.
     fn settle(&self, job_row: usize, pixels: BytesMut, made: Result<Made, DataError>) {
         let mut rows = self.lock();
-        let label = if let Ok(Made::Picture(label)) = made { label } else { 0 };
+        let label = if let Ok(Made::DecodedImage(label)) = made { label } else { 0 };
         rows.open.put(job_row, pixels, label);
         match made {
             Ok(Made::Absent) => rows.absent.push(job_row),
             Err(error) if rows.failed.as_ref().is_none_or(|(first, _)| job_row < *first) => {
                 rows.failed = Some((job_row, error));
             }
-            Ok(Made::Picture(_)) | Err(_) => {}
+            Ok(Made::DecodedImage(_)) | Err(_) => {}
         }
         rows.num_left -= 1;
         if rows.num_left == 0 {
@@ -346,7 +346,7 @@ fn work(shared: &Shared, jobs: &Receiver<Job>) {
     }
 }
 
-/// Makes one row. A bad picture's row shows the next good sample of the batch in training, with a
+/// Makes one row. A bad image's row shows the next good sample of the batch in training, with a
 /// crop of its own, and stays absent in evaluation.
 fn make_row(
     shared: &Shared,
@@ -367,7 +367,7 @@ fn make_row(
         let from = (index, sample as usize);
         match reader.read(from, (&plan.transform, &mut plan.rng(sample, attempt)), pixels) {
             Ok(()) => {
-                made = Some(Made::Picture(index.label(sample as usize) as i64));
+                made = Some(Made::DecodedImage(index.label(sample as usize) as i64));
                 break;
             }
             Err(reason) => bad.push((sample, reason.to_string())),
@@ -387,7 +387,7 @@ fn make_row(
             let path = index.path(sample as usize);
             let BatchPlan { epoch, step, .. } = *plan;
             Err(match on_bad_image {
-                OnBadImage::Error => DataError::BadPicture { path, reason },
+                OnBadImage::Error => DataError::BadImage { path, reason },
                 OnBadImage::Skip => DataError::BadBatch { epoch, step, path, reason },
             })
         }

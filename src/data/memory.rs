@@ -24,8 +24,8 @@ impl Free {
         Self { memory: available(), shared }
     }
 
-    /// What decoded pictures may take where nobody says how much.
-    pub(super) fn for_pictures(&self) -> u64 {
+    /// What decoded images may take where nobody says how much.
+    pub(super) fn for_images(&self) -> u64 {
         self.memory.min(self.shared) / 10 * 7
     }
 }
@@ -97,7 +97,7 @@ mod tests {
     }
 
     #[test]
-    fn both_kinds_of_control_groups_are_read_and_pictures_in_memory_are_not_spare() {
+    fn both_kinds_of_control_groups_are_read_and_images_in_memory_are_not_spare() {
         let file = |path: &str| {
             let text = match path.strip_prefix("/sys/fs/cgroup/").unwrap() {
                 "memory.max" | "memory/memory.limit_in_bytes" => "1000\n",

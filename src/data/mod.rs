@@ -10,12 +10,12 @@
 //! | `memory`, `budget` | what the machine has free, and what a run asks for |
 //! | `sampler`, `torch_order`, `plan` | which rank sees which sample when, and how it is cut |
 //! | `turbo`, `splice`, `transcode` | libjpeg-turbo; JPEGs cut down and written anew |
-//! | `pixmap`, `png_file` | pictures that are stored as pixels; PNGs |
-//! | `cache` | decoded pictures kept in memory |
+//! | `pixmap`, `png_file` | images that are stored as pixels; PNGs |
+//! | `cache` | decoded images kept in memory |
 //! | `decode`, `augment`, `resize`, `convolve`, `taps`, `sample` | from a file to a row of pixels |
 //! | `loader`, `batch` | the threads that do so ahead of the trainer |
 //! | `stall`, `verdict` | who waits for whom, and what helps |
-//! | `store` | pictures packed once: Arrow shards and their manifest |
+//! | `store` | images packed once: Arrow shards and their manifest |
 //! | `stores` | stores of several sizes as one data set |
 //! | `inspect`, `bench`, `cold` | what a data set looks like, and how fast it can be read |
 

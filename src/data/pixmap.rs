@@ -1,20 +1,20 @@
-//! Pictures stored as pixels, on the road of the others: their span gets the header of a binary
+//! Images stored as pixels, on the road of the others: their span gets the header of a binary
 //! pixmap (PPM, `P6`), so that what decodes JPEGs knows their size, and that there is nothing to
 //! decode.
 
 use std::io::Write;
 
 use super::augment::Size;
-use super::decode::{DecodeError, MAX_PIXELS, Picture};
+use super::decode::{DecodeError, DecodedImage, MAX_PIXELS};
 
-/// Starts `file` with the header of a picture whose pixels, RGB, follow.
+/// Starts `file` with the header of an image whose pixels, RGB, follow.
 pub(super) fn begin(file: &mut Vec<u8>, size: Size) {
     let Size { height, width } = size;
     writeln!(file, "P6 {width} {height} 255").expect("a vector takes all");
 }
 
-/// The picture of a pixmap; nothing where `file` is none.
-pub(super) fn read(file: &[u8]) -> Result<Option<Picture<'_>>, DecodeError> {
+/// The image of a pixmap; nothing where `file` is none.
+pub(super) fn read(file: &[u8]) -> Result<Option<DecodedImage<'_>>, DecodeError> {
     let Some(mut rest) = file.strip_prefix(b"P6") else { return Ok(None) };
     let [width, height, highest] = [(); 3].map(|()| number(&mut rest));
     let (Some(width), Some(height), Some(255)) = (width, height, highest) else {
@@ -26,7 +26,7 @@ pub(super) fn read(file: &[u8]) -> Result<Option<Picture<'_>>, DecodeError> {
     // One space parts header and pixels.
     let pixels = rest.get(1..1 + width * height * 3);
     match pixels {
-        Some(pixels) if !pixels.is_empty() => Ok(Some(Picture { pixels, width, height })),
+        Some(pixels) if !pixels.is_empty() => Ok(Some(DecodedImage { pixels, width, height })),
         _ => Err(DecodeError::Damaged("a pixmap that is cut short or empty".to_owned())),
     }
 }
@@ -58,8 +58,8 @@ mod tests {
     #[test]
     fn what_was_begun_is_read() {
         let file = file();
-        let picture = read(&file).unwrap().unwrap();
-        assert_eq!((picture.size(), picture.pixels[0], picture.pixels[17]), (SIZE, 0, 17));
+        let image = read(&file).unwrap().unwrap();
+        assert_eq!((image.size(), image.pixels[0], image.pixels[17]), (SIZE, 0, 17));
         assert!(read(b"\xff\xd8").unwrap().is_none());
     }
 

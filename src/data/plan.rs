@@ -14,7 +14,7 @@ pub struct BatchPlan {
     pub epoch: usize,
     /// Step of the epoch, from 0.
     pub step: usize,
-    /// From picture to row.
+    /// From image to row.
     pub transform: Transform,
     /// Samples; row `i` shows sample `i`.
     pub samples: Vec<u32>,
@@ -33,7 +33,7 @@ impl BatchPlan {
     }
 }
 
-/// From picture to row.
+/// From image to row.
 #[derive(Clone, Copy, Debug)]
 pub enum Transform {
     /// Random-resized crop and flip.

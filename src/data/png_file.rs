@@ -1,8 +1,8 @@
-//! PNG files, decoded whole to what Pillow's `convert("RGB")` gives: palettes and grey pictures of any
+//! PNG files, decoded whole to what Pillow's `convert("RGB")` gives: palettes and grey images of any
 //! depth become RGB, transparency is dropped, gamma and profiles are not applied.
 //!
-//! Of 16 bits the upper 8 are taken. Pillow does so with colours, but makes 16-bit grey pictures
-//! white from 255 on, which is followed by nobody's wish and not here. A picture of several frames
+//! Of 16 bits the upper 8 are taken. Pillow does so with colours, but makes 16-bit grey images
+//! white from 255 on, which is followed by nobody's wish and not here. An image of several frames
 //! shows its first.
 //!
 //! Each file costs the allocations of the decoder's crate; pixels go into a buffer that is kept.
@@ -10,7 +10,7 @@
 use std::io::Cursor;
 
 use super::augment::Size;
-use super::decode::{DecodeError, MAX_PIXELS, Picture};
+use super::decode::{DecodeError, DecodedImage, MAX_PIXELS};
 
 const SIGNATURE: &[u8] = b"\x89PNG\r\n\x1a\n";
 
@@ -24,7 +24,7 @@ pub(super) fn is_png(file: &[u8]) -> bool {
     file.starts_with(SIGNATURE)
 }
 
-/// Size of a PNG's picture.
+/// Size of a PNG's image.
 pub(super) fn size(file: &[u8]) -> Result<Size, DecodeError> {
     Ok(open(file)?.1)
 }
@@ -41,7 +41,10 @@ fn open(file: &[u8]) -> Result<(Decoder<'_>, Size), DecodeError> {
 }
 
 /// Decodes a PNG into `pixels`, which grows where it is too small.
-pub(super) fn decode<'a>(file: &[u8], pixels: &'a mut Vec<u8>) -> Result<Picture<'a>, DecodeError> {
+pub(super) fn decode<'a>(
+    file: &[u8],
+    pixels: &'a mut Vec<u8>,
+) -> Result<DecodedImage<'a>, DecodeError> {
     let (decoder, Size { height, width }) = open(file)?;
     let mut reader = decoder.read_info().map_err(|error| damaged(&error))?;
     // Memory for what a header claims, and no file of this length can hold, is not reserved.
@@ -58,10 +61,10 @@ pub(super) fn decode<'a>(file: &[u8], pixels: &'a mut Vec<u8>) -> Result<Picture
     let rows = &mut pixels[..num_pixels * channels];
     let frame = reader.next_frame(rows).map_err(|error| damaged(&error))?;
     if (frame.width as usize, frame.height as usize) != (width, height) {
-        return Err(DecodeError::Damaged("a frame of another size than the picture's".to_owned()));
+        return Err(DecodeError::Damaged("a frame of another size than the image's".to_owned()));
     }
     spread(pixels, num_pixels, channels);
-    Ok(Picture { pixels: &pixels[..num_pixels * 3], width, height })
+    Ok(DecodedImage { pixels: &pixels[..num_pixels * 3], width, height })
 }
 
 /// Makes RGB of pixels of so many channels, in place.
@@ -111,11 +114,11 @@ mod tests {
         (0..48).map(|i| (i * 5 + 3) as u8).collect()
     }
 
-    /// Decodes after a larger picture, whose pixels must not show.
+    /// Decodes after a larger image, whose pixels must not show.
     fn decoded(file: &[u8]) -> Result<Vec<u8>, DecodeError> {
         let mut decoder = Decoder::new();
         let large = Size { height: 30, width: 40 };
-        decoder.decode(&fixture::jpeg(&fixture::picture(large, 9), large)).unwrap();
+        decoder.decode(&fixture::jpeg(&fixture::image(large, 9), large)).unwrap();
         assert_eq!(decoder.size(file)?, SIZE);
         Ok(decoder.decode(file)?.pixels.to_vec())
     }
@@ -163,7 +166,7 @@ mod tests {
 
     #[test]
     fn a_part_is_a_view_of_the_whole() {
-        let pixels = fixture::picture(SIZE, 3);
+        let pixels = fixture::image(SIZE, 3);
         let file = file(ColorType::Rgb, BitDepth::Eight, &pixels);
         let crop = Crop { top: 1, left: 2, height: 3, width: 4 };
         let mut decoder = Decoder::new();
@@ -176,10 +179,10 @@ mod tests {
         }
     }
 
-    /// The first frame of an animation may claim to be smaller than the picture.
+    /// The first frame of an animation may claim to be smaller than the image.
     #[test]
-    fn a_frame_smaller_than_its_picture_is_refused() {
-        let pixels = fixture::picture(SIZE, 3);
+    fn a_frame_smaller_than_its_image_is_refused() {
+        let pixels = fixture::image(SIZE, 3);
         let mut out = Vec::new();
         let mut encoder = png::Encoder::new(&mut out, 7, 5);
         encoder.set_color(ColorType::Rgb);
@@ -202,7 +205,7 @@ mod tests {
 
     #[test]
     fn sizes_beyond_the_limit_get_no_memory() {
-        let mut large = file(ColorType::Rgb, BitDepth::Eight, &fixture::picture(SIZE, 3));
+        let mut large = file(ColorType::Rgb, BitDepth::Eight, &fixture::image(SIZE, 3));
         large[16..24].copy_from_slice(&[0, 0, 0x40, 0, 0, 0, 0x40, 0]);
         let sum = crc(&large[12..29]);
         large[29..33].copy_from_slice(&sum.to_be_bytes());
@@ -224,8 +227,8 @@ mod tests {
             let mut decoder = Decoder::new();
             if let Ok(size) = decoder.size(&file) {
                 prop_assume!(size.height * size.width < 1 << 20);
-                if let Ok(picture) = decoder.decode(&file) {
-                    prop_assert_eq!(picture.pixels.len(), size.height * size.width * 3);
+                if let Ok(image) = decoder.decode(&file) {
+                    prop_assert_eq!(image.pixels.len(), size.height * size.width * 3);
                 }
             }
         }

@@ -1,29 +1,29 @@
-//! Resizes a box of a picture. Neighbours outside the box are never read: filters that do so
+//! Resizes a box of an image. Neighbours outside the box are never read: filters that do so
 //! differ from torchvision by up to 17 of 255, filters that do not by one or two.
 
 use super::Interpolation;
 use super::augment::{Crop, Size};
 use super::convolve::Convolution;
-use super::decode::Picture;
+use super::decode::DecodedImage;
 
-/// A box of a picture.
+/// A box of an image.
 #[derive(Clone, Copy)]
 pub(super) struct View<'a> {
-    pub(super) picture: Picture<'a>,
+    pub(super) image: DecodedImage<'a>,
     pub(super) crop: Crop,
 }
 
 impl<'a> View<'a> {
-    /// All of a picture.
-    pub(super) fn whole(picture: Picture<'a>) -> Self {
-        let Picture { height, width, .. } = picture;
-        Self { picture, crop: Crop { top: 0, left: 0, height, width } }
+    /// All of an image.
+    pub(super) fn whole(image: DecodedImage<'a>) -> Self {
+        let DecodedImage { height, width, .. } = image;
+        Self { image, crop: Crop { top: 0, left: 0, height, width } }
     }
 
     /// Row `y` of the box, `[width * 3]`.
     pub(super) fn row(&self, y: usize) -> &'a [u8] {
-        let start = ((self.crop.top + y) * self.picture.width + self.crop.left) * 3;
-        &self.picture.pixels[start..start + self.crop.width * 3]
+        let start = ((self.crop.top + y) * self.image.width + self.crop.left) * 3;
+        &self.image.pixels[start..start + self.crop.width * 3]
     }
 
     /// Copies the box as it is; `out` is `[height, width, 3]`.
@@ -34,7 +34,7 @@ impl<'a> View<'a> {
     }
 }
 
-/// Where a resized picture goes: RGB, `[height, width, 3]`.
+/// Where a resized image goes: RGB, `[height, width, 3]`.
 pub(super) struct Target<'a> {
     pub(super) pixels: &'a mut [u8],
     pub(super) size: Size,
@@ -102,13 +102,14 @@ mod tests {
     #[test]
     fn nothing_outside_the_box_is_read() {
         let size = Size { height: 31, width: 43 };
-        let pixels = fixture::picture(size, 1);
+        let pixels = fixture::image(size, 1);
         let crop = Crop { top: 5, left: 9, height: 20, width: 30 };
-        let picture = Picture { pixels: &pixels, width: size.width, height: size.height };
-        let view = View { picture, crop };
+        let image = DecodedImage { pixels: &pixels, width: size.width, height: size.height };
+        let view = View { image, crop };
         let mut cut = vec![0; crop.height * crop.width * 3];
         view.copy_to(&mut cut);
-        let alone = View::whole(Picture { pixels: &cut, width: crop.width, height: crop.height });
+        let alone =
+            View::whole(DecodedImage { pixels: &cut, width: crop.width, height: crop.height });
         for filter in FILTERS {
             for (height, width) in [(12, 13), (40, 50), (12, 50), (20, 30)] {
                 let size = Size { height, width };
@@ -117,7 +118,7 @@ mod tests {
         }
     }
 
-    /// One picture resized by `fast_image_resize`, whose bilinear and cubic filters agree with
+    /// One image resized by `fast_image_resize`, whose bilinear and cubic filters agree with
     /// Pillow's to one step.
     fn oracle(view: View<'_>, size: Size, filter: ResizeAlg) -> Vec<u8> {
         let mut cut = vec![0; view.crop.height * view.crop.width * 3];
@@ -146,15 +147,21 @@ mod tests {
                         if round % 2 == 0 { rng.next_u64() as u8 } else { 255 * (i / 15 % 2) as u8 }
                     })
                     .collect();
-            let view =
-                View::whole(Picture { pixels: &pixels, width: from.width, height: from.height });
+            let view = View::whole(DecodedImage {
+                pixels: &pixels,
+                width: from.width,
+                height: from.height,
+            });
             let bilinear = oracle(view, to, ResizeAlg::Convolution(FilterType::Bilinear));
             // Columns first, then rows, each to bytes.
             let cubic = ResizeAlg::Convolution(FilterType::CatmullRom);
             let between = Size { height: from.height, width: to.width };
             let columns = oracle(view, between, cubic);
-            let columns =
-                View::whole(Picture { pixels: &columns, width: to.width, height: from.height });
+            let columns = View::whole(DecodedImage {
+                pixels: &columns,
+                width: to.width,
+                height: from.height,
+            });
             let bicubic = oracle(columns, to, cubic);
             // What is rounded between two passes of a cubic may grow in the second.
             for (filter, expected, limit) in
@@ -175,9 +182,9 @@ mod tests {
     #[test]
     fn an_unchanged_size_changes_nothing() {
         let size = Size { height: 9, width: 14 };
-        let pixels = fixture::picture(size, 2);
-        let picture = Picture { pixels: &pixels, width: 14, height: 9 };
-        let view = View::whole(picture);
+        let pixels = fixture::image(size, 2);
+        let image = DecodedImage { pixels: &pixels, width: 14, height: 9 };
+        let view = View::whole(image);
         for filter in FILTERS {
             assert_eq!(resize(view, size, filter), pixels, "{filter:?}");
         }
@@ -186,8 +193,8 @@ mod tests {
     #[test]
     fn a_mirrored_target_is_the_plain_one_turned_round() {
         let size = Size { height: 23, width: 31 };
-        let pixels = fixture::picture(size, 4);
-        let view = View::whole(Picture { pixels: &pixels, width: 31, height: 23 });
+        let pixels = fixture::image(size, 4);
+        let view = View::whole(DecodedImage { pixels: &pixels, width: 31, height: 23 });
         for filter in FILTERS {
             for (height, width) in [(9, 14), (40, 33), (1, 3)] {
                 let size = Size { height, width };
@@ -201,10 +208,10 @@ mod tests {
     }
 
     #[test]
-    fn flat_pictures_stay_flat() {
+    fn flat_images_stay_flat() {
         let pixels = [200, 3, 255].repeat(23 * 17);
-        let picture = Picture { pixels: &pixels, width: 23, height: 17 };
-        let view = View::whole(picture);
+        let image = DecodedImage { pixels: &pixels, width: 23, height: 17 };
+        let view = View::whole(image);
         for filter in FILTERS {
             for (height, width) in [(5, 7), (16, 22), (18, 24), (50, 3), (1, 1)] {
                 let out = resize(view, Size { height, width }, filter);
@@ -216,9 +223,9 @@ mod tests {
     #[test]
     fn area_by_whole_factors_is_the_mean_of_blocks() {
         let size = Size { height: 6, width: 8 };
-        let pixels = fixture::picture(size, 3);
-        let picture = Picture { pixels: &pixels, width: 8, height: 6 };
-        let view = View::whole(picture);
+        let pixels = fixture::image(size, 3);
+        let image = DecodedImage { pixels: &pixels, width: 8, height: 6 };
+        let view = View::whole(image);
         let out = resize(view, Size { height: 2, width: 4 }, Interpolation::Area);
         for (i, &byte) in out.iter().enumerate() {
             let (y, x, channel) = (i / 12, i / 3 % 4, i % 3);
@@ -234,7 +241,7 @@ mod tests {
         // in OpenCV's arithmetic. Its own result:
         let expected = [4, 17, 34, 48, 65, 72, 95, 112, 126, 143].repeat(3);
         let pixels: Vec<u8> = (0..2 * 26).flat_map(|i| [(i % 26) as u8 * 6; 3]).collect();
-        let view = View::whole(Picture { pixels: &pixels, width: 26, height: 2 });
+        let view = View::whole(DecodedImage { pixels: &pixels, width: 26, height: 2 });
         let out = resize(view, Size { height: 3, width: 10 }, Interpolation::Area);
         let close = |(pixel, expected): (&[u8], &u8)| pixel[0].abs_diff(*expected) <= 1;
         assert!(out.chunks(3).zip(&expected).all(close), "{out:?}");

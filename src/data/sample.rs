@@ -1,11 +1,11 @@
-//! One sample's road: span, bytes, box, part of the picture, resized row. Each thread has a reader
+//! One sample's road: span, bytes, box, part of the image, resized row. Each thread has a reader
 //! of its own with all the scratch it needs.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::augment::{Crop, Size, ffcv_crop, random_resized_crop, torchvision_crop};
-use super::decode::{DecodeError, Decoder, Part, Picture};
+use super::decode::{DecodeError, DecodedImage, Decoder, Part};
 use super::random::Rng;
 use super::resize::{Resizer, Target, View};
 use super::span_reader::SpanReader;
@@ -18,14 +18,14 @@ pub(super) struct SampleReader {
     decoder: Decoder,
     resizer: Resizer,
     cache: Option<Arc<Cache>>,
-    /// The whole picture resized, where the crop comes after.
+    /// The whole image resized, where the crop comes after.
     whole: Vec<u8>,
     /// Spent reading, and on all that follows.
     times: [Duration; 2],
 }
 
 impl SampleReader {
-    /// Training pictures are kept in `cache` and taken from it.
+    /// Training images are kept in `cache` and taken from it.
     pub(super) fn new(cache: Option<Arc<Cache>>) -> Self {
         Self {
             spans: SpanReader::default(),
@@ -48,8 +48,8 @@ impl SampleReader {
         let begin = Instant::now();
         let key = index.key(i);
         let kept = self.cache.as_ref().and_then(|cache| cache.find(key));
-        if let (Some(picture), Transform::Train { side, config }) = (kept, how.0)
-            && make_of_whole(&mut self.resizer, picture, (config, how.1), (*side, row))
+        if let (Some(image), Transform::Train { side, config }) = (kept, how.0)
+            && make_of_whole(&mut self.resizer, image, (config, how.1), (*side, row))
         {
             self.times[1] += begin.elapsed();
             return Ok(());
@@ -74,38 +74,38 @@ impl SampleReader {
         (transform, rng): (&Transform, &mut Rng),
         row: &mut [u8],
     ) -> Result<(), DecodeError> {
-        let picture = self.decoder.size(&self.file)?;
+        let image = self.decoder.size(&self.file)?;
         let side = transform.side();
         match transform {
             Transform::Train { config, .. } => {
                 if let Some(cache) = &self.cache
-                    && let Some(picture) = keep(cache, key, (&mut self.decoder, &self.file))
-                    && make_of_whole(&mut self.resizer, picture, (config, rng), (side, row))
+                    && let Some(image) = keep(cache, key, (&mut self.decoder, &self.file))
+                    && make_of_whole(&mut self.resizer, image, (config, rng), (side, row))
                 {
                     return Ok(());
                 }
-                let crop = random_resized_crop(picture, config, rng);
+                let crop = random_resized_crop(image, config, rng);
                 let denominator = if config.dct_scale { denominator(crop, side) } else { 1 };
                 let view = self.decoder.decode_part(&self.file, Part { crop, denominator })?;
                 resize_flipped(&mut self.resizer, view, (config, rng), (side, row));
             }
             Transform::Eval(config) => match config.geometry {
                 Geometry::Ffcv => {
-                    let crop = ffcv_crop(picture, config);
+                    let crop = ffcv_crop(image, config);
                     let part = Part { crop, denominator: 1 };
                     let view = self.decoder.decode_part(&self.file, part)?;
                     let target = Target::new(row, Size::square(side));
                     self.resizer.resize(view, config.interpolation, target);
                 }
                 Geometry::Torchvision => {
-                    let (resized, crop) = torchvision_crop(picture, config);
-                    let picture = self.decoder.decode(&self.file)?;
+                    let (resized, crop) = torchvision_crop(image, config);
+                    let image = self.decoder.decode(&self.file)?;
                     self.whole.resize(resized.height * resized.width * 3, 0);
                     let whole = Target::new(&mut self.whole, resized);
-                    self.resizer.resize(View::whole(picture), config.interpolation, whole);
+                    self.resizer.resize(View::whole(image), config.interpolation, whole);
                     let Size { height, width } = resized;
-                    let picture = Picture { pixels: &self.whole, width, height };
-                    View { picture, crop }.copy_to(row);
+                    let image = DecodedImage { pixels: &self.whole, width, height };
+                    View { image, crop }.copy_to(row);
                 }
             },
         }
@@ -113,35 +113,35 @@ impl SampleReader {
     }
 }
 
-/// Keeps a picture, where there is room and it is not kept: that picture, decoded.
+/// Keeps an image, where there is room and it is not kept: that image, decoded.
 fn keep<'a>(
     cache: &Cache,
     key: usize,
     (decoder, file): (&'a mut Decoder, &'a [u8]),
-) -> Option<Picture<'a>> {
+) -> Option<DecodedImage<'a>> {
     if !cache.has_room() || cache.find(key).is_some() {
         return None;
     }
-    // A damaged picture may still give its crop; it is never kept.
-    let picture = decoder.decode(file).ok()?;
-    cache.keep(key, picture);
-    Some(picture)
+    // A damaged image may still give its crop; it is never kept.
+    let image = decoder.decode(file).ok()?;
+    cache.keep(key, image);
+    Some(image)
 }
 
-/// Makes a row of a whole picture. `false`, and no number drawn, where the crop has to be decoded
+/// Makes a row of a whole image. `false`, and no number drawn, where the crop has to be decoded
 /// at a fraction.
 fn make_of_whole(
     resizer: &mut Resizer,
-    picture: Picture<'_>,
+    image: DecodedImage<'_>,
     (config, rng): (&TrainTransform, &mut Rng),
     (side, row): (usize, &mut [u8]),
 ) -> bool {
     let mut drawn = rng.clone();
-    let crop = random_resized_crop(picture.size(), config, &mut drawn);
+    let crop = random_resized_crop(image.size(), config, &mut drawn);
     let is_whole = !config.dct_scale || denominator(crop, side) == 1;
     if is_whole {
         *rng = drawn;
-        resize_flipped(resizer, View { picture, crop }, (config, rng), (side, row));
+        resize_flipped(resizer, View { image, crop }, (config, rng), (side, row));
     }
     is_whole
 }
@@ -173,7 +173,7 @@ mod tests {
     fn index_of(size: Size) -> (tempfile::TempDir, Index) {
         let root = tempfile::tempdir().unwrap();
         let path = root.path().join("train/a/a.jpg");
-        fixture::write(&path, &fixture::jpeg(&fixture::picture(size, 1), size));
+        fixture::write(&path, &fixture::jpeg(&fixture::image(size, 1), size));
         let index = Index::open(root.path(), Split::Train).unwrap();
         (root, index)
     }
@@ -219,8 +219,8 @@ mod tests {
 
         let mut whole = vec![0; 16 * 25 * 3];
         let target = Target::new(&mut whole, Size { height: 16, width: 25 });
-        let picture = reader.decoder.decode(&reader.file).unwrap();
-        Resizer::default().resize(View::whole(picture), config.interpolation, target);
+        let image = reader.decoder.decode(&reader.file).unwrap();
+        Resizer::default().resize(View::whole(image), config.interpolation, target);
         for (y, line) in row.chunks(36).enumerate() {
             // 25 - 12 = 13 columns are cut: 6 on the left, half to even.
             let start = ((y + 2) * 25 + 6) * 3;

@@ -2,7 +2,7 @@
 //! threads, machines or what was drawn before, so a run can resume at any epoch.
 //!
 //! An order of blocks is for disks that are slow at random: blocks of neighbours come in random
-//! order, [`BLOCKS_TOGETHER`] of them at a time, and pictures are shuffled among those.
+//! order, [`BLOCKS_TOGETHER`] of them at a time, and images are shuffled among those.
 
 use std::ops::Range;
 
@@ -10,7 +10,7 @@ use super::{Order, random::Rng, torch_order};
 
 /// Keeps the stream of orders apart from other uses of the same seed.
 const ORDER_STREAM: u64 = 0x006f_7264_6572;
-/// Blocks whose pictures are mixed: 0.8 GB of files of 12 MB a block.
+/// Blocks whose images are mixed: 0.8 GB of files of 12 MB a block.
 const BLOCKS_TOGETHER: usize = 64;
 
 /// A rank's place among all ranks.

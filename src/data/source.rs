@@ -1,4 +1,4 @@
-//! What lies at a path: a folder of pictures, tar archives, or a store.
+//! What lies at a path: a folder of images, tar archives, or a store.
 //!
 //! | in `train/` (`val/`, `validation/`) | or named so, beside each other | is |
 //! |---|---|---|
@@ -30,7 +30,7 @@ pub struct Dataset {
 }
 
 impl Dataset {
-    /// Lists both splits of the data set at `root`: names and headers are read, no picture.
+    /// Lists both splits of the data set at `root`: names and headers are read, no image.
     pub fn open(root: &Path) -> Result<Self, DataError> {
         let train = open(root, Split::Train, None)?;
         let eval = open(root, Split::Eval, Some(&train))?;
@@ -69,7 +69,7 @@ impl Dataset {
         self.train.num_classes()
     }
 
-    /// Where a run on these pictures may be submitted, if the training pictures lie in a store;
+    /// Where a run on these images may be submitted, if the training images lie in a store;
     /// others are never shrunk.
     pub fn division(&self) -> Option<store::Division> {
         self.train.division()
@@ -101,12 +101,12 @@ fn place(index: &Index) -> PathBuf {
 }
 
 /// The index of a split: the one kept from the last time where nothing has changed, else a new
-/// one. `train` names the classes where the validation pictures do not.
+/// one. `train` names the classes where the validation images do not.
 pub(super) fn open(root: &Path, split: Split, train: Option<&Index>) -> Result<Index, DataError> {
     let Ok(root) = root.canonicalize() else {
         return Err(DataError::NoDataSet(root.to_owned()));
     };
-    // Before anything is taken from it: half a store has pictures as well.
+    // Before anything is taken from it: half a store has images as well.
     let manifest = store::manifest_of(&root)?;
     let cached = index_cache::file_of(&synth::default_root(), &root, split);
     let list = || {
@@ -225,7 +225,7 @@ fn container(mut files: Vec<PathBuf>) -> Container {
     found.map_or(Container::Folder, |(files, container)| container(files))
 }
 
-/// FFCV writes a split into one file; a second one is another make of the same pictures.
+/// FFCV writes a split into one file; a second one is another make of the same images.
 fn beton_file(mut files: Vec<PathBuf>) -> Container {
     match (files.pop(), files.pop()) {
         (Some(file), None) => Container::Beton(file),
@@ -239,7 +239,7 @@ fn beton_file(mut files: Vec<PathBuf>) -> Container {
 fn parquet(mut files: Vec<PathBuf>) -> Container {
     Container::Refused(
         files.pop().unwrap_or_default(),
-        "Parquet holds compressed pages, not pictures in one piece; make a store of it and train \
+        "Parquet holds compressed pages, not images in one piece; make a store of it and train \
          from that: mlperf-run data import FOLDER --out STORE",
     )
 }

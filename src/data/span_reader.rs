@@ -9,7 +9,7 @@ use super::container::recordio;
 use super::index::{PIXELS, SPLIT_RECORD, WHOLE_FILE};
 use super::{Index, pixmap};
 
-/// No picture's file is this long; a damaged archive may say so.
+/// No image's file is this long; a damaged archive may say so.
 const MAX_FILE_LEN: u64 = 1 << 30;
 
 /// Archives that stay open: well below the usual limit of 1024 files a process.
@@ -66,5 +66,5 @@ impl SpanReader {
 }
 
 fn too_long() -> io::Error {
-    io::Error::other(format!("{MAX_FILE_LEN} bytes or more are no picture"))
+    io::Error::other(format!("{MAX_FILE_LEN} bytes or more are no image"))
 }

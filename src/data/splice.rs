@@ -21,7 +21,7 @@ fn word(bytes: &[u8]) -> Option<usize> {
     bytes.first_chunk().map(|&bytes| usize::from(u16::from_be_bytes(bytes)))
 }
 
-/// A smaller file, and which pixel of the picture its first one is.
+/// A smaller file, and which pixel of the image its first one is.
 pub(super) struct Spliced<'a> {
     pub(super) file: &'a [u8],
     pub(super) top: usize,

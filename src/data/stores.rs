@@ -1,9 +1,9 @@
 //! Stores of one source in several sizes, side by side in a folder, as one data set: each epoch
-//! reads the smallest whose pictures have pixels enough for its crops.
+//! reads the smallest whose images have pixels enough for its crops.
 //!
 //! They hold the same samples in the same order, which is checked row by row: order, crops and
 //! batches of an epoch are those of the store that it reads. The largest stands for all of them; its
-//! validation pictures, which no store has shrunk, are everybody's.
+//! validation images, which no store has shrunk, are everybody's.
 
 use std::path::{Path, PathBuf};
 
@@ -11,14 +11,14 @@ use super::index::{Index, Split};
 use super::store::{Manifest, has_manifest};
 use super::{DataError, TrainTransform, Transform, source};
 
-/// Longest sides of the training pictures and folders of the stores in `root`, the largest last;
+/// Longest sides of the training images and folders of the stores in `root`, the largest last;
 /// none where there are not several.
 pub(super) fn list(root: &Path) -> Result<Vec<(usize, PathBuf)>, DataError> {
     let folders = root.read_dir().into_iter().flatten().flatten().map(|entry| entry.path());
     let mut stores = Vec::new();
     for folder in folders.filter(|folder| has_manifest(folder)) {
         match Manifest::read(&folder) {
-            // Pictures that are as they were are larger than any that were shrunk.
+            // Images that are as they were are larger than any that were shrunk.
             Ok(manifest) => stores.push((manifest.max_side.unwrap_or(usize::MAX), folder)),
             Err(DataError::NoStore(_)) => {}
             Err(error) => return Err(error),
@@ -52,7 +52,7 @@ pub(super) fn open(root: &Path, split: Split) -> Result<Option<Index>, DataError
     Ok(Some(index))
 }
 
-/// In what two stores differ whose pictures should differ in nothing but size.
+/// In what two stores differ whose images should differ in nothing but size.
 fn difference(store: &Index, other: &Index) -> Option<String> {
     let (len, other_len) = (store.len(), other.len());
     if len != other_len {
@@ -82,17 +82,17 @@ impl Index {
         self.smaller.iter().map(|(_, index)| index).chain([self])
     }
 
-    /// What a cache of pictures knows sample `i` of this store by.
+    /// What a cache of images knows sample `i` of this store by.
     pub(super) fn key(&self, i: usize) -> usize {
         self.first_key + i
     }
 
-    /// Keys of a cache of pictures: one for each sample of each store.
+    /// Keys of a cache of images: one for each sample of each store.
     pub fn num_keys(&self) -> usize {
         (self.smaller.len() + 1) * self.len()
     }
 
-    /// Smaller stores, by the longest side of their pictures, px; none where there is one store.
+    /// Smaller stores, by the longest side of their images, px; none where there is one store.
     pub fn smaller(&self) -> impl Iterator<Item = (usize, &Self)> {
         self.smaller.iter().map(|(max_side, index)| (*max_side, index))
     }
@@ -117,7 +117,7 @@ mod tests {
     use super::super::{Dataset, EvalTransform};
     use super::*;
 
-    /// Stores of pictures with sides of up to 40 px.
+    /// Stores of images with sides of up to 40 px.
     fn stores(max_sides: &[usize], seed: u64) -> TempDir {
         let (source, out) = (data_set(4, 2), TempDir::new().unwrap());
         add_stores(source.path(), (max_sides, seed), out.path());
@@ -155,7 +155,7 @@ mod tests {
     }
 
     #[test]
-    fn pictures_as_they_were_are_the_largest_store() {
+    fn images_as_they_were_are_the_largest_store() {
         let (source, out) = (data_set(4, 2), TempDir::new().unwrap());
         add_stores(source.path(), (&[32], 0), &out.path().join("small"));
         assert!(matches!(Dataset::open(out.path()), Err(DataError::NoSplit(_))), "one is no set");

@@ -111,7 +111,7 @@ fn scale(source: usize, target: usize) -> f64 {
     1.0 / (target as f64 / source as f64)
 }
 
-/// What a neighbour counts, by its distance in pixels of the smaller picture.
+/// What a neighbour counts, by its distance in pixels of the smaller image.
 #[derive(Clone, Copy)]
 pub(super) enum Kernel {
     Triangle,

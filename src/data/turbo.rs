@@ -1,4 +1,4 @@
-//! libjpeg-turbo behind safe calls: the safe crate decodes whole pictures only, its raw functions
+//! libjpeg-turbo behind safe calls: the safe crate decodes whole images only, its raw functions
 //! also decode parts of them and transcode with restart markers.
 //!
 //! Rules: a handle is used by one thread at a time (`&mut self`); sizes handed to C come from the
@@ -36,7 +36,7 @@ pub(super) enum Inks {
     Four,
 }
 
-/// Part of a picture, px of the picture as decoded.
+/// Part of an image, px of the image as decoded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Region {
     /// A multiple of the unit's width divided by the denominator.
@@ -61,7 +61,7 @@ impl Decompressor {
         Self { handle: init(raw::TJINIT_TJINIT_DECOMPRESS) }
     }
 
-    /// Reads a header; nothing where the file has tables alone and no picture.
+    /// Reads a header; nothing where the file has tables alone and no image.
     ///
     /// Each file gets a handle of its own. One that has seen another file would take tables that
     /// this one lacks from there, and this one for the rest of a header that it failed in.
@@ -160,8 +160,8 @@ impl Drop for Decompressor {
 /// `int` of C.
 pub(super) type Int = std::ffi::c_int;
 
-/// Scans of a picture, of which progressive files have about ten. Each takes time by the size of
-/// the picture, however few bytes it has: without a limit some hundred kilobytes take minutes.
+/// Scans of an image, of which progressive files have about ten. Each takes time by the size of
+/// the image, however few bytes it has: without a limit some hundred kilobytes take minutes.
 const MAX_SCANS: Int = 100;
 
 pub(super) fn init(kind: raw::TJINIT) -> raw::tjhandle {

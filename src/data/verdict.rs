@@ -10,7 +10,7 @@ const DCT_PAYS_TO: usize = 112;
 /// What is known of the set, the machine and the recipe that waits.
 #[derive(Clone, Copy, Debug)]
 pub struct Known {
-    /// What the store is good for that the pictures lie in; `None` where they lie in none.
+    /// What the store is good for that the images lie in; `None` where they lie in none.
     pub store: Option<Division>,
     /// What the run is to be good for.
     pub division: Division,
@@ -20,7 +20,7 @@ pub struct Known {
     pub num_cores: usize,
     /// Least side of the crops, px.
     pub side: usize,
-    /// In which order pictures come.
+    /// In which order images come.
     pub order: Order,
     /// How they are cropped, decoded and kept.
     pub transform: TrainTransform,
@@ -47,7 +47,7 @@ pub fn verdict(
     let why = match bound {
         Bound::Reading => " (cold files)",
         Bound::Decoding if known.transform.ram_cache != RamCache::Off => {
-            " (it decodes whole pictures for data.train.ram_cache)"
+            " (it decodes whole images for data.train.ram_cache)"
         }
         Bound::Decoding | Bound::Compute => "",
     };
@@ -83,8 +83,7 @@ impl Known {
     fn against_decoding(&self) -> Vec<Option<String>> {
         let Self { num_threads, num_cores, .. } = *self;
         let dct_pays = self.side <= DCT_PAYS_TO && self.division == Division::OpenOnly;
-        let keep =
-            "keep decoded pictures where memory holds them (data.train.ram_cache = \"auto\")";
+        let keep = "keep decoded images where memory holds them (data.train.ram_cache = \"auto\")";
         let dct = "decode at the crops' size (data.train.dct_scale = true)";
         vec![
             (num_threads < num_cores).then(|| {
@@ -162,7 +161,7 @@ mod tests {
         assert!(said.contains("epoch 1 (cold files); import"), "{said}");
         known.transform.ram_cache = RamCache::Auto;
         let said = verdict([(DECODING, 10.0), (NO_WAIT, 30.0)], &known).unwrap();
-        assert!(said.contains("whole pictures for data.train.ram_cache"), "{said}");
+        assert!(said.contains("whole images for data.train.ram_cache"), "{said}");
         assert_eq!(verdict([(READING, 10.0), (NO_WAIT, 1000.0)], &known), None);
     }
 

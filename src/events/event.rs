@@ -88,7 +88,7 @@ pub enum RankEvent {
         /// What, and what helps.
         message: String,
     },
-    /// A picture that could not be decoded was left out (`on_bad_image = "skip"`).
+    /// An image that could not be decoded was left out (`on_bad_image = "skip"`).
     BadImage {
         /// The rank that met it.
         rank: usize,

@@ -8,9 +8,9 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Spent {
-    /// It waited for a batch whose pictures were being read.
+    /// It waited for a batch whose images were being read.
     pub io_wait_s: f64,
-    /// It waited for a batch whose pictures were being decoded.
+    /// It waited for a batch whose images were being decoded.
     pub decode_wait_s: f64,
     /// It moved batches to the device, or waited for room there.
     pub copy_wait_s: f64,

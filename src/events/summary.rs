@@ -33,7 +33,7 @@ pub struct RunSummary {
     pub data_verdict: Option<String>,
     /// Where that rank's time went in all epochs.
     pub time: Option<Spent>,
-    /// Pictures that could not be decoded and were left out, counted each time they came up.
+    /// Images that could not be decoded and were left out, counted each time they came up.
     pub num_skipped: usize,
     /// What the log check says; absent where there is no log to check.
     pub log_check: Option<LogCheck>,
@@ -159,7 +159,7 @@ mod tests {
     }
 
     #[test]
-    fn every_skipped_picture_of_every_rank_counts() {
+    fn every_skipped_image_of_every_rank_counts() {
         let mut summary = RunSummary::default();
         for rank in [0, 1, 1] {
             let (path, reason) = ("a.jpg".into(), "no JPEG".to_owned());

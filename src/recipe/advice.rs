@@ -154,7 +154,7 @@ mod tests {
     }
 
     #[test]
-    fn small_pictures_are_noticed() {
+    fn small_images_are_noticed() {
         let size = Quantiles { least: 32.0, median: 64.0, greatest: 512.0 };
         let survey = SplitSurvey {
             num_images: 9,

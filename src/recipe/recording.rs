@@ -3,7 +3,7 @@
 use super::raw::RawRecipe;
 use crate::algorithms::DropMethod;
 
-/// What makes a step of `raw` differ from the recorded one in more than its pictures and learning
+/// What makes a step of `raw` differ from the recorded one in more than its images and learning
 /// rate; nothing where a recording does.
 pub fn recording_obstacle(raw: &RawRecipe) -> Option<String> {
     let methods = &raw.algorithms;

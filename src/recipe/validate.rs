@@ -298,7 +298,7 @@ fn train_crops(train: &TrainTransform, p: &mut Problems) {
     }
     if train.scale[1] > 1.0 {
         p.add(format!(
-            "data.train.scale ({:?}) is a share of the picture; keep it at most 1",
+            "data.train.scale ({:?}) is a share of the image; keep it at most 1",
             train.scale
         ));
     }

@@ -65,7 +65,7 @@ pub(super) fn init_datasets(sets: &[RunSet]) -> String {
 
 const IMAGES: &str = "\
 # IMAGES holds ImageNet-1k: train and val with a folder of JPEGs a class, or the two archives as
-# they are published. Nothing has to be converted; a STORE, which holds the pictures as they are,
+# they are published. Nothing has to be converted; a STORE, which holds the images as they are,
 # is read faster.
 images=${1:?name the folder of ImageNet-1k}
 mlperf-run data inspect \"$images\"

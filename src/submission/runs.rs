@@ -268,7 +268,7 @@ impl Draft {
         }
         let data = &self.manifest.data_set;
         let reason = match (data.store_division, &data.synth) {
-            (Some(store::Division::OpenOnly), _) => "a store of shrunk pictures",
+            (Some(store::Division::OpenOnly), _) => "a store of shrunk images",
             (_, Some(_)) => "the built-in image set",
             _ => return Ok(()),
         };

@@ -1,4 +1,4 @@
-//! From uint8 pictures to what the network eats.
+//! From uint8 images to what the network eats.
 
 use tch::{Device, Kind, Tensor};
 
@@ -18,18 +18,18 @@ const LABEL_BYTES: usize = size_of::<i64>();
 pub(super) enum Layout {
     /// `[N, C, H, W]`.
     ChannelsFirst,
-    /// `[N, H, W, C]`, which is how pictures are decoded.
+    /// `[N, H, W, C]`, which is how images are decoded.
     ChannelsLast,
 }
 
-/// Room that `num` pictures of `side` and their labels take, bytes.
+/// Room that `num` images of `side` and their labels take, bytes.
 pub(super) fn num_bytes(num: usize, side: usize) -> usize {
     num * (LABEL_BYTES + 3 * side * side)
 }
 
-/// Pictures and labels on the device, as they were decoded.
+/// Images and labels on the device, as they were decoded.
 pub(super) struct DeviceBatch {
-    /// uint8: N labels of eight bytes, then N pictures `[side, side, 3]`.
+    /// uint8: N labels of eight bytes, then N images `[side, side, 3]`.
     bytes: Tensor,
     num: usize,
     /// Side, px.
@@ -55,7 +55,7 @@ impl DeviceBatch {
         Self { bytes: self.bytes.copy(), ..*self }
     }
 
-    /// Whether `other` has as many pictures of the same side.
+    /// Whether `other` has as many images of the same side.
     pub(super) fn is_like(&self, other: &Self) -> bool {
         (self.num, self.side) == (other.num, other.side)
     }
@@ -66,7 +66,7 @@ impl DeviceBatch {
     }
 }
 
-/// Moves pictures to the device and normalises them there.
+/// Moves images to the device and normalises them there.
 pub(super) struct Uploader {
     ring: Ring,
     kind: Kind,
@@ -94,13 +94,13 @@ impl Uploader {
         Ok(Self { ring, kind, layout, scale, shift, targets })
     }
 
-    /// The pictures of `batch` on the device, until [`NUM_SLOTS`] uploads later. On a GPU they get
+    /// The images of `batch` on the device, until [`NUM_SLOTS`] uploads later. On a GPU they get
     /// there while it works on earlier ones.
     pub(super) fn upload(&self, batch: &data::Batch) -> Result<DeviceBatch, BridgeError> {
         self.upload_parts(batch.images(), batch.labels(), batch.side)
     }
 
-    /// `num` grey pictures of `side` with label 0, for warming up without data.
+    /// `num` grey images of `side` with label 0, for warming up without data.
     pub(super) fn synthetic(&self, num: usize, side: usize) -> Result<DeviceBatch, BridgeError> {
         self.upload_parts(&vec![128; num * side * side * 3], &vec![0; num], side)
     }

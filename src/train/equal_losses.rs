@@ -31,7 +31,7 @@ fn uniform(i: usize, p: usize) -> f64 {
     f64::from(mixed ^ (mixed >> 16)) / 4_294_967_296.0
 }
 
-/// A published recipe on a narrow network and small pictures.
+/// A published recipe on a narrow network and small images.
 fn narrow(mut raw: RawRecipe, world_size: usize, precision: Precision) -> Recipe {
     raw.run.seed = Some(0);
     raw.run.max_duration = "10ep".parse().unwrap();

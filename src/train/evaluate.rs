@@ -1,4 +1,4 @@
-//! Judging validation pictures, and the weights that are judged.
+//! Judging validation images, and the weights that are judged.
 
 use tch::{Kind, Tensor, no_grad};
 

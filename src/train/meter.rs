@@ -180,7 +180,7 @@ impl<'a> Meter<'a> {
         accuracy
     }
 
-    /// Pictures that were left out.
+    /// Images that were left out.
     pub(super) fn left_out(&mut self, bad: Vec<BadImage>) {
         for BadImage { path, reason } in bad {
             self.watch.tell_own(&RankEvent::BadImage { rank: self.rank, path, reason });

@@ -103,7 +103,7 @@ pub(super) fn resolved(job: &RankJob, situation: &Situation) -> Result<Recipe, T
 
 fn read_recipe(job: &RankJob) -> Result<(Recipe, Dataset), TrainError> {
     let raw = load(job)?;
-    // Names and labels only: no picture is opened before run_start.
+    // Names and labels only: no image is opened before run_start.
     let path = raw.data.path.clone().unwrap_or_default();
     let data = Dataset::open(&path)?;
     recipe::check_images(&raw, data.division())?;

@@ -1,8 +1,8 @@
 //! Steps that a GPU has recorded, one for each side of the images, and replays: one launch instead
 //! of some thousand, which at small images take longer than the arithmetic.
 //!
-//! Recorded is `Trainer::work`: from the pictures' bytes to changed weights, gradients' means over
-//! ranks included. Its inputs are the pictures, which are copied to where they lay when it was
+//! Recorded is `Trainer::work`: from the images' bytes to changed weights, gradients' means over
+//! ranks included. Its inputs are the images, which are copied to where they lay when it was
 //! recorded, and the learning rate, which lies on the device. Where the reducer of gradients cannot be
 //! recorded a step is two recordings, between which the host has gradients exchanged. Recordings share one
 //! pool of memory: they never run at the same time, and what one leaves behind, its loss, is used before the next.
@@ -53,7 +53,7 @@ struct Before {
 
 /// A recorded step.
 pub(super) struct Recorded {
-    /// Side that the methods bring the pictures to, px.
+    /// Side that the methods bring the images to, px.
     side: usize,
     device_batch: DeviceBatch,
     loss: Tensor,

@@ -63,7 +63,7 @@ fn trainer(recipe: &Recipe, rank: usize, port: u16) -> Trainer {
     Trainer::build(recipe, &world, Device::Cpu, Arc::new(AtomicBool::new(false))).unwrap()
 }
 
-/// Samples `share` of global batch `step`: the same pictures however many ranks share them.
+/// Samples `share` of global batch `step`: the same images however many ranks share them.
 fn batch(trainer: &Trainer, step: usize, share: std::ops::Range<usize>) -> DeviceBatch {
     let pixel = |i: usize| ((i * 2_654_435_761 + step * 97) >> 7) as u8;
     let size = SIDE * SIDE * 3;

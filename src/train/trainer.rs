@@ -1,17 +1,17 @@
 //! The loop:
 //!
 //! ```text
-//! build; warm up on synthetic pictures        nothing of the data set has been read so far
+//! build; warm up on synthetic images        nothing of the data set has been read so far
 //! run_start
 //! for epoch in 1..=num_epochs:
 //!     for batch in epoch:                     decoded ahead by the loader's threads
 //!         step                                src/train/step.rs
-//!     evaluate, where the recipe says so      over exactly all validation pictures
+//!     evaluate, where the recipe says so      over exactly all validation images
 //!     run_stop(success), once accuracy > target
 //! run_stop(aborted), if it never was
 //! ```
 //!
-//! Absent on purpose: who logs (`log`), who watches (`events`), how pictures are read (`data`).
+//! Absent on purpose: who logs (`log`), who watches (`events`), how images are read (`data`).
 
 use std::{
     sync::{
@@ -179,7 +179,7 @@ impl Trainer {
         log: &mut RunLog,
         meter: &mut Meter,
     ) -> Result<RunEnd, TrainError> {
-        // Whoever is first here must not open a picture before rank 0 has started the clock.
+        // Whoever is first here must not open an image before rank 0 has started the clock.
         self.ddp.barrier()?;
         let mut loader = self.train_loader(data)?;
         let mut end = RunEnd::TargetMissed;
@@ -233,7 +233,7 @@ impl Trainer {
         Ok(())
     }
 
-    /// Top-1 accuracy over all validation pictures, each judged once, by exactly one rank.
+    /// Top-1 accuracy over all validation images, each judged once, by exactly one rank.
     fn evaluate(&mut self, data: &Dataset, meter: &mut Meter) -> Result<f64, TrainError> {
         let start = Instant::now();
         let mut loader = self.eval_loader(data);
@@ -316,7 +316,7 @@ impl Trainer {
         if schedule.transform.block_shuffle {
             sampler = sampler.in_blocks(data.train.block_len());
         }
-        // Every machine reads for itself: its ranks share all the files and the pictures in memory.
+        // Every machine reads for itself: its ranks share all the files and the images in memory.
         let (local_rank, num_local) = self.world.on_machine();
         let on_machine = Shard { rank: local_rank, world_size: num_local };
         let sharing = if num_local > 1 { Sharing::Ranks(master_port) } else { Sharing::Alone };

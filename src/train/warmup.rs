@@ -1,5 +1,5 @@
 //! What can be done before the clock runs: kernels chosen, memory taken, buckets of gradients
-//! settled, steps recorded. All on synthetic pictures, and afterwards every weight, buffer, momentum and random
+//! settled, steps recorded. All on synthetic images, and afterwards every weight, buffer, momentum and random
 //! state is what it was, bit for bit.
 
 use tch::{Kind, Tensor};
@@ -21,7 +21,7 @@ use crate::{
 const NUM_STEPS: usize = 3;
 
 impl Trainer {
-    /// Trains on synthetic pictures of every size of the run, evaluates some, records the steps
+    /// Trains on synthetic images of every size of the run, evaluates some, records the steps
     /// where that is possible, and takes it all back. The reason, where steps are not recorded
     /// that could be wished to be.
     pub fn warm_up(&mut self) -> Result<Option<String>, TrainError> {
@@ -53,7 +53,7 @@ impl Trainer {
         Ok(not_recorded)
     }
 
-    /// Judges grey pictures, as many as this rank's batches have, the last one too.
+    /// Judges grey images, as many as this rank's batches have, the last one too.
     fn warm_evaluation(&self) -> Result<(), BridgeError> {
         let World { rank, world_size, .. } = self.world;
         let share = self.sampler(self.recipe.situation.num_eval, Shard { rank, world_size });
@@ -66,7 +66,7 @@ impl Trainer {
         Ok(())
     }
 
-    /// A step on grey pictures of the current epoch's size.
+    /// A step on grey images of the current epoch's size.
     pub(super) fn warm_step(&mut self) -> Result<(), TrainError> {
         let side = self.recipe.crop_sides[self.progress.epoch];
         let device_batch = self.uploader.synthetic(self.recipe.batch_per_rank, side)?;

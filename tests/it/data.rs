@@ -71,7 +71,7 @@ fn an_import_that_runs_out_of_room_leaves_no_store_and_goes_on_once_there_is_som
     assert!(verified.status.success(), "{verified:?}");
 }
 
-/// A picture that is a pipe holds the import up until its writer is done.
+/// An image that is a pipe holds the import up until its writer is done.
 #[test]
 fn an_import_that_is_interrupted_ends_with_7_and_goes_on() {
     for asked in [Signal::INT, Signal::TERM] {
@@ -79,10 +79,10 @@ fn an_import_that_is_interrupted_ends_with_7_and_goes_on() {
         let (set, out) = (synth(&root), root.path().join("store"));
         let classes = fs::read_dir(format!("{set}/train")).unwrap();
         let class = classes.map(|entry| entry.unwrap().path()).next().unwrap();
-        let picture = fs::read_dir(class).unwrap().next().unwrap().unwrap().path();
-        let bytes = fs::read(&picture).unwrap();
-        fs::remove_file(&picture).unwrap();
-        assert!(Command::new("mkfifo").arg(&picture).status().unwrap().success());
+        let image = fs::read_dir(class).unwrap().next().unwrap().unwrap().path();
+        let bytes = fs::read(&image).unwrap();
+        fs::remove_file(&image).unwrap();
+        assert!(Command::new("mkfifo").arg(&image).status().unwrap().success());
         let mut import = Command::new(env!("CARGO_BIN_EXE_mlperf-run"));
         let import = import.args(["data", "import", &set, "--out"]).arg(&out);
         let import = import.env("MLPERF_RUN_CACHE", root.path()).stderr(Stdio::piped());
@@ -91,7 +91,7 @@ fn an_import_that_is_interrupted_ends_with_7_and_goes_on() {
         // Opens once the import reads: from then on it listens to signals.
         let mut pipe = loop {
             let mut pipe = File::options();
-            match pipe.write(true).custom_flags(OFlags::NONBLOCK.bits() as i32).open(&picture) {
+            match pipe.write(true).custom_flags(OFlags::NONBLOCK.bits() as i32).open(&image) {
                 Ok(pipe) => break pipe,
                 Err(error) => assert!(started.elapsed() < LIMIT, "nobody reads it: {error}"),
             }
@@ -106,13 +106,13 @@ fn an_import_that_is_interrupted_ends_with_7_and_goes_on() {
         assert!(said.contains("the same command goes on where it stopped"), "{said}");
         assert!(!out.join("train-00000.arrow").exists(), "half a shard passed for one");
 
-        fs::remove_file(&picture).unwrap();
-        fs::write(&picture, &bytes).unwrap();
+        fs::remove_file(&image).unwrap();
+        fs::write(&image, &bytes).unwrap();
         let store = out.display().to_string();
         assert!(data(&["import", &set, "--out", &store], root.path()).status.success());
         let inspected = data(&["inspect", &store], root.path());
         let said = String::from_utf8_lossy(&inspected.stdout);
-        assert!(said.starts_with("store: closed-safe (no picture was changed)"), "{said}");
+        assert!(said.starts_with("store: closed-safe (no image was changed)"), "{said}");
     }
 }
 
@@ -128,8 +128,7 @@ fn a_folder_of_stores_is_inspected_verified_and_imported_as_what_it_is() {
     };
     good(&["import", &set, "--out", &out, "--max-side", "32,48"]);
     let said = good(&["inspect", &out]);
-    for store in ["store 32: open-only (training pictures of at most 32 px", "store 48: open-only"]
-    {
+    for store in ["store 32: open-only (training images of at most 32 px", "store 48: open-only"] {
         assert!(said.contains(store), "{said}");
     }
     let said = good(&["verify", &out]);

@@ -106,7 +106,7 @@ fn a_throughput_that_does_not_fit_is_refused_with_the_cure() {
 }
 
 #[test]
-fn a_plan_for_own_pictures_says_what_to_think_twice_about() {
+fn a_plan_for_own_images_says_what_to_think_twice_about() {
     let config = SynthConfig {
         num_classes: 4,
         num_train: 96,

@@ -93,7 +93,7 @@ fn the_published_recipes_have_the_published_shape() {
 }
 
 #[test]
-fn the_example_for_own_pictures_resolves() {
+fn the_example_for_own_images_resolves() {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/train_your_images.toml");
     let source = find(path).unwrap();
     assert_eq!(source.name, "train_your_images");

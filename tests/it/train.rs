@@ -142,7 +142,7 @@ fn a_run_leaves_all_that_documents_it() {
     assert_eq!(log["run_stop"]["metadata"]["status"], "success");
     assert_eq!(log["cache_clear"]["value"], false);
     assert!(log["cache_clear"]["metadata"]["reason"].as_str().unwrap().contains("no command"));
-    // 42 pictures over 2 ranks in steps of 8: each is judged once, none is padded.
+    // 42 images over 2 ranks in steps of 8: each is judged once, none is padded.
     let events = fs::read_to_string(bench.path("run_0/events.jsonl")).unwrap();
     let evaluations: Vec<Value> = events
         .lines()
@@ -186,7 +186,7 @@ fn copied() -> TempDir {
 }
 
 #[test]
-fn no_picture_is_opened_before_the_clock_runs() {
+fn no_image_is_opened_before_the_clock_runs() {
     let folder = copied();
     let set = folder.path().join("set");
     let watch = inotify::init(inotify::CreateFlags::NONBLOCK).unwrap();
@@ -207,7 +207,7 @@ fn no_picture_is_opened_before_the_clock_runs() {
         match opened.next() {
             Ok(event) if event.events().contains(inotify::ReadFlags::ISDIR) => {}
             Ok(event) => {
-                // The log is read after the picture was opened: what it lacks now it lacked then.
+                // The log is read after the image was opened: what it lacks now it lacked then.
                 let name = event.file_name();
                 assert!(num_opened > 0 || has_started(), "{name:?} was opened before run_start");
                 num_opened += 1;
@@ -218,23 +218,23 @@ fn no_picture_is_opened_before_the_clock_runs() {
         }
     }
     assert_eq!(run.wait().unwrap().code(), Some(0));
-    assert!(num_opened >= 2 * (96 + 42), "only {num_opened} pictures were seen to be opened");
+    assert!(num_opened >= 2 * (96 + 42), "only {num_opened} images were seen to be opened");
 }
 
-/// A copy of the set with one picture replaced by `bytes`.
+/// A copy of the set with one image replaced by `bytes`.
 fn spoiled(bytes: &[u8]) -> (TempDir, PathBuf) {
     let folder = copied();
     let class = fs::read_dir(folder.path().join("set/train")).unwrap().next().unwrap().unwrap();
-    let picture = fs::read_dir(class.path()).unwrap().next().unwrap().unwrap().path();
-    fs::write(&picture, bytes).unwrap();
-    (folder, picture)
+    let image = fs::read_dir(class.path()).unwrap().next().unwrap().unwrap().path();
+    fs::write(&image, bytes).unwrap();
+    (folder, image)
 }
 
 #[test]
-fn a_picture_that_cannot_be_read_is_named_or_counted() {
-    let (folder, picture) = spoiled(b"\x89PNG\r\n\x1a\n and so on");
+fn a_image_that_cannot_be_read_is_named_or_counted() {
+    let (folder, image) = spoiled(b"\x89PNG\r\n\x1a\n and so on");
     let set = folder.path().join("set");
-    let name = picture.file_name().unwrap().to_str().unwrap();
+    let name = image.file_name().unwrap().to_str().unwrap();
 
     let bench = Bench::new(2);
     let output = bench.run(&set, &[]);

@@ -1,9 +1,9 @@
-//! Tar archives trained from in place: headers are read once, pictures where they lie.
+//! Tar archives trained from in place: headers are read once, images where they lie.
 //!
 //! How an archive tells labels follows from what is in it:
 //! - `key.cls` beside `key.jpg`, the number of the class (`WebDataset`);
 //! - archives in the archive, one a class (`ILSVRC2012_img_train.tar`);
-//! - pictures in folders, one a class;
+//! - images in folders, one a class;
 //! - none of these: a file of labels beside the archive (`ILSVRC2012_img_val.tar`).
 
 use std::collections::{HashMap, HashSet};
@@ -14,13 +14,13 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
-use super::folder::is_picture;
+use super::folder::is_image;
 use super::labels::LabelFile;
 use super::shards::{class, fault, number_classes};
 use crate::data::DataError;
 use crate::data::index::{Entry, Index, Witness};
 
-/// Lists the pictures of `archives`. `labels` is for archives that hold none.
+/// Lists the images of `archives`. `labels` is for archives that hold none.
 pub(in crate::data) fn scan(
     archives: &[PathBuf],
     labels: &dyn Fn() -> Result<LabelFile, DataError>,
@@ -48,13 +48,13 @@ pub(in crate::data) fn scan(
 struct Scan {
     index: Index,
     class_ids: HashMap<Vec<u8>, u32>,
-    /// Of the present archive: pictures and numbers of each key.
+    /// Of the present archive: images and numbers of each key.
     keys: HashMap<Vec<u8>, (Option<usize>, Option<u32>)>,
     /// Samples with a number of their own.
     numbered: Vec<(usize, u32)>,
 }
 
-/// The label of a picture that is in no class folder.
+/// The label of an image that is in no class folder.
 const UNKNOWN: u32 = u32::MAX;
 
 impl Scan {
@@ -86,16 +86,16 @@ impl Scan {
                 self.archive(place, inner, &name)?;
             } else if ending == "cls" {
                 self.keys.entry(key(&name)).or_default().1 = Some(inner.number(path)?);
-            } else if is_picture(path) {
+            } else if is_image(path) {
                 let length = u32::try_from(length)
                     .map_err(|_| io::Error::other(format!("{} is too long", path.display())))?;
-                self.picture((place, offset, length), within, &name);
+                self.image((place, offset, length), within, &name);
             }
         }
         Ok(())
     }
 
-    fn picture(&mut self, (place, offset, length): (u32, u64, u32), within: &[u8], name: &[u8]) {
+    fn image(&mut self, (place, offset, length): (u32, u64, u32), within: &[u8], name: &[u8]) {
         let path = Path::new(OsStr::from_bytes(if within.is_empty() { name } else { within }));
         let class = if within.is_empty() {
             path.parent().and_then(Path::file_name)
@@ -115,7 +115,7 @@ impl Scan {
         self.index.push(&Entry { place, offset, length, label, size, flags, name: full });
     }
 
-    /// Joins the numbers of an archive with its pictures.
+    /// Joins the numbers of an archive with its images.
     fn pair(&mut self, archive: &Path) -> Result<(), DataError> {
         let reason = |key: &[u8], lacks: &str| DataError::Container {
             path: archive.to_owned(),
@@ -125,7 +125,7 @@ impl Scan {
         for (key, pair) in self.keys.drain() {
             match pair {
                 (Some(sample), Some(number)) => self.numbered.push((sample, number)),
-                (None, Some(_)) => return Err(reason(&key, "picture")),
+                (None, Some(_)) => return Err(reason(&key, "image")),
                 (Some(_), None) if has_numbers => return Err(reason(&key, "label (.cls)")),
                 _ => {}
             }
@@ -140,7 +140,7 @@ impl Scan {
     ) -> Result<Index, DataError> {
         let mut index = self.index;
         if index.is_empty() {
-            return Err(DataError::NoPictures(archives[0].clone()));
+            return Err(DataError::NoImages(archives[0].clone()));
         }
         if self.numbered.len() == index.len() {
             self.numbered.iter().for_each(|&(i, number)| index.columns.labels[i] = number);

@@ -1,7 +1,7 @@
-//! Arrow IPC streams of pictures trained from in place: stores of `data import`, and the caches
+//! Arrow IPC streams of images trained from in place: stores of `data import`, and the caches
 //! and saved sets of Hugging Face's `datasets`.
 //!
-//! Only messages, offsets and small columns are read; picture bytes stay where they are. The
+//! Only messages, offsets and small columns are read; image bytes stay where they are. The
 //! layout of a record batch is that of the columnar format's specification, section "Recordbatch
 //! message": one node a field and its buffers, depth first.
 
@@ -21,7 +21,7 @@ const MAX_METADATA: u64 = 1 << 26;
 /// The first bytes of the file variant, whose messages follow as in a stream.
 const FILE_MAGIC: &[u8; 8] = b"ARROW1\0\0";
 
-/// Lists the pictures of `files`.
+/// Lists the images of `files`.
 pub(in crate::data) fn scan(files: &[PathBuf]) -> Result<Index, DataError> {
     let mut index = each(files, |shard, index| Shard(shard).scan(index))?;
     if index.classes.is_empty() {
@@ -145,7 +145,7 @@ impl Columns {
         }
         match (bytes, label) {
             (Some(bytes), Some(label)) => Ok(Self { bytes, path, label, width, height }),
-            (None, _) => Err(refused("no column of pictures (struct of bytes and path)")),
+            (None, _) => Err(refused("no column of images (struct of bytes and path)")),
             (_, None) => Err(refused("no column label of whole numbers")),
         }
     }
@@ -172,7 +172,7 @@ impl Rows<'_> {
         for column in [columns.bytes, columns.label] {
             let nodes = batch.nodes().ok_or_else(cut)?;
             if column.node >= nodes.len() || nodes.get(column.node).null_count() != 0 {
-                return Err(refused("a row without picture or label"));
+                return Err(refused("a row without image or label"));
             }
         }
         let (data, data_len) = self.buffer(batch, columns.bytes.buffer + 2)?;

@@ -1,7 +1,7 @@
 //! FFCV's `.beton` files, trained from in place.
 //!
 //! Layout (ffcv `types.py`, version 2), little endian: a header of 24 bytes, a descriptor of 1041
-//! bytes for each field, the metadata of all samples, pages of pictures, and the table of
+//! bytes for each field, the metadata of all samples, pages of images, and the table of
 //! allocations with the length of each. The metadata of a sample are those of its fields, aligned
 //! as a C compiler would.
 
@@ -20,12 +20,12 @@ const DESCRIPTOR: u64 = 1 + 16 + 1024;
 const ALLOCATION: usize = 24;
 /// Types of fields.
 const INT: u8 = 1;
-const PICTURE: u8 = 2;
-/// How a picture is stored.
+const IMAGE: u8 = 2;
+/// How an image is stored.
 const JPEG: u8 = 0;
 const RAW: u8 = 1;
 
-/// Lists the pictures of `file`.
+/// Lists the images of `file`.
 pub(in crate::data) fn scan(file: &Path) -> Result<Index, DataError> {
     let mut index = each(&[file.to_owned()], push)?;
     number_classes(&mut index, 0);
@@ -44,16 +44,16 @@ fn push(shard: &Shard, index: &mut Index) -> io::Result<()> {
     let metadata = shard.read(HEADER + num_fields * DESCRIPTOR, metadata, MAX_TABLE)?;
     let lengths = Lengths::read(shard, table)?;
     for sample in metadata.chunks_exact(fields.length) {
-        let picture = &sample[fields.picture..];
+        let image = &sample[fields.image..];
         let row = index.len();
         // Mode, width, height, place.
-        let flags = match picture[0] {
+        let flags = match image[0] {
             JPEG => 0,
             RAW => PIXELS,
             mode => return Err(refused(format!("sample {row} has unknown mode {mode}"))),
         };
-        let (width, height) = (u16_at(picture, 1), u16_at(picture, 3));
-        let offset = u64_at(picture, 5);
+        let (width, height) = (u16_at(image, 1), u16_at(image, 3));
+        let offset = u64_at(image, 5);
         let length = lengths.of(offset)?;
         let num_values = u64::from(width) * u64::from(height) * 3;
         if flags == PIXELS && (num_values == 0 || num_values != u64::from(length)) {
@@ -81,9 +81,9 @@ fn u64_at(bytes: &[u8], at: usize) -> u64 {
     u64::from_le_bytes(bytes[at..at + 8].try_into().expect("eight bytes"))
 }
 
-/// Where picture and label are in the metadata of a sample.
+/// Where image and label are in the metadata of a sample.
 struct Fields {
-    picture: usize,
+    image: usize,
     label: usize,
     /// Of a sample's metadata.
     length: usize,
@@ -92,35 +92,35 @@ struct Fields {
 impl Fields {
     fn read(shard: &Shard, num_fields: u64) -> io::Result<Self> {
         let descriptors = shard.read(HEADER, num_fields * DESCRIPTOR, MAX_TABLE)?;
-        let (mut picture, mut label) = (None, None);
+        let (mut image, mut label) = (None, None);
         let (mut at, mut widest) = (0_usize, 1);
         for descriptor in descriptors.chunks_exact(DESCRIPTOR as usize) {
-            // Length and alignment: numbers and places of arrays; pictures; bytes and JSON.
+            // Length and alignment: numbers and places of arrays; images; bytes and JSON.
             let (length, alignment) = match descriptor[0] {
                 0 | INT | 4 | 6 => (8, 8),
-                PICTURE => (13, 1),
+                IMAGE => (13, 1),
                 3 | 5 => (16, 1),
                 _ => return Err(refused("a field of its own type; keep image and label only")),
             };
             at = at.next_multiple_of(alignment);
             match descriptor[0] {
                 INT if label.is_none() => label = Some(at),
-                PICTURE if picture.is_none() => picture = Some(at),
+                IMAGE if image.is_none() => image = Some(at),
                 _ => {}
             }
             at += length;
             widest = widest.max(alignment);
         }
         let length = at.next_multiple_of(widest);
-        match (picture, label) {
-            (Some(picture), Some(label)) => Ok(Self { picture, label, length }),
-            (None, _) => Err(refused("no field of pictures (RGBImageField)")),
+        match (image, label) {
+            (Some(image), Some(label)) => Ok(Self { image, label, length }),
+            (None, _) => Err(refused("no field of images (RGBImageField)")),
             (_, None) => Err(refused("no field of labels (IntField)")),
         }
     }
 }
 
-/// Lengths of the pictures by their place.
+/// Lengths of the images by their place.
 struct Lengths(Vec<(u64, u32)>);
 
 impl Lengths {
@@ -140,6 +140,6 @@ impl Lengths {
 
     fn of(&self, place: u64) -> io::Result<u32> {
         let found = self.0.binary_search_by_key(&place, |(start, _)| *start);
-        found.map(|i| self.0[i].1).map_err(|_| refused("a picture without an allocation"))
+        found.map(|i| self.0[i].1).map_err(|_| refused("an image without an allocation"))
     }
 }

@@ -1,7 +1,7 @@
 //! The `ImageNet` layout: `train/CLASS/*.JPEG` and `val/CLASS/*.JPEG`.
 //!
 //! Order and labels are torchvision's `ImageFolder`: classes sorted by name, then by folder and
-//! file name. Opening lists names only and reads no picture, so it may happen before the run's
+//! file name. Opening lists names only and reads no image, so it may happen before the run's
 //! clock starts. Whether a file is what its name says shows when it is decoded.
 
 use std::ffi::OsStr;
@@ -12,10 +12,9 @@ use std::path::{Path, PathBuf};
 use crate::data::DataError;
 use crate::data::index::{Entry, Index, WHOLE_FILE, Witness};
 
-/// Endings that torchvision takes for pictures. The ones that are no JPEG are listed as well: a
-/// picture that cannot be decoded must be an error, not a smaller data set.
-const PICTURE_ENDINGS: [&str; 9] =
-    ["jpg", "jpeg", "png", "ppm", "bmp", "pgm", "tif", "tiff", "webp"];
+/// Endings that torchvision takes for images. The ones that are no JPEG are listed as well: a
+/// image that cannot be decoded must be an error, not a smaller data set.
+const IMAGE_ENDINGS: [&str; 9] = ["jpg", "jpeg", "png", "ppm", "bmp", "pgm", "tif", "tiff", "webp"];
 
 /// Lists the class folders in `path`.
 pub(in crate::data) fn scan(path: &Path) -> Result<Index, DataError> {
@@ -39,7 +38,7 @@ fn list_class(
     witnesses: &mut Vec<Witness>,
 ) -> Result<(), DataError> {
     let mut files = Vec::new();
-    list_pictures(class_path, Path::new(""), &mut files, witnesses)?;
+    list_images(class_path, Path::new(""), &mut files, witnesses)?;
     if files.is_empty() {
         return Err(DataError::EmptyClass(class_path.to_owned()));
     }
@@ -69,8 +68,8 @@ fn list_classes(path: &Path) -> Result<Vec<String>, DataError> {
     Ok(classes)
 }
 
-/// Appends the pictures below `root/within`, as paths from `root`.
-fn list_pictures(
+/// Appends the images below `root/within`, as paths from `root`.
+fn list_images(
     root: &Path,
     within: &Path,
     found: &mut Vec<PathBuf>,
@@ -80,18 +79,18 @@ fn list_pictures(
     for (name, kind) in list(&root.join(within))? {
         let path = within.join(&name);
         match kind {
-            Kind::Folder => list_pictures(root, &path, found, witnesses)?,
-            Kind::File if is_picture(&path) => found.push(path),
+            Kind::Folder => list_images(root, &path, found, witnesses)?,
+            Kind::File if is_image(&path) => found.push(path),
             Kind::File => {}
         }
     }
     Ok(())
 }
 
-/// Whether a file is a picture by its name.
-pub(in crate::data) fn is_picture(path: &Path) -> bool {
+/// Whether a file is an image by its name.
+pub(in crate::data) fn is_image(path: &Path) -> bool {
     let ending = path.extension().and_then(OsStr::to_str).unwrap_or_default();
-    PICTURE_ENDINGS.iter().any(|known| known.eq_ignore_ascii_case(ending))
+    IMAGE_ENDINGS.iter().any(|known| known.eq_ignore_ascii_case(ending))
 }
 
 /// How many folders are in `path`, hidden ones apart, and which files.
@@ -199,7 +198,7 @@ mod tests {
             (&["val/a/1.jpg"], "no folder"),
             (&["train/a/1.jpg", "train/b/1.jpg"], "no folder"),
             (&["train/a/1.jpg", "train/b/1.jpg", "val/1.jpg"], "no class folders in"),
-            (&["train/a/1.jpg", "train/b/1.txt", "val/a/1.jpg"], "no pictures in"),
+            (&["train/a/1.jpg", "train/b/1.txt", "val/a/1.jpg"], "no images in"),
             (&["train/a/1.jpg", "val/a/1.jpg"], "one class only in"),
             (&["train/a/1.jpg", "train/b/1.jpg", "val/a/1.jpg"], "class b is in"),
             (&["train/a/1.jpg", "train/b/1.jpg", "val/a/1.jpg", "val/c/1.jpg"], "class b is in"),

@@ -92,7 +92,7 @@ fn recordio_holds_the_files_and_one_that_its_magic_split() {
         (open(&fixtures().join("folder")).unwrap(), open(&fixtures().join("recordio")).unwrap());
     assert_eq!(samples(&found.eval), samples(&folder.eval));
     let (found, mut expected) = (samples(&found.train), samples(&folder.train));
-    // The writer of the fixture put a comment into the first picture.
+    // The writer of the fixture put a comment into the first image.
     let magic = 0xced7_230a_u32.to_le_bytes();
     let comment = [b"\xff\xfe\x00\x10xx".as_slice(), &magic.repeat(3)].concat();
     let first = fs::read(fixtures().join("folder/train/n01440764/n01440764_0.JPEG")).unwrap();
@@ -103,7 +103,7 @@ fn recordio_holds_the_files_and_one_that_its_magic_split() {
 }
 
 #[test]
-fn a_beton_holds_pictures_of_the_sizes_and_labels_of_the_folder() {
+fn a_beton_holds_images_of_the_sizes_and_labels_of_the_folder() {
     let folder = open(&fixtures().join("folder")).unwrap().train;
     let mut decoder = Decoder::new();
     let (mut spans, mut bytes) = (SpanReader::default(), Vec::new());
@@ -113,12 +113,12 @@ fn a_beton_holds_pictures_of_the_sizes_and_labels_of_the_folder() {
         assert_eq!((0..scanned.len()).filter(|&i| is_raw(i)).count(), num_raw, "{format}");
         // FFCV decodes, and compresses what it does not store raw, in the order of the folder.
         for i in 0..folder.len() {
-            let mut picture = |index: &Index| {
+            let mut image = |index: &Index| {
                 spans.read(index, i, &mut bytes).unwrap();
-                let picture = decoder.decode(&bytes).unwrap();
-                (picture.size(), picture.pixels.to_vec())
+                let image = decoder.decode(&bytes).unwrap();
+                (image.size(), image.pixels.to_vec())
             };
-            let ((size, pixels), (expected_size, expected)) = (picture(&scanned), picture(&folder));
+            let ((size, pixels), (expected_size, expected)) = (image(&scanned), image(&folder));
             assert_eq!((size, scanned.size(i)), (expected_size, Some(size)));
             assert_eq!(scanned.label(i), folder.label(i));
             let differences = pixels.iter().zip(&expected).map(|(a, b)| u64::from(a.abs_diff(*b)));
@@ -128,9 +128,9 @@ fn a_beton_holds_pictures_of_the_sizes_and_labels_of_the_folder() {
     }
 }
 
-/// Of MDS's encodings of pictures, two keep files in one piece.
+/// Of MDS's encodings of images, two keep files in one piece.
 #[test]
-fn a_column_of_pngs_is_a_column_of_pictures() {
+fn a_column_of_pngs_is_a_column_of_images() {
     let root = copy("mds");
     let expected = open(root.path()).unwrap().eval.len();
     change(&root.path().join("val/index.json"), |bytes| {

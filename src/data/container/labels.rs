@@ -1,8 +1,8 @@
-//! Files of labels, for archives that hold pictures only.
+//! Files of labels, for archives that hold images only.
 //!
-//! A line names a picture and its class, by name or, as Caffe's `val.txt`, by its place in the
+//! A line names an image and its class, by name or, as Caffe's `val.txt`, by its place in the
 //! sorted names; Kaggle's `LOC_val_solution.csv` has that form too. A line of one word is the
-//! class of the next picture in the order of names. The bare numbers of ILSVRC's development kit
+//! class of the next image in the order of names. The bare numbers of ILSVRC's development kit
 //! are refused: they follow another order of classes, which only a MATLAB file tells.
 
 use std::collections::HashMap;
@@ -21,7 +21,7 @@ const NAMES: [&str; 6] = [
     "ILSVRC2012_validation_ground_truth.txt",
 ];
 
-/// Labels by the name of a picture.
+/// Labels by the name of an image.
 pub(in crate::data) struct LabelFile {
     path: PathBuf,
     classes: Vec<String>,
@@ -71,7 +71,7 @@ impl LabelFile {
                 let label = self.label(class).ok_or_else(|| self.unknown(class))?;
                 self.in_order.push(label);
             }
-            _ => return Err("some lines name their pictures, others do not".to_owned()),
+            _ => return Err("some lines name their images, others do not".to_owned()),
         }
         Ok(())
     }
@@ -84,14 +84,14 @@ impl LabelFile {
         format!("{class} is none of the {} classes of the training images", self.classes.len())
     }
 
-    /// Labels every picture of `index`.
+    /// Labels every image of `index`.
     pub(in crate::data) fn apply(self, index: &mut Index) -> Result<(), DataError> {
         let mut order: Vec<usize> = (0..index.len()).collect();
         order.sort_by(|&a, &b| index.name(a).cmp(index.name(b)));
         let fault = |reason| DataError::BadLabels { path: self.path.clone(), reason };
         if self.by_name.is_empty() && self.in_order.len() != order.len() {
-            let (num_labels, num_pictures) = (self.in_order.len(), order.len());
-            return Err(fault(format!("{num_labels} labels for {num_pictures} pictures")));
+            let (num_labels, num_images) = (self.in_order.len(), order.len());
+            return Err(fault(format!("{num_labels} labels for {num_images} images")));
         }
         for (place, &i) in order.iter().enumerate() {
             let name = String::from_utf8_lossy(index.name(i)).into_owned();

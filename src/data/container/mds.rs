@@ -18,8 +18,8 @@ use crate::data::index::{Entry, Index, Witness};
 pub(in crate::data) const LISTING: &str = "index.json";
 /// 100 000 shards.
 const MAX_LISTING: u64 = 1 << 26;
-/// Names of columns of bytes that hold pictures, and of whole numbers that hold labels.
-const PICTURES: [&str; 7] = ["image", "img", "jpg", "jpeg", "x", "bytes", "image_bytes"];
+/// Names of columns of bytes that hold images, and of whole numbers that hold labels.
+const IMAGES: [&str; 7] = ["image", "img", "jpg", "jpeg", "x", "bytes", "image_bytes"];
 const LABELS: [&str; 6] = ["label", "labels", "y", "class", "cls", "target"];
 
 #[derive(Deserialize)]
@@ -43,7 +43,7 @@ struct RawData {
     basename: PathBuf,
 }
 
-/// Lists the pictures of the shards that `listing` names.
+/// Lists the images of the shards that `listing` names.
 pub(in crate::data) fn scan(listing: &Path) -> Result<Index, DataError> {
     let listed = read(listing).map_err(|error| fault(listing, &error))?;
     let folder = listing.parent().unwrap_or(Path::new("."));
@@ -64,7 +64,7 @@ pub(in crate::data) fn scan(listing: &Path) -> Result<Index, DataError> {
         files.push(path);
     }
     if files.is_empty() {
-        return Err(DataError::NoPictures(listing.to_owned()));
+        return Err(DataError::NoImages(listing.to_owned()));
     }
     let mut index = each(&files, |shard, index| {
         let listed = &listed[shard.place as usize];
@@ -89,10 +89,10 @@ fn read(listing: &Path) -> io::Result<Vec<Listed>> {
     Ok(listing.shards)
 }
 
-/// Where picture and label are among the columns of a shard.
+/// Where image and label are among the columns of a shard.
 struct Columns {
     sizes: Vec<Option<u64>>,
-    picture: usize,
+    image: usize,
     label: usize,
     /// The label is text.
     label_is_text: bool,
@@ -109,9 +109,9 @@ impl Columns {
             names.iter().zip(encodings).position(|(name, encoding)| wanted(name, encoding))
         };
         let is_whole = |encoding: &str| encoding.trim_start_matches('u').starts_with("int");
-        let picture = of(&|_, encoding| matches!(encoding, "jpeg" | "png"))
-            .or_else(|| of(&|name, encoding| encoding == "bytes" && PICTURES.contains(&name)));
-        let picture = picture.ok_or_else(|| {
+        let image = of(&|_, encoding| matches!(encoding, "jpeg" | "png"))
+            .or_else(|| of(&|name, encoding| encoding == "bytes" && IMAGES.contains(&name)));
+        let image = image.ok_or_else(|| {
             refused(
                 "no column of JPEG or PNG files (encoding jpeg or png, or bytes named image); \
                  columns of encoding pil and ndarray hold pixels: write them with encoding jpeg",
@@ -126,7 +126,7 @@ impl Columns {
         if !label_is_text && sizes[label].is_none_or(|size| !(1..=8).contains(&size)) {
             return Err(refused("labels of a size that no whole number has"));
         }
-        Ok(Self { sizes, picture, label, label_is_text })
+        Ok(Self { sizes, image, label, label_is_text })
     }
 }
 
@@ -146,8 +146,7 @@ impl Rows<'_> {
         for sample in 0..u64::from(self.num_samples) {
             let (start, end) = (heads.u32(4 + 4 * sample)?, heads.u32(8 + 4 * sample)?);
             let spans = self.spans(&mut window, u64::from(start), u64::from(end))?;
-            let [(offset, length), label] =
-                [spans[self.columns.picture], spans[self.columns.label]];
+            let [(offset, length), label] = [spans[self.columns.image], spans[self.columns.label]];
             let label = if self.columns.label_is_text {
                 let text = self.shard.read(label.0, label.1, 32)?;
                 let text = String::from_utf8(text).map_err(other)?;

@@ -4,10 +4,10 @@
 //! Layout (dmlc-core `recordio.h`, MXNet `image_recordio.h`), little endian: magic, then a word of
 //! which the upper 3 bits say which part of a record this is and the others its length, then the
 //! part, padded to 4 bytes. A record is 24 bytes of header (number of labels or 0, the label, two
-//! ids), the labels if there are several, and the picture.
+//! ids), the labels if there are several, and the image.
 //!
 //! Where the magic itself turns up in a record, the writer takes it out and splits the record
-//! there. By chance that befalls a handful of `ImageNet`'s pictures, which are put together again
+//! there. By chance that befalls a handful of `ImageNet`'s images, which are put together again
 //! when they are read ([`join`]).
 
 use std::fs;
@@ -21,12 +21,12 @@ use crate::data::index::{Entry, Index, SPLIT_RECORD};
 const MAGIC: [u8; 4] = 0xced7_230a_u32.to_le_bytes();
 /// Magic and length of a part.
 const PART_HEADER: u64 = 8;
-/// Of a record, before labels and picture.
+/// Of a record, before labels and image.
 const HEADER: u64 = 24;
 /// Labels that a record may have; a classifier has one.
 const MAX_LABELS: u32 = 1024;
 
-/// Lists the pictures of `files`.
+/// Lists the images of `files`.
 pub(in crate::data) fn scan(files: &[PathBuf]) -> Result<Index, DataError> {
     let mut num_before = 0;
     let mut index = each(files, |shard, index| {
@@ -163,7 +163,7 @@ fn whole(label: f32) -> io::Result<u32> {
     Err(refused(format!("label {label} is no class")))
 }
 
-/// Makes the picture of a split record of its bytes, in place.
+/// Makes the image of a split record of its bytes, in place.
 pub(in crate::data) fn join(record: &mut Vec<u8>) -> io::Result<()> {
     let (mut from, mut to) = (0, 0);
     loop {

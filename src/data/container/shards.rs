@@ -35,7 +35,7 @@ pub(super) fn each(
         scan(&shard, &mut index).map_err(fault)?;
     }
     if index.is_empty() {
-        return Err(DataError::NoPictures(files[0].clone()));
+        return Err(DataError::NoImages(files[0].clone()));
     }
     Ok(index)
 }

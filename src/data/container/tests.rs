@@ -48,7 +48,7 @@ fn original() -> (TempDir, Dataset, TempDir) {
     (folder, dataset, tempfile::tempdir().unwrap())
 }
 
-/// Archives with a `.cls` file for each picture.
+/// Archives with a `.cls` file for each image.
 fn write_webdataset(root: &Path, index: &Index, split: &str) {
     for (shard, half) in samples(index).chunks(2).enumerate() {
         let pair = |(label, _, name, bytes): &(usize, String, String, Vec<u8>)| {
@@ -94,9 +94,9 @@ fn write_ilsvrc(root: &Path, dataset: &Dataset) {
     }
     archive(&root.join("ILSVRC2012_img_train.tar"), &outer);
     archive(&root.join("ILSVRC2012_img_train_t3.tar"), &[("n02085620.tar".into(), vec![0; 1024])]);
-    let pictures = samples(&dataset.eval).into_iter().enumerate();
-    let pictures: Vec<_> = pictures.map(|(i, sample)| (val_name(i), sample.3)).collect();
-    archive(&root.join("ILSVRC2012_img_val.tar"), &pictures);
+    let images = samples(&dataset.eval).into_iter().enumerate();
+    let images: Vec<_> = images.map(|(i, sample)| (val_name(i), sample.3)).collect();
+    archive(&root.join("ILSVRC2012_img_val.tar"), &images);
 }
 
 fn val_name(i: usize) -> String {
@@ -141,13 +141,13 @@ fn labels_that_do_not_fit_are_refused() {
     write_ilsvrc(out.path(), &dataset);
     let cases = [
         ("3\n", "line 1: 3 is none of the 3 classes"),
-        ("a\na\n", "2 labels for 6 pictures"),
+        ("a\na\n", "2 labels for 6 images"),
         ("ILSVRC2012_val_00000001.JPEG b\n", "there is no label for ILSVRC2012_val_00000002.JPEG"),
         ("\n\nILSVRC2012_val_00000001.JPEG dog\n", "line 3: dog is none"),
         ("other_1.JPEG a\nother_2.JPEG b\n", "there is no label for ILSVRC2012_val_00000001.JPEG"),
         ("x_1.JPEG a\nx_2.JPEG b\nx_1.JPEG c\n", "line 3: x_1.JPEG is of class c here and of a"),
-        ("x_1.JPEG a\nb\n", "line 2: some lines name their pictures"),
-        ("b\nx_1.JPEG a\n", "line 2: some lines name their pictures"),
+        ("x_1.JPEG a\nb\n", "line 2: some lines name their images"),
+        ("b\nx_1.JPEG a\n", "line 2: some lines name their images"),
     ];
     for (text, reason) in cases {
         fs::write(out.path().join("val_labels.txt"), text).unwrap();

@@ -3,7 +3,7 @@
 //! `image` and `label`).
 //!
 //! A record is its length, a checksum of that, the message, and a checksum of it. The first is
-//! checked when the index is made, the second by an import, which reads every picture anyway.
+//! checked when the index is made, the second by an import, which reads every image anyway.
 //!
 //! Labels `image/class/label` count from 1, as the reference subtracts 1 from each; where a 0
 //! turns up they are taken as they are. Classes have the names of `image/class/synset` where every
@@ -34,7 +34,7 @@ pub(in crate::data) fn is_shard(path: &Path) -> bool {
     is_numbered || [".tfrecord", ".tfrecords"].iter().any(|ending| name.ends_with(ending))
 }
 
-/// Lists the pictures of `shards`; `train` names the classes of validation pictures.
+/// Lists the images of `shards`; `train` names the classes of validation images.
 pub(in crate::data) fn scan(shards: &[PathBuf], train: Option<&Index>) -> Result<Index, DataError> {
     let mut labels = Labels::default();
     let mut index = each(shards, |shard, index| {
@@ -44,13 +44,13 @@ pub(in crate::data) fn scan(shards: &[PathBuf], train: Option<&Index>) -> Result
             let message = record(&mut window, at)?;
             let example = Example::read(&mut window, message.clone())?;
             let absent = |key: &str| refused(format!("the record at byte {at} has no {key}"));
-            let picture = example.picture.ok_or_else(|| absent("image/encoded"))?;
+            let image = example.image.ok_or_else(|| absent("image/encoded"))?;
             let (label, base) = example.label.ok_or_else(|| absent("image/class/label"))?;
             let label = labels.note(label, base, example.class)?;
             let name = example.name.unwrap_or_else(|| format!("record {}", index.len()).into());
             let size = example.size.map(|side| u16::try_from(side).unwrap_or(0));
-            let length = u32::try_from(picture.end - picture.start).map_err(|_| cut())?;
-            let (place, offset, flags) = (shard.place, picture.start, 0);
+            let length = u32::try_from(image.end - image.start).map_err(|_| cut())?;
+            let (place, offset, flags) = (shard.place, image.start, 0);
             index.push(&Entry { place, offset, length, label, size, flags, name: &name });
             at = message.end + 4;
         }
@@ -81,7 +81,7 @@ fn masked(sum: u32) -> u32 {
     sum.rotate_right(15).wrapping_add(0xa282_ead8)
 }
 
-/// Where the message of each picture's record lies.
+/// Where the message of each image's record lies.
 pub(in crate::data) struct Messages(Vec<Range<u64>>);
 
 impl Messages {
@@ -108,7 +108,7 @@ impl Messages {
         Ok(Some(Self(messages)))
     }
 
-    /// An error where the record of sample `i` is not what was written, be it picture or label.
+    /// An error where the record of sample `i` is not what was written, be it image or label.
     pub(in crate::data) fn check(&self, index: &Index, i: usize) -> io::Result<()> {
         let shorter = || refused("its file has become shorter since it was listed");
         let message = self.0.get(i).ok_or_else(shorter)?;
@@ -126,7 +126,7 @@ impl Messages {
             return Ok(());
         }
         Err(refused(
-            "its TFRecord has another checksum than was written: picture or label is damaged",
+            "its TFRecord has another checksum than was written: image or label is damaged",
         ))
     }
 }
@@ -134,7 +134,7 @@ impl Messages {
 /// What a record tells.
 #[derive(Default)]
 struct Example {
-    picture: Option<Range<u64>>,
+    image: Option<Range<u64>>,
     /// And the number of the first class.
     label: Option<(u64, u32)>,
     class: Option<String>,
@@ -172,7 +172,7 @@ impl Example {
         }
         let number = |window: &mut _, range| Ok::<_, io::Error>(first(window, range)?.number());
         match key.as_slice() {
-            b"image/encoded" | b"image" => self.picture = first(window, value)?.bytes(),
+            b"image/encoded" | b"image" => self.image = first(window, value)?.bytes(),
             b"image/class/label" => self.label = number(window, value)?.map(|label| (label, 1)),
             b"label" => self.label = number(window, value)?.map(|label| (label, 0)),
             b"image/height" => self.size[0] = number(window, value)?.unwrap_or(0),
@@ -319,7 +319,7 @@ impl Labels {
         let base = train.map_or(own, |train| self.base_of(train).unwrap_or(own));
         for label in &mut index.columns.labels {
             *label = label.checked_sub(base).ok_or_else(|| {
-                refused("label 0, where those of the training pictures count from 1")
+                refused("label 0, where those of the training images count from 1")
             })?;
         }
         let highest = index.columns.labels.iter().max().copied().unwrap_or(0);
@@ -335,7 +335,7 @@ impl Labels {
         Ok(())
     }
 
-    /// The number of the first class, by what the training pictures call it.
+    /// The number of the first class, by what the training images call it.
     fn base_of(&self, train: &Index) -> Option<u32> {
         let numbered = train.classes.first().and_then(|name| name.parse().ok());
         [1, 0].into_iter().find(|&base| self.names_fit(train, base)).or(numbered)

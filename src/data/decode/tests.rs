@@ -11,12 +11,12 @@ use super::*;
 
 const SIZE: Size = Size { height: 37, width: 50 };
 
-/// Decodes with a decoder that has seen a larger picture before.
+/// Decodes with a decoder that has seen a larger image before.
 fn decode(file: &[u8]) -> Result<Vec<u8>, DecodeError> {
     let mut decoder = Decoder::new();
     let large = Size { height: 100, width: 90 };
-    decoder.decode(&fixture::jpeg(&fixture::picture(large, 9), large)).unwrap();
-    let Picture { pixels, width, height } = decoder.decode(file)?;
+    decoder.decode(&fixture::jpeg(&fixture::image(large, 9), large)).unwrap();
+    let DecodedImage { pixels, width, height } = decoder.decode(file)?;
     assert_eq!(Size { height, width }, SIZE);
     Ok(pixels.to_vec())
 }
@@ -29,7 +29,7 @@ fn mean_difference(a: &[u8], b: &[u8]) -> f64 {
 
 #[test]
 fn colours_come_back_at_any_subsampling() {
-    let pixels = fixture::picture(SIZE, 1);
+    let pixels = fixture::image(SIZE, 1);
     for subsamp in [Subsamp::None, Subsamp::Sub2x1, Subsamp::Sub2x2, Subsamp::Sub4x1] {
         let file = encode(&pixels, SIZE, PixelFormat::RGB, subsamp);
         let decoded = decode(&file).unwrap();
@@ -40,8 +40,8 @@ fn colours_come_back_at_any_subsampling() {
 }
 
 #[test]
-fn grey_pictures_become_rgb() {
-    let grey: Vec<u8> = fixture::picture(SIZE, 2).chunks(3).map(|pixel| pixel[0]).collect();
+fn grey_images_become_rgb() {
+    let grey: Vec<u8> = fixture::image(SIZE, 2).chunks(3).map(|pixel| pixel[0]).collect();
     let file = encode(&grey, SIZE, PixelFormat::GRAY, Subsamp::Gray);
     let expected: Vec<u8> = grey.iter().flat_map(|&value| [value; 3]).collect();
     assert!(mean_difference(&decode(&file).unwrap(), &expected) < 3.0);
@@ -49,7 +49,7 @@ fn grey_pictures_become_rgb() {
 
 #[test]
 fn inverted_inks_become_rgb() {
-    let inks: Vec<u8> = fixture::picture(SIZE, 3)
+    let inks: Vec<u8> = fixture::image(SIZE, 3)
         .chunks(3)
         .flat_map(|pixel| [pixel[0], pixel[1], pixel[2], 128])
         .collect();
@@ -63,7 +63,7 @@ fn inverted_inks_become_rgb() {
 
 #[test]
 fn a_file_cut_short_is_an_error_and_spoils_nothing() {
-    let file = fixture::jpeg(&fixture::picture(SIZE, 4), SIZE);
+    let file = fixture::jpeg(&fixture::image(SIZE, 4), SIZE);
     for len in [3, 30, file.len() / 2, file.len() - 2] {
         assert!(decode(&file[..len]).is_err(), "{len} of {} bytes", file.len());
     }
@@ -74,8 +74,8 @@ fn a_file_cut_short_is_an_error_and_spoils_nothing() {
 }
 
 #[test]
-fn a_good_picture_after_a_damaged_one_is_good() {
-    let file = fixture::jpeg(&fixture::picture(SIZE, 4), SIZE);
+fn a_good_image_after_a_damaged_one_is_good() {
+    let file = fixture::jpeg(&fixture::image(SIZE, 4), SIZE);
     let (mut decoder, mut transcoder) = (Decoder::new(), Transcoder::new());
     for len in 2..800 {
         let _ = decoder.decode(&file[..len]).map(|_| ());
@@ -86,8 +86,8 @@ fn a_good_picture_after_a_damaged_one_is_good() {
 }
 
 #[test]
-fn tables_that_a_picture_lacks_are_not_taken_from_the_one_before() {
-    let good = fixture::jpeg(&fixture::picture(SIZE, 4), SIZE);
+fn tables_that_a_image_lacks_are_not_taken_from_the_one_before() {
+    let good = fixture::jpeg(&fixture::image(SIZE, 4), SIZE);
     let [huffman, quantization] = [0xc4, 0xdb].map(|marker| {
         let mut file = good.clone();
         let at = file.windows(2).position(|pair| pair == [0xff, marker]).unwrap();
@@ -108,10 +108,10 @@ fn tables_that_a_picture_lacks_are_not_taken_from_the_one_before() {
     assert!(transcoder.transcode(&quantization, 4).is_err());
 }
 
-/// Pictures of every subsampling that a JPEG can have, without restart markers and with.
+/// Images of every subsampling that a JPEG can have, without restart markers and with.
 fn files() -> Vec<Vec<u8>> {
     let size = Size { height: 173, width: 211 };
-    let pixels = fixture::picture(size, 6);
+    let pixels = fixture::image(size, 6);
     let subsamplings =
         [Subsamp::None, Subsamp::Sub2x1, Subsamp::Sub2x2, Subsamp::Sub1x2, Subsamp::Sub4x1];
     let plain = subsamplings.map(|subsamp| encode(&pixels, size, PixelFormat::RGB, subsamp));
@@ -132,14 +132,14 @@ fn a_part_is_what_the_whole_has_there() {
     let (mut splicer, mut num_spliced) = (Splicer::default(), 0);
     for (number, file) in files().into_iter().enumerate() {
         let mut whole = Decoder::new();
-        let picture = whole.decode(&file).unwrap();
-        let Picture { height, width, .. } = picture;
+        let image = whole.decode(&file).unwrap();
+        let DecodedImage { height, width, .. } = image;
         for _ in 0..40 {
             let [top, left] = [height, width].map(|side| rng.below(side));
             let (height, width) = (1 + rng.below(height - top), 1 + rng.below(width - left));
             let crop = Crop { top, left, height, width };
             let mut expected = vec![0; height * width * 3];
-            View { picture, crop }.copy_to(&mut expected);
+            View { image, crop }.copy_to(&mut expected);
             let part = decoder.decode_part(&file, Part { crop, denominator: 1 }).unwrap();
             let mut found = vec![0; height * width * 3];
             part.copy_to(&mut found);
@@ -150,7 +150,7 @@ fn a_part_is_what_the_whole_has_there() {
     assert!(num_spliced > 100, "only {num_spliced} parts were cut out of their files");
 }
 
-/// Sizes, factors and intervals that contradict each other: an error or a picture, no panic.
+/// Sizes, factors and intervals that contradict each other: an error or an image, no panic.
 #[test]
 fn damaged_headers_do_no_harm() {
     let (mut decoder, mut rng) = (Decoder::new(), Rng::keyed(&[7]));
@@ -190,15 +190,15 @@ fn fractions_are_near_a_resize_of_the_part() {
     let (mut decoder, mut rng) = (Decoder::new(), Rng::keyed(&[6]));
     for file in files() {
         let mut whole = Decoder::new();
-        let picture = whole.decode(&file).unwrap();
+        let image = whole.decode(&file).unwrap();
         for denominator in [2, 4, 8] {
             // A box between pixels of the fraction is moved to the nearest ones.
-            let [top, left] = [picture.height, picture.width].map(|side| rng.below(side / 16) * 8);
+            let [top, left] = [image.height, image.width].map(|side| rng.below(side / 16) * 8);
             let crop = Crop { top, left, height: 64, width: 80 };
             let size = Size { height: 8, width: 10 };
             let mut out = [vec![0; 240], vec![0; 240]];
             let part = decoder.decode_part(&file, Part { crop, denominator }).unwrap();
-            for (view, out) in [View { picture, crop }, part].into_iter().zip(&mut out) {
+            for (view, out) in [View { image, crop }, part].into_iter().zip(&mut out) {
                 let target = Target::new(out, size);
                 Resizer::default().resize(view, Interpolation::Area, target);
             }
@@ -209,8 +209,8 @@ fn fractions_are_near_a_resize_of_the_part() {
 }
 
 #[test]
-fn a_picture_of_endless_scans_is_refused() {
-    let pixels = fixture::picture(SIZE, 4);
+fn a_image_of_endless_scans_is_refused() {
+    let pixels = fixture::image(SIZE, 4);
     let mut progressive = turbojpeg::Transform::default();
     progressive.progressive = true;
     let mut transformer = turbojpeg::Transformer::new().unwrap();
@@ -227,7 +227,7 @@ fn a_picture_of_endless_scans_is_refused() {
 
 #[test]
 fn zeros_after_the_end_do_no_harm_and_a_missing_end_is_an_error() {
-    let mut file = fixture::jpeg(&fixture::picture(SIZE, 4), SIZE);
+    let mut file = fixture::jpeg(&fixture::image(SIZE, 4), SIZE);
     let part = Part { crop: Crop { top: 0, left: 0, height: 4, width: 4 }, denominator: 1 };
     file.extend([0; 5]);
     assert!(Decoder::new().decode_part(&file, part).is_ok());
@@ -236,8 +236,8 @@ fn zeros_after_the_end_do_no_harm_and_a_missing_end_is_an_error() {
 }
 
 #[test]
-fn a_picture_of_absurd_size_is_refused_before_it_is_decoded() {
-    let mut file = fixture::jpeg(&fixture::picture(SIZE, 5), SIZE);
+fn a_image_of_absurd_size_is_refused_before_it_is_decoded() {
+    let mut file = fixture::jpeg(&fixture::image(SIZE, 5), SIZE);
     let frame = file.windows(2).position(|marker| marker == [0xff, 0xc0]).unwrap();
     file[frame + 5..frame + 9].copy_from_slice(&[0xff, 0x00, 0xff, 0x00]);
     assert!(matches!(decode(&file), Err(DecodeError::TooLarge { .. })));

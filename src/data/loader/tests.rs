@@ -162,7 +162,7 @@ fn an_epoch_of_several_stores_is_that_of_the_store_that_it_reads() {
     let expected: Vec<_> =
         small.into_iter().zip(large).map(|(a, b)| if a.side == 16 { a } else { b }).collect();
     assert_eq!(batches(&all), expected);
-    // Pictures of one store are not taken for those of the other.
+    // Images of one store are not taken for those of the other.
     let cache = Cache::open(RamCache::Bytes(1 << 20), all.num_keys(), Sharing::Alone).unwrap();
     let warm =
         LoaderConfig { cache: cache.map(Arc::new), warm: Some(SHARD), ..LoaderConfig::default() };
@@ -177,7 +177,7 @@ fn an_epoch_of_several_stores_is_that_of_the_store_that_it_reads() {
 }
 
 /// PNGs give the batches of the JPEGs that hold the same pixels, in a folder, in an archive, and
-/// from the cache of pictures.
+/// from the cache of images.
 #[test]
 fn pngs_are_trained_from_where_they_lie() {
     let root = data_set(6, 1);
@@ -189,7 +189,7 @@ fn pngs_are_trained_from_where_they_lie() {
     let mut decoder = decode::Decoder::new();
     for i in 0..folder.len() {
         let file = fs::read(folder.path(i)).unwrap();
-        let decode::Picture { pixels, width, height } = decoder.decode(&file).unwrap();
+        let decode::DecodedImage { pixels, width, height } = decoder.decode(&file).unwrap();
         let mut file = Vec::new();
         let mut encoder = ::png::Encoder::new(&mut file, width as u32, height as u32);
         encoder.set_color(::png::ColorType::Rgb);
@@ -211,9 +211,9 @@ fn pngs_are_trained_from_where_they_lie() {
     assert_eq!(drain(&mut train_loader(&index, config)), expected);
 }
 
-/// Pictures of the folder, of which some or all fit into the budget, for two users.
+/// Images of the folder, of which some or all fit into the budget, for two users.
 #[test]
-fn a_cache_of_pictures_changes_no_batch() {
+fn a_cache_of_images_changes_no_batch() {
     let root = data_set(6, 1);
     let folder = open(root.path(), Split::Train);
     let expected = drain(&mut train_loader(&folder, config(2, OnBadImage::Error)));
@@ -229,7 +229,7 @@ fn a_cache_of_pictures_changes_no_batch() {
 }
 
 #[test]
-fn a_picture_in_the_cache_is_not_read_again() {
+fn a_image_in_the_cache_is_not_read_again() {
     let root = data_set(6, 1);
     let folder = open(root.path(), Split::Train);
     let expected = drain(&mut train_loader(&folder, config(1, OnBadImage::Error)));
@@ -334,7 +334,7 @@ fn a_loader_dropped_midway_stops_its_threads() {
     assert_eq!(Arc::strong_count(&folder), 1);
 }
 
-/// Archives keep their length when a tool writes them anew, and spans then show other pictures.
+/// Archives keep their length when a tool writes them anew, and spans then show other images.
 #[test]
 fn a_set_that_changes_while_it_is_read_is_an_error() {
     let (source, root) = (data_set(8, 1), tempfile::tempdir().unwrap());
@@ -365,7 +365,7 @@ fn a_set_that_changes_while_it_is_read_is_an_error() {
 }
 
 #[test]
-fn a_bad_picture_is_named() {
+fn a_bad_image_is_named() {
     let root = data_set(4, 1);
     let folder = open(root.path(), Split::Train);
     let path = damage(&folder, 5);
@@ -380,7 +380,7 @@ fn a_bad_picture_is_named() {
 }
 
 #[test]
-fn training_replaces_a_bad_picture_and_reports_it_once() {
+fn training_replaces_a_bad_image_and_reports_it_once() {
     let root = data_set(4, 1);
     let folder = open(root.path(), Split::Train);
     let path = damage(&folder, 5);
@@ -396,7 +396,7 @@ fn training_replaces_a_bad_picture_and_reports_it_once() {
 }
 
 #[test]
-fn a_training_batch_of_bad_pictures_is_an_error() {
+fn a_training_batch_of_bad_images_is_an_error() {
     let root = data_set(2, 1);
     let folder = open(root.path(), Split::Train);
     for i in 0..folder.len() {
@@ -408,7 +408,7 @@ fn a_training_batch_of_bad_pictures_is_an_error() {
 }
 
 #[test]
-fn evaluation_leaves_a_bad_picture_out() {
+fn evaluation_leaves_a_bad_image_out() {
     let root = data_set(1, 4);
     let folder = open(root.path(), Split::Eval);
     let whole = drain(&mut eval_loader(&folder, SHARD, config(1, OnBadImage::Error)));
@@ -423,7 +423,7 @@ fn evaluation_leaves_a_bad_picture_out() {
 }
 
 #[test]
-fn evaluation_passes_over_a_batch_of_bad_pictures() {
+fn evaluation_passes_over_a_batch_of_bad_images() {
     let root = data_set(1, 4);
     let folder = open(root.path(), Split::Eval);
     (4..8).for_each(|i| drop(damage(&folder, i)));
@@ -456,13 +456,13 @@ fn a_panic_is_an_error_and_not_a_hang() {
 }
 
 #[test]
-fn files_that_are_no_pictures_are_told_apart() {
+fn files_that_are_no_images_are_told_apart() {
     let root = data_set(3, 1);
     let folder = open(root.path(), Split::Eval);
     let cases: [(&[u8], &str); 3] = [
         (b"", "the file is empty"),
         (b"RIFF\0\0\0\0WEBPVP8 ", "a WebP"),
-        (b"\xff\xd8\xff\xe0 no header", "a JPEG header without a picture"),
+        (b"\xff\xd8\xff\xe0 no header", "a JPEG header without an image"),
     ];
     for (content, reason) in cases {
         write(&folder.path(0), content);

@@ -10,7 +10,7 @@ use crate::data::DataError;
 /// Why a store cannot be written or is not what its manifest says.
 #[derive(Debug, Error)]
 pub enum StoreError {
-    /// The pictures cannot be listed.
+    /// The images cannot be listed.
     #[error(transparent)]
     Source(#[from] DataError),
     /// A file or folder.
@@ -23,15 +23,15 @@ pub enum StoreError {
         /// What the system said.
         source: io::Error,
     },
-    /// A bad picture, where none is allowed.
-    #[error("bad picture {}: {reason}; repair it, or import with --on-bad skip or reencode", .path.display())]
-    BadPicture {
+    /// A bad image, where none is allowed.
+    #[error("bad image {}: {reason}; repair it, or import with --on-bad skip or reencode", .path.display())]
+    BadImage {
         /// The file.
         path: PathBuf,
         /// What is wrong with it.
         reason: String,
     },
-    /// A Parquet file that is no set of pictures.
+    /// A Parquet file that is no set of images.
     #[error("{}: {reason}", .path.display())]
     Parquet {
         /// The file.
@@ -43,9 +43,9 @@ pub enum StoreError {
     #[error("{} holds other files or another import; name a new folder, or remove it", .0.display())]
     Occupied(PathBuf),
     /// A split of which nothing is left.
-    #[error("no readable picture in {0}; look at the reasons given for the others")]
+    #[error("no readable image in {0}; look at the reasons given for the others")]
     Nothing(&'static str),
-    /// A side that no picture can have.
+    /// A side that no image can have.
     #[error("--max-side {0} is out of range; give 32 to 65535 px")]
     MaxSide(usize),
     /// A size that is asked for twice.

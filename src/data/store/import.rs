@@ -18,8 +18,8 @@ use super::error::StoreError;
 use super::manifest::{
     Division, MANIFEST, Manifest, Note, UNFINISHED, VERSION, shard_name, stores_in, write_whole,
 };
-use super::picture::{Press, Pressed};
 use super::progress::Progress;
+use super::rewrite::{Press, Pressed};
 use super::shard::{Row, ShardWriter, partial, schema};
 use super::unpack::unpacked;
 use crate::data::container::tfrecord::Messages;
@@ -31,10 +31,10 @@ use crate::data::{Dataset, Index, Split};
 const STORE_STREAM: u64 = 0x7374_6f72_6500;
 /// About a gigabyte of `ImageNet`.
 const ROWS_PER_SHARD: usize = 8192;
-/// Pictures in a record batch, and in memory at once.
+/// Images in a record batch, and in memory at once.
 const ROWS_PER_BATCH: usize = 256;
 
-/// What a bad picture leads to.
+/// What a bad image leads to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "snake_case")]
 pub enum OnBad {
@@ -51,12 +51,12 @@ pub enum OnBad {
 pub struct Import {
     /// The data set, in any container.
     pub source: PathBuf,
-    /// Longest sides of training pictures, px, a store each in a folder of that name where there
-    /// are several; none keeps all pictures as they are.
+    /// Longest sides of training images, px, a store each in a folder of that name where there
+    /// are several; none keeps all images as they are.
     pub max_sides: Vec<usize>,
-    /// What a bad picture leads to.
+    /// What a bad image leads to.
     pub on_bad: OnBad,
-    /// Of the order of training pictures.
+    /// Of the order of training images.
     pub seed: u64,
 }
 
@@ -69,7 +69,7 @@ struct Work<'a> {
     messages: [Option<Messages>; 2],
     /// Where runs on the stores may be submitted.
     division: Division,
-    /// Where the source is a store of shrunk pictures: their longest side, px.
+    /// Where the source is a store of shrunk images: their longest side, px.
     source_side: Option<usize>,
     num_threads: usize,
     progress: &'a (dyn Fn(usize) -> ControlFlow<()> + Sync),
@@ -81,11 +81,11 @@ struct Part<'a> {
     index: &'a Index,
     file: &'a str,
     samples: &'a [u32],
-    /// Pictures of the import before these.
+    /// Images of the import before these.
     num_before: usize,
 }
 
-/// Imports into `out`; `progress` hears of pictures done, and may break the import off: the same
+/// Imports into `out`; `progress` hears of images done, and may break the import off: the same
 /// import goes on with the shard that it was at. Returns the folders of the stores.
 pub fn import(
     import: &Import,
@@ -207,7 +207,7 @@ impl Work<'_> {
         }
     }
 
-    /// Training pictures are shuffled, so that neighbours in a shard are of all classes.
+    /// Training images are shuffled, so that neighbours in a shard are of all classes.
     fn order(&self, split: Split) -> (&Index, Vec<u32>) {
         let index = match split {
             Split::Train => &self.dataset.train,
@@ -220,7 +220,7 @@ impl Work<'_> {
         (index, order)
     }
 
-    /// Writes one shard of every store. Validation pictures are never shrunk: the stores share
+    /// Writes one shard of every store. Validation images are never shrunk: the stores share
     /// them.
     fn write_shard(&self, part: &Part<'_>, done: &mut Progress) -> Result<(), StoreError> {
         let Part { split, index, file, samples, num_before } = *part;
@@ -243,7 +243,7 @@ impl Work<'_> {
                 let (sample, path) = (sample as usize, index.path(sample as usize));
                 match pressed {
                     Err(reason) if self.import.on_bad == OnBad::Fail => {
-                        return Err(StoreError::BadPicture { path, reason });
+                        return Err(StoreError::BadImage { path, reason });
                     }
                     Err(reason) => drop(done.skipped.insert(Note { path, reason })),
                     Ok(Pressed { files, mended }) => {
@@ -295,7 +295,7 @@ impl Work<'_> {
         Ok(())
     }
 
-    /// Reads and rewrites pictures on all threads; results in the order of `samples`.
+    /// Reads and rewrites images on all threads; results in the order of `samples`.
     fn press(
         &self,
         part: &Part<'_>,

@@ -26,23 +26,23 @@ pub struct Manifest {
     pub version: u32,
     /// Where a run on this store may be submitted.
     pub division: Division,
-    /// Longest side of training pictures, px, where larger ones were shrunk.
+    /// Longest side of training images, px, where larger ones were shrunk.
     pub max_side: Option<usize>,
-    /// Where the pictures came from.
+    /// Where the images came from.
     pub source: PathBuf,
-    /// Of the order of training pictures.
+    /// Of the order of training images.
     pub seed: u64,
     /// Names; the index is the label.
     pub classes: Vec<String>,
-    /// Training pictures.
+    /// Training images.
     pub num_train: usize,
-    /// Validation pictures.
+    /// Validation images.
     pub num_eval: usize,
     /// The files.
     pub shards: Vec<ShardRecord>,
-    /// Pictures that were decoded and compressed anew because they were no plain JPEG.
+    /// Images that were decoded and compressed anew because they were no plain JPEG.
     pub mended: Vec<Note>,
-    /// Bad pictures that were left out.
+    /// Bad images that were left out.
     pub skipped: Vec<Note>,
 }
 
@@ -68,7 +68,7 @@ struct Mark {
 pub enum Division {
     /// Reformatted without loss: both divisions.
     ClosedSafe,
-    /// Training pictures were shrunk: the open division.
+    /// Training images were shrunk: the open division.
     OpenOnly,
 }
 
@@ -77,7 +77,7 @@ pub enum Division {
 pub struct ShardRecord {
     /// Name, beside the manifest.
     pub file: String,
-    /// Pictures.
+    /// Images.
     pub num_rows: usize,
     /// Length of the file.
     pub bytes: u64,
@@ -85,7 +85,7 @@ pub struct ShardRecord {
     pub sha256: String,
 }
 
-/// A picture that is not as it was.
+/// An image that is not as it was.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Note {
     /// The file, or as if its archive were a folder.
@@ -193,7 +193,7 @@ pub(in crate::data) fn has_manifest(folder: &Path) -> bool {
     folder.join(MANIFEST).exists()
 }
 
-/// What tells the store in `folder` from all others, those of the same pictures in other sizes
+/// What tells the store in `folder` from all others, those of the same images in other sizes
 /// among them: the hash of its manifest, which has those of its shards. Of a folder of stores, the
 /// hash of theirs, from the smallest on. Nothing where it is neither.
 pub fn identity_of(folder: &Path) -> Result<Option<String>, DataError> {

@@ -16,7 +16,8 @@ use crate::data::Dataset;
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
 pub(super) struct Progress {
     import: Import,
-    num_pictures: [usize; 2],
+    #[serde(rename = "num_pictures")]
+    num_images: [usize; 2],
     /// By store.
     pub(super) shards: Vec<Vec<ShardRecord>>,
     pub(super) mended: BTreeSet<Note>,
@@ -30,7 +31,7 @@ impl Progress {
     pub(super) fn none(import: &Import, dataset: &Dataset, num_stores: usize) -> Self {
         Self {
             import: import.clone(),
-            num_pictures: [dataset.train.len(), dataset.eval.len()],
+            num_images: [dataset.train.len(), dataset.eval.len()],
             shards: vec![Vec::new(); num_stores],
             mended: BTreeSet::new(),
             skipped: BTreeSet::new(),
@@ -60,13 +61,13 @@ impl Progress {
 
     /// `earlier` as a part of `self`, if it is one.
     fn going_on(&self, mut earlier: Self) -> Option<Self> {
-        // Where a bad picture ends an import, whole shards have none: they are what they would be
-        // whatever else bad pictures led to.
+        // Where a bad image ends an import, whole shards have none: they are what they would be
+        // whatever else bad images led to.
         if earlier.import.on_bad == OnBad::Fail {
             earlier.import.on_bad = self.import.on_bad;
         }
         let is_same = earlier.import == self.import
-            && earlier.num_pictures == self.num_pictures
+            && earlier.num_images == self.num_images
             && earlier.shards.len() == self.shards.len();
         is_same.then_some(earlier)
     }

@@ -27,7 +27,7 @@ pub(super) struct Row {
     pub(super) height: usize,
 }
 
-/// In the schema of a shard: where a run on its pictures may be submitted, so that a shard that has
+/// In the schema of a shard: where a run on its images may be submitted, so that a shard that has
 /// lost its manifest still tells.
 const DIVISION: &str = "mlperf_run.division";
 

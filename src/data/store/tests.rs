@@ -1,4 +1,4 @@
-//! Stores hold the pictures of their sources, and say what became of odd ones.
+//! Stores hold the images of their sources, and say what became of odd ones.
 
 use std::fs;
 use std::ops::ControlFlow::Continue;
@@ -7,11 +7,11 @@ use std::path::{Path, PathBuf};
 use tempfile::TempDir;
 use turbojpeg::{PixelFormat, Subsamp, Transform, Transformer};
 
-use super::picture::Press;
+use super::rewrite::Press;
 use super::*;
 use crate::data::augment::Size;
-use crate::data::decode::{Decoder, Picture};
-use crate::data::fixture::{data_set, encode, jpeg, picture, write};
+use crate::data::decode::{DecodedImage, Decoder};
+use crate::data::fixture::{data_set, encode, image, jpeg, write};
 use crate::data::span_reader::SpanReader;
 use crate::data::{Dataset, Index};
 
@@ -39,7 +39,7 @@ fn samples(index: &Index) -> Vec<(String, String, Vec<u8>)> {
 
 fn pixels(file: &[u8]) -> (Vec<u8>, Size) {
     let mut decoder = Decoder::new();
-    let Picture { pixels, height, width } = decoder.decode(file).unwrap();
+    let DecodedImage { pixels, height, width } = decoder.decode(file).unwrap();
     (pixels.to_vec(), Size { height, width })
 }
 
@@ -75,8 +75,8 @@ fn a_store_has_the_same_pixels_in_another_order_and_is_sequential_with_restarts(
         }
     }
     let labels: Vec<_> = (0..18).map(|i| to.train.label(i)).collect();
-    assert!(!labels.is_sorted(), "training pictures are shuffled");
-    assert!((0..6).map(|i| to.eval.label(i)).is_sorted(), "validation pictures are not");
+    assert!(!labels.is_sorted(), "training images are shuffled");
+    assert!((0..6).map(|i| to.eval.label(i)).is_sorted(), "validation images are not");
     let size = to.train.size(0).unwrap();
     let mut bytes = Vec::new();
     SpanReader::default().read(&to.train, 0, &mut bytes).unwrap();
@@ -99,10 +99,10 @@ fn an_import_depends_on_source_seed_and_options_alone() {
 }
 
 #[test]
-fn odd_pictures_are_mended_and_bad_ones_named() {
+fn odd_images_are_mended_and_bad_ones_named() {
     let source = data_set(3, 1);
     let size = Size { height: 20, width: 24 };
-    let rgb = picture(size, 8);
+    let rgb = image(size, 8);
     let mut png_file = Vec::new();
     let mut encoder = png::Encoder::new(&mut png_file, 24, 20);
     encoder.set_color(png::ColorType::Rgb);
@@ -114,11 +114,11 @@ fn odd_pictures_are_mended_and_bad_ones_named() {
     write(&train.join("a/cmyk.JPEG"), &encode(&inks, size, PixelFormat::CMYK, Subsamp::None));
     let cut = train.join("b/cut.JPEG");
     write(&cut, &whole[..whole.len() - 40]);
-    write(&train.join("c/text.JPEG"), b"no picture");
+    write(&train.join("c/text.JPEG"), b"no image");
 
     let out = TempDir::new().unwrap();
     let error = run(&request(source.path(), &[], OnBad::Fail), out.path()).unwrap_err();
-    assert!(matches!(error, StoreError::BadPicture { .. }), "{error}");
+    assert!(matches!(error, StoreError::BadImage { .. }), "{error}");
     for (on_bad, num_train, num_mended, num_skipped) in
         [(OnBad::Skip, 11, 2, 2), (OnBad::Reencode, 12, 3, 1)]
     {
@@ -223,17 +223,17 @@ fn damaged_shards_are_refused_or_read_within_their_bounds() {
     }
 }
 
-/// A picture whose coefficients are not decoded into pixels on its way is as surely whole.
+/// An image whose coefficients are not decoded into pixels on its way is as surely whole.
 #[test]
 fn a_lossless_import_refuses_what_cannot_be_decoded() {
     let size = Size { height: 40, width: 56 };
-    let whole = jpeg(&picture(size, 5), size);
+    let whole = jpeg(&image(size, 5), size);
     let (mut press, mut decoder) = (Press::new(), Decoder::new());
     let mut num_damaged = 0;
     for at in 0..whole.len() {
         let mut file = whole.clone();
         file[at] ^= 0x55;
-        let expected = decoder.decode(&file).map(|picture| picture.pixels.to_vec()).ok();
+        let expected = decoder.decode(&file).map(|image| image.pixels.to_vec()).ok();
         num_damaged += usize::from(expected.is_none());
         let pressed = press.press(&file, &[None], OnBad::Fail).ok();
         let pressed = pressed.map(|pressed| pixels(&pressed.files[0].0).0);
@@ -243,9 +243,9 @@ fn a_lossless_import_refuses_what_cannot_be_decoded() {
 }
 
 #[test]
-fn a_damaged_picture_is_not_mended_with_the_one_before() {
+fn a_damaged_image_is_not_mended_with_the_one_before() {
     let size = Size { height: 40, width: 56 };
-    let whole = jpeg(&picture(size, 5), size);
+    let whole = jpeg(&image(size, 5), size);
     let mut press = Press::new();
     let cut = press.press(&whole[..whole.len() - 40], &[None], OnBad::Reencode);
     assert!(cut.unwrap().mended.is_some());
@@ -260,7 +260,7 @@ fn a_png_shorter_than_its_header_claims_gets_no_memory() {
     let claim = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR\0\x002\xc8\0\x002\xc8\x08\x06\0\0\0\xe2\xa2\xe88\
         \0\0\0\x0cIDATx\xdac` \x0e\0\0\0(\0\x01\x0b\xa9\xa1(";
     let pressed = Press::new().press(claim, &[None], OnBad::Reencode);
-    let reason = pressed.err().expect("there is no picture in it");
+    let reason = pressed.err().expect("there is no image in it");
     assert!(reason.contains("too short for the size"), "{reason}");
 }
 

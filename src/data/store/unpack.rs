@@ -1,4 +1,4 @@
-//! Parquet, which holds compressed pages and not pictures in one piece: an import first writes it out
+//! Parquet, which holds compressed pages and not images in one piece: an import first writes it out
 //! as the Arrow streams that are read in place. Columns are those of Hugging Face's `datasets`:
 //! `image` (a struct of `bytes` and `path`, or the bytes alone) and `label`.
 
@@ -18,7 +18,7 @@ use parquet::arrow::arrow_reader::{ArrowReaderOptions, ParquetRecordBatchReaderB
 use super::error::StoreError;
 use crate::data::source::says;
 
-/// Pictures in memory at once.
+/// Images in memory at once.
 const ROWS_PER_BATCH: usize = 64;
 /// Words in the names of files or folders that are of a split.
 const SPLITS: [&str; 3] = ["train", "val", "validation"];
@@ -109,7 +109,7 @@ fn unpack(file: &Path, out: &Path) -> Result<(), StoreError> {
     writer.finish().map_err(cannot_write)
 }
 
-/// Where picture and label stand, and what is written.
+/// Where image and label stand, and what is written.
 struct Columns {
     image: usize,
     label: usize,
@@ -121,7 +121,7 @@ impl Columns {
         let place =
             |wanted: &dyn Fn(&Field) -> bool| schema.fields().iter().position(|f| wanted(f));
         let image = place(&|field| is_image(field.data_type()))
-            .ok_or("no column of pictures (bytes, or a struct of bytes and path)")?;
+            .ok_or("no column of images (bytes, or a struct of bytes and path)")?;
         let label = place(&|field| matches!(field.name().as_str(), "label" | "labels"))
             .ok_or("no column label; rename the one that holds the class")?;
         let kind = schema.field(label).data_type();
@@ -136,7 +136,7 @@ impl Columns {
         Ok(Self { image, label, schema: Schema::new(vec![image_field, label_field]) })
     }
 
-    /// Picture and label of `batch`, whose first row is row `before` of the file.
+    /// Image and label of `batch`, whose first row is row `before` of the file.
     fn rows(&self, batch: &RecordBatch, before: usize) -> Result<Vec<ArrayRef>, String> {
         // The projection keeps the file's order.
         let (image, label) = if self.image < self.label { (0, 1) } else { (1, 0) };
@@ -146,8 +146,8 @@ impl Columns {
             None => (Some(image), None),
         };
         let bytes = bytes.and_then(|it| it.as_any().downcast_ref::<BinaryArray>());
-        let bytes = bytes.ok_or("the column of pictures holds no bytes")?;
-        for (what, column) in [("picture", bytes as &dyn Array), ("label", label.as_ref())] {
+        let bytes = bytes.ok_or("the column of images holds no bytes")?;
+        for (what, column) in [("image", bytes as &dyn Array), ("label", label.as_ref())] {
             if let Some(row) = (0..column.len()).find(|&row| column.is_null(row)) {
                 return Err(format!("row {} has no {what}; remove it", before + row));
             }
@@ -189,8 +189,8 @@ mod tests {
     use super::*;
     use crate::data::{Dataset, span_reader::SpanReader};
 
-    /// Pictures that nothing here decodes, by label.
-    fn pictures(start: i64, num: i64) -> (BinaryArray, Int64Array) {
+    /// Images that nothing here decodes, by label.
+    fn images(start: i64, num: i64) -> (BinaryArray, Int64Array) {
         let bytes: Vec<Vec<u8>> = (start..start + num).map(|i| vec![i as u8; 500]).collect();
         let bytes = BinaryArray::from_iter_values(bytes);
         (bytes, Int64Array::from_iter_values((start..start + num).map(|i| i % 2)))
@@ -220,13 +220,13 @@ mod tests {
     }
 
     #[test]
-    fn pictures_labels_and_names_come_out_as_they_went_in() {
+    fn images_labels_and_names_come_out_as_they_went_in() {
         let root = TempDir::new().unwrap();
         let (source, spool) = (root.path().join("set"), root.path().join("spool"));
-        let (first, labels) = pictures(0, 100);
+        let (first, labels) = images(0, 100);
         let columns = vec![("label", Arc::new(labels) as ArrayRef), ("image", structs(first))];
         write(&source.join("data/train-00000-of-00002.parquet"), columns);
-        let (second, labels) = pictures(100, 7);
+        let (second, labels) = images(100, 7);
         let columns = vec![
             ("image", Arc::new(second) as ArrayRef),
             ("more", Arc::new(Int64Array::from_iter_values(0..7))),
@@ -257,7 +257,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_set_of_pictures_is_refused_by_file_and_row() {
+    fn what_is_no_set_of_images_is_refused_by_file_and_row() {
         let root = TempDir::new().unwrap();
         let file = root.path().join("train.parquet");
         let told = || {
@@ -265,10 +265,10 @@ mod tests {
             assert!(error.contains("train.parquet"), "{error}");
             error
         };
-        let (bytes, labels) = pictures(0, 70);
+        let (bytes, labels) = images(0, 70);
         let (bytes, labels): (ArrayRef, ArrayRef) = (Arc::new(bytes), Arc::new(labels));
         write(&file, vec![("label", Arc::clone(&labels))]);
-        assert!(told().contains("no column of pictures"));
+        assert!(told().contains("no column of images"));
         write(&file, vec![("image", Arc::clone(&bytes))]);
         assert!(told().contains("no column label"));
         let words: ArrayRef = Arc::new(StringArray::from_iter_values(vec!["cat"; 70]));
@@ -276,7 +276,7 @@ mod tests {
         assert!(told().contains("class_encode_column"));
         let holes: BinaryArray = (0..70).map(|i| (i != 66).then_some(b"x")).collect();
         write(&file, vec![("image", Arc::new(holes)), ("label", Arc::clone(&labels))]);
-        assert!(told().contains("row 66 has no picture"));
+        assert!(told().contains("row 66 has no image"));
         write(&file, vec![("image", bytes), ("label", labels)]);
         let whole = fs::read(&file).unwrap();
         fs::write(&file, &whole[..whole.len() - 9]).unwrap();
@@ -292,7 +292,7 @@ mod tests {
     fn one_damaged_byte_anywhere_is_told_or_harmless() {
         let root = TempDir::new().unwrap();
         let file = root.path().join("train.parquet");
-        let (bytes, labels) = pictures(0, 4);
+        let (bytes, labels) = images(0, 4);
         write(&file, vec![("image", structs(bytes)), ("label", Arc::new(labels))]);
         let whole = fs::read(&file).unwrap();
         let mut answers = std::collections::HashSet::new();

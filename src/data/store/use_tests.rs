@@ -101,7 +101,7 @@ fn a_store_that_has_lost_its_manifest_is_no_other_division_for_it() {
 }
 
 #[test]
-fn an_import_of_shrunk_pictures_is_as_shrunk_as_they_are() {
+fn an_import_of_shrunk_images_is_as_shrunk_as_they_are() {
     let (_source, shrunk) = store(&[32]);
     for (max_sides, expected) in [(&[][..], 32), (&[36][..], 32)] {
         let out = TempDir::new().unwrap();
@@ -233,9 +233,9 @@ fn an_import_that_finished_no_shard_is_begun_anew_with_other_options() {
 }
 
 #[test]
-fn an_import_that_met_a_bad_picture_goes_on_as_its_error_says() {
+fn an_import_that_met_a_bad_image_goes_on_as_its_error_says() {
     let (source, out) = (data_set(3, 2), TempDir::new().unwrap());
-    write(&source.path().join("val/c/001.JPEG"), b"no picture");
+    write(&source.path().join("val/c/001.JPEG"), b"no image");
     let import = request(source.path(), &[]);
     let error = run(&import, out.path()).unwrap_err().to_string();
     assert!(error.contains("import with --on-bad skip"), "{error}");
@@ -263,7 +263,7 @@ fn a_damaged_tfrecord_is_not_imported() {
     let whole = Manifest::read(&out.path().join("whole")).unwrap();
     let shard = source.path().join("train-00000-of-00002");
     let mut bytes = fs::read(&shard).unwrap();
-    // The density that a picture is to be printed at.
+    // The density that an image is to be printed at.
     let place = bytes.windows(5).position(|it| it == b"JFIF\0").unwrap() + 9;
     bytes[place] ^= 1;
     fs::write(&shard, &bytes).unwrap();

@@ -1,4 +1,4 @@
-//! Where a picture is painted: three float planes, luma first, filled row by row.
+//! Where an image is painted: three float planes, luma first, filled row by row.
 //!
 //! Every loop over pixels runs along a row over slices of one length and holds additions,
 //! multiplications, a square root at most and no branch, so that the compiler makes SIMD of it.
@@ -7,7 +7,7 @@ use super::super::random::Rng;
 use super::noise::{FieldCrop, NoiseBank};
 use super::texture::Texture;
 
-/// A picture in the making, `[height, width]` a plane. Luma runs from 0 to 255, chroma is around 0.
+/// An image in the making, `[height, width]` a plane. Luma runs from 0 to 255, chroma is around 0.
 #[derive(Debug, Default)]
 pub(super) struct Canvas {
     pub(super) width: usize,
@@ -90,7 +90,7 @@ pub(super) struct Film {
 }
 
 impl Canvas {
-    /// Starts a picture of `width` x `height` pixels.
+    /// Starts an image of `width` x `height` pixels.
     pub(super) fn start(&mut self, (width, height): (usize, usize)) {
         (self.width, self.height) = (width, height);
         for plane in [&mut self.luma, &mut self.blue, &mut self.red] {
@@ -144,7 +144,7 @@ impl Canvas {
         }
     }
 
-    /// Develops the picture into `rgb`, `[height, width, 3]`, with the colour matrix of JFIF.
+    /// Develops the image into `rgb`, `[height, width, 3]`, with the colour matrix of JFIF.
     pub(super) fn develop(
         &self,
         bank: &NoiseBank,

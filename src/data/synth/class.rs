@@ -11,7 +11,7 @@ const ONE_PERIOD: usize = 64;
 /// Names the random streams of classes.
 const STREAM: u64 = u64::from_be_bytes(*b"\0\0\0class");
 
-/// What the pictures of a class have in common.
+/// What the images of a class have in common.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Prototype {
     /// Arms of the silhouette.

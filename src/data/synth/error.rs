@@ -19,8 +19,8 @@ pub enum SynthError {
     /// The folder holds something else.
     #[error("{} is not empty and holds no set of this config; name an empty folder", .0.display())]
     Occupied(PathBuf),
-    /// libjpeg-turbo refused a picture.
-    #[error("cannot compress a picture")]
+    /// libjpeg-turbo refused an image.
+    #[error("cannot compress an image")]
     Jpeg(#[from] turbojpeg::Error),
     /// The file system refused.
     #[error("cannot {action} {}: {source}", .path.display())]

@@ -11,13 +11,13 @@ use super::error::SynthError;
 use super::noise::NoiseBank;
 use super::scene::Scene;
 
-/// Counts every change that alters a picture, and so names the cached sets.
+/// Counts every change that alters an image, and so names the cached sets.
 pub const GENERATOR_VERSION: u32 = 1;
 
-/// Names the random streams of pictures.
+/// Names the random streams of images.
 const STREAM: u64 = u64::from_be_bytes(*b"\0\0\0\0pict");
 
-/// Draws the pictures of one set; shared by threads, each with a [`Painter`] of its own.
+/// Draws the images of one set; shared by threads, each with a [`Painter`] of its own.
 #[derive(Debug)]
 pub struct Generator {
     config: SynthConfig,
@@ -26,7 +26,7 @@ pub struct Generator {
 }
 
 impl Generator {
-    /// Checks the config and makes what all pictures share.
+    /// Checks the config and makes what all images share.
     pub fn new(config: &SynthConfig) -> Result<Self, SynthError> {
         check(config)?;
         Ok(Self {
@@ -58,7 +58,7 @@ impl Generator {
     }
 }
 
-/// Paints and compresses pictures one after the other, reusing its buffers.
+/// Paints and compresses images one after the other, reusing its buffers.
 #[derive(Debug)]
 pub struct Painter<'a> {
     generator: &'a Generator,
@@ -142,20 +142,20 @@ mod tests {
         SynthConfig { num_train: 160, num_eval: 48, size: 96, ..SynthConfig::default() }
     }
 
-    fn pictures(config: &SynthConfig, split: Split) -> Vec<Vec<u8>> {
+    fn images(config: &SynthConfig, split: Split) -> Vec<Vec<u8>> {
         let generator = Generator::new(config).unwrap();
         let mut painter = generator.painter().unwrap();
         (0..48).map(|index| painter.jpeg(split, index).unwrap().to_vec()).collect()
     }
 
     #[test]
-    fn a_picture_depends_on_seed_split_and_index_alone() {
-        let pictures_of_seed = |seed, split| pictures(&SynthConfig { seed, ..config() }, split);
-        let first = pictures_of_seed(0, Split::Train);
-        assert_eq!(first, pictures_of_seed(0, Split::Train));
+    fn a_image_depends_on_seed_split_and_index_alone() {
+        let images_of_seed = |seed, split| images(&SynthConfig { seed, ..config() }, split);
+        let first = images_of_seed(0, Split::Train);
+        assert_eq!(first, images_of_seed(0, Split::Train));
         let mut all: BTreeSet<_> = first.iter().cloned().collect();
-        all.extend(pictures_of_seed(0, Split::Eval));
-        all.extend(pictures_of_seed(1, Split::Train));
+        all.extend(images_of_seed(0, Split::Eval));
+        all.extend(images_of_seed(1, Split::Train));
         assert_eq!(all.len(), 3 * 48);
         let generator = Generator::new(&config()).unwrap();
         let mut painter = generator.painter().unwrap();
@@ -164,14 +164,14 @@ mod tests {
         }
     }
 
-    /// Where this fails, pictures have changed: raise `GENERATOR_VERSION`, then the digest.
+    /// Where this fails, images have changed: raise `GENERATOR_VERSION`, then the digest.
     #[test]
-    fn pictures_of_this_version_are_pinned() {
+    fn images_of_this_version_are_pinned() {
         use sha2::Digest as _;
         let mut hash = sha2::Sha256::new();
         for (num_classes, difficulty) in [(16, 0.6), (40, 1.0), (48, 0.0)] {
             let config = SynthConfig { num_classes, difficulty, ..config() };
-            for jpeg in pictures(&config, Split::Eval) {
+            for jpeg in images(&config, Split::Eval) {
                 hash.update(jpeg);
             }
         }

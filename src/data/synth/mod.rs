@@ -2,13 +2,13 @@
 //! linear model or a colour histogram does not.
 //!
 //! A class is a silhouette (a rounded star with 3 to 6 arms) *and* a texture (stripe, checker,
-//! ring, spot): 16 classes are 4 x 4, so both must be read. The rest of a picture (1/f background,
+//! ring, spot): 16 classes are 4 x 4, so both must be read. The rest of an image (1/f background,
 //! soft blobs, half of them in a texture of other classes, plain silhouettes with other numbers of
 //! arms, an occluder, place, size, turn, squash, polarity, shading, noise) misleads, but for a
 //! weak leaning of the colours that gets a small network off chance within an epoch. The period of
 //! a texture is a sixth of the object's side: some pixels still, after a crop to 40 px.
 //!
-//! A picture is a pure function of (config, split, index), bit for bit, whatever the number of
+//! An image is a pure function of (config, split, index), bit for bit, whatever the number of
 //! threads. Files have 0.4 to 0.7 bytes a pixel as photographs do, so decoding costs what it
 //! costs on ImageNet.
 //!

@@ -1,4 +1,4 @@
-//! Noise made once and sampled by every picture: eight 1/f fields and one line of white noise.
+//! Noise made once and sampled by every image: eight 1/f fields and one line of white noise.
 
 use super::super::random::Rng;
 
@@ -6,7 +6,7 @@ use super::super::random::Rng;
 const SIDE: usize = 512;
 /// Fields in the bank.
 pub(super) const NUM_FIELDS: usize = 8;
-/// Samples of white noise; rows of pictures start anywhere in the first half.
+/// Samples of white noise; rows of images start anywhere in the first half.
 const WHITE: usize = 1 << 16;
 
 /// Names the random stream of white noise.
@@ -23,7 +23,7 @@ pub(super) struct NoiseBank {
     white: Vec<f32>,
 }
 
-/// Where a picture cuts a field: an origin and a flip.
+/// Where an image cuts a field: an origin and a flip.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct FieldCrop {
     field: usize,

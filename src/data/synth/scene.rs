@@ -1,4 +1,4 @@
-//! What is in a picture: every random choice but the pixels' own noise.
+//! What is in an image: every random choice but the pixels' own noise.
 
 use std::ops::Range;
 
@@ -8,7 +8,7 @@ use super::class::{Prototype, unit_vector};
 use super::noise::{FieldCrop, NUM_FIELDS};
 use super::texture::{TEXTURES, Texture};
 
-/// One picture, ready to paint.
+/// One image, ready to paint.
 #[derive(Debug)]
 pub(super) struct Scene {
     /// Width and height, px.
@@ -33,7 +33,7 @@ struct Artist<'a> {
 }
 
 impl Scene {
-    /// A picture of a class, about `size` px on its long side.
+    /// An image of a class, about `size` px on its long side.
     pub(super) fn draw(rng: &mut Rng, class: &Prototype, (size, difficulty): (usize, f64)) -> Self {
         let extent = extent(rng, size);
         let frame = [extent.0 as f32, extent.1 as f32];

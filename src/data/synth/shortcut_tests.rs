@@ -8,7 +8,7 @@ const NUM_CLASSES: usize = 16;
 const THUMB: usize = 16;
 const SIDE: usize = 96;
 
-type Picture = turbojpeg::Image<Vec<u8>>;
+type DecodedImage = turbojpeg::Image<Vec<u8>>;
 
 #[test]
 fn mean_colour_histograms_do_not_tell_classes_apart() {
@@ -26,8 +26,8 @@ fn mean_thumbnails_do_not_tell_classes_apart() {
     }
 }
 
-/// Share of eval pictures whose features lie nearest to the mean of their own class in training.
-fn nearest_centroid_accuracy(seed: u64, features: fn(&Picture) -> Vec<f32>) -> f64 {
+/// Share of eval images whose features lie nearest to the mean of their own class in training.
+fn nearest_centroid_accuracy(seed: u64, features: fn(&DecodedImage) -> Vec<f32>) -> f64 {
     let (num_train, num_eval) = (640, 320);
     let config = SynthConfig { num_train, num_eval, size: SIDE, seed, ..SynthConfig::default() };
     let generator = Generator::new(&config).unwrap();
@@ -59,25 +59,25 @@ fn squared_distance(a: &[f32], b: &[f32]) -> f32 {
 }
 
 /// Shares of 8 x 8 x 8 colours.
-fn histogram(picture: &Picture) -> Vec<f32> {
+fn histogram(image: &DecodedImage) -> Vec<f32> {
     let mut counts = vec![0.0; 512];
-    for pixel in picture.pixels.as_chunks::<3>().0 {
+    for pixel in image.pixels.as_chunks::<3>().0 {
         let [r, g, b] = pixel.map(|level| usize::from(level >> 5));
         counts[64 * r + 8 * g + b] += 1.0;
     }
-    let num_pixels = (picture.width * picture.height) as f32;
+    let num_pixels = (image.width * image.height) as f32;
     counts.iter().map(|count| count / num_pixels).collect()
 }
 
 /// The centre square, boxed down to 16 px a side: `[16, 16, 3]`.
-fn thumbnail(picture: &Picture) -> Vec<f32> {
-    let side = picture.width.min(picture.height);
-    let (left, top) = ((picture.width - side) / 2, (picture.height - side) / 2);
+fn thumbnail(image: &DecodedImage) -> Vec<f32> {
+    let side = image.width.min(image.height);
+    let (left, top) = ((image.width - side) / 2, (image.height - side) / 2);
     let mut sums = vec![[0.0_f32; 4]; THUMB * THUMB];
     for (y, x) in (0..side).flat_map(|y| (0..side).map(move |x| (y, x))) {
-        let at = (top + y) * picture.pitch + 3 * (left + x);
+        let at = (top + y) * image.pitch + 3 * (left + x);
         let sum = &mut sums[y * THUMB / side * THUMB + x * THUMB / side];
-        for (sum, &level) in sum.iter_mut().zip(&picture.pixels[at..at + 3]) {
+        for (sum, &level) in sum.iter_mut().zip(&image.pixels[at..at + 3]) {
             *sum += f32::from(level);
         }
         sum[3] += 1.0;

@@ -254,13 +254,13 @@ fn a_rank_that_somebody_else_asked_to_stop_interrupts_the_run() {
 #[test]
 fn a_signal_cuts_the_gathering_short_and_the_failure_stays() {
     let mut stage = Stage::with_ranks(2);
-    stage.hears(0, 1, failed(FailureKind::Input, "bad picture"));
+    stage.hears(0, 1, failed(FailureKind::Input, "bad image"));
     stage.supervisor.interrupt(stage.at(100));
     assert_eq!(stage.sent(), [Sent::Term(0), Sent::Term(1)]);
     (0..2).for_each(|rank| stage.hears(110, rank, gone(1)));
     let ending = stage.ending();
     assert!(!ending.interrupted);
-    assert_eq!(ending.failure.unwrap().message, "bad picture");
+    assert_eq!(ending.failure.unwrap().message, "bad image");
 }
 
 #[test]

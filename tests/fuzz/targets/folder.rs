@@ -1,4 +1,4 @@
-//! A folder of pictures: what the header of a file says of it.
+//! A folder of images: what the header of a file says of it.
 #![no_main]
 
 use std::cell::LazyCell;

@@ -1,4 +1,4 @@
-//! Pictures: decoded whole, in part and at a fraction, cut down, and rewritten for a store.
+//! Images: decoded whole, in part and at a fraction, cut down, and rewritten for a store.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
@@ -20,10 +20,10 @@ fuzz_target!(|input: &[u8]| {
     }
     for max_side in [None, Some(32)] {
         let Ok(pressed) = press(file, max_side, OnBad::Reencode) else { continue };
-        let (decoded, pixels) = decoder.decode(&pressed.file).expect("a store has good pictures");
+        let (decoded, pixels) = decoder.decode(&pressed.file).expect("a store has good images");
         assert_eq!(decoded, pressed.size);
         compare_part(&mut decoder, &pressed.file, (decoded, cut), &pixels);
-        // Of progressive pictures that lack some of their scans the decoder smoothes blocks.
+        // Of progressive images that lack some of their scans the decoder smoothes blocks.
         if max_side.is_none() && pressed.mended.is_none() && !is_progressive(file) {
             let (_, before) = decoder.decode(file).expect("it has been decoded to be pressed");
             assert!(before == pixels, "rewriting changed pixels");
@@ -42,7 +42,7 @@ fn decode(decoder: &mut Decoder, file: &[u8], (size, cut): (Size, [u8; 5])) {
     }
 }
 
-/// A part of a good picture is what the whole has there.
+/// A part of a good image is what the whole has there.
 fn compare_part(decoder: &mut Decoder, file: &[u8], (size, cut): (Size, [u8; 5]), whole: &[u8]) {
     let crop = crop(size, cut);
     let part = decoder.decode_part(file, crop, 1);

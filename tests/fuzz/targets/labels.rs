@@ -1,4 +1,4 @@
-//! The file of labels beside an archive of validation pictures.
+//! The file of labels beside an archive of validation images.
 #![no_main]
 
 use std::cell::LazyCell;
@@ -19,7 +19,7 @@ fuzz_target!(|input: &[u8]| {
     });
 });
 
-/// Training pictures of two classes, and three validation pictures in an archive.
+/// Training images of two classes, and three validation images in an archive.
 fn set() -> Files {
     let files = Files::new();
     for class in ["n01440764", "n02102040"] {

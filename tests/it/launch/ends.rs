@@ -37,8 +37,8 @@ fn a_rank_that_fails_ends_the_run_with_6_and_its_message() {
 
 #[test]
 fn a_rank_with_bad_input_ends_the_run_with_3() {
-    let script = r#"failed input "bad picture x.JPEG"; exit 3"#;
-    Stage::with_ranks(script).train(&[]).expect(3, &["bad picture x.JPEG"]);
+    let script = r#"failed input "bad image x.JPEG"; exit 3"#;
+    Stage::with_ranks(script).train(&[]).expect(3, &["bad image x.JPEG"]);
 }
 
 #[test]

@@ -126,7 +126,7 @@ fn a_recipe_that_does_not_exist_or_is_not_valid() {
 }
 
 #[test]
-fn pictures_in_memory_that_there_is_no_room_for() {
+fn images_in_memory_that_there_is_no_room_for() {
     let stage = Stage::with_ranks(TRACE);
     let words = ["ram_cache asks for 1099511627.8 GB and there is room for", "\"auto\""];
     refuses(&stage, &["--set", "data.train.ram_cache=1000000TiB"], &words);

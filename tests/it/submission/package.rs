@@ -440,7 +440,7 @@ fn a_place_that_is_taken_and_a_description_that_is_not_there_are_refused() {
 #[test]
 fn closed_runs_on_images_of_the_open_division_are_refused() {
     for (images, reason) in [
-        ("\"store_division\":\"open-only\"", "a store of shrunk pictures"),
+        ("\"store_division\":\"open-only\"", "a store of shrunk images"),
         (
             "\"synth\":{\"num_classes\":4,\"num_train\":8,\"num_eval\":4,\"size\":64,\
              \"difficulty\":0.5,\"seed\":3}",
@@ -469,7 +469,7 @@ fn runs_on_several_stores_are_no_system() {
     bench.edit(last, "\"store_sha256\":\"bb\"", "\"store_sha256\":\"aa\"");
     bench.edit(last, "closed-safe", "open-only");
     let error = bench.refused(Exit::Invalid, &[]);
-    assert!(error.contains("run_4") && error.contains("a store of shrunk pictures"), "{error}");
+    assert!(error.contains("run_4") && error.contains("a store of shrunk images"), "{error}");
 }
 
 #[test]

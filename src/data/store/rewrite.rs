@@ -1,4 +1,4 @@
-//! One picture on its way into a store: decoded, mended where it is odd, rewritten.
+//! One image on its way into a store: decoded, mended where it is odd, rewritten.
 
 use turbojpeg::{Compressor, Image, PixelFormat, Subsamp};
 
@@ -10,9 +10,9 @@ use crate::data::transcode::Transcoder;
 use crate::data::turbo::Inks;
 use crate::data::{Interpolation, png_file};
 
-/// Of pictures that are compressed anew: as good as what JPEG can hold without growing much.
+/// Of images that are compressed anew: as good as what JPEG can hold without growing much.
 const MEND_QUALITY: i32 = 96;
-/// Of pictures that are shrunk, as in `FFCV`'s `ImageNet` files.
+/// Of images that are shrunk, as in `FFCV`'s `ImageNet` files.
 const SHRINK_QUALITY: i32 = 90;
 
 /// One thread's tools.
@@ -23,7 +23,7 @@ pub(in crate::data) struct Press {
     small: Vec<u8>,
 }
 
-/// A picture as it goes into the stores.
+/// An image as it goes into the stores.
 pub(in crate::data) struct Pressed {
     /// One file for each size that was asked for.
     pub(in crate::data) files: Vec<(Vec<u8>, Size)>,
@@ -41,7 +41,7 @@ impl Press {
         }
     }
 
-    /// The files of one picture, none of whose sides exceeds `max_sides`; an error says why there
+    /// The files of one image, none of whose sides exceeds `max_sides`; an error says why there
     /// can be none.
     pub(in crate::data) fn press(
         &mut self,
@@ -64,8 +64,8 @@ impl Press {
             }
             None => (file, None),
         };
-        let picture = self.decoder.decoded().expect("decoded to see whether it is to be mended");
-        let size = picture.size();
+        let image = self.decoder.decoded().expect("decoded to see whether it is to be mended");
+        let size = image.size();
         let mut files = Vec::with_capacity(max_sides.len());
         for max_side in max_sides {
             let shrunk = max_side.and_then(|side| shrunk(size, side));
@@ -74,7 +74,7 @@ impl Press {
                 Some(small) => {
                     self.small.resize(small.height * small.width * 3, 0);
                     let target = Target::new(&mut self.small, small);
-                    self.resizer.resize(View::whole(picture), Interpolation::Area, target);
+                    self.resizer.resize(View::whole(image), Interpolation::Area, target);
                     let how = (SHRINK_QUALITY, Subsamp::Sub2x2);
                     let compressed = compress(&self.small, small, how)?;
                     (restart(&mut self.transcoder, &compressed, small)?, small)
@@ -84,32 +84,32 @@ impl Press {
         Ok(Pressed { files, mended })
     }
 
-    /// A plain JPEG of a picture that is none, and why; nothing where the file is plain.
+    /// A plain JPEG of an image that is none, and why; nothing where the file is plain.
     fn mend(&mut self, file: &[u8], on_bad: OnBad) -> Result<Option<(Vec<u8>, String)>, String> {
         let how = (MEND_QUALITY, Subsamp::None);
         let inks = self.decoder.inks(file);
         match self.decoder.decode(file) {
-            Ok(picture) if inks == Some(Inks::Four) => {
-                let jpeg = compress(picture.pixels, picture.size(), how)?;
+            Ok(image) if inks == Some(Inks::Four) => {
+                let jpeg = compress(image.pixels, image.size(), how)?;
                 Ok(Some((jpeg, "CMYK".to_owned())))
             }
-            Ok(picture) if inks.is_none() => {
-                let jpeg = compress(picture.pixels, picture.size(), how)?;
+            Ok(image) if inks.is_none() => {
+                let jpeg = compress(image.pixels, image.size(), how)?;
                 let is_png = png_file::is_png(file);
                 let reason = if is_png { "a PNG" } else { "stored as pixels" };
                 Ok(Some((jpeg, reason.to_owned())))
             }
             Ok(_) => Ok(None),
             Err(DecodeError::Damaged(reason)) if on_bad == OnBad::Reencode => {
-                let picture = self.decoder.decoded().ok_or_else(|| reason.clone())?;
-                Ok(Some((compress(picture.pixels, picture.size(), how)?, reason)))
+                let image = self.decoder.decoded().ok_or_else(|| reason.clone())?;
+                Ok(Some((compress(image.pixels, image.size(), how)?, reason)))
             }
             Err(error) => Err(error.to_string()),
         }
     }
 }
 
-/// The size of a picture whose long side is brought down to `max_side`; nothing where it is so.
+/// The size of an image whose long side is brought down to `max_side`; nothing where it is so.
 fn shrunk(size: Size, max_side: usize) -> Option<Size> {
     let long = size.height.max(size.width);
     let scale = |side: usize| ((side * max_side + long / 2) / long).max(1);
@@ -122,7 +122,7 @@ fn restart(transcoder: &mut Transcoder, file: &[u8], size: Size) -> Result<Vec<u
     transcoder.transcode(file, interval(size.width, unit))
 }
 
-/// Units between restart markers in a picture of `width`, of units `unit` wide: a divisor of the
+/// Units between restart markers in an image of `width`, of units `unit` wide: a divisor of the
 /// units in a row, so that intervals lie in columns; of two as near the narrower. At 4:2:0 columns
 /// near 32 px wide take 1.4 % more bytes than ones near 64 px and crops are cut from them about a
 /// tenth faster; at 4:4:4 both are equal. A row without a fitting divisor is an interval of its own.
