@@ -19,7 +19,7 @@ use std::io;
 use super::augment::{Crop, Size};
 use super::resize::View;
 use super::splice::{Spliced, Splicer};
-use super::turbo::{Decompressor, Fault, Header, Inks, Region};
+use super::turbo::{ColorComponents, Decompressor, Fault, Header, Region};
 use super::{pixmap, png_file};
 use thiserror::Error;
 
@@ -109,15 +109,16 @@ impl Decoder {
     }
 
     /// How many values a pixel is stored as; nothing where the file is no JPEG.
-    pub(super) fn inks(&mut self, file: &[u8]) -> Option<Inks> {
-        self.header(file).ok().map(|header| header.inks)
+    pub(super) fn components(&mut self, file: &[u8]) -> Option<ColorComponents> {
+        self.header(file).ok().map(|header| header.components)
     }
 
     /// Size of a JPEG of which nothing but its coefficients can be damaged: its colours and their
     /// sampling are of the usual kinds.
     pub(super) fn plain_size(&mut self, file: &[u8]) -> Option<Size> {
-        let Header { width, height, unit, inks } = self.header(file).ok()?;
-        (unit.is_some() && inks == Inks::UpToThree).then_some(Size { height, width })
+        let Header { width, height, unit, components } = self.header(file).ok()?;
+        (unit.is_some() && components == ColorComponents::UpToThree)
+            .then_some(Size { height, width })
     }
 
     /// The JPEG that was decoded last, or what could be decoded of it where it is damaged.
@@ -155,7 +156,11 @@ impl Decoder {
         let size = Size { height: whole.height, width: whole.width };
         let mut crop = part.crop;
         let spliced = Some(file)
-            .filter(|file| has_end(file) && whole.unit.is_some() && whole.inks == Inks::UpToThree)
+            .filter(|file| {
+                has_end(file)
+                    && whole.unit.is_some()
+                    && whole.components == ColorComponents::UpToThree
+            })
             .and_then(|file| self.splicer.splice(file, around(crop, MARGIN, size)));
         let (file, header) = match spliced {
             Some(Spliced { file, top, left }) => {
@@ -167,7 +172,9 @@ impl Decoder {
         };
         let crop = scaled(crop, part.denominator, header);
         let region = region(crop, part.denominator, (header, has_end(file)));
-        let bytes = region.width * region.height * if header.inks == Inks::Four { 4 } else { 3 };
+        let bytes = region.width
+            * region.height
+            * if header.components == ColorComponents::Four { 4 } else { 3 };
         if self.pixels.len() < START + bytes {
             self.pixels.resize(START + bytes, 0);
         }
@@ -175,10 +182,11 @@ impl Decoder {
         let decoded = self.decompressor.decode((file, header), region, pixels);
         self.decoded = Some(Size { height: region.height, width: region.width });
         if let Err(fault) = decoded {
-            self.decoded.take_if(|_| !fault.is_warning || header.inks == Inks::Four);
+            self.decoded
+                .take_if(|_| !fault.is_warning || header.components == ColorComponents::Four);
             return Err(DecodeError::of(fault));
         }
-        if header.inks == Inks::Four {
+        if header.components == ColorComponents::Four {
             cmyk_to_rgb(pixels);
         }
         let Region { left, top, width, height, .. } = region;
@@ -234,7 +242,9 @@ fn region(crop: Crop, denominator: usize, (header, has_end): (Header, bool)) -> 
     let width = header.width.div_ceil(denominator);
     let height = header.height.div_ceil(denominator);
     let whole = Region { left: 0, top: 0, width, height, denominator };
-    let Some((unit, _)) = header.unit.filter(|_| has_end && header.inks == Inks::UpToThree) else {
+    let Some((unit, _)) =
+        header.unit.filter(|_| has_end && header.components == ColorComponents::UpToThree)
+    else {
         return whole;
     };
     let step = unit.div_ceil(denominator);

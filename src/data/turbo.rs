@@ -16,7 +16,7 @@ pub(super) struct Header {
     pub(super) height: usize,
     /// Pixels that one unit of compression covers; nothing where parts cannot be decoded.
     pub(super) unit: Option<(usize, usize)>,
-    pub(super) inks: Inks,
+    pub(super) components: ColorComponents,
 }
 
 /// What libjpeg-turbo finds wrong.
@@ -29,7 +29,7 @@ pub(super) struct Fault {
 
 /// How many values a pixel is stored as.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Inks {
+pub(super) enum ColorComponents {
     /// Grey, `RGB` or `YCbCr`.
     UpToThree,
     /// CMYK or YCCK.
@@ -87,14 +87,14 @@ impl Decompressor {
             raw::TJSAMP_TJSAMP_441 => Some((8, 32)),
             _ => None,
         };
-        let inks = match self.get(raw::TJPARAM_TJPARAM_COLORSPACE) as raw::TJCS {
-            raw::TJCS_TJCS_CMYK | raw::TJCS_TJCS_YCCK => Inks::Four,
-            _ => Inks::UpToThree,
+        let components = match self.get(raw::TJPARAM_TJPARAM_COLORSPACE) as raw::TJCS {
+            raw::TJCS_TJCS_CMYK | raw::TJCS_TJCS_YCCK => ColorComponents::Four,
+            _ => ColorComponents::UpToThree,
         };
-        Ok(Some(Header { width, height, unit, inks }))
+        Ok(Some(Header { width, height, unit, components }))
     }
 
-    /// Decodes a part of the file whose header was read last: RGB, or four inks as they are
+    /// Decodes a part of the file whose header was read last: RGB, or four color components as they are
     /// stored. What libjpeg-turbo merely warns of is an error.
     pub(super) fn decode(
         &mut self,
@@ -102,9 +102,9 @@ impl Decompressor {
         region: Region,
         pixels: &mut [u8],
     ) -> Result<(), Fault> {
-        let (format, bytes) = match header.inks {
-            Inks::UpToThree => (raw::TJPF_TJPF_RGB, 3),
-            Inks::Four => (raw::TJPF_TJPF_CMYK, 4),
+        let (format, bytes) = match header.components {
+            ColorComponents::UpToThree => (raw::TJPF_TJPF_RGB, 3),
+            ColorComponents::Four => (raw::TJPF_TJPF_CMYK, 4),
         };
         let Region { left, top, width, height, denominator } = region;
         let scaled = [header.width, header.height].map(|side| side.div_ceil(denominator));

@@ -48,13 +48,13 @@ fn grey_images_become_rgb() {
 }
 
 #[test]
-fn inverted_inks_become_rgb() {
-    let inks: Vec<u8> = fixture::image(SIZE, 3)
+fn inverted_components_become_rgb() {
+    let components: Vec<u8> = fixture::image(SIZE, 3)
         .chunks(3)
         .flat_map(|pixel| [pixel[0], pixel[1], pixel[2], 128])
         .collect();
-    let file = encode(&inks, SIZE, PixelFormat::CMYK, Subsamp::None);
-    let expected: Vec<u8> = inks
+    let file = encode(&components, SIZE, PixelFormat::CMYK, Subsamp::None);
+    let expected: Vec<u8> = components
         .chunks(4)
         .flat_map(|ink| [ink[0], ink[1], ink[2]].map(|value| (u32::from(value) * 128 / 255) as u8))
         .collect();

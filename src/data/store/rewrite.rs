@@ -7,7 +7,7 @@ use crate::data::augment::Size;
 use crate::data::decode::{DecodeError, Decoder};
 use crate::data::resize::{Resizer, Target, View};
 use crate::data::transcode::Transcoder;
-use crate::data::turbo::Inks;
+use crate::data::turbo::ColorComponents;
 use crate::data::{Interpolation, png_file};
 
 /// Of images that are compressed anew: as good as what JPEG can hold without growing much.
@@ -87,13 +87,13 @@ impl Press {
     /// A plain JPEG of an image that is none, and why; nothing where the file is plain.
     fn mend(&mut self, file: &[u8], on_bad: OnBad) -> Result<Option<(Vec<u8>, String)>, String> {
         let how = (MEND_QUALITY, Subsamp::None);
-        let inks = self.decoder.inks(file);
+        let components = self.decoder.components(file);
         match self.decoder.decode(file) {
-            Ok(image) if inks == Some(Inks::Four) => {
+            Ok(image) if components == Some(ColorComponents::Four) => {
                 let jpeg = compress(image.pixels, image.size(), how)?;
                 Ok(Some((jpeg, "CMYK".to_owned())))
             }
-            Ok(image) if inks.is_none() => {
+            Ok(image) if components.is_none() => {
                 let jpeg = compress(image.pixels, image.size(), how)?;
                 let is_png = png_file::is_png(file);
                 let reason = if is_png { "a PNG" } else { "stored as pixels" };

@@ -107,11 +107,11 @@ fn odd_images_are_mended_and_bad_ones_named() {
     let mut encoder = png::Encoder::new(&mut png_file, 24, 20);
     encoder.set_color(png::ColorType::Rgb);
     encoder.write_header().unwrap().write_image_data(&rgb).unwrap();
-    let inks: Vec<u8> = rgb.chunks(3).flat_map(|p| [p[0], p[1], p[2], 255]).collect();
+    let components: Vec<u8> = rgb.chunks(3).flat_map(|p| [p[0], p[1], p[2], 255]).collect();
     let whole = jpeg(&rgb, size);
     let train = source.path().join("train");
     write(&train.join("a/png.JPEG"), &png_file);
-    write(&train.join("a/cmyk.JPEG"), &encode(&inks, size, PixelFormat::CMYK, Subsamp::None));
+    write(&train.join("a/cmyk.JPEG"), &encode(&components, size, PixelFormat::CMYK, Subsamp::None));
     let cut = train.join("b/cut.JPEG");
     write(&cut, &whole[..whole.len() - 40]);
     write(&train.join("c/text.JPEG"), b"no image");
