@@ -116,8 +116,8 @@ impl Decoder {
     /// Size of a JPEG of which nothing but its coefficients can be damaged: its colours and their
     /// sampling are of the usual kinds.
     pub(super) fn plain_size(&mut self, file: &[u8]) -> Option<Size> {
-        let Header { width, height, unit, components } = self.header(file).ok()?;
-        (unit.is_some() && components == ColorComponents::UpToThree)
+        let Header { width, height, mcu, components } = self.header(file).ok()?;
+        (mcu.is_some() && components == ColorComponents::UpToThree)
             .then_some(Size { height, width })
     }
 
@@ -158,7 +158,7 @@ impl Decoder {
         let spliced = Some(file)
             .filter(|file| {
                 has_end(file)
-                    && whole.unit.is_some()
+                    && whole.mcu.is_some()
                     && whole.components == ColorComponents::UpToThree
             })
             .and_then(|file| self.splicer.splice(file, around(crop, MARGIN, size)));
@@ -242,12 +242,12 @@ fn region(crop: Crop, denominator: usize, (header, has_end): (Header, bool)) -> 
     let width = header.width.div_ceil(denominator);
     let height = header.height.div_ceil(denominator);
     let whole = Region { left: 0, top: 0, width, height, denominator };
-    let Some((unit, _)) =
-        header.unit.filter(|_| has_end && header.components == ColorComponents::UpToThree)
+    let Some((mcu, _)) =
+        header.mcu.filter(|_| has_end && header.components == ColorComponents::UpToThree)
     else {
         return whole;
     };
-    let step = unit.div_ceil(denominator);
+    let step = mcu.div_ceil(denominator);
     let wide = around(crop, MARGIN, Size { height, width });
     let left = wide.left / step * step;
     let right = (wide.left + wide.width).next_multiple_of(step).min(width);

@@ -34,8 +34,8 @@ struct Layout {
     width: usize,
     height: usize,
     num_components: usize,
-    /// Width and height of a unit (MCU), px.
-    unit: (usize, usize),
+    /// Width and height of a MCU (MCU), px.
+    mcu: (usize, usize),
     /// Where the frame header's height begins.
     height_at: usize,
     /// Units in an interval.
@@ -50,20 +50,19 @@ impl Splicer {
     pub(super) fn splice(&mut self, file: &[u8], wanted: Crop) -> Option<Spliced<'_>> {
         self.file.clear();
         let layout = self.copy_headers(file)?;
-        let (unit_width, unit_height) = layout.unit;
-        let units_per_row = layout.width.div_ceil(unit_width);
-        let num_unit_rows = layout.height.div_ceil(unit_height);
-        let num_intervals = (units_per_row * num_unit_rows).div_ceil(layout.interval);
-        // Intervals lie in a grid: several in each row of units, or one for several rows.
-        let (columns, units_per_column, rows_per_interval) = if units_per_row % layout.interval == 0
-        {
-            (units_per_row / layout.interval, layout.interval, 1)
-        } else if layout.interval % units_per_row == 0 {
-            (1, units_per_row, layout.interval / units_per_row)
+        let (mcu_width, mcu_height) = layout.mcu;
+        let mcus_per_row = layout.width.div_ceil(mcu_width);
+        let num_mcu_rows = layout.height.div_ceil(mcu_height);
+        let num_intervals = (mcus_per_row * num_mcu_rows).div_ceil(layout.interval);
+        // Intervals lie in a grid: several in each row of MCUs, or one for several rows.
+        let (columns, mcus_per_column, rows_per_interval) = if mcus_per_row % layout.interval == 0 {
+            (mcus_per_row / layout.interval, layout.interval, 1)
+        } else if layout.interval % mcus_per_row == 0 {
+            (1, mcus_per_row, layout.interval / mcus_per_row)
         } else {
             return None;
         };
-        let cell = (units_per_column * unit_width, rows_per_interval * unit_height);
+        let cell = (mcus_per_column * mcu_width, rows_per_interval * mcu_height);
         let (first_column, first_row) = (wanted.left / cell.0, wanted.top / cell.1);
         let end_column = (wanted.left + wanted.width).div_ceil(cell.0).min(columns);
         let end_row = (wanted.top + wanted.height).div_ceil(cell.1).min(num_intervals / columns);
@@ -178,9 +177,9 @@ impl Layout {
         let factors = components.chunks_exact(3).map(|component| component[1]);
         let across = factors.clone().map(|factor| factor >> 4).max()?;
         let down = factors.map(|factor| factor & 15).max()?;
-        // A scan of one component has units of one block, whatever its factors.
+        // A scan of one component has MCUs of one block, whatever its factors.
         let (across, down) = if *num_components == 1 { (1, 1) } else { (across, down) };
-        self.unit = (8 * usize::from(across), 8 * usize::from(down));
+        self.mcu = (8 * usize::from(across), 8 * usize::from(down));
         (across > 0 && down > 0).then_some(())
     }
 }

@@ -22,8 +22,8 @@ impl Transcoder {
         Self { handle: init(raw::TJINIT_TJINIT_TRANSFORM) }
     }
 
-    /// Pixels across that one unit of compression (MCU) covers.
-    pub(super) fn unit_width(&mut self, file: &[u8]) -> Result<usize, String> {
+    /// Pixels across that one MCU of compression (MCU) covers.
+    pub(super) fn mcu_width(&mut self, file: &[u8]) -> Result<usize, String> {
         *self = Self::new();
         // SAFETY: pointer and length are those of a slice; the handle is alive.
         let code = unsafe {
@@ -42,9 +42,9 @@ impl Transcoder {
         })
     }
 
-    /// The file with a restart marker after every `units` units of compression, and without
+    /// The file with a restart marker after every `mcus` MCUs of compression, and without
     /// metadata that no decoder here uses.
-    pub(super) fn transcode(&mut self, file: &[u8], units: usize) -> Result<Vec<u8>, String> {
+    pub(super) fn transcode(&mut self, file: &[u8], mcus: usize) -> Result<Vec<u8>, String> {
         *self = Self::new();
         let options = raw::TJXOPT_COPYNONE | raw::TJXOPT_OPTIMIZE;
         // SAFETY: all fields are numbers and pointers, for which zero means none.
@@ -56,7 +56,7 @@ impl Transcoder {
         let code = unsafe {
             // A header that was read leaves its own kind of code behind as the one to write.
             let settings = [
-                (raw::TJPARAM_TJPARAM_RESTARTBLOCKS, units as Int),
+                (raw::TJPARAM_TJPARAM_RESTARTBLOCKS, mcus as Int),
                 (raw::TJPARAM_TJPARAM_PROGRESSIVE, 0),
                 (raw::TJPARAM_TJPARAM_ARITHMETIC, 0),
             ];

@@ -14,8 +14,8 @@ use turbojpeg::raw;
 pub(super) struct Header {
     pub(super) width: usize,
     pub(super) height: usize,
-    /// Pixels that one unit of compression covers; nothing where parts cannot be decoded.
-    pub(super) unit: Option<(usize, usize)>,
+    /// Pixels that one MCU of compression covers; nothing where parts cannot be decoded.
+    pub(super) mcu: Option<(usize, usize)>,
     pub(super) components: ColorComponents,
 }
 
@@ -39,7 +39,7 @@ pub(super) enum ColorComponents {
 /// Part of an image, px of the image as decoded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Region {
-    /// A multiple of the unit's width divided by the denominator.
+    /// A multiple of the MCU's width divided by the denominator.
     pub(super) left: usize,
     pub(super) top: usize,
     pub(super) width: usize,
@@ -77,7 +77,7 @@ impl Decompressor {
         let width = usize::try_from(self.get(raw::TJPARAM_TJPARAM_JPEGWIDTH));
         let height = usize::try_from(self.get(raw::TJPARAM_TJPARAM_JPEGHEIGHT));
         let (Ok(width), Ok(height)) = (width, height) else { return Ok(None) };
-        let unit = match self.get(raw::TJPARAM_TJPARAM_SUBSAMP) {
+        let mcu = match self.get(raw::TJPARAM_TJPARAM_SUBSAMP) {
             _ if self.get(raw::TJPARAM_TJPARAM_LOSSLESS) != 0 => None,
             raw::TJSAMP_TJSAMP_444 | raw::TJSAMP_TJSAMP_GRAY => Some((8, 8)),
             raw::TJSAMP_TJSAMP_422 => Some((16, 8)),
@@ -91,7 +91,7 @@ impl Decompressor {
             raw::TJCS_TJCS_CMYK | raw::TJCS_TJCS_YCCK => ColorComponents::Four,
             _ => ColorComponents::UpToThree,
         };
-        Ok(Some(Header { width, height, unit, components }))
+        Ok(Some(Header { width, height, mcu, components }))
     }
 
     /// Decodes a part of the file whose header was read last: RGB, or four color components as they are

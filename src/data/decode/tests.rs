@@ -79,9 +79,9 @@ fn a_good_image_after_a_damaged_one_is_good() {
     let (mut decoder, mut transcoder) = (Decoder::new(), Transcoder::new());
     for len in 2..800 {
         let _ = decoder.decode(&file[..len]).map(|_| ());
-        let _ = (transcoder.unit_width(&file[..len]), transcoder.transcode(&file[..len], 1));
+        let _ = (transcoder.mcu_width(&file[..len]), transcoder.transcode(&file[..len], 1));
         assert_eq!(decoder.decode(&file).unwrap().size(), SIZE, "after {len} bytes");
-        assert_eq!(transcoder.unit_width(&file), Ok(8), "after {len} bytes");
+        assert_eq!(transcoder.mcu_width(&file), Ok(8), "after {len} bytes");
     }
 }
 
@@ -120,7 +120,7 @@ fn files() -> Vec<Vec<u8>> {
     let plain = plain.into_iter().chain([grey]);
     let marked = |file: Vec<u8>| {
         let mut transcoder = Transcoder::new();
-        let with = [1, 4, 14, 28, 42].map(|units| transcoder.transcode(&file, units).unwrap());
+        let with = [1, 4, 14, 28, 42].map(|mcus| transcoder.transcode(&file, mcus).unwrap());
         std::iter::once(file).chain(with)
     };
     plain.flat_map(marked).collect()
