@@ -11,7 +11,7 @@ use rustix::time::{ClockId, clock_gettime};
 
 use super::augment::{Size, random_resized_crop};
 use super::decode::{Decoder, Part};
-use super::index::{Entry, Witness};
+use super::index::{Entry, FileStamp};
 use super::index_cache;
 use super::random::Rng;
 use super::resize::{Resizer, Target};
@@ -163,7 +163,7 @@ pub fn index_cost(num_samples: usize, folder: &Path) -> io::Result<IndexCost> {
     let file = File::create(&place)?;
     file.set_len(num_samples as u64)?;
     file.set_modified(SystemTime::UNIX_EPOCH)?;
-    let mut index = Index::new(vec![place.clone()], vec![Witness::of(&place)?]);
+    let mut index = Index::new(vec![place.clone()], vec![FileStamp::of(&place)?]);
     index.classes = (0..CLASSES).map(|class| format!("n{class:08}")).collect();
     for i in 0..num_samples {
         let label = i * CLASSES / num_samples;

@@ -70,7 +70,7 @@ pub(super) struct Columns {
 
 /// What can be told about a file without reading it: an index is stale when one of these changes.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-pub(super) struct Witness {
+pub(super) struct FileStamp {
     pub(super) path: PathBuf,
     pub(super) length: u64,
     pub(super) modified: (i64, i64),
@@ -83,7 +83,7 @@ pub struct Index {
     pub(super) places: Vec<(PathBuf, OnceLock<std::fs::File>)>,
     pub(super) classes: Vec<String>,
     pub(super) columns: Columns,
-    pub(super) witnesses: Vec<Witness>,
+    pub(super) stamps: Vec<FileStamp>,
     /// The same samples shrunk, with the longest sides of their images, px, which rise.
     pub(super) smaller: Vec<(usize, Self)>,
     /// What a cache of images knows the first sample by.
@@ -97,12 +97,12 @@ impl Index {
         source::open(root, split, None)
     }
 
-    pub(super) fn new(places: Vec<PathBuf>, witnesses: Vec<Witness>) -> Self {
+    pub(super) fn new(places: Vec<PathBuf>, stamps: Vec<FileStamp>) -> Self {
         Self {
             places: places.into_iter().map(|place| (place, OnceLock::new())).collect(),
             classes: Vec::new(),
             columns: Columns::default(),
-            witnesses,
+            stamps,
             smaller: Vec::new(),
             first_key: 0,
             division: None,
@@ -175,10 +175,10 @@ impl Index {
     /// An error where a file that spans lie in is no longer what it was: the spans may show
     /// anything. Folders may change and files go, for what is gone is named when it is read.
     pub(super) fn check_unchanged(&self) -> Result<(), DataError> {
-        let witnesses = self.stores().flat_map(|store| &store.witnesses);
-        let mut changed = witnesses.filter(|witness| !witness.is_current());
-        let changed = changed.find(|witness| witness.path.is_file());
-        changed.map_or(Ok(()), |witness| Err(DataError::Changed(witness.path.clone())))
+        let stamps = self.stores().flat_map(|store| &store.stamps);
+        let mut changed = stamps.filter(|stamp| !stamp.is_current());
+        let changed = changed.find(|stamp| stamp.path.is_file());
+        changed.map_or(Ok(()), |stamp| Err(DataError::Changed(stamp.path.clone())))
     }
 
     /// Neighbours that are read at one go where blocks are shuffled: about 12 MB.
@@ -224,7 +224,7 @@ impl Index {
         self.columns.labels.iter_mut().for_each(|label| *label = label_of[*label as usize]);
     }
 
-    /// Whether every place has a witness, whose length is that of the file that its spans lie in,
+    /// Whether every place has a file stamp, whose length is that of the file that its spans lie in,
     /// and every label has a class.
     pub(super) fn is_sound(&self) -> bool {
         let columns = &self.columns;
@@ -241,9 +241,9 @@ impl Index {
     }
 
     fn spans_lie_in_their_files(&self) -> bool {
-        let witnesses = self.witnesses.iter().map(|it| (it.path.as_path(), it.length));
-        let witnesses: HashMap<_, _> = witnesses.collect();
-        let length_of = |(place, _): &(PathBuf, _)| witnesses.get(place.as_path()).copied();
+        let stamps = self.stamps.iter().map(|it| (it.path.as_path(), it.length));
+        let stamps: HashMap<_, _> = stamps.collect();
+        let length_of = |(place, _): &(PathBuf, _)| stamps.get(place.as_path()).copied();
         let lengths: Option<Vec<u64>> = self.places.iter().map(length_of).collect();
         let Some(lengths) = lengths else { return false };
         let columns = &self.columns;

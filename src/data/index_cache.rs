@@ -1,8 +1,8 @@
 //! Indexes kept between runs, in the cache beside the built-in image sets: to list a million files
 //! takes seconds to minutes, to read the index back a fraction of one.
 //!
-//! The file is one line of JSON (classes, places, witnesses, counts), the columns, little endian,
-//! and a checksum (CRC-32C) of both. It is taken only where every witness is as it was; anything
+//! The file is one line of JSON (classes, places, file stamps, counts), the columns, little endian,
+//! and a checksum (CRC-32C) of both. It is taken only where every file stamp is as it was; anything
 //! odd means that the set is listed again. Nothing is kept of files that changed within the last seconds: a further change
 //! might carry the same time.
 
@@ -16,7 +16,7 @@ use std::time::{Duration, SystemTime};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use super::index::{Columns, Index, Split, Witness};
+use super::index::{Columns, FileStamp, Index, Split};
 use super::store::Division;
 
 const VERSION: u32 = 3;
@@ -29,11 +29,11 @@ struct Header {
     names_len: usize,
     classes: Vec<String>,
     places: Vec<PathBuf>,
-    witnesses: Vec<Witness>,
+    stamps: Vec<FileStamp>,
     division: Option<Division>,
 }
 
-impl Witness {
+impl FileStamp {
     /// The present state of a file or folder.
     pub(super) fn of(path: &Path) -> io::Result<Self> {
         let metadata = fs::metadata(path)?;
@@ -63,11 +63,11 @@ pub(super) fn load(file: &Path) -> Option<Index> {
     }
     let header_len = memchr::memchr(b'\n', bytes)?;
     let header: Header = serde_json::from_slice(&bytes[..header_len]).ok()?;
-    if header.version != VERSION || !header.witnesses.iter().all(Witness::is_current) {
+    if header.version != VERSION || !header.stamps.iter().all(FileStamp::is_current) {
         return None;
     }
     let columns = columns(&bytes[header_len + 1..], &header)?;
-    let mut index = Index::new(header.places, header.witnesses);
+    let mut index = Index::new(header.places, header.stamps);
     (index.classes, index.columns, index.division) = (header.classes, columns, header.division);
     (index.is_sound() && !index.is_empty()).then_some(index)
 }
@@ -76,7 +76,7 @@ pub(super) fn load(file: &Path) -> Option<Index> {
 pub(super) fn store(file: &Path, index: &Index) -> io::Result<()> {
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     let limit = now.saturating_sub(SETTLED).as_secs() as i64;
-    if index.witnesses.iter().any(|witness| witness.modified.0 >= limit) {
+    if index.stamps.iter().any(|stamp| stamp.modified.0 >= limit) {
         return Ok(());
     }
     let header = Header {
@@ -85,7 +85,7 @@ pub(super) fn store(file: &Path, index: &Index) -> io::Result<()> {
         names_len: index.columns.names.len(),
         classes: index.classes.clone(),
         places: index.places.iter().map(|(place, _)| place.clone()).collect(),
-        witnesses: index.witnesses.clone(),
+        stamps: index.stamps.clone(),
         division: index.division,
     };
     fs::create_dir_all(file.parent().unwrap_or(Path::new(".")))?;

@@ -17,7 +17,7 @@ use std::sync::Arc;
 
 use super::container::labels::LabelFile;
 use super::container::{archive, arrow, beton, folder, mds, recordio, tfrecord};
-use super::index::{Index, Split, Witness};
+use super::index::{FileStamp, Index, Split};
 use super::{DataError, index_cache, store, stores, synth};
 
 /// Both splits of a data set; their classes agree.
@@ -97,7 +97,7 @@ fn check_classes(present: &Index, absent: &Index) -> Result<(), DataError> {
 
 /// What an index was made from, for messages.
 fn place(index: &Index) -> PathBuf {
-    index.witnesses[0].path.clone()
+    index.stamps[0].path.clone()
 }
 
 /// The index of a split: the one kept from the last time where nothing has changed, else a new
@@ -150,11 +150,11 @@ pub(super) fn scan(root: &Path, split: Split, train: Option<&Index>) -> Result<I
         return Err(DataError::Container { path: found.folder, reason });
     }
     // A new archive beside the others shows in the folder.
-    let folder = Witness::of(&found.folder);
+    let folder = FileStamp::of(&found.folder);
     let listed = |source| DataError::List { path: found.folder.clone(), source };
-    index.witnesses.push(folder.map_err(listed)?);
+    index.stamps.push(folder.map_err(listed)?);
     if let Some(train) = train.filter(|_| split == Split::Eval) {
-        index.witnesses.extend(train.witnesses.iter().cloned());
+        index.stamps.extend(train.stamps.iter().cloned());
     }
     Ok(index)
 }

@@ -18,26 +18,26 @@ use super::folder::is_image;
 use super::labels::LabelFile;
 use super::shards::{class, fault, number_classes};
 use crate::data::DataError;
-use crate::data::index::{Entry, Index, Witness};
+use crate::data::index::{Entry, FileStamp, Index};
 
 /// Lists the images of `archives`. `labels` is for archives that hold none.
 pub(in crate::data) fn scan(
     archives: &[PathBuf],
     labels: &dyn Fn() -> Result<LabelFile, DataError>,
 ) -> Result<Index, DataError> {
-    let mut witnesses = Vec::new();
+    let mut stamps = Vec::new();
     for path in archives {
-        witnesses.push(Witness::of(path).map_err(|error| fault(path, &error))?);
+        stamps.push(FileStamp::of(path).map_err(|error| fault(path, &error))?);
     }
     let mut scan = Scan {
-        index: Index::new(archives.to_vec(), witnesses),
+        index: Index::new(archives.to_vec(), stamps),
         class_ids: HashMap::new(),
         keys: HashMap::new(),
         numbered: Vec::new(),
     };
     for (place, path) in archives.iter().enumerate() {
         let file = File::open(path).map_err(|error| fault(path, &error))?;
-        let length = scan.index.witnesses[place].length;
+        let length = scan.index.stamps[place].length;
         let section = Section { file: &file, start: 0, length, position: 0 };
         scan.archive(place as u32, section, b"").map_err(|error| fault(path, &error))?;
         scan.pair(path)?;

@@ -10,7 +10,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use crate::data::DataError;
-use crate::data::index::{Entry, Index, WHOLE_FILE, Witness};
+use crate::data::index::{Entry, FileStamp, Index, WHOLE_FILE};
 
 /// Endings that torchvision takes for images. The ones that are no JPEG are listed as well: a
 /// image that cannot be decoded must be an error, not a smaller data set.
@@ -22,12 +22,12 @@ pub(in crate::data) fn scan(path: &Path) -> Result<Index, DataError> {
     if classes.is_empty() {
         return Err(DataError::NoClasses(path.to_owned()));
     }
-    let mut witnesses = vec![witness(path)?];
+    let mut stamps = vec![stamp(path)?];
     let mut index = Index::new(classes.iter().map(|class| path.join(class)).collect(), Vec::new());
     for (label, class) in classes.iter().enumerate() {
-        list_class(&path.join(class), label as u32, &mut index, &mut witnesses)?;
+        list_class(&path.join(class), label as u32, &mut index, &mut stamps)?;
     }
-    (index.classes, index.witnesses) = (classes, witnesses);
+    (index.classes, index.stamps) = (classes, stamps);
     Ok(index)
 }
 
@@ -35,10 +35,10 @@ fn list_class(
     class_path: &Path,
     label: u32,
     index: &mut Index,
-    witnesses: &mut Vec<Witness>,
+    stamps: &mut Vec<FileStamp>,
 ) -> Result<(), DataError> {
     let mut files = Vec::new();
-    list_images(class_path, Path::new(""), &mut files, witnesses)?;
+    list_images(class_path, Path::new(""), &mut files, stamps)?;
     if files.is_empty() {
         return Err(DataError::EmptyClass(class_path.to_owned()));
     }
@@ -51,8 +51,8 @@ fn list_class(
     Ok(())
 }
 
-fn witness(path: &Path) -> Result<Witness, DataError> {
-    Witness::of(path).map_err(|source| DataError::List { path: path.to_owned(), source })
+fn stamp(path: &Path) -> Result<FileStamp, DataError> {
+    FileStamp::of(path).map_err(|source| DataError::List { path: path.to_owned(), source })
 }
 
 /// Names of the folders in `path`, sorted. Links to folders count, hidden folders do not.
@@ -73,13 +73,13 @@ fn list_images(
     root: &Path,
     within: &Path,
     found: &mut Vec<PathBuf>,
-    witnesses: &mut Vec<Witness>,
+    stamps: &mut Vec<FileStamp>,
 ) -> Result<(), DataError> {
-    witnesses.push(witness(&root.join(within))?);
+    stamps.push(stamp(&root.join(within))?);
     for (name, kind) in list(&root.join(within))? {
         let path = within.join(&name);
         match kind {
-            Kind::Folder => list_images(root, &path, found, witnesses)?,
+            Kind::Folder => list_images(root, &path, found, stamps)?,
             Kind::File if is_image(&path) => found.push(path),
             Kind::File => {}
         }

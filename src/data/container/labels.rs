@@ -10,7 +10,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use crate::data::DataError;
-use crate::data::index::{Index, Witness};
+use crate::data::index::{FileStamp, Index};
 
 const NAMES: [&str; 6] = [
     "val_labels.txt",
@@ -103,8 +103,8 @@ impl LabelFile {
             index.columns.labels[i] =
                 label.ok_or_else(|| fault(format!("there is no label for {name}")))?;
         }
-        let witness = Witness::of(&self.path);
-        index.witnesses.push(witness.map_err(|error| fault(error.to_string()))?);
+        let stamp = FileStamp::of(&self.path);
+        index.stamps.push(stamp.map_err(|error| fault(error.to_string()))?);
         index.classes = self.classes;
         Ok(())
     }

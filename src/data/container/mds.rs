@@ -12,7 +12,7 @@ use serde::Deserialize;
 
 use super::shards::{Shard, Window, class, cut, each, fault, number_classes, other, refused};
 use crate::data::DataError;
-use crate::data::index::{Entry, Index, Witness};
+use crate::data::index::{Entry, FileStamp, Index};
 
 /// Name of the list of shards.
 pub(in crate::data) const LISTING: &str = "index.json";
@@ -71,7 +71,7 @@ pub(in crate::data) fn scan(listing: &Path) -> Result<Index, DataError> {
         let columns = Columns::find(listed)?;
         Rows { shard, columns, num_samples: listed.samples }.push(index)
     })?;
-    index.witnesses.push(Witness::of(listing).map_err(|error| fault(listing, &error))?);
+    index.stamps.push(FileStamp::of(listing).map_err(|error| fault(listing, &error))?);
     number_classes(&mut index, 0);
     Ok(index)
 }

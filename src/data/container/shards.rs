@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{Advice, fadvise};
 
 use crate::data::DataError;
-use crate::data::index::{Index, Witness};
+use crate::data::index::{FileStamp, Index};
 
 /// Classes that a set may have: far above any real one.
 const MAX_CLASSES: u64 = 1 << 20;
@@ -30,7 +30,7 @@ pub(super) fn each(
     let mut index = Index::new(files.to_vec(), Vec::new());
     for (place, path) in files.iter().enumerate() {
         let fault = |error: io::Error| fault(path, &error);
-        index.witnesses.push(Witness::of(path).map_err(fault)?);
+        index.stamps.push(FileStamp::of(path).map_err(fault)?);
         let shard = Shard::open(path, place as u32).map_err(fault)?;
         scan(&shard, &mut index).map_err(fault)?;
     }

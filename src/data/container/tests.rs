@@ -11,7 +11,7 @@ use proptest::prelude::*;
 use tempfile::TempDir;
 
 use crate::data::fixture::{damage, data_set, write};
-use crate::data::index::{Entry, Index, Witness};
+use crate::data::index::{Entry, FileStamp, Index};
 use crate::data::span_reader::SpanReader;
 use crate::data::{DataError, Dataset, Split, index_cache, source};
 
@@ -283,7 +283,7 @@ fn a_damaged_index_is_not_taken() {
     fs::write(&place, [0; 100]).unwrap();
     age(&place);
     let make = |offset, label| {
-        let mut index = Index::new(vec![place.clone()], vec![Witness::of(&place).unwrap()]);
+        let mut index = Index::new(vec![place.clone()], vec![FileStamp::of(&place).unwrap()]);
         index.classes = vec!["a".into(), "b".into()];
         let (size, flags, length) = ([0; 2], 0, 40);
         index.push(&Entry { place: 0, offset, length, label, size, flags, name: b"x" });
