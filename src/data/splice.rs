@@ -34,7 +34,7 @@ struct Layout {
     width: usize,
     height: usize,
     num_components: usize,
-    /// Width and height of a MCU (MCU), px.
+    /// Width and height of an MCU, px.
     mcu: (usize, usize),
     /// Where the frame header's height begins.
     height_at: usize,

@@ -22,7 +22,7 @@ impl Transcoder {
         Self { handle: init(raw::TJINIT_TJINIT_TRANSFORM) }
     }
 
-    /// Pixels across that one MCU of compression (MCU) covers.
+    /// Pixels across that one MCU covers.
     pub(super) fn mcu_width(&mut self, file: &[u8]) -> Result<usize, String> {
         *self = Self::new();
         // SAFETY: pointer and length are those of a slice; the handle is alive.
@@ -42,7 +42,7 @@ impl Transcoder {
         })
     }
 
-    /// The file with a restart marker after every `mcus` MCUs of compression, and without
+    /// The file with a restart marker after every `mcus` MCUs, and without
     /// metadata that no decoder here uses.
     pub(super) fn transcode(&mut self, file: &[u8], mcus: usize) -> Result<Vec<u8>, String> {
         *self = Self::new();

@@ -14,7 +14,7 @@ use turbojpeg::raw;
 pub(super) struct Header {
     pub(super) width: usize,
     pub(super) height: usize,
-    /// Pixels that one MCU of compression covers; nothing where parts cannot be decoded.
+    /// Pixels that one MCU covers; nothing where parts cannot be decoded.
     pub(super) mcu: Option<(usize, usize)>,
     pub(super) components: ColorComponents,
 }

@@ -122,7 +122,7 @@ fn restart(transcoder: &mut Transcoder, file: &[u8], size: Size) -> Result<Vec<u
     transcoder.transcode(file, interval(size.width, mcu))
 }
 
-/// Units between restart markers in an image of `width`, of MCUs `mcu` wide: a divisor of the
+/// MCUs between restart markers in an image of `width`, of MCUs `mcu` wide: a divisor of the
 /// MCUs in a row, so that intervals lie in columns; of two as near the narrower. At 4:2:0 columns
 /// near 32 px wide take 1.4 % more bytes than ones near 64 px and crops are cut from them about a
 /// tenth faster; at 4:4:4 both are equal. A row without a fitting divisor is an interval of its own.
