@@ -17,7 +17,7 @@ pub(super) fn describe(manifest: &Manifest) {
         console::counted(manifest.shards.len(), "shard"),
         division_text(manifest),
     ));
-    for (what, notes) in [("mended", &manifest.mended), ("left out", &manifest.skipped)] {
+    for (what, notes) in [("repaired", &manifest.repaired), ("left out", &manifest.skipped)] {
         for Note { path, reason } in notes.iter().take(MAX_NOTES) {
             console::note(format!("{what}: {}: {reason}", path.display()));
         }
@@ -29,10 +29,10 @@ pub(super) fn describe(manifest: &Manifest) {
 
 /// The division of a store, and all that made its images others than they were.
 pub(super) fn division_text(manifest: &Manifest) -> String {
-    let (num_mended, num_skipped) = (manifest.mended.len(), manifest.skipped.len());
-    let odd = format!("{num_mended} mended, {num_skipped} left out");
+    let (num_repaired, num_skipped) = (manifest.repaired.len(), manifest.skipped.len());
+    let odd = format!("{num_repaired} repaired, {num_skipped} left out");
     match (manifest.division, manifest.max_side) {
-        (Division::ClosedSafe, _) if num_mended + num_skipped == 0 => {
+        (Division::ClosedSafe, _) if num_repaired + num_skipped == 0 => {
             "closed-safe (no image was changed)".to_owned()
         }
         (Division::ClosedSafe, _) => format!("closed-safe ({odd}, no other was changed)"),
@@ -56,12 +56,12 @@ mod tests {
         }))
         .unwrap();
         assert_eq!(division_text(&manifest), "closed-safe (no image was changed)");
-        manifest.mended = vec![note.clone(); 22];
+        manifest.repaired = vec![note.clone(); 22];
         manifest.skipped = vec![note; 3];
-        let odd = "closed-safe (22 mended, 3 left out, no other was changed)";
+        let odd = "closed-safe (22 repaired, 3 left out, no other was changed)";
         assert_eq!(division_text(&manifest), odd);
         (manifest.division, manifest.max_side) = (Division::OpenOnly, Some(192));
-        let shrunk = "open-only (training images of at most 192 px, 22 mended, 3 left out)";
+        let shrunk = "open-only (training images of at most 192 px, 22 repaired, 3 left out)";
         assert_eq!(division_text(&manifest), shrunk);
     }
 }

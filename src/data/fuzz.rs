@@ -63,14 +63,14 @@ pub struct Pressed {
     /// Its size.
     pub size: Size,
     /// Why it was compressed anew, if it was.
-    pub mended: Option<String>,
+    pub repaired: Option<String>,
 }
 
 /// Makes the file for a store of an image whose sides do not exceed `max_side`.
 pub fn press(file: &[u8], max_side: Option<usize>, on_bad: OnBad) -> Result<Pressed, String> {
     let mut pressed = Press::new().press(file, &[max_side], on_bad)?;
     let (file, size) = pressed.files.pop().expect("one size was asked for");
-    Ok(Pressed { file, size, mended: pressed.mended })
+    Ok(Pressed { file, size, repaired: pressed.repaired })
 }
 
 /// Writes the Parquet files of `source` out to `spool`.

@@ -1,4 +1,4 @@
-//! What can keep a run from starting. Everything here is for the person at the keyboard to mend.
+//! What can keep a run from starting. Everything here is for the person at the keyboard to repair.
 
 use std::{io, path::PathBuf};
 

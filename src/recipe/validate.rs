@@ -1,6 +1,6 @@
 //! Checks of a recipe that need no data set: each section by itself, then across sections.
 //!
-//! Every problem is collected, so that one look is enough to mend a recipe.
+//! Every problem is collected, so that one look is enough to repair a recipe.
 
 use super::{
     closed,

@@ -246,9 +246,9 @@ impl Work<'_> {
                         return Err(StoreError::BadImage { path, reason });
                     }
                     Err(reason) => drop(done.skipped.insert(Note { path, reason })),
-                    Ok(Pressed { files, mended }) => {
+                    Ok(Pressed { files, repaired }) => {
                         num_rows += 1;
-                        done.mended.extend(mended.map(|reason| Note { path, reason }));
+                        done.repaired.extend(repaired.map(|reason| Note { path, reason }));
                         for (rows, (bytes, size)) in rows.iter_mut().zip(files) {
                             let (label, name) = (index.label(sample), name(index, sample));
                             let (width, height) = (size.width, size.height);
@@ -344,7 +344,7 @@ impl Work<'_> {
             num_train: done.num_train,
             num_eval: done.num_eval,
             shards: done.shards[store].clone(),
-            mended: done.mended.iter().cloned().collect(),
+            repaired: done.repaired.iter().cloned().collect(),
             skipped: done.skipped.iter().cloned().collect(),
         }
     }

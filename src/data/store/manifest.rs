@@ -41,7 +41,8 @@ pub struct Manifest {
     /// The files.
     pub shards: Vec<ShardRecord>,
     /// Images that were decoded and compressed anew because they were no plain JPEG.
-    pub mended: Vec<Note>,
+    #[serde(rename = "mended")]
+    pub repaired: Vec<Note>,
     /// Bad images that were left out.
     pub skipped: Vec<Note>,
 }

@@ -20,7 +20,8 @@ pub(super) struct Progress {
     num_images: [usize; 2],
     /// By store.
     pub(super) shards: Vec<Vec<ShardRecord>>,
-    pub(super) mended: BTreeSet<Note>,
+    #[serde(rename = "mended")]
+    pub(super) repaired: BTreeSet<Note>,
     pub(super) skipped: BTreeSet<Note>,
     pub(super) num_train: usize,
     pub(super) num_eval: usize,
@@ -33,7 +34,7 @@ impl Progress {
             import: import.clone(),
             num_images: [dataset.train.len(), dataset.eval.len()],
             shards: vec![Vec::new(); num_stores],
-            mended: BTreeSet::new(),
+            repaired: BTreeSet::new(),
             skipped: BTreeSet::new(),
             num_train: 0,
             num_eval: 0,

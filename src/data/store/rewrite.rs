@@ -1,4 +1,4 @@
-//! One image on its way into a store: decoded, mended where it is odd, rewritten.
+//! One image on its way into a store: decoded, repaired where it is odd, rewritten.
 
 use turbojpeg::{Compressor, Image, PixelFormat, Subsamp};
 
@@ -11,7 +11,7 @@ use crate::data::turbo::ColorComponents;
 use crate::data::{Interpolation, png_file};
 
 /// Of images that are compressed anew: as good as what JPEG can hold without growing much.
-const MEND_QUALITY: i32 = 96;
+const REPAIR_QUALITY: i32 = 96;
 /// Of images that are shrunk, as in `FFCV`'s `ImageNet` files.
 const SHRINK_QUALITY: i32 = 90;
 
@@ -28,7 +28,7 @@ pub(in crate::data) struct Pressed {
     /// One file for each size that was asked for.
     pub(in crate::data) files: Vec<(Vec<u8>, Size)>,
     /// Why it was compressed anew, if it was.
-    pub(in crate::data) mended: Option<String>,
+    pub(in crate::data) repaired: Option<String>,
 }
 
 impl Press {
@@ -54,17 +54,17 @@ impl Press {
             && let Some(size) = self.decoder.plain_size(file)
             && let Ok(restarted) = restart(&mut self.transcoder, file, size)
         {
-            return Ok(Pressed { files: vec![(restarted, size)], mended: None });
+            return Ok(Pressed { files: vec![(restarted, size)], repaired: None });
         }
-        let mended = self.mend(file, on_bad)?;
-        let (file, mended) = match &mended {
+        let repaired = self.repair(file, on_bad)?;
+        let (file, repaired) = match &repaired {
             Some((file, reason)) => {
                 self.decoder.decode(file).map_err(|error| error.to_string())?;
                 (file.as_slice(), Some(reason.clone()))
             }
             None => (file, None),
         };
-        let image = self.decoder.decoded().expect("decoded to see whether it is to be mended");
+        let image = self.decoder.decoded().expect("decoded to see whether it is to be repaired");
         let size = image.size();
         let mut files = Vec::with_capacity(max_sides.len());
         for max_side in max_sides {
@@ -81,12 +81,12 @@ impl Press {
                 }
             });
         }
-        Ok(Pressed { files, mended })
+        Ok(Pressed { files, repaired })
     }
 
     /// A plain JPEG of an image that is none, and why; nothing where the file is plain.
-    fn mend(&mut self, file: &[u8], on_bad: OnBad) -> Result<Option<(Vec<u8>, String)>, String> {
-        let how = (MEND_QUALITY, Subsamp::None);
+    fn repair(&mut self, file: &[u8], on_bad: OnBad) -> Result<Option<(Vec<u8>, String)>, String> {
+        let how = (REPAIR_QUALITY, Subsamp::None);
         let components = self.decoder.components(file);
         match self.decoder.decode(file) {
             Ok(image) if components == Some(ColorComponents::Four) => {

@@ -99,7 +99,7 @@ fn an_import_depends_on_source_seed_and_options_alone() {
 }
 
 #[test]
-fn odd_images_are_mended_and_bad_ones_named() {
+fn odd_images_are_repaired_and_bad_ones_named() {
     let source = data_set(3, 1);
     let size = Size { height: 20, width: 24 };
     let rgb = image(size, 8);
@@ -119,20 +119,23 @@ fn odd_images_are_mended_and_bad_ones_named() {
     let out = TempDir::new().unwrap();
     let error = run(&request(source.path(), &[], OnBad::Fail), out.path()).unwrap_err();
     assert!(matches!(error, StoreError::BadImage { .. }), "{error}");
-    for (on_bad, num_train, num_mended, num_skipped) in
+    for (on_bad, num_train, num_repaired, num_skipped) in
         [(OnBad::Skip, 11, 2, 2), (OnBad::Reencode, 12, 3, 1)]
     {
         let out = TempDir::new().unwrap();
         run(&request(source.path(), &[], on_bad), out.path()).unwrap();
         let manifest = verify(out.path(), &|_| ()).unwrap();
         assert_eq!(manifest.num_train, num_train, "{:?}", manifest.skipped);
-        assert_eq!((manifest.mended.len(), manifest.skipped.len()), (num_mended, num_skipped));
+        assert_eq!((manifest.repaired.len(), manifest.skipped.len()), (num_repaired, num_skipped));
         assert!(manifest.skipped.iter().any(|note| note.path == train.join("c/text.JPEG")));
-        assert_eq!(manifest.mended.iter().any(|note| note.path == cut), on_bad == OnBad::Reencode);
+        assert_eq!(
+            manifest.repaired.iter().any(|note| note.path == cut),
+            on_bad == OnBad::Reencode
+        );
         let found = samples(&Dataset::open(out.path()).unwrap().train);
         for name in ["png.JPEG", "cmyk.JPEG"] {
-            let (mended, _) = pixels(&found.iter().find(|sample| sample.1 == name).unwrap().2);
-            let sum: f64 = mended.iter().zip(&rgb).map(|(a, b)| f64::from(a.abs_diff(*b))).sum();
+            let (repaired, _) = pixels(&found.iter().find(|sample| sample.1 == name).unwrap().2);
+            let sum: f64 = repaired.iter().zip(&rgb).map(|(a, b)| f64::from(a.abs_diff(*b))).sum();
             assert!(sum / (rgb.len() as f64) < 4.0, "{name} has other colours");
         }
     }
@@ -243,12 +246,12 @@ fn a_lossless_import_refuses_what_cannot_be_decoded() {
 }
 
 #[test]
-fn a_damaged_image_is_not_mended_with_the_one_before() {
+fn a_damaged_image_is_not_repaired_with_the_one_before() {
     let size = Size { height: 40, width: 56 };
     let whole = jpeg(&image(size, 5), size);
     let mut press = Press::new();
     let cut = press.press(&whole[..whole.len() - 40], &[None], OnBad::Reencode);
-    assert!(cut.unwrap().mended.is_some());
+    assert!(cut.unwrap().repaired.is_some());
     for len in [3, 30, 200] {
         assert!(press.press(&whole[..len], &[None], OnBad::Reencode).is_err(), "{len} bytes");
     }

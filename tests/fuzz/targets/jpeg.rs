@@ -24,7 +24,7 @@ fuzz_target!(|input: &[u8]| {
         assert_eq!(decoded, pressed.size);
         compare_part(&mut decoder, &pressed.file, (decoded, cut), &pixels);
         // Of progressive images that lack some of their scans the decoder smoothes blocks.
-        if max_side.is_none() && pressed.mended.is_none() && !is_progressive(file) {
+        if max_side.is_none() && pressed.repaired.is_none() && !is_progressive(file) {
             let (_, before) = decoder.decode(file).expect("it has been decoded to be pressed");
             assert!(before == pixels, "rewriting changed pixels");
         }
