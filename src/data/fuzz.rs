@@ -7,7 +7,7 @@ use super::augment::{Crop, Size};
 use super::decode::{self, Part};
 use super::index::Index;
 use super::index_cache;
-use super::store::rewrite::Press;
+use super::store::rewrite::Rewriter;
 use super::store::unpack::unpacked;
 use super::store::{OnBad, StoreError};
 
@@ -57,7 +57,7 @@ impl Decoder {
 }
 
 /// An image as a store has it.
-pub struct Pressed {
+pub struct Rewritten {
     /// The file.
     pub file: Vec<u8>,
     /// Its size.
@@ -67,10 +67,10 @@ pub struct Pressed {
 }
 
 /// Makes the file for a store of an image whose sides do not exceed `max_side`.
-pub fn press(file: &[u8], max_side: Option<usize>, on_bad: OnBad) -> Result<Pressed, String> {
-    let mut pressed = Press::new().press(file, &[max_side], on_bad)?;
-    let (file, size) = pressed.files.pop().expect("one size was asked for");
-    Ok(Pressed { file, size, repaired: pressed.repaired })
+pub fn rewrite(file: &[u8], max_side: Option<usize>, on_bad: OnBad) -> Result<Rewritten, String> {
+    let mut rewritten = Rewriter::new().rewrite(file, &[max_side], on_bad)?;
+    let (file, size) = rewritten.files.pop().expect("one size was asked for");
+    Ok(Rewritten { file, size, repaired: rewritten.repaired })
 }
 
 /// Writes the Parquet files of `source` out to `spool`.

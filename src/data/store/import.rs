@@ -19,7 +19,7 @@ use super::manifest::{
     Division, MANIFEST, Manifest, Note, UNFINISHED, VERSION, shard_name, stores_in, write_whole,
 };
 use super::progress::Progress;
-use super::rewrite::{Press, Pressed};
+use super::rewrite::{Rewriter, Rewritten};
 use super::shard::{Row, ShardWriter, partial, schema};
 use super::unpack::unpacked;
 use crate::data::container::tfrecord::Messages;
@@ -239,14 +239,14 @@ impl Work<'_> {
         let mut num_rows = 0;
         for (batch, samples) in samples.chunks(ROWS_PER_BATCH).enumerate() {
             let mut rows = vec![Vec::with_capacity(samples.len()); sides.len()];
-            for (&sample, pressed) in samples.iter().zip(self.press(part, samples, &sides)) {
+            for (&sample, rewritten) in samples.iter().zip(self.rewrite(part, samples, &sides)) {
                 let (sample, path) = (sample as usize, index.path(sample as usize));
-                match pressed {
+                match rewritten {
                     Err(reason) if self.import.on_bad == OnBad::Fail => {
                         return Err(StoreError::BadImage { path, reason });
                     }
                     Err(reason) => drop(done.skipped.insert(Note { path, reason })),
-                    Ok(Pressed { files, repaired }) => {
+                    Ok(Rewritten { files, repaired }) => {
                         num_rows += 1;
                         done.repaired.extend(repaired.map(|reason| Note { path, reason }));
                         for (rows, (bytes, size)) in rows.iter_mut().zip(files) {
@@ -296,12 +296,12 @@ impl Work<'_> {
     }
 
     /// Reads and rewrites images on all threads; results in the order of `samples`.
-    fn press(
+    fn rewrite(
         &self,
         part: &Part<'_>,
         samples: &[u32],
         sides: &[Option<usize>],
-    ) -> Vec<Result<Pressed, String>> {
+    ) -> Vec<Result<Rewritten, String>> {
         let index = part.index;
         let [of_train, of_eval] = &self.messages;
         let messages = if part.split == Split::Train { of_train } else { of_eval };
@@ -310,7 +310,7 @@ impl Work<'_> {
         thread::scope(|scope| {
             for _ in 0..self.num_threads.min(samples.len()) {
                 scope.spawn(|| {
-                    let (mut press, mut spans) = (Press::new(), SpanReader::default());
+                    let (mut rewriter, mut spans) = (Rewriter::new(), SpanReader::default());
                     let mut bytes = Vec::new();
                     loop {
                         let i = next.fetch_add(1, Ordering::Relaxed);
@@ -318,18 +318,18 @@ impl Work<'_> {
                         let sample = sample as usize;
                         let whole = messages.as_ref().map(|it| it.check(index, sample));
                         let read = whole.unwrap_or(Ok(()));
-                        let pressed = read
+                        let rewritten = read
                             .and_then(|()| spans.read(index, sample, &mut bytes))
                             .map_err(|error| error.to_string())
-                            .and_then(|()| press.press(&bytes, sides, self.import.on_bad));
-                        results.lock().expect("no thread panics with it").push((i, pressed));
+                            .and_then(|()| rewriter.rewrite(&bytes, sides, self.import.on_bad));
+                        results.lock().expect("no thread panics with it").push((i, rewritten));
                     }
                 });
             }
         });
         let mut results = results.into_inner().expect("no thread panics with it");
         results.sort_unstable_by_key(|(i, _)| *i);
-        results.into_iter().map(|(_, pressed)| pressed).collect()
+        results.into_iter().map(|(_, rewritten)| rewritten).collect()
     }
 
     fn manifest(&self, store: usize, done: &Progress) -> Manifest {

@@ -16,7 +16,7 @@ const REPAIR_QUALITY: i32 = 96;
 const SHRINK_QUALITY: i32 = 90;
 
 /// One thread's tools.
-pub(in crate::data) struct Press {
+pub(in crate::data) struct Rewriter {
     decoder: Decoder,
     transcoder: Transcoder,
     resizer: Resizer,
@@ -24,14 +24,14 @@ pub(in crate::data) struct Press {
 }
 
 /// An image as it goes into the stores.
-pub(in crate::data) struct Pressed {
+pub(in crate::data) struct Rewritten {
     /// One file for each size that was asked for.
     pub(in crate::data) files: Vec<(Vec<u8>, Size)>,
     /// Why it was compressed anew, if it was.
     pub(in crate::data) repaired: Option<String>,
 }
 
-impl Press {
+impl Rewriter {
     pub(in crate::data) fn new() -> Self {
         Self {
             decoder: Decoder::new(),
@@ -43,18 +43,18 @@ impl Press {
 
     /// The files of one image, none of whose sides exceeds `max_sides`; an error says why there
     /// can be none.
-    pub(in crate::data) fn press(
+    pub(in crate::data) fn rewrite(
         &mut self,
         file: &[u8],
         max_sides: &[Option<usize>],
         on_bad: OnBad,
-    ) -> Result<Pressed, String> {
+    ) -> Result<Rewritten, String> {
         // Rewriting decodes every coefficient, and after these come sums that cannot fail.
         if *max_sides == [None]
             && let Some(size) = self.decoder.plain_size(file)
             && let Ok(restarted) = restart(&mut self.transcoder, file, size)
         {
-            return Ok(Pressed { files: vec![(restarted, size)], repaired: None });
+            return Ok(Rewritten { files: vec![(restarted, size)], repaired: None });
         }
         let repaired = self.repair(file, on_bad)?;
         let (file, repaired) = match &repaired {
@@ -81,7 +81,7 @@ impl Press {
                 }
             });
         }
-        Ok(Pressed { files, repaired })
+        Ok(Rewritten { files, repaired })
     }
 
     /// A plain JPEG of an image that is none, and why; nothing where the file is plain.

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use tempfile::TempDir;
 use turbojpeg::{PixelFormat, Subsamp, Transform, Transformer};
 
-use super::rewrite::Press;
+use super::rewrite::Rewriter;
 use super::*;
 use crate::data::augment::Size;
 use crate::data::decode::{DecodedImage, Decoder};
@@ -231,16 +231,16 @@ fn damaged_shards_are_refused_or_read_within_their_bounds() {
 fn a_lossless_import_refuses_what_cannot_be_decoded() {
     let size = Size { height: 40, width: 56 };
     let whole = jpeg(&image(size, 5), size);
-    let (mut press, mut decoder) = (Press::new(), Decoder::new());
+    let (mut rewriter, mut decoder) = (Rewriter::new(), Decoder::new());
     let mut num_damaged = 0;
     for at in 0..whole.len() {
         let mut file = whole.clone();
         file[at] ^= 0x55;
         let expected = decoder.decode(&file).map(|image| image.pixels.to_vec()).ok();
         num_damaged += usize::from(expected.is_none());
-        let pressed = press.press(&file, &[None], OnBad::Fail).ok();
-        let pressed = pressed.map(|pressed| pixels(&pressed.files[0].0).0);
-        assert!(pressed == expected, "byte {at} of {}", whole.len());
+        let rewritten = rewriter.rewrite(&file, &[None], OnBad::Fail).ok();
+        let rewritten = rewritten.map(|rewritten| pixels(&rewritten.files[0].0).0);
+        assert!(rewritten == expected, "byte {at} of {}", whole.len());
     }
     assert!((100..whole.len() - 100).contains(&num_damaged), "{num_damaged} of {}", whole.len());
 }
@@ -249,11 +249,11 @@ fn a_lossless_import_refuses_what_cannot_be_decoded() {
 fn a_damaged_image_is_not_repaired_with_the_one_before() {
     let size = Size { height: 40, width: 56 };
     let whole = jpeg(&image(size, 5), size);
-    let mut press = Press::new();
-    let cut = press.press(&whole[..whole.len() - 40], &[None], OnBad::Reencode);
+    let mut rewriter = Rewriter::new();
+    let cut = rewriter.rewrite(&whole[..whole.len() - 40], &[None], OnBad::Reencode);
     assert!(cut.unwrap().repaired.is_some());
     for len in [3, 30, 200] {
-        assert!(press.press(&whole[..len], &[None], OnBad::Reencode).is_err(), "{len} bytes");
+        assert!(rewriter.rewrite(&whole[..len], &[None], OnBad::Reencode).is_err(), "{len} bytes");
     }
 }
 
@@ -262,8 +262,8 @@ fn a_damaged_image_is_not_repaired_with_the_one_before() {
 fn a_png_shorter_than_its_header_claims_gets_no_memory() {
     let claim = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR\0\x002\xc8\0\x002\xc8\x08\x06\0\0\0\xe2\xa2\xe88\
         \0\0\0\x0cIDATx\xdac` \x0e\0\0\0(\0\x01\x0b\xa9\xa1(";
-    let pressed = Press::new().press(claim, &[None], OnBad::Reencode);
-    let reason = pressed.err().expect("there is no image in it");
+    let rewritten = Rewriter::new().rewrite(claim, &[None], OnBad::Reencode);
+    let reason = rewritten.err().expect("there is no image in it");
     assert!(reason.contains("too short for the size"), "{reason}");
 }
 

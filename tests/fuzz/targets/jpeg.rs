@@ -2,7 +2,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use mlperf_run::data::fuzz::{Decoder, press};
+use mlperf_run::data::fuzz::{Decoder, rewriter};
 use mlperf_run::data::store::OnBad;
 use mlperf_run::data::{Crop, Size};
 
@@ -19,12 +19,12 @@ fuzz_target!(|input: &[u8]| {
         Err(reason) => assert!(!reason.is_empty()),
     }
     for max_side in [None, Some(32)] {
-        let Ok(pressed) = press(file, max_side, OnBad::Reencode) else { continue };
-        let (decoded, pixels) = decoder.decode(&pressed.file).expect("a store has good images");
-        assert_eq!(decoded, pressed.size);
-        compare_part(&mut decoder, &pressed.file, (decoded, cut), &pixels);
+        let Ok(rewritten) = rewriter(file, max_side, OnBad::Reencode) else { continue };
+        let (decoded, pixels) = decoder.decode(&rewritten.file).expect("a store has good images");
+        assert_eq!(decoded, rewritten.size);
+        compare_part(&mut decoder, &rewritten.file, (decoded, cut), &pixels);
         // Of progressive images that lack some of their scans the decoder smoothes blocks.
-        if max_side.is_none() && pressed.repaired.is_none() && !is_progressive(file) {
+        if max_side.is_none() && rewritten.repaired.is_none() && !is_progressive(file) {
             let (_, before) = decoder.decode(file).expect("it has been decoded to be pressed");
             assert!(before == pixels, "rewriting changed pixels");
         }
