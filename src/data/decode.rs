@@ -5,7 +5,7 @@
 //! - A part is bit for bit what a whole decode has there: chroma is interpolated over neighbours,
 //!   so some pixels more than asked for are decoded around it.
 //! - Rows above the part cost Huffman decoding only, those below nothing; a file with restart
-//!   markers is cut down first (`splice`).
+//!   markers is cut down first (`crop_intervals`).
 //! - Strict: what libjpeg-turbo merely warns of (a file cut short, damaged entropy data) is an
 //!   error, for it would fill the rest with grey. A file without an end is decoded whole to find
 //!   out; damage outside the part is found by `data import`, not here.
@@ -18,7 +18,7 @@ use std::io;
 
 use super::augment::{Crop, Size};
 use super::resize::View;
-use super::splice::{Spliced, Splicer};
+use super::restart_crop::{RestartCrop, RestartCropper};
 use super::turbo::{ColorComponents, Decompressor, Fault, Header, Region};
 use super::{pixmap, png_file};
 use thiserror::Error;
@@ -84,7 +84,7 @@ pub(super) struct Part {
 /// One thread's decoder.
 pub(super) struct Decoder {
     decompressor: Decompressor,
-    splicer: Splicer,
+    cropper: RestartCropper,
     pixels: Vec<u8>,
     /// Size of the whole image in `pixels`, or of what could be decoded of a damaged one.
     decoded: Option<Size>,
@@ -92,8 +92,8 @@ pub(super) struct Decoder {
 
 impl Decoder {
     pub(super) fn new() -> Self {
-        let (decompressor, splicer) = (Decompressor::new(), Splicer::default());
-        Self { decompressor, splicer, pixels: Vec::new(), decoded: None }
+        let (decompressor, cropper) = (Decompressor::new(), RestartCropper::default());
+        Self { decompressor, cropper, pixels: Vec::new(), decoded: None }
     }
 
     /// Size of a file's image; says what is wrong with a file that is none.
@@ -155,15 +155,15 @@ impl Decoder {
         let whole = self.header(file)?;
         let size = Size { height: whole.height, width: whole.width };
         let mut crop = part.crop;
-        let spliced = Some(file)
+        let cropped = Some(file)
             .filter(|file| {
                 has_end(file)
                     && whole.mcu.is_some()
                     && whole.components == ColorComponents::UpToThree
             })
-            .and_then(|file| self.splicer.splice(file, around(crop, MARGIN, size)));
-        let (file, header) = match spliced {
-            Some(Spliced { file, top, left }) => {
+            .and_then(|file| self.cropper.crop_intervals(file, around(crop, MARGIN, size)));
+        let (file, header) = match cropped {
+            Some(RestartCrop { file, top, left }) => {
                 let header = self.decompressor.read_header(file).map_err(DecodeError::of)?;
                 (crop.top, crop.left) = (crop.top - top, crop.left - left);
                 (file, header.ok_or(DecodeError::NoFrame)?)

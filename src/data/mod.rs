@@ -9,7 +9,7 @@
 //! | `span_reader`, `ahead` | from a span to bytes; what is read before it is needed |
 //! | `memory`, `budget` | what the machine has free, and what a run asks for |
 //! | `sampler`, `torch_order`, `plan` | which rank sees which sample when, and how it is cut |
-//! | `turbo`, `splice`, `transcode` | libjpeg-turbo; JPEGs cut down and written anew |
+//! | `turbo`, `crop_intervals`, `transcode` | libjpeg-turbo; JPEGs cut down and written anew |
 //! | `pixmap`, `png_file` | images that are stored as pixels; PNGs |
 //! | `cache` | decoded images kept in memory |
 //! | `decode`, `augment`, `resize`, `convolve`, `taps`, `sample` | from a file to a row of pixels |
@@ -48,11 +48,11 @@ mod plan;
 mod png_file;
 pub mod random;
 mod resize;
+mod restart_crop;
 mod sample;
 mod sampler;
 mod source;
 mod span_reader;
-mod splice;
 mod stall;
 pub mod store;
 mod stores;

@@ -1,6 +1,6 @@
 //! Lossless rewriting of JPEGs: the same coefficients, as sequential Huffman code with restart
 //! markers. Progressive files then decode three times as fast, and parts of any file can be
-//! decoded alone (`splice`).
+//! decoded alone (`crop_intervals`).
 #![expect(unsafe_code, reason = "calls of a C library; see the rules of `turbo`")]
 
 use std::{ptr, slice};

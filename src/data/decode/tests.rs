@@ -129,7 +129,7 @@ fn files() -> Vec<Vec<u8>> {
 #[test]
 fn a_part_is_what_the_whole_has_there() {
     let (mut decoder, mut rng) = (Decoder::new(), Rng::keyed(&[5]));
-    let (mut splicer, mut num_spliced) = (Splicer::default(), 0);
+    let (mut cropper, mut num_cropped) = (RestartCropper::default(), 0);
     for (number, file) in files().into_iter().enumerate() {
         let mut whole = Decoder::new();
         let image = whole.decode(&file).unwrap();
@@ -144,10 +144,10 @@ fn a_part_is_what_the_whole_has_there() {
             let mut found = vec![0; height * width * 3];
             part.copy_to(&mut found);
             assert!(found == expected, "file {number}: {crop:?}");
-            num_spliced += usize::from(splicer.splice(&file, crop).is_some());
+            num_cropped += usize::from(cropper.crop_intervals(&file, crop).is_some());
         }
     }
-    assert!(num_spliced > 100, "only {num_spliced} parts were cut out of their files");
+    assert!(num_cropped > 100, "only {num_cropped} parts were cut out of their files");
 }
 
 /// Sizes, factors and intervals that contradict each other: an error or an image, no panic.

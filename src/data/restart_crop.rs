@@ -11,7 +11,7 @@ use super::augment::Crop;
 
 /// Cuts; keeps its memory from file to file.
 #[derive(Default)]
-pub(super) struct Splicer {
+pub(super) struct RestartCropper {
     file: Vec<u8>,
     /// Where each interval ends: at a marker.
     ends: Vec<usize>,
@@ -22,7 +22,7 @@ fn word(bytes: &[u8]) -> Option<usize> {
 }
 
 /// A smaller file, and which pixel of the image its first one is.
-pub(super) struct Spliced<'a> {
+pub(super) struct RestartCrop<'a> {
     pub(super) file: &'a [u8],
     pub(super) top: usize,
     pub(super) left: usize,
@@ -44,10 +44,10 @@ struct Layout {
     scan_start: usize,
 }
 
-impl Splicer {
+impl RestartCropper {
     /// The smallest file of whole intervals around `wanted`; nothing where that is no less than
     /// the file, or the file does not allow it.
-    pub(super) fn splice(&mut self, file: &[u8], wanted: Crop) -> Option<Spliced<'_>> {
+    pub(super) fn crop_intervals(&mut self, file: &[u8], wanted: Crop) -> Option<RestartCrop<'_>> {
         self.file.clear();
         let layout = self.copy_headers(file)?;
         let (mcu_width, mcu_height) = layout.mcu;
@@ -84,7 +84,7 @@ impl Splicer {
             },
             columns,
         );
-        Some(Spliced { file: &self.file, top, left })
+        Some(RestartCrop { file: &self.file, top, left })
     }
 
     /// Copies what a decoder needs of the headers, up to the coded data.
