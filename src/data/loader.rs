@@ -11,7 +11,7 @@
 //! - Where an archive or a shard has changed, no epoch begins: its spans may show anything.
 //! - A panic on a thread becomes an error of the batch that it was working on.
 //! - The system is told what a batch needs when the batch is planned, so that reads run ahead of
-//!   decoding by `batches_ahead` batches (`ahead`).
+//!   decoding by `batches_ahead` batches (`readahead`).
 //! - Deliberately absent: pinned memory.
 
 #[cfg(test)]
@@ -28,8 +28,8 @@ use std::time::{Duration, Instant};
 use bytes::BytesMut;
 use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
 
-use super::ahead::{Ahead, spawn};
 use super::batch::{Batch, Buffers, OpenRows, Pool};
+use super::readahead::{Readahead, spawn};
 use super::sample::SampleReader;
 use super::stall::{Clock, Stall};
 use super::{BatchPlan, Cache, DataError, Index, OnBadImage, Shard, Transform};
@@ -161,7 +161,7 @@ impl Loader {
         let planner = spawn("plan", move || {
             let Shared { pool, index, cache, .. } = &*planner_shared;
             // What memory there is belongs to the cache, where there is one.
-            let ahead = Ahead::start(index, config.warm.filter(|_| cache.is_none()));
+            let readahead = Readahead::start(index, config.warm.filter(|_| cache.is_none()));
             let mut epoch = None;
             for plan in plans {
                 if granted.recv().is_err() {
@@ -170,7 +170,7 @@ impl Loader {
                 if epoch.replace(plan.epoch) != Some(plan.epoch) {
                     index.check_unchanged()?;
                 }
-                ahead.tell(&plan, cache.as_deref());
+                readahead.tell(&plan, cache.as_deref());
                 let slot = Arc::new(Slot::new(plan, pool.take()));
                 let _ = slot_sender.send(Arc::clone(&slot));
                 for row in 0..slot.plan.samples.len() {

@@ -19,7 +19,6 @@
 //! | `stores` | stores of several sizes as one data set |
 //! | `inspect`, `bench`, `cold` | what a data set looks like, and how fast it can be read |
 
-mod ahead;
 mod augment;
 mod batch;
 pub mod bench;
@@ -47,6 +46,7 @@ mod pixmap;
 mod plan;
 mod png_file;
 pub mod random;
+mod readahead;
 mod resize;
 mod restart_crop;
 mod sample;

@@ -32,14 +32,14 @@ const PIECE: u64 = 8 << 20;
 const CHUNK: usize = 1 << 20;
 
 /// Threads that read ahead. Dropping it stops them.
-pub(super) struct Ahead {
+pub(super) struct Readahead {
     index: Arc<Index>,
     stop: Arc<AtomicBool>,
     files: Option<Sender<u32>>,
     threads: Vec<JoinHandle<()>>,
 }
 
-impl Ahead {
+impl Readahead {
     /// Starts the threads that `index` has use for; `warm` is this rank's share of its files.
     pub(super) fn start(index: &Arc<Index>, warm: Option<Shard>) -> Self {
         let stop = Arc::new(AtomicBool::new(false));
@@ -115,7 +115,7 @@ fn tell_span((index, i): (&Index, usize), offset: u64, length: u64) {
     let _ = fadvise(file, offset, Some(length), Advice::WillNeed);
 }
 
-impl Drop for Ahead {
+impl Drop for Readahead {
     fn drop(&mut self) {
         self.stop.store(true, Ordering::Relaxed);
         self.files = None;
