@@ -13,7 +13,7 @@ use crate::console;
 use crate::data::bench::{DEMANDS, Demand, Rates, Shares, measure};
 use crate::data::store::Division;
 use crate::data::{
-    ColdEpoch, Index, Interpolation, Known, Order, RamCache, ReadAhead, Split, Stall,
+    ColdEpoch, Index, Interpolation, Known, LoaderStats, Order, RamCache, ReadAhead, Split,
     TrainTransform, measure_cold,
 };
 use crate::recipe::StepRate;
@@ -139,7 +139,7 @@ fn data(args: &BenchDataArgs) -> Outcome {
     console::result(
         " side  images/s  images/s/core     MB/s  reading  huffman  idct+colour  resizing",
     );
-    let (mut stall, mut given) = (Stall::default(), Vec::new());
+    let (mut stats, mut given) = (LoaderStats::default(), Vec::new());
     for &side in &sides {
         let rates = measure(&index, (side, transform), num_threads, args.num);
         let rates = rates.or_exit(Exit::Invalid)?;
@@ -150,7 +150,7 @@ fn data(args: &BenchDataArgs) -> Outcome {
         if fed.is_none() {
             console::note(feeds((side, images_per_s), cores));
         }
-        stall = stall.plus(&rates.stall);
+        stats = stats.plus(&rates.stats);
     }
     let known = Known {
         store: index.division(),
@@ -165,7 +165,7 @@ fn data(args: &BenchDataArgs) -> Outcome {
         let verdict = fed.verdict(given, cores).map_err(anyhow::Error::msg);
         console::note(verdict.or_exit(Exit::Invalid)?);
     }
-    console::note(advice(&stall, &known));
+    console::note(advice(&stats, &known));
     Ok(Exit::Ok)
 }
 
@@ -193,11 +193,11 @@ fn cold(
 }
 
 /// What the threads did, and what would let them do more.
-fn advice(stall: &Stall, known: &Known) -> String {
-    let busy_s = (stall.read_s + stall.decode_s).max(f64::MIN_POSITIVE);
-    let [read, decode] = [stall.read_s, stall.decode_s].map(|part_s| 100.0 * part_s / busy_s);
+fn advice(stats: &LoaderStats, known: &Known) -> String {
+    let busy_s = (stats.read_s + stats.decode_s).max(f64::MIN_POSITIVE);
+    let [read, decode] = [stats.read_s, stats.decode_s].map(|part_s| 100.0 * part_s / busy_s);
     // All the time is waited for data here, as nobody trains.
-    let cure = known.cure(stall.bound(stall.wait_s)).unwrap_or_default();
+    let cure = known.cure(stats.bound(stats.wait_s)).unwrap_or_default();
     format!("threads read {read:.0} % and decode {decode:.0} % of their time; for more, {cure}")
 }
 

@@ -17,8 +17,8 @@ use super::random::Rng;
 use super::resize::{Resizer, Target};
 use super::span_reader::SpanReader;
 use super::{
-    Cache, DataError, Index, Loader, LoaderConfig, OnBadImage, Sampler, Shard, Sharing, Stall,
-    TrainSchedule, TrainTransform, Transform, train_plans,
+    Cache, DataError, Index, Loader, LoaderConfig, LoaderStats, OnBadImage, Sampler, Shard,
+    Sharing, TrainSchedule, TrainTransform, Transform, train_plans,
 };
 
 /// Images in a batch.
@@ -40,7 +40,7 @@ pub struct Rates {
     /// Where the time of one thread goes.
     pub shares: Shares,
     /// Where the loader's time went, which nobody else takes any of here.
-    pub stall: Stall,
+    pub stats: LoaderStats,
     /// How long that was, s.
     pub wall_s: f64,
 }
@@ -90,17 +90,17 @@ pub fn measure(
     for _ in 0..steps_per_epoch {
         loader.next_batch()?;
     }
-    let (start, cpu_s, before) = (Instant::now(), cpu_time_s(), loader.stall());
+    let (start, cpu_s, before) = (Instant::now(), cpu_time_s(), loader.stats());
     while loader.next_batch()?.is_some() {}
     let (wall_s, cpu_s) = (start.elapsed().as_secs_f64(), cpu_time_s() - cpu_s);
-    let stall = loader.stall().since(&before);
+    let stats = loader.stats().since(&before);
     let read = index.serving(&Transform::Train { side, config: transform });
     let (shares, bytes) = stages(read, &order, (side, transform));
     let num_images = order.len() as f64;
     let images_per_s = num_images / wall_s;
     let bytes_per_s = images_per_s * bytes;
     let images_per_core_s = num_images / cpu_s;
-    Ok(Rates { side, images_per_s, images_per_core_s, bytes_per_s, shares, stall, wall_s })
+    Ok(Rates { side, images_per_s, images_per_core_s, bytes_per_s, shares, stats, wall_s })
 }
 
 /// Processor time of all threads of this process so far.

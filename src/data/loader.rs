@@ -31,7 +31,7 @@ use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
 use super::batch::{Batch, Buffers, OpenRows, Pool};
 use super::readahead::{Readahead, spawn};
 use super::sample::SampleReader;
-use super::stall::{Clock, Stall};
+use super::stats::{Clock, LoaderStats};
 use super::{BatchPlan, Cache, DataError, Index, OnBadImage, Shard, Transform};
 
 /// Rows that may wait for a thread: the planner pauses above it.
@@ -231,8 +231,8 @@ impl Loader {
     }
 
     /// Where the loader's time went so far.
-    pub fn stall(&self) -> Stall {
-        Stall { wait_s: self.wait_s(), ..self.shared.clock.read() }
+    pub fn stats(&self) -> LoaderStats {
+        LoaderStats { wait_s: self.wait_s(), ..self.shared.clock.read() }
     }
 
     /// Files left out so far.

@@ -14,7 +14,7 @@
 //! | `cache` | decoded images kept in memory |
 //! | `decode`, `augment`, `resize`, `convolve`, `taps`, `sample` | from a file to a row of pixels |
 //! | `loader`, `batch` | the threads that do so ahead of the trainer |
-//! | `stall`, `verdict` | who waits for whom, and what helps |
+//! | `stats`, `verdict` | who waits for whom, and what helps |
 //! | `store` | images packed once: Arrow shards and their manifest |
 //! | `stores` | stores of several sizes as one data set |
 //! | `inspect`, `bench`, `cold` | what a data set looks like, and how fast it can be read |
@@ -53,7 +53,7 @@ mod sample;
 mod sampler;
 mod source;
 mod span_reader;
-mod stall;
+mod stats;
 pub mod store;
 mod stores;
 pub mod synth;
@@ -80,6 +80,6 @@ pub use plan::{BatchPlan, TrainSchedule, Transform, eval_plans, train_plans, tra
 pub use random::Rng;
 pub use sampler::{Sampler, Shard};
 pub use source::Dataset;
-pub use stall::{Bound, Stall};
+pub use stats::{Bound, LoaderStats};
 pub use torch_order::MAX_TORCH_SAMPLES;
 pub use verdict::{Known, verdict};

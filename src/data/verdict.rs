@@ -2,7 +2,7 @@
 //! the division or the set rules out, are not named.
 
 use super::store::Division;
-use super::{Bound, Order, RamCache, Stall, TrainTransform};
+use super::{Bound, LoaderStats, Order, RamCache, TrainTransform};
 
 /// Up to this side, decoding at a fraction of the size saves more than a few hundredths.
 const DCT_PAYS_TO: usize = 112;
@@ -30,7 +30,7 @@ pub struct Known {
 /// epoch, which may meet cold files, and all later ones come as where the loader's time went and
 /// how long they took, s.
 pub fn verdict(
-    [(first, first_s), (later, later_s)]: [(Stall, f64); 2],
+    [(first, first_s), (later, later_s)]: [(LoaderStats, f64); 2],
     known: &Known,
 ) -> Option<String> {
     if let Some(cure) = known.cure(later.bound(later_s)) {
@@ -119,9 +119,9 @@ impl Known {
 mod tests {
     use super::*;
 
-    const READING: Stall = Stall { wait_s: 4.0, read_s: 9.0, decode_s: 3.0 };
-    const DECODING: Stall = Stall { wait_s: 4.0, read_s: 1.0, decode_s: 3.0 };
-    const NO_WAIT: Stall = Stall { wait_s: 0.0, read_s: 1.0, decode_s: 3.0 };
+    const READING: LoaderStats = LoaderStats { wait_s: 4.0, read_s: 9.0, decode_s: 3.0 };
+    const DECODING: LoaderStats = LoaderStats { wait_s: 4.0, read_s: 1.0, decode_s: 3.0 };
+    const NO_WAIT: LoaderStats = LoaderStats { wait_s: 0.0, read_s: 1.0, decode_s: 3.0 };
 
     fn known(store: Option<Division>, division: Division) -> Known {
         Known {
@@ -157,7 +157,7 @@ mod tests {
             ),
             "{said}"
         );
-        let said = verdict([(READING, 10.0), (Stall::default(), 0.0)], &known).unwrap();
+        let said = verdict([(READING, 10.0), (LoaderStats::default(), 0.0)], &known).unwrap();
         assert!(said.contains("epoch 1 (cold files); import"), "{said}");
         known.transform.ram_cache = RamCache::Auto;
         let said = verdict([(DECODING, 10.0), (NO_WAIT, 30.0)], &known).unwrap();

@@ -195,7 +195,7 @@ impl Trainer {
         let steps_in_lap = steps_in_lap(self.device).min(num_steps);
         let waited_s = |feed: &Feed| match feed {
             Feed::Noise { .. } => None,
-            Feed::Loader(loader) => Some(loader.stall().wait_s),
+            Feed::Loader(loader) => Some(loader.stats().wait_s),
         };
         let (start, waited_before) = (Instant::now(), waited_s(feed));
         let mut laps_ms = Vec::with_capacity(num_steps / steps_in_lap);

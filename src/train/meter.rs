@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::{error::TrainError, watch::Watch};
 use crate::{
-    data::{BadImage, Known, Stall, verdict},
+    data::{BadImage, Known, LoaderStats, verdict},
     dist::{World, c10d::Readout},
     events::{RankEvent, RunStatus, Spent},
     recipe::Recipe,
@@ -33,7 +33,7 @@ pub(super) struct Meter<'a> {
     spent: Spent,
     train_s: f64,
     /// Of the first epoch, whose data may come cold, and of all others.
-    waits: [(Stall, f64); 2],
+    waits: [(LoaderStats, f64); 2],
     accuracy: Option<f64>,
 }
 
@@ -50,21 +50,21 @@ struct Untold {
 #[derive(Clone, Copy)]
 struct Mark {
     moment: Instant,
-    stall: Stall,
+    stats: LoaderStats,
     copied: Duration,
 }
 
 impl Mark {
     /// Where the time went from this mark to `now`.
     fn until(&self, now: &Self) -> Spent {
-        let stall = now.stall.since(&self.stall);
+        let stats = now.stats.since(&self.stats);
         let total_s = (now.moment - self.moment).as_secs_f64();
         let copy_wait_s = now.copied.saturating_sub(self.copied).as_secs_f64();
         Spent {
-            io_wait_s: stall.io_wait_s(),
-            decode_wait_s: stall.decode_wait_s(),
+            io_wait_s: stats.io_wait_s(),
+            decode_wait_s: stats.decode_wait_s(),
             copy_wait_s,
-            compute_s: (total_s - stall.wait_s - copy_wait_s).max(0.0),
+            compute_s: (total_s - stats.wait_s - copy_wait_s).max(0.0),
         }
     }
 }
@@ -72,7 +72,8 @@ impl Mark {
 impl<'a> Meter<'a> {
     /// Nothing counted yet.
     pub(super) fn new(world: &World, recipe: &Recipe, watch: &'a mut Watch) -> Self {
-        let now = Mark { moment: Instant::now(), stall: Stall::default(), copied: Duration::ZERO };
+        let now =
+            Mark { moment: Instant::now(), stats: LoaderStats::default(), copied: Duration::ZERO };
         Self {
             watch,
             rank: world.rank,
@@ -88,21 +89,21 @@ impl<'a> Meter<'a> {
             copied: Duration::ZERO,
             spent: Spent::default(),
             train_s: 0.0,
-            waits: [(Stall::default(), 0.0); 2],
+            waits: [(LoaderStats::default(), 0.0); 2],
             accuracy: None,
         }
     }
 
-    /// An epoch begins; `stall` is where the loader's time went so far.
-    pub(super) fn epoch_start(&mut self, epoch: usize, stall: Stall) {
+    /// An epoch begins; `stats` is where the loader's time went so far.
+    pub(super) fn epoch_start(&mut self, epoch: usize, stats: LoaderStats) {
         self.epoch = epoch;
-        self.epoch_start = self.mark(stall);
+        self.epoch_start = self.mark(stats);
         self.last_due = (self.epoch_start, 0);
         self.epoch_loss = 0.0;
     }
 
-    fn mark(&self, stall: Stall) -> Mark {
-        Mark { moment: Instant::now(), stall, copied: self.copied }
+    fn mark(&self, stats: LoaderStats) -> Mark {
+        Mark { moment: Instant::now(), stats, copied: self.copied }
     }
 
     /// A batch took so long to be moved to the device, as the host sees it.
@@ -123,9 +124,9 @@ impl<'a> Meter<'a> {
         &mut self,
         step: usize,
         loss_sum: Readout,
-        stall: Stall,
+        stats: LoaderStats,
     ) -> Result<(), TrainError> {
-        let now = self.mark(stall);
+        let now = self.mark(stats);
         let (last, last_step) = std::mem::replace(&mut self.last_due, (now, step));
         let num_steps = step - last_step;
         let seconds = (now.moment - last.moment).as_secs_f64();
@@ -148,23 +149,23 @@ impl<'a> Meter<'a> {
     }
 
     /// The epoch is done, here and, once its last loss is read, on the device.
-    pub(super) fn epoch_stop(&mut self, stall: Stall) -> Result<(), TrainError> {
+    pub(super) fn epoch_stop(&mut self, stats: LoaderStats) -> Result<(), TrainError> {
         if let Some(last) = self.untold.take() {
             self.tell(&last)?;
         }
-        let (start, now) = (self.epoch_start, self.mark(stall));
+        let (start, now) = (self.epoch_start, self.mark(stats));
         let train_s = (now.moment - start.moment).as_secs_f64();
-        let (stall, time) = (stall.since(&start.stall), start.until(&now));
+        let (stats, time) = (stats.since(&start.stats), start.until(&now));
         self.train_s += train_s;
         self.spent = self.spent.plus(&time);
         let waits = &mut self.waits[usize::from(self.epoch > 1)];
-        *waits = (waits.0.plus(&stall), waits.1 + train_s);
+        *waits = (waits.0.plus(&stats), waits.1 + train_s);
         self.watch.tell(&RankEvent::EpochStop {
             epoch: self.epoch,
             loss: self.epoch_loss / self.steps_per_epoch as f64,
             train_s,
             images_per_s: (self.steps_per_epoch * self.batch_size) as f64 / train_s,
-            data_wait: stall.wait_s / train_s,
+            data_wait: stats.wait_s / train_s,
             time,
             side: self.sides[self.epoch - 1],
         });
@@ -189,9 +190,9 @@ impl<'a> Meter<'a> {
 
     /// This rank is through; the clock stands after `minutes` where this rank holds it.
     pub(super) fn run_stop(&mut self, clock: Option<(RunStatus, f64)>, known: &Known) {
-        let (stall, later_s) = self.waits[1];
-        let data_wait = share(stall.wait_s, later_s);
-        let io_wait = share(stall.io_wait_s(), later_s);
+        let (stats, later_s) = self.waits[1];
+        let data_wait = share(stats.wait_s, later_s);
+        let io_wait = share(stats.io_wait_s(), later_s);
         let (rank, time) = (self.rank, self.spent);
         let data_verdict = verdict(self.waits, known);
         let Some((status, minutes)) = clock else {

@@ -213,7 +213,7 @@ impl Trainer {
     ) -> Result<(), TrainError> {
         let mut loss_sum = Tensor::zeros([], (Kind::Float, self.device));
         self.progress.epoch = epoch - 1;
-        meter.epoch_start(epoch, loader.stall());
+        meter.epoch_start(epoch, loader.stats());
         for step in 1..=self.recipe.horizon.steps_per_epoch {
             if self.stop.load(Ordering::Relaxed) {
                 return Err(TrainError::Interrupted);
@@ -224,11 +224,11 @@ impl Trainer {
             meter.copied(begin.elapsed());
             loss_sum += self.step(&device_batch)?;
             if meter.is_due(step) {
-                meter.steps(step, Readout::of(&loss_sum)?, loader.stall())?;
+                meter.steps(step, Readout::of(&loss_sum)?, loader.stats())?;
                 let _ = loss_sum.zero_();
             }
         }
-        meter.epoch_stop(loader.stall())?;
+        meter.epoch_stop(loader.stats())?;
         meter.left_out(loader.take_bad());
         Ok(())
     }

@@ -20,16 +20,16 @@ impl Clock {
         self.decode_ns.fetch_add(decode.as_nanos() as u64, Ordering::Relaxed);
     }
 
-    pub(super) fn read(&self) -> Stall {
+    pub(super) fn read(&self) -> LoaderStats {
         let seconds = |ns: &AtomicU64| ns.load(Ordering::Relaxed) as f64 * 1e-9;
         let (read_s, decode_s) = (seconds(&self.read_ns), seconds(&self.decode_ns));
-        Stall { wait_s: 0.0, read_s, decode_s }
+        LoaderStats { wait_s: 0.0, read_s, decode_s }
     }
 }
 
 /// Where a loader's time went, s.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct Stall {
+pub struct LoaderStats {
     /// The trainer waited for a batch.
     pub wait_s: f64,
     /// Threads read files, summed over them.
@@ -49,7 +49,7 @@ pub enum Bound {
     Decoding,
 }
 
-impl Stall {
+impl LoaderStats {
     /// What happened between two looks.
     #[must_use]
     pub fn since(&self, before: &Self) -> Self {
@@ -99,15 +99,15 @@ mod tests {
 
     #[test]
     fn waits_are_put_down_to_what_the_threads_did() {
-        let stall = Stall { wait_s: 4.0, read_s: 9.0, decode_s: 3.0 };
-        assert_eq!((stall.io_wait_s(), stall.decode_wait_s()), (3.0, 1.0));
-        assert_eq!(stall.bound(10.0), Bound::Reading);
-        let stall = Stall { wait_s: 4.0, read_s: 1.0, decode_s: 3.0 };
-        assert_eq!(stall.bound(10.0), Bound::Decoding);
-        assert_eq!(stall.bound(1000.0), Bound::Compute);
-        let later = Stall { wait_s: 5.0, read_s: 2.0, decode_s: 7.0 };
-        assert_eq!(later.since(&stall), Stall { wait_s: 1.0, read_s: 1.0, decode_s: 4.0 });
-        assert_eq!(later.since(&stall).plus(&stall), later);
-        assert!(Stall::default().io_wait_s().abs() < 1e-12, "no time, no wait");
+        let stats = LoaderStats { wait_s: 4.0, read_s: 9.0, decode_s: 3.0 };
+        assert_eq!((stats.io_wait_s(), stats.decode_wait_s()), (3.0, 1.0));
+        assert_eq!(stats.bound(10.0), Bound::Reading);
+        let stats = LoaderStats { wait_s: 4.0, read_s: 1.0, decode_s: 3.0 };
+        assert_eq!(stats.bound(10.0), Bound::Decoding);
+        assert_eq!(stats.bound(1000.0), Bound::Compute);
+        let later = LoaderStats { wait_s: 5.0, read_s: 2.0, decode_s: 7.0 };
+        assert_eq!(later.since(&stats), LoaderStats { wait_s: 1.0, read_s: 1.0, decode_s: 4.0 });
+        assert_eq!(later.since(&stats).plus(&stats), later);
+        assert!(LoaderStats::default().io_wait_s().abs() < 1e-12, "no time, no wait");
     }
 }
