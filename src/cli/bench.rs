@@ -13,7 +13,7 @@ use crate::console;
 use crate::data::bench::{DEMANDS, Demand, Rates, Shares, measure};
 use crate::data::store::Division;
 use crate::data::{
-    ColdEpoch, Index, Interpolation, Known, LoaderStats, Order, RamCache, ReadAhead, Split,
+    ColdEpoch, Index, Interpolation, LoaderContext, LoaderStats, Order, RamCache, ReadAhead, Split,
     TrainTransform, measure_cold,
 };
 use crate::recipe::StepRate;
@@ -152,7 +152,7 @@ fn data(args: &BenchDataArgs) -> Outcome {
         }
         stats = stats.plus(&rates.stats);
     }
-    let known = Known {
+    let known = LoaderContext {
         store: index.division(),
         division: Division::OpenOnly,
         num_threads,
@@ -193,7 +193,7 @@ fn cold(
 }
 
 /// What the threads did, and what would let them do more.
-fn advice(stats: &LoaderStats, known: &Known) -> String {
+fn advice(stats: &LoaderStats, known: &LoaderContext) -> String {
     let busy_s = (stats.read_s + stats.decode_s).max(f64::MIN_POSITIVE);
     let [read, decode] = [stats.read_s, stats.decode_s].map(|part_s| 100.0 * part_s / busy_s);
     // All the time is waited for data here, as nobody trains.

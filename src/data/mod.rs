@@ -29,6 +29,7 @@ mod config;
 mod container;
 mod convolve;
 mod decode;
+mod diagnosis;
 mod error;
 #[cfg(test)]
 mod fixture;
@@ -61,7 +62,6 @@ mod taps;
 mod torch_order;
 mod transcode;
 mod turbo;
-mod verdict;
 
 pub use augment::{Crop, Size, channel_scale, ffcv_crop, random_resized_crop, torchvision_crop};
 pub use batch::{Batch, Pool};
@@ -72,6 +72,7 @@ pub use config::{
     DataConfig, EvalTransform, Geometry, Interpolation, MAX_BATCHES_AHEAD, MAX_THREADS, OnBadImage,
     Order, RamCache, SynthConfig, TrainTransform,
 };
+pub use diagnosis::{LoaderContext, diagnosis};
 pub use error::DataError;
 pub use index::{Index, Split};
 pub use loader::{BadImage, Loader, LoaderConfig};
@@ -82,4 +83,3 @@ pub use sampler::{Sampler, Shard};
 pub use source::Dataset;
 pub use stats::{Bound, LoaderStats};
 pub use torch_order::MAX_TORCH_SAMPLES;
-pub use verdict::{Known, verdict};

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::{error::TrainError, watch::Watch};
 use crate::{
-    data::{BadImage, Known, LoaderStats, verdict},
+    data::{BadImage, LoaderContext, LoaderStats, verdict},
     dist::{World, c10d::Readout},
     events::{RankEvent, RunStatus, Spent},
     recipe::Recipe,
@@ -189,7 +189,7 @@ impl<'a> Meter<'a> {
     }
 
     /// This rank is through; the clock stands after `minutes` where this rank holds it.
-    pub(super) fn run_stop(&mut self, clock: Option<(RunStatus, f64)>, known: &Known) {
+    pub(super) fn run_stop(&mut self, clock: Option<(RunStatus, f64)>, known: &LoaderContext) {
         let (stats, later_s) = self.waits[1];
         let data_wait = share(stats.wait_s, later_s);
         let io_wait = share(stats.io_wait_s(), later_s);

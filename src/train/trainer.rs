@@ -37,8 +37,8 @@ use super::{
 use crate::{
     algorithms::{Algorithms, GradientClipping, Progress, Setting},
     data::{
-        Cache, Dataset, EvalTransform, Known, Loader, LoaderConfig, Pool, Sampler, Shard, Sharing,
-        TrainSchedule, eval_plans, store, train_plans,
+        Cache, Dataset, EvalTransform, Loader, LoaderConfig, LoaderContext, Pool, Sampler, Shard,
+        Sharing, TrainSchedule, eval_plans, store, train_plans,
     },
     dist::{
         BufferSync, Ddp, DistError, Shared, World,
@@ -281,9 +281,9 @@ impl Trainer {
     }
 
     /// What the cures of waiting for data depend on.
-    fn known(&self, data: &Dataset) -> Known {
+    fn known(&self, data: &Dataset) -> LoaderContext {
         let raw = &self.recipe.raw;
-        Known {
+        LoaderContext {
             store: data.division(),
             division: match raw.mlperf.division {
                 Division::Closed => store::Division::ClosedSafe,

@@ -9,7 +9,7 @@ const DCT_PAYS_TO: usize = 112;
 
 /// What is known of the set, the machine and the recipe that waits.
 #[derive(Clone, Copy, Debug)]
-pub struct Known {
+pub struct LoaderContext {
     /// What the store is good for that the images lie in; `None` where they lie in none.
     pub store: Option<Division>,
     /// What the run is to be good for.
@@ -29,11 +29,11 @@ pub struct Known {
 /// What a run waited for and what helps; nothing where data is not what holds it up. The first
 /// epoch, which may meet cold files, and all later ones come as where the loader's time went and
 /// how long they took, s.
-pub fn verdict(
+pub fn diagnosis(
     [(first, first_s), (later, later_s)]: [(LoaderStats, f64); 2],
-    known: &Known,
+    context: &LoaderContext,
 ) -> Option<String> {
-    if let Some(cure) = known.cure(later.bound(later_s)) {
+    if let Some(cure) = context.cure(later.bound(later_s)) {
         let percent = |part_s: f64| 100.0 * part_s / later_s;
         return Some(format!(
             "waits for data {:.0} % of the time ({:.0} % for reading, {:.0} % for decoding); {cure}",
@@ -43,10 +43,10 @@ pub fn verdict(
         ));
     }
     let bound = first.bound(first_s + later_s);
-    let cure = known.cure(bound)?;
+    let cure = context.cure(bound)?;
     let why = match bound {
         Bound::Reading => " (cold files)",
-        Bound::Decoding if known.transform.ram_cache != RamCache::Off => {
+        Bound::Decoding if context.transform.ram_cache != RamCache::Off => {
             " (it decodes whole images for data.train.ram_cache)"
         }
         Bound::Decoding | Bound::Compute => "",
@@ -59,7 +59,7 @@ pub fn verdict(
     ))
 }
 
-impl Known {
+impl LoaderContext {
     /// What helps against `bound`; nothing where data is not what holds a run up.
     pub fn cure(&self, bound: Bound) -> Option<String> {
         let cures = match bound {
@@ -123,8 +123,8 @@ mod tests {
     const DECODING: LoaderStats = LoaderStats { wait_s: 4.0, read_s: 1.0, decode_s: 3.0 };
     const NO_WAIT: LoaderStats = LoaderStats { wait_s: 0.0, read_s: 1.0, decode_s: 3.0 };
 
-    fn known(store: Option<Division>, division: Division) -> Known {
-        Known {
+    fn context(store: Option<Division>, division: Division) -> LoaderContext {
+        LoaderContext {
             store,
             division,
             num_threads: 4,
@@ -137,19 +137,19 @@ mod tests {
 
     #[test]
     fn later_epochs_that_wait_are_told_of_with_shares() {
-        let known = known(None, Division::OpenOnly);
-        let said = verdict([(NO_WAIT, 9.0), (READING, 10.0)], &known).unwrap();
+        let context = context(None, Division::OpenOnly);
+        let said = diagnosis([(NO_WAIT, 9.0), (READING, 10.0)], &context).unwrap();
         let start = "waits for data 40 % of the time (30 % for reading, 10 % for decoding); import";
         assert!(said.starts_with(start), "{said}");
-        let said = verdict([(NO_WAIT, 9.0), (DECODING, 10.0)], &known).unwrap();
+        let said = diagnosis([(NO_WAIT, 9.0), (DECODING, 10.0)], &context).unwrap();
         assert!(said.contains("; add threads (data.num_workers; 4 work for 8 cores)"), "{said}");
-        assert_eq!(verdict([(NO_WAIT, 9.0), (DECODING, 1000.0)], &known), None);
+        assert_eq!(diagnosis([(NO_WAIT, 9.0), (DECODING, 1000.0)], &context), None);
     }
 
     #[test]
     fn a_cold_first_epoch_has_a_verdict_of_its_own() {
-        let mut known = known(Some(Division::ClosedSafe), Division::OpenOnly);
-        let said = verdict([(READING, 10.0), (NO_WAIT, 30.0)], &known).unwrap();
+        let mut context = context(Some(Division::ClosedSafe), Division::OpenOnly);
+        let said = diagnosis([(READING, 10.0), (NO_WAIT, 30.0)], &context).unwrap();
         assert!(
             said.starts_with(
                 "waited 3.0 s for reading and 1.0 s for decoding in epoch 1 (cold files), later \
@@ -157,23 +157,23 @@ mod tests {
             ),
             "{said}"
         );
-        let said = verdict([(READING, 10.0), (LoaderStats::default(), 0.0)], &known).unwrap();
+        let said = diagnosis([(READING, 10.0), (LoaderStats::default(), 0.0)], &context).unwrap();
         assert!(said.contains("epoch 1 (cold files); import"), "{said}");
-        known.transform.ram_cache = RamCache::Auto;
-        let said = verdict([(DECODING, 10.0), (NO_WAIT, 30.0)], &known).unwrap();
+        context.transform.ram_cache = RamCache::Auto;
+        let said = diagnosis([(DECODING, 10.0), (NO_WAIT, 30.0)], &context).unwrap();
         assert!(said.contains("whole images for data.train.ram_cache"), "{said}");
-        assert_eq!(verdict([(READING, 10.0), (NO_WAIT, 1000.0)], &known), None);
+        assert_eq!(diagnosis([(READING, 10.0), (NO_WAIT, 1000.0)], &context), None);
     }
 
     #[test]
     fn what_is_done_already_or_not_allowed_is_no_cure() {
-        let cure = |known: &Known, bound| known.cure(bound).unwrap();
-        let closed = known(Some(Division::ClosedSafe), Division::ClosedSafe);
+        let cure = |context: &LoaderContext, bound| context.cure(bound).unwrap();
+        let closed = context(Some(Division::ClosedSafe), Division::ClosedSafe);
         let said = [Bound::Reading, Bound::Decoding].map(|bound| cure(&closed, bound)).concat();
         assert!(!said.contains("import") && !said.contains("dct_scale"), "{said}");
         assert!(said.contains("block_shuffle") && said.contains("ram_cache"), "{said}");
 
-        let mut all = known(Some(Division::OpenOnly), Division::OpenOnly);
+        let mut all = context(Some(Division::OpenOnly), Division::OpenOnly);
         all.num_threads = all.num_cores;
         all.side = 96;
         assert!(cure(&all, Bound::Decoding).contains("dct_scale = true"));
