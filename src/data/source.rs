@@ -8,7 +8,7 @@
 //! | `*.tfrecord` | `train-00000-of-01024` | TFRecord |
 //! | `*.rec` | `train.rec` | RecordIO |
 //! | `index.json` | | MDS |
-//! | `*.beton`, `*.ffcv` | `train_500_0.50_90.ffcv` | FFCV |
+//! | `*.ffcv`, `*.ffcv` | `train_500_0.50_90.ffcv` | FFCV |
 //!
 //! A folder with none of these that holds several stores is all of them (`stores`).
 
@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::container::labels::LabelFile;
-use super::container::{archive, arrow, beton, folder, mds, recordio, tfrecord};
+use super::container::{archive, arrow, ffcv, folder, mds, recordio, tfrecord};
 use super::index::{FileStamp, Index, Split};
 use super::{DataError, index_cache, store, stores, synth};
 
@@ -132,7 +132,7 @@ pub(super) fn scan(root: &Path, split: Split, train: Option<&Index>) -> Result<I
         Container::TfRecord(shards) => tfrecord::scan(shards, train)?,
         Container::RecordIo(files) => recordio::scan(files)?,
         Container::Mds(listing) => mds::scan(listing)?,
-        Container::Beton(file) => beton::scan(file)?,
+        Container::Ffcv(file) => ffcv::scan(file)?,
         Container::Refused(path, reason) => {
             let (path, reason) = (path.clone(), (*reason).to_owned());
             return Err(DataError::Container { path, reason });
@@ -171,7 +171,7 @@ enum Container {
     TfRecord(Vec<PathBuf>),
     RecordIo(Vec<PathBuf>),
     Mds(PathBuf),
-    Beton(PathBuf),
+    Ffcv(PathBuf),
     /// Known, and why it cannot be trained from.
     Refused(PathBuf, &'static str),
 }
@@ -218,7 +218,7 @@ fn container(mut files: Vec<PathBuf>) -> Container {
         (with(&tfrecord::is_shard), Container::TfRecord),
         (ends(&["rec"]), Container::RecordIo),
         (ends(&["tar"]), Container::Archives),
-        (ends(&["beton", "ffcv"]), beton_file),
+        (ends(&["beton", "ffcv"]), ffcv_file),
         (ends(&["parquet"]), parquet),
     ];
     let found = kinds.into_iter().find(|(files, _)| !files.is_empty());
@@ -226,9 +226,9 @@ fn container(mut files: Vec<PathBuf>) -> Container {
 }
 
 /// FFCV writes a split into one file; a second one is another make of the same images.
-fn beton_file(mut files: Vec<PathBuf>) -> Container {
+fn ffcv_file(mut files: Vec<PathBuf>) -> Container {
     match (files.pop(), files.pop()) {
-        (Some(file), None) => Container::Beton(file),
+        (Some(file), None) => Container::Ffcv(file),
         (file, _) => Container::Refused(
             file.unwrap_or_default(),
             "there is another such file of the same split beside it; keep one",

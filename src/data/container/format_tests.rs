@@ -103,7 +103,7 @@ fn recordio_holds_the_files_and_one_that_its_magic_split() {
 }
 
 #[test]
-fn a_beton_holds_images_of_the_sizes_and_labels_of_the_folder() {
+fn an_ffcv_file_holds_images_of_the_sizes_and_labels_of_the_folder() {
     let folder = open(&fixtures().join("folder")).unwrap().train;
     let mut decoder = Decoder::new();
     let (mut spans, mut bytes) = (SpanReader::default(), Vec::new());

@@ -8,12 +8,12 @@
 //! | `tfrecord` | TFRecord files of `tf.Example` |
 //! | `recordio` | MXNet's RecordIO |
 //! | `mds` | MosaicML's MDS |
-//! | `beton` | FFCV's `.beton` |
+//! | `ffcv` | FFCV's `.ffcv` |
 //! | `shards` | what they share: files that are never read past their end |
 
 pub(super) mod archive;
 pub(super) mod arrow;
-pub(super) mod beton;
+pub(super) mod ffcv;
 pub(super) mod folder;
 #[cfg(test)]
 mod format_tests;

@@ -1,4 +1,4 @@
-//! FFCV's `.beton` files.
+//! FFCV's `.ffcv` files.
 #![no_main]
 
 use std::cell::LazyCell;

@@ -1,4 +1,4 @@
-//! FFCV's `.beton` files, trained from in place.
+//! FFCV's `.ffcv` files, trained from in place.
 //!
 //! Layout (ffcv `types.py`, version 2), little endian: a header of 24 bytes, a descriptor of 1041
 //! bytes for each field, the metadata of all samples, pages of images, and the table of
