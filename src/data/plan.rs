@@ -21,7 +21,7 @@ pub struct BatchPlan {
     /// Seed of crops and flips.
     pub key: u64,
     /// Blocks of samples that come after, where the order is one of blocks.
-    pub soon: Vec<Range<u32>>,
+    pub prefetch: Vec<Range<u32>>,
 }
 
 impl BatchPlan {
@@ -107,11 +107,11 @@ pub fn train_plans_from(
         let mut blocks = sampler.blocks_by_batch(epoch, batch_per_rank).into_iter().peekable();
         (start..steps_per_epoch).map(move |step| {
             let due = std::iter::from_fn(|| blocks.next_if(|(at, _)| *at <= step));
-            let soon = due.map(|(_, block)| block).collect();
+            let prefetch = due.map(|(_, block)| block).collect();
             // Past the end of the order it begins anew: a last step may want more than is left.
             let rows = step * batch_per_rank..(step + 1) * batch_per_rank;
             let rows = rows.map(|row| order[row % order.len()]).collect();
-            BatchPlan { epoch, step, transform, samples: rows, key, soon }
+            BatchPlan { epoch, step, transform, samples: rows, key, prefetch }
         })
     })
 }
@@ -129,7 +129,7 @@ pub fn eval_plans(
         let end = order.len().min((step + 1) * batch_per_rank);
         let rows = &order[step * batch_per_rank..end];
         let transform = Transform::Eval(transform);
-        BatchPlan { epoch: 0, step, transform, samples: rows.to_vec(), key, soon: Vec::new() }
+        BatchPlan { epoch: 0, step, transform, samples: rows.to_vec(), key, prefetch: Vec::new() }
     })
 }
 

@@ -61,7 +61,7 @@ impl Readahead {
     /// Tells of a batch, but for what a cache has, and of the blocks that come after it.
     pub(super) fn tell(&self, plan: &BatchPlan, cache: Option<&Cache>) {
         let index = self.index.serving(&plan.transform);
-        for block in &plan.soon {
+        for block in &plan.prefetch {
             self.tell_block(index, block.clone());
         }
         for &sample in &plan.samples {

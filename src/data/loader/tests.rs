@@ -130,7 +130,7 @@ fn reading_ahead_changes_no_batch() {
     store::import(&import, out.path(), 1, &|_| ControlFlow::Continue(())).unwrap();
     for root in [root.path(), out.path()] {
         let index = open(root, Split::Train);
-        let batches = |warm, soon: bool| {
+        let batches = |warm, prefetch: bool| {
             let plans = (0..3).map(move |step| BatchPlan {
                 epoch: 0,
                 step,
@@ -138,7 +138,7 @@ fn reading_ahead_changes_no_batch() {
                 samples: vec![step as u32, 17 - step as u32],
                 key: 7,
                 // Past the end as well.
-                soon: if soon { vec![0..4, 9..30] } else { Vec::new() },
+                prefetch: if prefetch { vec![0..4, 9..30] } else { Vec::new() },
             });
             let config = LoaderConfig { warm, ..LoaderConfig::default() };
             drain(&mut Loader::start(Arc::clone(&index), plans, config))
@@ -250,7 +250,7 @@ fn crops_differ_between_epochs() {
         transform: Transform::Train { side: 16, config: TRANSFORM },
         samples: vec![0],
         key: 7,
-        soon: Vec::new(),
+        prefetch: Vec::new(),
     };
     let plans = [plan(0), plan(1)].into_iter();
     let seen = drain(&mut Loader::start(folder, plans, config(1, OnBadImage::Error)));
@@ -442,7 +442,7 @@ fn a_panic_is_an_error_and_not_a_hang() {
         transform: Transform::Eval(EVAL),
         samples,
         key: 7,
-        soon: Vec::new(),
+        prefetch: Vec::new(),
     };
     let plans = [plan(vec![0, 99]), plan(vec![1])].into_iter().chain(std::iter::once_with(|| {
         panic!("no third plan");
