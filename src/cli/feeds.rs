@@ -96,7 +96,7 @@ mod tests {
     }
 
     #[test]
-    fn a_recipe_is_fed_as_its_hungriest_epoch() {
+    fn a_recipe_is_fed_as_its_most_demanding_epoch() {
         let rates = vec![StepRate { side: 176, images_per_s: 24_781.0 }];
         let said = feeding("optimized").verdict(rates, 64).unwrap();
         assert!(said.starts_with("optimized: 64 cores feed 5.0 accelerators"), "{said}");

@@ -104,16 +104,16 @@ impl Batch {
 
     /// Closes the gaps of rows that hold nothing.
     pub(super) fn without_rows(mut self, absent: &[usize]) -> Self {
-        let mut num_kept = 0;
+        let mut num_cached = 0;
         for row in 0..self.num_rows {
             if !absent.contains(&row) {
-                if num_kept != row {
-                    self.buffers.move_row(row, num_kept);
+                if num_cached != row {
+                    self.buffers.move_row(row, num_cached);
                 }
-                num_kept += 1;
+                num_cached += 1;
             }
         }
-        self.num_rows = num_kept;
+        self.num_rows = num_cached;
         self
     }
 

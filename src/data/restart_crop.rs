@@ -66,8 +66,8 @@ impl RestartCropper {
         let (first_column, first_row) = (wanted.left / cell.0, wanted.top / cell.1);
         let end_column = (wanted.left + wanted.width).div_ceil(cell.0).min(columns);
         let end_row = (wanted.top + wanted.height).div_ceil(cell.1).min(num_intervals / columns);
-        let num_kept = end_column.checked_sub(first_column)? * end_row.checked_sub(first_row)?;
-        if num_kept == 0 || num_kept == num_intervals {
+        let num_cached = end_column.checked_sub(first_column)? * end_row.checked_sub(first_row)?;
+        if num_cached == 0 || num_cached == num_intervals {
             return None;
         }
         self.find_ends(&file[layout.scan_start..], num_intervals)?;
@@ -147,20 +147,20 @@ impl RestartCropper {
     fn copy_intervals(
         &mut self,
         scan: &[u8],
-        is_kept: impl Fn(usize, usize) -> bool,
+        is_cached: impl Fn(usize, usize) -> bool,
         columns: usize,
     ) {
-        let mut num_kept = 0;
+        let mut num_cached = 0;
         for (i, &end) in self.ends.iter().enumerate() {
-            if !is_kept(i / columns, i % columns) {
+            if !is_cached(i / columns, i % columns) {
                 continue;
             }
-            if num_kept > 0 {
-                self.file.extend_from_slice(&[0xff, 0xd0 + ((num_kept - 1) % 8) as u8]);
+            if num_cached > 0 {
+                self.file.extend_from_slice(&[0xff, 0xd0 + ((num_cached - 1) % 8) as u8]);
             }
             let start = if i == 0 { 0 } else { self.ends[i - 1] + 2 };
             self.file.extend_from_slice(&scan[start..end]);
-            num_kept += 1;
+            num_cached += 1;
         }
         self.file.extend_from_slice(&[0xff, 0xd9]);
     }
