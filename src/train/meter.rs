@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::{error::TrainError, watch::Watch};
 use crate::{
-    data::{BadImage, LoaderContext, LoaderStats, verdict},
+    data::{BadImage, LoaderContext, LoaderStats, diagnosis},
     dist::{World, c10d::Readout},
     events::{RankEvent, RunStatus, Spent},
     recipe::Recipe,
@@ -194,7 +194,7 @@ impl<'a> Meter<'a> {
         let data_wait = share(stats.wait_s, later_s);
         let io_wait = share(stats.io_wait_s(), later_s);
         let (rank, time) = (self.rank, self.spent);
-        let data_verdict = verdict(self.waits, known);
+        let data_verdict = diagnosis(self.waits, known);
         let Some((status, minutes)) = clock else {
             let data_verdict = data_verdict.map(|words| format!("rank {rank} {words}"));
             let event = RankEvent::RankStop { rank, data_wait, io_wait, data_verdict, time };

@@ -2,7 +2,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use mlperf_run::data::fuzz::{Decoder, rewriter};
+use mlperf_run::data::fuzz::{Decoder, rewrite};
 use mlperf_run::data::store::OnBad;
 use mlperf_run::data::{Crop, Size};
 
@@ -19,7 +19,7 @@ fuzz_target!(|input: &[u8]| {
         Err(reason) => assert!(!reason.is_empty()),
     }
     for max_side in [None, Some(32)] {
-        let Ok(rewritten) = rewriter(file, max_side, OnBad::Reencode) else { continue };
+        let Ok(rewritten) = rewrite(file, max_side, OnBad::Reencode) else { continue };
         let (decoded, pixels) = decoder.decode(&rewritten.file).expect("a store has good images");
         assert_eq!(decoded, rewritten.size);
         compare_part(&mut decoder, &rewritten.file, (decoded, cut), &pixels);
