@@ -32,7 +32,7 @@ mod dropping {
 
     use super::{
         super::{
-            chance::{Chance, order},
+            method_rng::{MethodRng, order},
             seam::{Algorithm, Batch, Progress, SampleLosses, Setting},
         },
         ColOut,
@@ -45,13 +45,13 @@ mod dropping {
     /// The method in a run.
     pub(in crate::algorithms) struct Dropping {
         shares: [f64; 2],
-        chance: Chance,
+        method_rng: MethodRng,
     }
 
     impl Dropping {
         pub(in crate::algorithms) fn new(config: &ColOut, setting: &Setting) -> Self {
             let shares = [config.p_row, config.p_col];
-            Self { shares, chance: Chance::new(METHOD, setting) }
+            Self { shares, method_rng: MethodRng::new(METHOD, setting) }
         }
     }
 
@@ -70,7 +70,7 @@ mod dropping {
             batch: Batch,
             _losses: &SampleLosses,
         ) -> Result<Batch, BridgeError> {
-            let mut rng = self.chance.at(now);
+            let mut rng = self.method_rng.at(now);
             let mut images = batch.images.shallow_clone();
             for (dim, share) in [2, 3].into_iter().zip(self.shares) {
                 let left = left(&mut rng, images.size()[dim] as usize, share);

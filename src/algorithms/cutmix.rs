@@ -32,7 +32,7 @@ mod cutting {
 
     use super::{
         super::{
-            chance::{Chance, beta, order},
+            method_rng::{MethodRng, beta, order},
             seam::{Algorithm, Batch, Progress, SampleLosses, Setting},
         },
         CutMix,
@@ -78,12 +78,12 @@ mod cutting {
     /// The method in a run.
     pub(in crate::algorithms) struct Cutting {
         alpha: f64,
-        chance: Chance,
+        method_rng: MethodRng,
     }
 
     impl Cutting {
         pub(in crate::algorithms) fn new(config: &CutMix, setting: &Setting) -> Self {
-            Self { alpha: config.alpha, chance: Chance::new(METHOD, setting) }
+            Self { alpha: config.alpha, method_rng: MethodRng::new(METHOD, setting) }
         }
     }
 
@@ -103,7 +103,7 @@ mod cutting {
             batch: Batch,
             _losses: &SampleLosses,
         ) -> Result<Batch, BridgeError> {
-            let mut rng = self.chance.at(now);
+            let mut rng = self.method_rng.at(now);
             let side = batch.images.size()[3];
             let length = (side as f64 * (1.0 - beta(&mut rng, self.alpha)).sqrt()) as i64;
             let region = Region::random(&mut rng, side, length);

@@ -32,7 +32,7 @@ mod blanking {
 
     use super::{
         super::{
-            chance::Chance,
+            method_rng::MethodRng,
             seam::{Algorithm, Batch, Progress, SampleLosses, Setting},
         },
         Cutout,
@@ -45,12 +45,12 @@ mod blanking {
     /// The method in a run.
     pub(in crate::algorithms) struct Blanking {
         length: f64,
-        chance: Chance,
+        method_rng: MethodRng,
     }
 
     impl Blanking {
         pub(in crate::algorithms) fn new(config: &Cutout, setting: &Setting) -> Self {
-            Self { length: config.length, chance: Chance::new(METHOD, setting) }
+            Self { length: config.length, method_rng: MethodRng::new(METHOD, setting) }
         }
     }
 
@@ -74,7 +74,7 @@ mod blanking {
             batch: Batch,
             _losses: &SampleLosses,
         ) -> Result<Batch, BridgeError> {
-            let kept = kept(&mut self.chance.at(now), &batch.images, self.length);
+            let kept = kept(&mut self.method_rng.at(now), &batch.images, self.length);
             Ok(Batch { images: batch.images * kept, ..batch })
         }
     }

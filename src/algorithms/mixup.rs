@@ -33,7 +33,7 @@ mod mixing {
 
     use super::{
         super::{
-            chance::{Chance, beta, order},
+            method_rng::{MethodRng, beta, order},
             seam::{Algorithm, Batch, Progress, SampleLosses, Setting},
         },
         MixUp,
@@ -52,12 +52,12 @@ mod mixing {
     /// The method in a run.
     pub(in crate::algorithms) struct Mixing {
         alpha: f64,
-        chance: Chance,
+        method_rng: MethodRng,
     }
 
     impl Mixing {
         pub(in crate::algorithms) fn new(config: &MixUp, setting: &Setting) -> Self {
-            Self { alpha: config.alpha, chance: Chance::new(METHOD, setting) }
+            Self { alpha: config.alpha, method_rng: MethodRng::new(METHOD, setting) }
         }
     }
 
@@ -68,7 +68,7 @@ mod mixing {
             batch: Batch,
             _losses: &SampleLosses,
         ) -> Result<Batch, BridgeError> {
-            let mut rng = self.chance.at(now);
+            let mut rng = self.method_rng.at(now);
             let share = beta(&mut rng, self.alpha);
             let order = Tensor::from_slice(&order(&mut rng, batch.labels.size()[0] as usize));
             let order = order.to_device(batch.images.device());

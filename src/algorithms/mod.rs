@@ -3,8 +3,6 @@
 //! belongs to the code.
 
 mod blurpool;
-#[cfg(feature = "torch")]
-mod chance;
 mod channels_last;
 mod colout;
 mod config;
@@ -15,6 +13,8 @@ mod fixres;
 mod ghost_batch_norm;
 mod gradient_clipping;
 mod label_smoothing;
+#[cfg(feature = "torch")]
+mod method_rng;
 mod mixup;
 mod progressive_resizing;
 mod resolution;

@@ -63,7 +63,7 @@ mod selecting {
 
     use super::{
         super::{
-            chance::Chance,
+            method_rng::MethodRng,
             seam::{Algorithm, Batch, Progress, SampleLosses, Setting},
         },
         SelectiveBackprop,
@@ -77,13 +77,13 @@ mod selecting {
     pub(in crate::algorithms) struct Selecting {
         config: SelectiveBackprop,
         horizon: Horizon,
-        chance: Chance,
+        method_rng: MethodRng,
     }
 
     impl Selecting {
         pub(in crate::algorithms) fn new(config: &SelectiveBackprop, setting: &Setting) -> Self {
-            let chance = Chance::new(METHOD, setting);
-            Self { config: config.clone(), horizon: *setting.horizon, chance }
+            let method_rng = MethodRng::new(METHOD, setting);
+            Self { config: config.clone(), horizon: *setting.horizon, method_rng }
         }
     }
 
@@ -99,7 +99,7 @@ mod selecting {
                 return Ok(batch);
             }
             let n = batch.labels.size()[0] as usize;
-            let ranks = Tensor::from_slice(&self.config.ranks(&mut self.chance.at(now), n));
+            let ranks = Tensor::from_slice(&self.config.ranks(&mut self.method_rng.at(now), n));
             let by_loss = no_grad(|| losses(&batch))?.argsort(0, false);
             let chosen = by_loss.index_select(0, &ranks.to_device(by_loss.device()));
             let of = |t: &Tensor| t.index_select(0, &chosen);

@@ -6,13 +6,13 @@ use crate::data::Rng;
 
 /// Where a method's numbers come from.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Chance {
+pub(super) struct MethodRng {
     method: u64,
     seed: u64,
     rank: u64,
 }
 
-impl Chance {
+impl MethodRng {
     /// `method`: a number of its own, so that methods draw independently.
     pub(super) fn new(method: u64, setting: &Setting) -> Self {
         Self { method, seed: setting.seed, rank: setting.rank as u64 }
