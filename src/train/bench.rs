@@ -129,8 +129,8 @@ impl Trainer {
             drop(self.step(&device_batch)?);
         }
         let part = self.parts_ms(num_steps, feed)?;
-        self.recorded.clear();
-        let not_recorded = self.record_steps_of(&[self.progress.epoch])?;
+        self.captured.clear();
+        let not_captured = self.capture_steps_of(&[self.progress.epoch])?;
         let (laps_ms, data_wait, loss) = self.laps(num_steps, feed)?;
         let step_ms = spread(laps_ms);
         let side = self.recipe.sides[self.progress.epoch];
@@ -154,8 +154,8 @@ impl Trainer {
             images_per_s,
             step_ms,
             loss,
-            recorded: !self.recorded.is_empty(),
-            not_recorded,
+            captured: !self.captured.is_empty(),
+            not_captured,
             parts_ms: part,
             data_wait,
             eval_images_per_s,

@@ -147,13 +147,13 @@ impl ReadyLog {
 }
 
 impl RunLog {
-    /// Writes by `record`, if the clock runs.
+    /// Writes by `capture`, if the clock runs.
     pub fn write(
         &mut self,
-        record: impl FnOnce(&mut Session<Running>) -> Result<(), crate::mllog::MllogError>,
+        capture: impl FnOnce(&mut Session<Running>) -> Result<(), crate::mllog::MllogError>,
     ) -> Result<(), TrainError> {
         match self {
-            Self::Running(session) => Ok(record(session)?),
+            Self::Running(session) => Ok(capture(session)?),
             Self::Silent | Self::Stopped(_) => Ok(()),
         }
     }

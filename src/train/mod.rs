@@ -2,6 +2,7 @@
 
 mod batch;
 mod bench;
+mod captured_step;
 mod ceilings;
 mod checkpoint;
 mod error;
@@ -9,7 +10,6 @@ mod evaluate;
 mod log;
 mod meter;
 mod rank;
-mod recorded;
 mod step;
 mod targets;
 mod trainer;

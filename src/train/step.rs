@@ -1,7 +1,7 @@
 //! The step of training.
 //!
 //! What the device does in it (`work`) takes its numbers from the device alone, so that a GPU may
-//! have it recorded (`recorded`); what changes from step to step is the host's part.
+//! have it recorded (`captured`); what changes from step to step is the host's part.
 
 use tch::{Device, Kind, Tensor};
 
@@ -27,8 +27,8 @@ impl Trainer {
     pub(super) fn step(&mut self, device_batch: &DeviceBatch) -> Result<Tensor, TrainError> {
         self.optimizer.set_lr(self.recipe.schedule.lr(self.progress.step));
         self.ddp.before_step()?;
-        let loss = match self.recorded(device_batch) {
-            Some(recorded) => self.replay(recorded, device_batch)?,
+        let loss = match self.captured(device_batch) {
+            Some(captured) => self.replay(captured, device_batch)?,
             None => self.work(device_batch)?,
         };
         self.progress.step += 1;

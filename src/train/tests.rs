@@ -12,7 +12,7 @@ use tch::{Device, Kind, Tensor};
 
 use super::{
     batch::DeviceBatch,
-    recorded::{Recorded, Recorder},
+    captured_step::{CaptureMode, CapturedStep},
     trainer::Trainer,
 };
 use crate::{
@@ -364,15 +364,15 @@ fn a_recorded_step_trains_as_the_step_itself() {
         let raw = RawRecipe { algorithms: on.algorithms, optimizer: on.optimizer, ..recipe(1).raw };
         let recipe = Recipe::resolve(raw, &recipe(1).situation).unwrap();
         let mut plain = trainer(&recipe, 0, 0);
-        let mut recording = trainer(&recipe, 0, 0);
-        recording.recorder = Recorder::Host;
-        for trainer in [&mut plain, &mut recording] {
+        let mut capturing = trainer(&recipe, 0, 0);
+        capturing.mode = CaptureMode::Host;
+        for trainer in [&mut plain, &mut capturing] {
             assert_eq!(trainer.warm_up().unwrap(), None, "{text}");
         }
-        let sides: Vec<usize> = recording.recorded.iter().map(Recorded::side).collect();
+        let sides: Vec<usize> = capturing.captured.iter().map(CapturedStep::side).collect();
         assert_eq!(sides, [SIDE, SIDE / 2], "one for each side, the largest first");
-        assert!(plain.recorded.is_empty());
-        assert_eq!(trained(&mut recording), trained(&mut plain), "{text}");
+        assert!(plain.captured.is_empty());
+        assert_eq!(trained(&mut capturing), trained(&mut plain), "{text}");
     }
 }
 
@@ -382,9 +382,9 @@ fn ranks_record_together_and_stay_bit_identical() {
     let share = GLOBAL_BATCH / 2;
     let by_rank = in_world(&recipe(2), |rank, mut trainer| {
         refill(&trainer);
-        trainer.recorder = Recorder::Host;
+        trainer.mode = CaptureMode::Host;
         assert_eq!(trainer.warm_up().unwrap(), None);
-        assert_eq!(trainer.recorded.len(), 1);
+        assert_eq!(trainer.captured.len(), 1);
         for step in 0..3 {
             let batch = batch(&trainer, step, rank * share..(rank + 1) * share);
             drop(trainer.step(&batch).unwrap());
@@ -398,24 +398,24 @@ fn ranks_record_together_and_stay_bit_identical() {
 fn a_batch_of_another_size_is_not_put_into_the_recording() {
     let _turn = in_turn();
     let mut trainer = trainer(&recipe(1), 0, 0);
-    trainer.recorder = Recorder::Host;
+    trainer.mode = CaptureMode::Host;
     trainer.warm_up().unwrap();
     let whole = batch(&trainer, 0, 0..GLOBAL_BATCH);
     let part = batch(&trainer, 0, 0..GLOBAL_BATCH - 1);
-    assert_eq!((trainer.recorded(&whole), trainer.recorded(&part)), (Some(0), None));
+    assert_eq!((trainer.captured(&whole), trainer.captured(&part)), (Some(0), None));
     assert!(f64::try_from(trainer.step(&part).unwrap()).unwrap().is_finite());
 }
 
 #[test]
-fn where_one_rank_cannot_record_none_does_and_training_goes_on() {
+fn where_one_rank_cannot_capture_none_does_and_training_goes_on() {
     let _turn = in_turn();
     let share = GLOBAL_BATCH / 2;
-    let train = |recorders: [Recorder; 2]| {
+    let train = |recorders: [CaptureMode; 2]| {
         in_world(&recipe(2), move |rank, mut trainer| {
             refill(&trainer);
-            trainer.recorder = recorders[rank];
+            trainer.mode = recorders[rank];
             let reason = trainer.warm_up().unwrap();
-            assert!(trainer.recorded.is_empty());
+            assert!(trainer.captured.is_empty());
             for step in 0..3 {
                 let batch = batch(&trainer, step, rank * share..(rank + 1) * share);
                 drop(trainer.step(&batch).unwrap());
@@ -424,8 +424,8 @@ fn where_one_rank_cannot_record_none_does_and_training_goes_on() {
         })
     };
     // There is no GPU 7 here.
-    let failed = train([Recorder::Host, Recorder::Gpu(7)]);
-    let plain = train([Recorder::Off; 2]);
+    let failed = train([CaptureMode::Host, CaptureMode::Gpu(7)]);
+    let plain = train([CaptureMode::Off; 2]);
     for (rank, ((reason, weights), (_, wanted))) in failed.iter().zip(&plain).enumerate() {
         let reason = reason.as_ref().expect("both say so");
         assert!(reason.contains("recording the step failed"), "rank {rank}: {reason}");
@@ -434,31 +434,31 @@ fn where_one_rank_cannot_record_none_does_and_training_goes_on() {
 }
 
 #[test]
-fn where_the_reducer_cannot_be_recorded_gradients_are_exchanged_around_it() {
+fn where_the_reducer_cannot_be_captured_gradients_are_exchanged_around_it() {
     let _turn = in_turn();
     let share = GLOBAL_BATCH / 2;
     let mut recipe = recipe(2);
     // Rank 0's statistics of batch norm go to all before each step, which is not to be recorded.
     recipe.raw.train.ddp.broadcast_buffers = true;
-    let train = |recorder| {
+    let train = |mode| {
         in_world(&recipe, move |rank, mut trainer| {
             refill(&trainer);
-            trainer.recorder = recorder;
+            trainer.mode = mode;
             let said = trainer.warm_up().unwrap();
             let is_reduced = trainer.ddp.is_reduced();
             for step in 0..3 {
                 let batch = batch(&trainer, step, rank * share..(rank + 1) * share);
                 drop(trainer.step(&batch).unwrap());
             }
-            (said, is_reduced, trainer.recorded.len(), weights(&trainer))
+            (said, is_reduced, trainer.captured.len(), weights(&trainer))
         })
     };
-    let around = train(Recorder::HostWithoutReducer);
-    let plain = train(Recorder::Off);
-    for ((said, is_reduced, num_recorded, weights), (.., wanted)) in around.iter().zip(&plain) {
+    let around = train(CaptureMode::HostWithoutReducer);
+    let plain = train(CaptureMode::Off);
+    for ((said, is_reduced, num_captured, weights), (.., wanted)) in around.iter().zip(&plain) {
         let said = said.as_ref().expect("it says so");
         assert!(said.contains("between two CUDA graphs") && said.contains("a reducer"), "{said}");
-        assert_eq!((*is_reduced, *num_recorded), (false, 1));
+        assert_eq!((*is_reduced, *num_captured), (false, 1));
         assert!(weights == wanted, "halves added are the halved sum, bit for bit");
     }
 }
@@ -471,9 +471,9 @@ fn gradients_of_a_recording_that_failed_are_forgotten() {
     let batch = trainer.uploader.batch(&batch);
     trainer.loss(&batch).unwrap().backward();
     // There is no GPU 7 here.
-    trainer.recorder = Recorder::Gpu(7);
+    trainer.mode = CaptureMode::Gpu(7);
     assert!(
-        trainer.record_steps().unwrap().expect("it fails").contains("recording the step failed")
+        trainer.capture_steps().unwrap().expect("it fails").contains("recording the step failed")
     );
     let mut parameters = trainer.model.weights().parameters().iter();
     assert!(parameters.all(|(_, tensor)| !tensor.grad().defined()));
@@ -485,10 +485,10 @@ fn a_method_that_draws_anew_keeps_steps_from_being_recorded() {
     let mut recipe = recipe(1);
     recipe.raw.algorithms.mixup = Some(algorithms::MixUp::default());
     let mut trainer = trainer(&recipe, 0, 0);
-    trainer.recorder = Recorder::Host;
+    trainer.mode = CaptureMode::Host;
     let reason = trainer.warm_up().unwrap().expect("mixup draws");
     assert!(reason.contains("algorithms.mixup"), "{reason}");
-    assert!(trainer.recorded.is_empty());
+    assert!(trainer.captured.is_empty());
 }
 
 #[test]

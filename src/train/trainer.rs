@@ -25,11 +25,11 @@ use tch::{Device, Kind, Tensor};
 
 use super::{
     batch::{Layout, Uploader, num_bytes},
+    captured_step::{CaptureMode, CapturedStep, GraphCapture},
     error::TrainError,
     evaluate::Judged,
     log::RunLog,
     meter::Meter,
-    recorded::{Recorded, Recorder, Tape},
     step::kind,
     targets::Targets,
     watch::Watch,
@@ -59,8 +59,8 @@ pub struct Trainer {
     pub(super) model: ResNet,
     /// Before `ddp`, for fields are dropped in order: NCCL takes a group down only once nothing
     /// that recorded its collectives is left.
-    pub(super) recorded: Vec<Recorded>,
-    pub(super) tape: Option<Tape>,
+    pub(super) captured: Vec<CapturedStep>,
+    pub(super) capture: Option<GraphCapture>,
     pub(super) ddp: Ddp,
     pub(super) optimizer: Optimizer,
     pub(super) scaler: LossScaler,
@@ -68,7 +68,7 @@ pub struct Trainer {
     pub(super) algorithms: Algorithms,
     pub(super) judged: Judged,
     pub(super) progress: Progress,
-    pub(super) recorder: Recorder,
+    pub(super) mode: CaptureMode,
     pool: Pool,
     stop: Arc<AtomicBool>,
 }
@@ -136,9 +136,9 @@ impl Trainer {
             optimizer,
             scaler,
             progress: Progress::default(),
-            recorder: Recorder::on(device, recipe.raw.train.cuda_graphs),
-            recorded: Vec::new(),
-            tape: None,
+            mode: CaptureMode::on(device, recipe.raw.train.cuda_graphs),
+            captured: Vec::new(),
+            capture: None,
             pool: Pool::default(),
             stop,
         };

@@ -40,7 +40,7 @@ impl Trainer {
             }
         }
         self.warm_evaluation()?;
-        let not_recorded = self.record_steps()?;
+        let not_captured = self.capture_steps()?;
 
         self.model.weights().restore(&weights);
         self.optimizer.restore(&momenta)?;
@@ -50,7 +50,7 @@ impl Trainer {
         self.algorithms = algorithms(&self.recipe, self.world.rank, self.judged.trained())?;
         self.progress = Progress::default();
         self.ddp.barrier()?;
-        Ok(not_recorded)
+        Ok(not_captured)
     }
 
     /// Judges grey images, as many as this rank's batches have, the last one too.

@@ -5,7 +5,7 @@ use crate::algorithms::DropMethod;
 
 /// What makes a step of `raw` differ from the recorded one in more than its images and learning
 /// rate; nothing where a recording does.
-pub fn recording_obstacle(raw: &RawRecipe) -> Option<String> {
+pub fn graph_obstacle(raw: &RawRecipe) -> Option<String> {
     let methods = &raw.algorithms;
     let drops_blocks =
         methods.stochastic_depth.as_ref().is_some_and(|drop| drop.method == DropMethod::Block);
@@ -38,14 +38,14 @@ mod tests {
     use crate::recipe::{built_in_names, find, load};
 
     fn obstacle(text: &str) -> Option<String> {
-        recording_obstacle(&toml::from_str(text).unwrap())
+        graph_obstacle(&toml::from_str(text).unwrap())
     }
 
     #[test]
-    fn the_published_recipes_can_be_recorded() {
+    fn the_published_recipes_can_be_captured() {
         for name in built_in_names() {
             let raw = load(&find(name).unwrap(), &[]).unwrap();
-            assert_eq!(recording_obstacle(&raw), None, "{name}");
+            assert_eq!(graph_obstacle(&raw), None, "{name}");
         }
     }
 

@@ -15,8 +15,8 @@ use super::{
     batch::DeviceBatch, error::TrainError, trainer::Trainer, warmup::first_epochs_of_sides,
 };
 use crate::{
-    dist::c10d::{Graph, Recording},
-    recipe::{CudaGraphs, recording_obstacle},
+    dist::c10d::{Capturing, Graph},
+    recipe::{CudaGraphs, graph_obstacle},
 };
 
 /// The reducer of gradients times its first ten steps; timers cannot be recorded.
@@ -24,7 +24,7 @@ const NUM_TIMED_STEPS: usize = 11;
 
 /// Where steps are recorded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Recorder {
+pub(super) enum CaptureMode {
     /// Nowhere.
     Off,
     /// By GPU `.0`.
@@ -38,9 +38,9 @@ pub(super) enum Recorder {
 }
 
 /// A recording that goes on, and what it has been cut from.
-pub(super) struct Tape {
+pub(super) struct GraphCapture {
     gpu: usize,
-    running: Recording,
+    running: Capturing,
     before: Option<Before>,
 }
 
@@ -52,7 +52,7 @@ struct Before {
 }
 
 /// A recorded step.
-pub(super) struct Recorded {
+pub(super) struct CapturedStep {
     /// Side that the methods bring the images to, px.
     side: usize,
     device_batch: DeviceBatch,
@@ -63,13 +63,13 @@ pub(super) struct Recorded {
 }
 
 #[cfg(test)]
-impl Recorded {
+impl CapturedStep {
     pub(super) fn side(&self) -> usize {
         self.side
     }
 }
 
-impl Recorder {
+impl CaptureMode {
     /// Where the steps on `device` may be recorded.
     pub(super) fn on(device: Device, choice: CudaGraphs) -> Self {
         match (device, choice) {
@@ -81,12 +81,12 @@ impl Recorder {
 
 impl Trainer {
     /// The recording that does the step of `device_batch`, if there is one.
-    pub(super) fn recorded(&self, device_batch: &DeviceBatch) -> Option<usize> {
+    pub(super) fn captured(&self, device_batch: &DeviceBatch) -> Option<usize> {
         let side = self.recipe.sides[self.progress.epoch];
-        let fits = |recorded: &Recorded| {
-            recorded.side == side && recorded.device_batch.is_like(device_batch)
+        let fits = |captured: &CapturedStep| {
+            captured.side == side && captured.device_batch.is_like(device_batch)
         };
-        self.recorded.iter().position(fits)
+        self.captured.iter().position(fits)
     }
 
     /// [`Trainer::work`] on `device_batch`, as it was recorded.
@@ -95,7 +95,7 @@ impl Trainer {
         number: usize,
         device_batch: &DeviceBatch,
     ) -> Result<Tensor, TrainError> {
-        let Recorded { device_batch: input, loss, before, graph, .. } = &self.recorded[number];
+        let CapturedStep { device_batch: input, loss, before, graph, .. } = &self.captured[number];
         input.copy_from(device_batch);
         let loss = loss.shallow_clone();
         if let Some(Before { graph, gradients }) = before {
@@ -118,36 +118,36 @@ impl Trainer {
         if gradients.is_empty() {
             return Ok(());
         }
-        let Some(Tape { gpu, running, .. }) = self.tape.take() else {
+        let Some(GraphCapture { gpu, running, .. }) = self.capture.take() else {
             return Ok(self.ddp.mean(&gradients)?);
         };
         let before = Before { graph: running.end()?, gradients };
-        let running = Recording::begin(gpu, Some(&before.graph))?;
-        self.tape = Some(Tape { gpu, running, before: Some(before) });
+        let running = Capturing::begin(gpu, Some(&before.graph))?;
+        self.capture = Some(GraphCapture { gpu, running, before: Some(before) });
         Ok(())
     }
 
     /// Records the step of each side of the run, the largest first, whose memory the others then
     /// find enough.
-    pub(super) fn record_steps(&mut self) -> Result<Option<String>, TrainError> {
+    pub(super) fn capture_steps(&mut self) -> Result<Option<String>, TrainError> {
         let mut epochs = first_epochs_of_sides(&self.recipe.sides);
         epochs.sort_by_key(|&epoch| std::cmp::Reverse(self.recipe.sides[epoch]));
-        self.record_steps_of(&epochs)
+        self.capture_steps_of(&epochs)
     }
 
     /// Records the step of each of `epochs`, without the reducer where it does not go with it. All
     /// ranks do so or none. A sentence, where steps are not recorded, or not whole, that could be
     /// wished to be.
-    pub(super) fn record_steps_of(
+    pub(super) fn capture_steps_of(
         &mut self,
         epochs: &[usize],
     ) -> Result<Option<String>, TrainError> {
-        if self.recorder == Recorder::Off {
+        if self.mode == CaptureMode::Off {
             return Ok(None);
         }
         let without =
             |reason: &str| format!("steps are launched one by one, without CUDA graphs: {reason}");
-        if let Some(obstacle) = recording_obstacle(&self.recipe.raw) {
+        if let Some(obstacle) = graph_obstacle(&self.recipe.raw) {
             return Ok(Some(without(&obstacle)));
         }
         self.progress.epoch = epochs[0];
@@ -155,16 +155,16 @@ impl Trainer {
             self.warm_step()?;
         }
         let in_halves = "gradients are exchanged between two CUDA graphs of a step, after backward";
-        let Some(reason) = self.try_to_record(epochs)? else {
+        let Some(reason) = self.try_to_capture(epochs)? else {
             // The reducer may have been given up for another side.
-            let is_halved = self.recorded.iter().any(|recorded| recorded.before.is_some());
+            let is_halved = self.captured.iter().any(|captured| captured.before.is_some());
             return Ok(is_halved.then(|| in_halves.to_owned()));
         };
         if self.ddp.is_reduced() {
             self.ddp.detach(self.model.weights().parameters().iter().map(|(_, tensor)| tensor));
             self.progress.epoch = epochs[0];
             self.warm_step()?;
-            if self.try_to_record(epochs)?.is_none() {
+            if self.try_to_capture(epochs)?.is_none() {
                 return Ok(Some(format!("{in_halves}: {reason}")));
             }
         }
@@ -175,17 +175,17 @@ impl Trainer {
     }
 
     /// Records the step of each of `epochs`; the reason, where a rank could not.
-    fn try_to_record(&mut self, epochs: &[usize]) -> Result<Option<String>, TrainError> {
+    fn try_to_capture(&mut self, epochs: &[usize]) -> Result<Option<String>, TrainError> {
         let failure = epochs.iter().find_map(|&epoch| {
             self.progress.epoch = epoch;
-            self.record_step().err()
+            self.capture_step().err()
         });
         let num_failed = Tensor::from(i64::from(failure.is_some()));
         self.ddp.sum(&num_failed)?;
         if i64::try_from(&num_failed).expect("one number") == 0 {
             return Ok(None);
         }
-        self.recorded.clear();
+        self.captured.clear();
         // Backward may have left some; the next one would add to them.
         self.optimizer.drop_grads()?;
         let reason = failure.map_or_else(|| "another rank failed".to_owned(), |e| e.to_string());
@@ -193,30 +193,33 @@ impl Trainer {
     }
 
     /// Records the step of the current epoch's side.
-    fn record_step(&mut self) -> Result<(), TrainError> {
+    fn capture_step(&mut self) -> Result<(), TrainError> {
         let epoch = self.progress.epoch;
         let (side, crop_side) = (self.recipe.sides[epoch], self.recipe.crop_sides[epoch]);
         let device_batch =
             self.uploader.synthetic(self.recipe.batch_per_rank, crop_side)?.duplicate();
-        let (loss, before, graph) = match self.recorder {
-            Recorder::Off => return Ok(()),
-            Recorder::Gpu(gpu) => {
-                let beside = self.recorded.first().and_then(|first| first.graph.as_ref());
-                let running = Recording::begin(gpu, beside)?;
-                self.tape = Some(Tape { gpu, running, before: None });
+        let (loss, before, graph) = match self.mode {
+            CaptureMode::Off => return Ok(()),
+            CaptureMode::Gpu(gpu) => {
+                let beside = self.captured.first().and_then(|first| first.graph.as_ref());
+                let running = Capturing::begin(gpu, beside)?;
+                self.capture = Some(GraphCapture { gpu, running, before: None });
                 let loss = unwound(|| self.work(&device_batch));
-                let tape = self.tape.take();
-                let (loss, Tape { running, before, .. }) = (loss?, tape.expect("put there"));
+                let capture = self.capture.take();
+                let (loss, GraphCapture { running, before, .. }) =
+                    (loss?, capture.expect("put there"));
                 (loss, before, Some(running.end()?))
             }
             #[cfg(test)]
-            Recorder::HostWithoutReducer if self.ddp.is_reduced() => {
+            CaptureMode::HostWithoutReducer if self.ddp.is_reduced() => {
                 return Err(TrainError::Device("a reducer".to_owned()));
             }
             #[cfg(test)]
-            Recorder::Host | Recorder::HostWithoutReducer => (Tensor::from(0.0f32), None, None),
+            CaptureMode::Host | CaptureMode::HostWithoutReducer => {
+                (Tensor::from(0.0f32), None, None)
+            }
         };
-        self.recorded.push(Recorded { side, device_batch, loss, before, graph });
+        self.captured.push(CapturedStep { side, device_batch, loss, before, graph });
         Ok(())
     }
 }
