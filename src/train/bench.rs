@@ -255,18 +255,20 @@ impl Trainer {
         let (num, side) = (self.recipe.eval_batch_per_rank, self.recipe.raw.data.eval.crop_size);
         let (pixels, labels) = noise(num, side, self.recipe.situation.num_classes);
         let right = Tensor::zeros([], (Kind::Int64, self.device));
-        let judge = || {
+        let count_correct = || {
             let device_batch = self.uploader.upload_parts(&pixels, &labels, side)?;
-            self.judge(&device_batch, &right)
+            self.count_correct(&device_batch, &right)
         };
-        judge()?;
+        count_correct()?;
         let Some(data) = data else {
-            return Ok(num as f64 / best_s(self.device, || judge().expect("it did so before")));
+            return Ok(
+                num as f64 / best_s(self.device, || count_correct().expect("it did so before"))
+            );
         };
         let start = Instant::now();
         let mut loader = self.eval_loader(data);
         while let Some(batch) = loader.next_batch()? {
-            self.judge(&self.uploader.upload(&batch)?, &right)?;
+            self.count_correct(&self.uploader.upload(&batch)?, &right)?;
         }
         finished(self.device);
         Ok(data.eval.len() as f64 / start.elapsed().as_secs_f64())

@@ -106,15 +106,15 @@ fn losses(rank: usize, mut trainer: Trainer) -> Vec<f64> {
         let batch = batch(&trainer, step, rank);
         losses.push(number(&trainer.step(&batch).unwrap()));
     }
-    trainer.judged_weights().unwrap();
+    trainer.eval_weights().unwrap();
     // All ranks judge the whole first batch, share by share.
     let world_size = trainer.recipe.situation.world_size;
-    let judged = (0..world_size).map(|rank| {
+    let eval_weights = (0..world_size).map(|rank| {
         let batch = trainer.uploader.batch(&batch(&trainer, 0, rank));
         let logits = no_grad(|| trainer.model.forward(&batch.images, Mode::Eval));
         number(&mean_loss(trainer.recipe.raw.loss.name, &logits, &batch.targets))
     });
-    losses.push(judged.sum::<f64>() / world_size as f64);
+    losses.push(eval_weights.sum::<f64>() / world_size as f64);
     losses
 }
 

@@ -10,14 +10,14 @@ use crate::{
 
 /// Puts other weights than the trained ones into the network while it is judged. The tensors stay
 /// where they are; their numbers move.
-pub(super) struct Judged {
+pub(super) struct EvalWeights {
     trained: TensorList,
     /// The trained numbers while others are in their place; made when first needed.
     kept: Option<TensorList>,
     are_out: bool,
 }
 
-impl Judged {
+impl EvalWeights {
     /// For a network with these weights.
     pub(super) fn new(weights: &Weights) -> Result<Self, BridgeError> {
         let trained = TensorList::new(weights.all().map(|(_, tensor)| tensor))?;
@@ -51,13 +51,13 @@ impl Judged {
 
 impl Trainer {
     /// The weights that evaluations judge, for good: the run is over.
-    pub(super) fn judged_weights(&mut self) -> Result<&Weights, BridgeError> {
-        self.judged.swap_in(self.algorithms.eval_weights())?;
+    pub(super) fn eval_weights(&mut self) -> Result<&Weights, BridgeError> {
+        self.eval_weights.swap_in(self.algorithms.eval_weights())?;
         Ok(self.model.weights())
     }
 
     /// Adds the number of `device_batch` judged right to `right` (`[]`, int64), on the device.
-    pub(super) fn judge(
+    pub(super) fn count_correct(
         &self,
         device_batch: &DeviceBatch,
         right: &Tensor,
@@ -66,8 +66,8 @@ impl Trainer {
             let batch = self.uploader.batch(device_batch);
             let _autocast = autocast(self.recipe.raw.eval.precision, self.device)?;
             let logits = self.model.forward(&batch.images, Mode::Eval); // [N, K]
-            let judged = logits.argmax(-1, false).eq_tensor(&batch.labels).sum(Kind::Int64);
-            let _ = right.shallow_clone().g_add_(&judged);
+            let eval_weights = logits.argmax(-1, false).eq_tensor(&batch.labels).sum(Kind::Int64);
+            let _ = right.shallow_clone().g_add_(&eval_weights);
             Ok(())
         })
     }

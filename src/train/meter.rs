@@ -172,7 +172,7 @@ impl<'a> Meter<'a> {
         Ok(())
     }
 
-    /// `[right, judged]` of an evaluation over all ranks that took `eval_s`; the accuracy.
+    /// `[right, eval_weights]` of an evaluation over all ranks that took `eval_s`; the accuracy.
     pub(super) fn evaluated(&mut self, [num_right, num_images]: [u64; 2], eval_s: f64) -> f64 {
         let accuracy = num_right as f64 / num_images.max(1) as f64;
         self.accuracy = Some(accuracy);

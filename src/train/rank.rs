@@ -83,7 +83,7 @@ fn train(
     if job.world.is_main() {
         let path = job.run_dir.join("weights.safetensors");
         let num_steps = trainer.progress.step;
-        save_weights(trainer.judged_weights()?, num_steps, &path)?;
+        save_weights(trainer.eval_weights()?, num_steps, &path)?;
     }
     Ok(end)
 }

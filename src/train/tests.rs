@@ -245,26 +245,26 @@ fn the_average_is_judged_and_the_trained_weights_come_back() {
     let mut trainer = trainer(&recipe, 0, 0);
     trainer.warm_up().unwrap();
     let start = weights(&trainer);
-    let judge = |trainer: &mut Trainer| {
-        trainer.judged.swap_in(trainer.algorithms.eval_weights()).unwrap();
-        let judged = weights(trainer);
-        trainer.judged.swap_out().unwrap();
-        judged
+    let count_correct = |trainer: &mut Trainer| {
+        trainer.eval_weights.swap_in(trainer.algorithms.eval_weights()).unwrap();
+        let eval_weights = weights(trainer);
+        trainer.eval_weights.swap_out().unwrap();
+        eval_weights
     };
-    assert_eq!(judge(&mut trainer), start, "warm-up left nothing in the average");
+    assert_eq!(count_correct(&mut trainer), start, "warm-up left nothing in the average");
     let batches: Vec<_> = (0..2).map(|step| batch(&trainer, step, 0..GLOBAL_BATCH)).collect();
     let mut by_step = Vec::new();
     for batch in batches {
         drop(trainer.step(&batch).unwrap());
         by_step.push(weights(&trainer));
     }
-    let judged = judge(&mut trainer);
+    let eval_weights = count_correct(&mut trainer);
     assert_eq!(weights(&trainer), by_step[1], "training goes on from the trained weights");
     // The first update copies; the second keeps 2^(-1/100) of it.
     let share = 1.0 - algorithms::ema_smoothing(1, 100) as f32;
     let flat = |of: &[Vec<f32>]| of.iter().flatten().copied().collect::<Vec<_>>();
     let pairs = flat(&by_step[0]).into_iter().zip(flat(&by_step[1]));
-    for ((first, second), found) in pairs.zip(flat(&judged)) {
+    for ((first, second), found) in pairs.zip(flat(&eval_weights)) {
         assert!(
             (first + share * (second - first) - found).abs() < 1e-6,
             "{first} {second} {found}"

@@ -27,7 +27,7 @@ use super::{
     batch::{Layout, Uploader, num_bytes},
     captured_step::{CaptureMode, CapturedStep, GraphCapture},
     error::TrainError,
-    evaluate::Judged,
+    evaluate::EvalWeights,
     log::RunLog,
     meter::Meter,
     step::kind,
@@ -66,7 +66,7 @@ pub struct Trainer {
     pub(super) scaler: LossScaler,
     pub(super) uploader: Uploader,
     pub(super) algorithms: Algorithms,
-    pub(super) judged: Judged,
+    pub(super) eval_weights: EvalWeights,
     pub(super) progress: Progress,
     pub(super) mode: CaptureMode,
     pool: Pool,
@@ -122,12 +122,12 @@ impl Trainer {
         let smoothing = recipe.raw.algorithms.label_smoothing.as_ref();
         let targets = Targets::new(smoothing, recipe.situation.num_classes);
         let data = &recipe.raw.data;
-        let judged = Judged::new(model.weights())?;
+        let eval_weights = EvalWeights::new(model.weights())?;
         let place = (kind, device, largest_batch(recipe));
         let mut trainer = Self {
             uploader: Uploader::new(place, layout, (data.mean, data.std), targets)?,
-            algorithms: algorithms(recipe, world.rank, judged.trained())?,
-            judged,
+            algorithms: algorithms(recipe, world.rank, eval_weights.trained())?,
+            eval_weights,
             recipe: recipe.clone(),
             world: world.clone(),
             device,
@@ -241,7 +241,7 @@ impl Trainer {
             let buffers = self.model.weights().buffers().iter().map(|(_, tensor)| tensor);
             self.ddp.mean(buffers)?;
         }
-        self.judged.swap_in(self.algorithms.eval_weights())?;
+        self.eval_weights.swap_in(self.algorithms.eval_weights())?;
         let right = Tensor::zeros([], (Kind::Int64, self.device));
         let mut num_images = 0;
         while let Some(batch) = loader.next_batch()? {
@@ -250,10 +250,10 @@ impl Trainer {
             }
             if !batch.is_empty() {
                 num_images += batch.len() as i64;
-                self.judge(&self.uploader.upload(&batch)?, &right)?;
+                self.count_correct(&self.uploader.upload(&batch)?, &right)?;
             }
         }
-        self.judged.swap_out()?;
+        self.eval_weights.swap_out()?;
         // [right, judged], over all ranks.
         let right = Readout::of(&right)?.value()? as i64;
         let counts = Tensor::from_slice(&[right, num_images]);

@@ -47,7 +47,7 @@ impl Trainer {
         self.scaler.restore(&scale);
         c10d::set_rng_state(&on_device, &random)?;
         c10d::set_rng_state(&on_host, &host_random)?;
-        self.algorithms = algorithms(&self.recipe, self.world.rank, self.judged.trained())?;
+        self.algorithms = algorithms(&self.recipe, self.world.rank, self.eval_weights.trained())?;
         self.progress = Progress::default();
         self.ddp.barrier()?;
         Ok(not_captured)
@@ -61,7 +61,7 @@ impl Trainer {
         let right = Tensor::zeros([], (Kind::Int64, self.device));
         for num in [batch.min(share), share % batch].into_iter().filter(|&num| num > 0) {
             let side = self.recipe.raw.data.eval.crop_size;
-            self.judge(&self.uploader.synthetic(num, side)?, &right)?;
+            self.count_correct(&self.uploader.synthetic(num, side)?, &right)?;
         }
         Ok(())
     }
