@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::{error::TrainError, watch::Watch};
+use super::{error::TrainError, event_sink::EventSink};
 use crate::{
     data::{BadImage, LoaderContext, LoaderStats, diagnosis},
     dist::{World, c10d::Readout},
@@ -16,7 +16,7 @@ const TELLS_PER_EPOCH: usize = 20;
 
 /// What has been counted, and who is told. Epochs from 1.
 pub(super) struct Meter<'a> {
-    watch: &'a mut Watch,
+    event_sink: &'a mut EventSink,
     rank: usize,
     batch_size: usize,
     steps_per_epoch: usize,
@@ -26,7 +26,7 @@ pub(super) struct Meter<'a> {
     epoch_start: Mark,
     /// When progress was last due, and after which step.
     last_due: (Mark, usize),
-    untold: Option<Untold>,
+    pending: Option<Pending>,
     epoch_loss: f64,
     /// Time in which batches were moved to the device.
     copied: Duration,
@@ -38,7 +38,7 @@ pub(super) struct Meter<'a> {
 }
 
 /// Progress that is still to be told.
-struct Untold {
+struct Pending {
     step: usize,
     num_steps: usize,
     loss_sum: Readout,
@@ -71,11 +71,11 @@ impl Mark {
 
 impl<'a> Meter<'a> {
     /// Nothing counted yet.
-    pub(super) fn new(world: &World, recipe: &Recipe, watch: &'a mut Watch) -> Self {
+    pub(super) fn new(world: &World, recipe: &Recipe, event_sink: &'a mut EventSink) -> Self {
         let now =
             Mark { moment: Instant::now(), stats: LoaderStats::default(), copied: Duration::ZERO };
         Self {
-            watch,
+            event_sink,
             rank: world.rank,
             batch_size: recipe.horizon.batch_size,
             steps_per_epoch: recipe.horizon.steps_per_epoch,
@@ -84,7 +84,7 @@ impl<'a> Meter<'a> {
             epoch: 0,
             epoch_start: now,
             last_due: (now, 0),
-            untold: None,
+            pending: None,
             epoch_loss: 0.0,
             copied: Duration::ZERO,
             spent: Spent::default(),
@@ -132,25 +132,26 @@ impl<'a> Meter<'a> {
         let seconds = (now.moment - last.moment).as_secs_f64();
         let images_per_s = (num_steps * self.batch_size) as f64 / seconds;
         let time = last.until(&now);
-        let before = self.untold.replace(Untold { step, num_steps, loss_sum, images_per_s, time });
+        let before =
+            self.pending.replace(Pending { step, num_steps, loss_sum, images_per_s, time });
         before.map_or(Ok(()), |before| self.tell(&before))
     }
 
-    fn tell(&mut self, steps: &Untold) -> Result<(), TrainError> {
+    fn tell(&mut self, steps: &Pending) -> Result<(), TrainError> {
         let (epoch, loss_sum) = (self.epoch, steps.loss_sum.value()?);
         let loss = loss_sum / steps.num_steps as f64;
         if !loss.is_finite() {
             return Err(TrainError::Diverged { epoch, loss });
         }
         self.epoch_loss += loss_sum;
-        let Untold { step, images_per_s, time, .. } = *steps;
-        self.watch.tell(&RankEvent::Steps { epoch, step, loss, images_per_s, time });
+        let Pending { step, images_per_s, time, .. } = *steps;
+        self.event_sink.tell(&RankEvent::Steps { epoch, step, loss, images_per_s, time });
         Ok(())
     }
 
     /// The epoch is done, here and, once its last loss is read, on the device.
     pub(super) fn epoch_stop(&mut self, stats: LoaderStats) -> Result<(), TrainError> {
-        if let Some(last) = self.untold.take() {
+        if let Some(last) = self.pending.take() {
             self.tell(&last)?;
         }
         let (start, now) = (self.epoch_start, self.mark(stats));
@@ -160,7 +161,7 @@ impl<'a> Meter<'a> {
         self.spent = self.spent.plus(&time);
         let waits = &mut self.waits[usize::from(self.epoch > 1)];
         *waits = (waits.0.plus(&stats), waits.1 + train_s);
-        self.watch.tell(&RankEvent::EpochStop {
+        self.event_sink.tell(&RankEvent::EpochStop {
             epoch: self.epoch,
             loss: self.epoch_loss / self.steps_per_epoch as f64,
             train_s,
@@ -177,14 +178,20 @@ impl<'a> Meter<'a> {
         let accuracy = num_right as f64 / num_images.max(1) as f64;
         self.accuracy = Some(accuracy);
         let epoch = self.epoch;
-        self.watch.tell(&RankEvent::Evaluated { epoch, accuracy, num_right, num_images, eval_s });
+        self.event_sink.tell(&RankEvent::Evaluated {
+            epoch,
+            accuracy,
+            num_right,
+            num_images,
+            eval_s,
+        });
         accuracy
     }
 
     /// Images that were left out.
     pub(super) fn left_out(&mut self, bad: Vec<BadImage>) {
         for BadImage { path, reason } in bad {
-            self.watch.tell_own(&RankEvent::BadImage { rank: self.rank, path, reason });
+            self.event_sink.tell_own(&RankEvent::BadImage { rank: self.rank, path, reason });
         }
     }
 
@@ -198,10 +205,10 @@ impl<'a> Meter<'a> {
         let Some((status, minutes)) = clock else {
             let data_verdict = data_verdict.map(|words| format!("rank {rank} {words}"));
             let event = RankEvent::RankStop { rank, data_wait, io_wait, data_verdict, time };
-            return self.watch.tell_own(&event);
+            return self.event_sink.tell_own(&event);
         };
         let images = self.epoch * self.steps_per_epoch * self.batch_size;
-        self.watch.tell(&RankEvent::RunStop {
+        self.event_sink.tell(&RankEvent::RunStop {
             status,
             epoch: self.epoch,
             accuracy: self.accuracy,

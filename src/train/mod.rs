@@ -7,6 +7,7 @@ mod ceilings;
 mod checkpoint;
 mod error;
 mod evaluate;
+mod event_sink;
 mod log;
 mod meter;
 mod rank;
@@ -14,15 +15,14 @@ mod step;
 mod targets;
 mod trainer;
 mod warmup;
-mod watch;
 
 pub use bench::{StepBench, bench_steps};
 pub use checkpoint::save_weights;
 pub use error::TrainError;
+pub use event_sink::EventSink;
 pub use log::{InitLog, ReadyLog, RunLog};
 pub use rank::{RankJob, run_rank};
 pub use trainer::{RunEnd, Trainer};
-pub use watch::Watch;
 
 #[cfg(test)]
 mod equal_losses;

@@ -11,9 +11,9 @@ use tch::Device;
 use super::{
     checkpoint::save_weights,
     error::TrainError,
+    event_sink::EventSink,
     log::InitLog,
     trainer::{RunEnd, Trainer},
-    watch::Watch,
 };
 use crate::{
     data::Dataset,
@@ -34,13 +34,13 @@ pub struct RankJob {
     pub stop: Arc<AtomicBool>,
 }
 
-/// Trains as `job` says and tells `watch` about it.
-pub fn run_rank(job: &RankJob, watch: &mut Watch) -> Result<RunEnd, TrainError> {
+/// Trains as `job` says and tells `event_sink` about it.
+pub fn run_rank(job: &RankJob, event_sink: &mut EventSink) -> Result<RunEnd, TrainError> {
     let (recipe, data) = read_recipe(job)?;
     let device = device(&recipe, &job.world)?;
     let log = InitLog::open(&job.run_dir.join("mllog.txt"), &job.world, &recipe)?;
     let mut trainer = Trainer::build(&recipe, &job.world, device, Arc::clone(&job.stop))?;
-    let ended = train(job, &mut trainer, (&data, log), watch);
+    let ended = train(job, &mut trainer, (&data, log), event_sink);
     if ended.is_err() && device.is_cuda() {
         // The process ends now, and so does all that it holds. Taking down by hand what belongs to
         // a GPU, or a group, that no longer answers may wait for ever.
@@ -54,12 +54,12 @@ fn train(
     job: &RankJob,
     trainer: &mut Trainer,
     (data, log): (&Dataset, InitLog),
-    watch: &mut Watch,
+    event_sink: &mut EventSink,
 ) -> Result<RunEnd, TrainError> {
     if let Some(reason) = trainer.warm_up()? {
-        watch.tell(&RankEvent::Warning { message: reason });
+        event_sink.tell(&RankEvent::Warning { message: reason });
     }
-    watch.tell_own(&RankEvent::Ready {
+    event_sink.tell_own(&RankEvent::Ready {
         rank: job.world.rank,
         device: match trainer.device {
             Device::Cuda(index) => format!("cuda:{index}"),
@@ -70,7 +70,7 @@ fn train(
     });
     let recipe = trainer.recipe.clone();
     let log = log.init_stop(&recipe, trainer.model.weights())?.run_start()?;
-    watch.tell(&RankEvent::RunStart {
+    event_sink.tell(&RankEvent::RunStart {
         time_ms: log.start_ms(),
         num_train: recipe.situation.num_train,
         num_eval: recipe.situation.num_eval,
@@ -79,7 +79,7 @@ fn train(
         batch_size: recipe.horizon.batch_size,
         target: recipe.raw.mlperf.target,
     });
-    let end = trainer.run(data, log, watch)?;
+    let end = trainer.run(data, log, event_sink)?;
     if job.world.is_main() {
         let path = job.run_dir.join("weights.safetensors");
         let num_steps = trainer.progress.step;

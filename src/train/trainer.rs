@@ -28,11 +28,11 @@ use super::{
     captured_step::{CaptureMode, CapturedStep, GraphCapture},
     error::TrainError,
     evaluate::EvalWeights,
+    event_sink::EventSink,
     log::RunLog,
     meter::Meter,
     step::kind,
     targets::Targets,
-    watch::Watch,
 };
 use crate::{
     algorithms::{Algorithms, GradientClipping, Progress, Setting},
@@ -156,9 +156,9 @@ impl Trainer {
         &mut self,
         data: &Dataset,
         mut log: RunLog,
-        watch: &mut Watch,
+        event_sink: &mut EventSink,
     ) -> Result<RunEnd, TrainError> {
-        let mut meter = Meter::new(&self.world, &self.recipe, watch);
+        let mut meter = Meter::new(&self.world, &self.recipe, event_sink);
         let trained = self.train(data, &mut log, &mut meter);
         // A signal may surface as a collective that fails because a peer has stopped already.
         let trained = match trained {

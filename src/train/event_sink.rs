@@ -4,12 +4,12 @@ use crate::{dist::World, events::RankEvent};
 
 /// Where a rank's events go. Progress of the run is told by rank 0 alone; what concerns one rank
 /// is told by that rank.
-pub struct Watch {
+pub struct EventSink {
     sink: Box<dyn FnMut(&RankEvent)>,
     is_main: bool,
 }
 
-impl Watch {
+impl EventSink {
     /// Sends events to `sink`.
     pub fn new(world: &World, sink: Box<dyn FnMut(&RankEvent)>) -> Self {
         Self { sink, is_main: world.is_main() }
