@@ -238,7 +238,7 @@ impl Trainer {
         };
         let batch = self.uploader.batch(&self.fed(feed)?);
         let upload = lap();
-        let batch = self.changed(batch)?;
+        let batch = self.apply_methods(batch)?;
         let loss = self.loss(&batch)?;
         let forward = lap();
         self.ddp.backward(&self.scaler.scale(&loss))?;

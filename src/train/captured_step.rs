@@ -106,7 +106,7 @@ impl Trainer {
             graph.replay()?;
         } else {
             let input = input.duplicate();
-            loss.shallow_clone().copy_(&self.work(&input)?);
+            loss.shallow_clone().copy_(&self.forward_backward_update(&input)?);
         }
         Ok(loss)
     }
@@ -204,7 +204,7 @@ impl Trainer {
                 let beside = self.captured.first().and_then(|first| first.graph.as_ref());
                 let running = Capturing::begin(gpu, beside)?;
                 self.capture = Some(GraphCapture { gpu, running, before: None });
-                let loss = unwound(|| self.work(&device_batch));
+                let loss = unwound(|| self.forward_backward_update(&device_batch));
                 let capture = self.capture.take();
                 let (loss, GraphCapture { running, before, .. }) =
                     (loss?, capture.expect("put there"));

@@ -1,6 +1,6 @@
 //! The step of training.
 //!
-//! What the device does in it (`work`) takes its numbers from the device alone, so that a GPU may
+//! What the device does in it (`forward_backward_update`) takes its numbers from the device alone, so that a GPU may
 //! have it recorded (`captured`); what changes from step to step is the host's part.
 
 use tch::{Device, Kind, Tensor};
@@ -29,7 +29,7 @@ impl Trainer {
         self.ddp.before_step()?;
         let loss = match self.captured(device_batch) {
             Some(captured) => self.replay(captured, device_batch)?,
-            None => self.work(device_batch)?,
+            None => self.forward_backward_update(device_batch)?,
         };
         self.progress.step += 1;
         self.algorithms.after_step(self.progress)?;
@@ -37,8 +37,11 @@ impl Trainer {
     }
 
     /// What the device does in a step; the loss, `[]`.
-    pub(super) fn work(&mut self, device_batch: &DeviceBatch) -> Result<Tensor, TrainError> {
-        let batch = self.changed(self.uploader.batch(device_batch))?;
+    pub(super) fn forward_backward_update(
+        &mut self,
+        device_batch: &DeviceBatch,
+    ) -> Result<Tensor, TrainError> {
+        let batch = self.apply_methods(self.uploader.batch(device_batch))?;
         let loss = self.backward(&batch)?;
         while self.algorithms.after_backward(self.progress, &mut self.optimizer)?
             == Next::BackwardAgain
@@ -50,7 +53,7 @@ impl Trainer {
     }
 
     /// The batch as the methods make it.
-    pub(super) fn changed(&mut self, batch: Batch) -> Result<Batch, BridgeError> {
+    pub(super) fn apply_methods(&mut self, batch: Batch) -> Result<Batch, BridgeError> {
         let Self { algorithms, model, recipe, device, progress, .. } = self;
         let losses = |batch: &Batch| {
             let logits = logits(model, recipe, *device, &batch.images)?;

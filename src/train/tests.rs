@@ -94,7 +94,7 @@ fn refill(trainer: &Trainer) {
     });
 }
 
-/// Runs `work` as each rank of the world of `recipe`, a thread each; results by rank.
+/// Runs `forward_backward_update` as each rank of the world of `recipe`, a thread each; results by rank.
 pub(super) fn in_world<T: Send>(
     recipe: &Recipe,
     work: impl Fn(usize, Trainer) -> T + Sync,
