@@ -33,7 +33,7 @@ mod dropping {
     use super::{
         super::{
             method_rng::{MethodRng, order},
-            seam::{Algorithm, Batch, Progress, SampleLosses, Setting},
+            seam::{Algorithm, Batch, MethodContext, Progress, SampleLosses},
         },
         ColOut,
     };
@@ -49,9 +49,9 @@ mod dropping {
     }
 
     impl Dropping {
-        pub(in crate::algorithms) fn new(config: &ColOut, setting: &Setting) -> Self {
+        pub(in crate::algorithms) fn new(config: &ColOut, context: &MethodContext) -> Self {
             let shares = [config.p_row, config.p_col];
-            Self { shares, method_rng: MethodRng::new(METHOD, setting) }
+            Self { shares, method_rng: MethodRng::new(METHOD, context) }
         }
     }
 

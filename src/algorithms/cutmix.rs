@@ -33,7 +33,7 @@ mod cutting {
     use super::{
         super::{
             method_rng::{MethodRng, beta, order},
-            seam::{Algorithm, Batch, Progress, SampleLosses, Setting},
+            seam::{Algorithm, Batch, MethodContext, Progress, SampleLosses},
         },
         CutMix,
     };
@@ -82,8 +82,8 @@ mod cutting {
     }
 
     impl Cutting {
-        pub(in crate::algorithms) fn new(config: &CutMix, setting: &Setting) -> Self {
-            Self { alpha: config.alpha, method_rng: MethodRng::new(METHOD, setting) }
+        pub(in crate::algorithms) fn new(config: &CutMix, context: &MethodContext) -> Self {
+            Self { alpha: config.alpha, method_rng: MethodRng::new(METHOD, context) }
         }
     }
 

@@ -33,7 +33,7 @@ mod blanking {
     use super::{
         super::{
             method_rng::MethodRng,
-            seam::{Algorithm, Batch, Progress, SampleLosses, Setting},
+            seam::{Algorithm, Batch, MethodContext, Progress, SampleLosses},
         },
         Cutout,
     };
@@ -49,8 +49,8 @@ mod blanking {
     }
 
     impl Blanking {
-        pub(in crate::algorithms) fn new(config: &Cutout, setting: &Setting) -> Self {
-            Self { length: config.length, method_rng: MethodRng::new(METHOD, setting) }
+        pub(in crate::algorithms) fn new(config: &Cutout, context: &MethodContext) -> Self {
+            Self { length: config.length, method_rng: MethodRng::new(METHOD, context) }
         }
     }
 

@@ -46,7 +46,7 @@ pub(super) use averaging::Averaging;
 #[cfg(feature = "torch")]
 mod averaging {
     use super::{
-        super::seam::{Algorithm, Progress, Setting},
+        super::seam::{Algorithm, MethodContext, Progress},
         Ema, ema_smoothing,
     };
     use crate::dist::c10d::{BridgeError, TensorList};
@@ -63,13 +63,13 @@ mod averaging {
     impl Averaging {
         pub(in crate::algorithms) fn new(
             config: &Ema,
-            setting: &Setting,
+            context: &MethodContext,
         ) -> Result<Self, BridgeError> {
-            let interval = config.update_interval.to_steps(setting.horizon).max(1);
-            let half_life = config.half_life.to_steps(setting.horizon).max(1);
+            let interval = config.update_interval.to_steps(context.horizon).max(1);
+            let half_life = config.half_life.to_steps(context.horizon).max(1);
             Ok(Self {
-                weights: setting.weights.shared()?,
-                average: setting.weights.duplicate()?,
+                weights: context.weights.shared()?,
+                average: context.weights.duplicate()?,
                 num_updates: 0,
                 interval,
                 smoothing: ema_smoothing(interval, half_life),

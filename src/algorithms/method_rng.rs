@@ -1,7 +1,7 @@
 //! Random numbers of the methods: keyed by seed, rank and step, so that a step draws the same ones
 //! whatever was drawn before it.
 
-use super::seam::{Progress, Setting};
+use super::seam::{MethodContext, Progress};
 use crate::data::Rng;
 
 /// Where a method's numbers come from.
@@ -14,8 +14,8 @@ pub(super) struct MethodRng {
 
 impl MethodRng {
     /// `method`: a number of its own, so that methods draw independently.
-    pub(super) fn new(method: u64, setting: &Setting) -> Self {
-        Self { method, seed: setting.seed, rank: setting.rank as u64 }
+    pub(super) fn new(method: u64, context: &MethodContext) -> Self {
+        Self { method, seed: context.seed, rank: context.rank as u64 }
     }
 
     /// The numbers of the step that begins.

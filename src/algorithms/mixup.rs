@@ -34,7 +34,7 @@ mod mixing {
     use super::{
         super::{
             method_rng::{MethodRng, beta, order},
-            seam::{Algorithm, Batch, Progress, SampleLosses, Setting},
+            seam::{Algorithm, Batch, MethodContext, Progress, SampleLosses},
         },
         MixUp,
     };
@@ -56,8 +56,8 @@ mod mixing {
     }
 
     impl Mixing {
-        pub(in crate::algorithms) fn new(config: &MixUp, setting: &Setting) -> Self {
-            Self { alpha: config.alpha, method_rng: MethodRng::new(METHOD, setting) }
+        pub(in crate::algorithms) fn new(config: &MixUp, context: &MethodContext) -> Self {
+            Self { alpha: config.alpha, method_rng: MethodRng::new(METHOD, context) }
         }
     }
 

@@ -30,7 +30,7 @@ pub use self::{
     mixup::mix,
     progressive_resizing::resize_nearest,
     sam::Climbing,
-    seam::{Algorithm, Algorithms, Batch, Next, Progress, SampleLosses, Setting},
+    seam::{Algorithm, Algorithms, Batch, MethodContext, Next, Progress, SampleLosses},
 };
 pub use blurpool::BlurPool;
 pub use channels_last::ChannelsLast;

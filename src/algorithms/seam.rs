@@ -80,7 +80,7 @@ pub trait Algorithm {
 }
 
 /// What methods are built for.
-pub struct Setting<'a> {
+pub struct MethodContext<'a> {
     /// All weights and buffers of the network, in its own order.
     pub weights: &'a TensorList,
     /// Length of the run.
@@ -98,34 +98,34 @@ pub struct Algorithms(Vec<Box<dyn Algorithm>>);
 
 impl Algorithms {
     /// Those that `config` switches on and that act while the run goes on, in their first state.
-    pub fn new(config: &AlgorithmsConfig, setting: &Setting) -> Result<Self, BridgeError> {
+    pub fn new(config: &AlgorithmsConfig, context: &MethodContext) -> Result<Self, BridgeError> {
         let mut methods: Vec<Box<dyn Algorithm>> = Vec::new();
         if config.progressive_resizing.is_some() {
-            methods.push(Box::new(Resizing::new(setting.sides)));
+            methods.push(Box::new(Resizing::new(context.sides)));
         }
         if let Some(selective_backprop) = &config.selective_backprop {
-            methods.push(Box::new(Selecting::new(selective_backprop, setting)));
+            methods.push(Box::new(Selecting::new(selective_backprop, context)));
         }
         if let Some(colout) = &config.colout {
-            methods.push(Box::new(Dropping::new(colout, setting)));
+            methods.push(Box::new(Dropping::new(colout, context)));
         }
         if let Some(cutout) = &config.cutout {
-            methods.push(Box::new(Blanking::new(cutout, setting)));
+            methods.push(Box::new(Blanking::new(cutout, context)));
         }
         if let Some(mixup) = &config.mixup {
-            methods.push(Box::new(Mixing::new(mixup, setting)));
+            methods.push(Box::new(Mixing::new(mixup, context)));
         }
         if let Some(cutmix) = &config.cutmix {
-            methods.push(Box::new(Cutting::new(cutmix, setting)));
+            methods.push(Box::new(Cutting::new(cutmix, context)));
         }
         if let Some(sam) = &config.sam {
-            methods.push(Box::new(Climbing::new(sam, setting.weights)?));
+            methods.push(Box::new(Climbing::new(sam, context.weights)?));
         }
         if let Some(ema) = &config.ema {
-            methods.push(Box::new(Averaging::new(ema, setting)?));
+            methods.push(Box::new(Averaging::new(ema, context)?));
         }
         if let Some(swa) = &config.swa {
-            methods.push(Box::new(PlainMean::new(swa, setting)?));
+            methods.push(Box::new(PlainMean::new(swa, context)?));
         }
         Ok(Self(methods))
     }

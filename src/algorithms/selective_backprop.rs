@@ -64,7 +64,7 @@ mod selecting {
     use super::{
         super::{
             method_rng::MethodRng,
-            seam::{Algorithm, Batch, Progress, SampleLosses, Setting},
+            seam::{Algorithm, Batch, MethodContext, Progress, SampleLosses},
         },
         SelectiveBackprop,
     };
@@ -81,9 +81,12 @@ mod selecting {
     }
 
     impl Selecting {
-        pub(in crate::algorithms) fn new(config: &SelectiveBackprop, setting: &Setting) -> Self {
-            let method_rng = MethodRng::new(METHOD, setting);
-            Self { config: config.clone(), horizon: *setting.horizon, method_rng }
+        pub(in crate::algorithms) fn new(
+            config: &SelectiveBackprop,
+            context: &MethodContext,
+        ) -> Self {
+            let method_rng = MethodRng::new(METHOD, context);
+            Self { config: config.clone(), horizon: *context.horizon, method_rng }
         }
     }
 

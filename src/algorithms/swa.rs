@@ -34,7 +34,7 @@ pub(super) use averaging::PlainMean;
 #[cfg(feature = "torch")]
 mod averaging {
     use super::{
-        super::seam::{Algorithm, Progress, Setting},
+        super::seam::{Algorithm, MethodContext, Progress},
         Swa,
     };
     use crate::dist::c10d::{BridgeError, TensorList};
@@ -51,14 +51,14 @@ mod averaging {
     impl PlainMean {
         pub(in crate::algorithms) fn new(
             config: &Swa,
-            setting: &Setting,
+            context: &MethodContext,
         ) -> Result<Self, BridgeError> {
             Ok(Self {
-                weights: setting.weights.shared()?,
-                mean: setting.weights.duplicate()?,
+                weights: context.weights.shared()?,
+                mean: context.weights.duplicate()?,
                 num_averaged: 0,
-                start: config.start.to_steps(setting.horizon),
-                interval: config.interval.to_steps(setting.horizon).max(1),
+                start: config.start.to_steps(context.horizon),
+                interval: config.interval.to_steps(context.horizon).max(1),
             })
         }
     }
@@ -89,10 +89,15 @@ mod averaging {
             let weight = Tensor::from_slice(&[0f64]);
             let weights = TensorList::new([&weight]).unwrap();
             let horizon = Horizon { steps_per_epoch: 2, num_epochs: 4, batch_size: 1 };
-            let setting =
-                Setting { weights: &weights, horizon: &horizon, sides: &[], seed: 0, rank: 0 };
+            let context = MethodContext {
+                weights: &weights,
+                horizon: &horizon,
+                sides: &[],
+                seed: 0,
+                rank: 0,
+            };
             let config = Swa { start: Time::Fraction(0.25), interval: Time::Epochs(1.0) };
-            let mut swa = PlainMean::new(&config, &setting).unwrap();
+            let mut swa = PlainMean::new(&config, &context).unwrap();
             for step in 1..=8 {
                 let _ = weight.shallow_clone().fill_(step as f64);
                 swa.after_step(Progress { step, epoch: (step - 1) / 2 }).unwrap();

@@ -35,7 +35,7 @@ use super::{
     targets::Targets,
 };
 use crate::{
-    algorithms::{Algorithms, GradientClipping, Progress, Setting},
+    algorithms::{Algorithms, GradientClipping, MethodContext, Progress},
     data::{
         Cache, Dataset, EvalTransform, Loader, LoaderConfig, LoaderContext, Pool, Sampler, Shard,
         Sharing, TrainSchedule, eval_plans, store, train_plans,
@@ -349,8 +349,8 @@ pub(super) fn algorithms(
     weights: &TensorList,
 ) -> Result<Algorithms, BridgeError> {
     let Recipe { horizon, sides, seed, .. } = recipe;
-    let setting = Setting { weights, horizon, sides, seed: *seed, rank };
-    Algorithms::new(&recipe.raw.algorithms, &setting)
+    let context = MethodContext { weights, horizon, sides, seed: *seed, rank };
+    Algorithms::new(&recipe.raw.algorithms, &context)
 }
 
 fn shared<'a>(model: &'a ResNet, config: &DdpConfig) -> Shared<'a> {
