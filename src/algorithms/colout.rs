@@ -32,8 +32,8 @@ mod dropping {
 
     use super::{
         super::{
+            algorithm::{Algorithm, Batch, MethodContext, Progress, SampleLosses},
             method_rng::{MethodRng, order},
-            seam::{Algorithm, Batch, MethodContext, Progress, SampleLosses},
         },
         ColOut,
     };

@@ -32,8 +32,8 @@ mod cutting {
 
     use super::{
         super::{
+            algorithm::{Algorithm, Batch, MethodContext, Progress, SampleLosses},
             method_rng::{MethodRng, beta, order},
-            seam::{Algorithm, Batch, MethodContext, Progress, SampleLosses},
         },
         CutMix,
     };

@@ -32,8 +32,8 @@ mod blanking {
 
     use super::{
         super::{
+            algorithm::{Algorithm, Batch, MethodContext, Progress, SampleLosses},
             method_rng::MethodRng,
-            seam::{Algorithm, Batch, MethodContext, Progress, SampleLosses},
         },
         Cutout,
     };

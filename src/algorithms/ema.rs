@@ -46,7 +46,7 @@ pub(super) use averaging::Averaging;
 #[cfg(feature = "torch")]
 mod averaging {
     use super::{
-        super::seam::{Algorithm, MethodContext, Progress},
+        super::algorithm::{Algorithm, MethodContext, Progress},
         Ema, ema_smoothing,
     };
     use crate::dist::c10d::{BridgeError, TensorList};

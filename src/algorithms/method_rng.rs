@@ -1,7 +1,7 @@
 //! Random numbers of the methods: keyed by seed, rank and step, so that a step draws the same ones
 //! whatever was drawn before it.
 
-use super::seam::{MethodContext, Progress};
+use super::algorithm::{MethodContext, Progress};
 use crate::data::Rng;
 
 /// Where a method's numbers come from.

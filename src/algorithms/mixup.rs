@@ -33,8 +33,8 @@ mod mixing {
 
     use super::{
         super::{
+            algorithm::{Algorithm, Batch, MethodContext, Progress, SampleLosses},
             method_rng::{MethodRng, beta, order},
-            seam::{Algorithm, Batch, MethodContext, Progress, SampleLosses},
         },
         MixUp,
     };

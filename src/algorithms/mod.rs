@@ -2,6 +2,8 @@
 //! A table `[algorithms.NAME]` in the recipe switches a method on; the order in which they act
 //! belongs to the code.
 
+#[cfg(feature = "torch")]
+mod algorithm;
 mod blurpool;
 mod channels_last;
 mod colout;
@@ -19,18 +21,16 @@ mod mixup;
 mod progressive_resizing;
 mod resolution;
 mod sam;
-#[cfg(feature = "torch")]
-mod seam;
 mod selective_backprop;
 mod stochastic_depth;
 mod swa;
 
 #[cfg(feature = "torch")]
 pub use self::{
+    algorithm::{Algorithm, Algorithms, Batch, MethodContext, Next, Progress, SampleLosses},
     mixup::mix,
     progressive_resizing::resize_nearest,
     sam::Climbing,
-    seam::{Algorithm, Algorithms, Batch, MethodContext, Next, Progress, SampleLosses},
 };
 pub use blurpool::BlurPool;
 pub use channels_last::ChannelsLast;

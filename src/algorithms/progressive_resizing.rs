@@ -84,7 +84,7 @@ pub use resizing::resize_nearest;
 mod resizing {
     use tch::Tensor;
 
-    use super::super::seam::{Algorithm, Batch, Progress, SampleLosses};
+    use super::super::algorithm::{Algorithm, Batch, Progress, SampleLosses};
     use crate::dist::c10d::BridgeError;
 
     /// Keeps of the images `[N, C, S, S]` the pixels nearest to a grid of `side`:

@@ -33,7 +33,7 @@ pub use climbing::Climbing;
 #[cfg(feature = "torch")]
 mod climbing {
     use super::{
-        super::seam::{Algorithm, Next, Progress},
+        super::algorithm::{Algorithm, Next, Progress},
         Sam,
     };
     use crate::{

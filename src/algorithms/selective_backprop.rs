@@ -63,8 +63,8 @@ mod selecting {
 
     use super::{
         super::{
+            algorithm::{Algorithm, Batch, MethodContext, Progress, SampleLosses},
             method_rng::MethodRng,
-            seam::{Algorithm, Batch, MethodContext, Progress, SampleLosses},
         },
         SelectiveBackprop,
     };

@@ -34,7 +34,7 @@ pub(super) use averaging::PlainMean;
 #[cfg(feature = "torch")]
 mod averaging {
     use super::{
-        super::seam::{Algorithm, MethodContext, Progress},
+        super::algorithm::{Algorithm, MethodContext, Progress},
         Swa,
     };
     use crate::dist::c10d::{BridgeError, TensorList};
