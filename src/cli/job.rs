@@ -19,7 +19,7 @@ use crate::{
         self, Crew, DataStamp, Device, Ending, Images, Interrupts, Launch, LaunchError, Libtorch,
         Machine, Manifest, MasterPort, ProgramStamp, RankFailure, RecipeStamp, RunFolder, Shelf,
     },
-    recipe::{self, RawRecipe, Recipe, Situation},
+    recipe::{self, RawRecipe, Recipe, RunContext},
     submission::{SystemDescription, SystemError},
 };
 
@@ -87,8 +87,8 @@ impl Job {
         let (crew, images) = settle(&raw, &machine).or_exit(Exit::Invalid)?;
         raw.run.device = crew.device.into();
         name_submitter(&mut raw, args.system.as_deref()).or_exit(Exit::Invalid)?;
-        let situation = images.situation(&raw, crew.num_ranks).or_exit(Exit::Invalid)?;
-        Recipe::resolve(raw.clone(), &situation).or_exit(Exit::Invalid)?;
+        let run_context = images.run_context(&raw, crew.num_ranks).or_exit(Exit::Invalid)?;
+        Recipe::resolve(raw.clone(), &run_context).or_exit(Exit::Invalid)?;
         if let Some(warning) = crew.warning(&machine) {
             Screen::new(manner).line(&format!("warning: {warning}"));
         }
@@ -163,13 +163,13 @@ impl Job {
         let mut raw = self.raw.clone();
         raw.train_on(&data.path);
         raw.run.seed = raw.run.seed.map(|first| first.wrapping_add(index as u64));
-        let situation = Situation {
+        let run_context = RunContext {
             world_size: self.crew.num_ranks,
             num_classes: data.num_classes,
             num_train: data.num_train,
             num_eval: data.num_eval,
         };
-        Ok(Recipe::resolve(raw, &situation)?)
+        Ok(Recipe::resolve(raw, &run_context)?)
     }
 }
 

@@ -12,7 +12,7 @@ use crate::{
     console,
     data::{Dataset, Index, Split, inspect},
     events::RankEvent,
-    recipe::{self, IMAGENET, Plan, RawRecipe, Recipe, Situation, Throughput},
+    recipe::{self, IMAGENET, Plan, RawRecipe, Recipe, RunContext, Throughput},
 };
 
 /// Training images that are opened to learn how large they are.
@@ -110,10 +110,10 @@ fn planned(args: &PlanArgs) -> anyhow::Result<(Recipe, Vec<String>)> {
         raw.train_on(data);
     }
     let mut notes = vec![format!("recipe {}, resolved", source.name)];
-    let mut situation = counts(&raw, &mut notes)?;
-    situation.world_size = args.nproc.unwrap_or(raw.run.num_ranks);
+    let mut run_context = counts(&raw, &mut notes)?;
+    run_context.world_size = args.nproc.unwrap_or(raw.run.num_ranks);
     if args.nproc.is_none() && raw.run.num_ranks == 0 {
-        situation.world_size = 1;
+        run_context.world_size = 1;
         notes.push("assumed: 1 rank, as neither the recipe nor --nproc names a number".into());
     }
     if raw.run.seed.is_none() {
@@ -121,15 +121,15 @@ fn planned(args: &PlanArgs) -> anyhow::Result<(Recipe, Vec<String>)> {
             "the recipe names no seed: each run draws one, and this one is an example".into(),
         );
     }
-    Ok((Recipe::resolve(raw, &situation)?, notes))
+    Ok((Recipe::resolve(raw, &run_context)?, notes))
 }
 
 /// Counts of the data set that `raw` names.
-fn counts(raw: &RawRecipe, notes: &mut Vec<String>) -> anyhow::Result<Situation> {
+fn counts(raw: &RawRecipe, notes: &mut Vec<String>) -> anyhow::Result<RunContext> {
     if let Some(path) = &raw.data.path {
         let dataset = Dataset::open(path)?;
         recipe::check_images(raw, dataset.division())?;
-        return Ok(Situation {
+        return Ok(RunContext {
             num_classes: dataset.num_classes(),
             num_train: dataset.train.len(),
             num_eval: dataset.eval.len(),
@@ -138,7 +138,7 @@ fn counts(raw: &RawRecipe, notes: &mut Vec<String>) -> anyhow::Result<Situation>
     }
     if let Some(synth) = &raw.data.synth {
         recipe::check_images(raw, None)?;
-        return Ok(Situation {
+        return Ok(RunContext {
             num_classes: synth.num_classes,
             num_train: synth.num_train,
             num_eval: synth.num_eval,

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use super::{LaunchError, NoImages};
 use crate::{
     data::{DataConfig, Dataset, SynthConfig},
-    recipe::{RawRecipe, Situation, check_images},
+    recipe::{RawRecipe, RunContext, check_images},
 };
 
 /// Where the images come from.
@@ -29,12 +29,16 @@ impl Images {
 
     /// What `raw` is resolved for, which may be trained on these images; a folder is listed, a set
     /// need not be there.
-    pub fn situation(&self, raw: &RawRecipe, world_size: usize) -> Result<Situation, LaunchError> {
+    pub fn run_context(
+        &self,
+        raw: &RawRecipe,
+        world_size: usize,
+    ) -> Result<RunContext, LaunchError> {
         Ok(match self {
             Self::Folder(path) => {
                 let dataset = Dataset::open(path)?;
                 check_images(raw, dataset.division())?;
-                Situation {
+                RunContext {
                     world_size,
                     num_classes: dataset.num_classes(),
                     num_train: dataset.train.len(),
@@ -43,7 +47,7 @@ impl Images {
             }
             Self::Synth(synth) => {
                 check_images(raw, None)?;
-                Situation {
+                RunContext {
                     world_size,
                     num_classes: synth.num_classes,
                     num_train: synth.num_train,
@@ -82,7 +86,7 @@ mod tests {
         let synth =
             SynthConfig { num_classes: 4, num_train: 8, num_eval: 12, ..SynthConfig::default() };
         let images = Images::of(&config(None, Some(synth))).unwrap();
-        let expected = Situation { world_size: 2, num_classes: 4, num_train: 8, num_eval: 12 };
-        assert_eq!(images.situation(&RawRecipe::default(), 2).unwrap(), expected);
+        let expected = RunContext { world_size: 2, num_classes: 4, num_train: 8, num_eval: 12 };
+        assert_eq!(images.run_context(&RawRecipe::default(), 2).unwrap(), expected);
     }
 }

@@ -123,14 +123,14 @@ mod tests {
     use super::*;
     use crate::{
         data::inspect::Quantiles,
-        recipe::{RawRecipe, Situation, find, load},
+        recipe::{RawRecipe, RunContext, find, load},
     };
 
     fn recipe(overrides: &[&str], num_train: usize) -> Recipe {
         let overrides: Vec<String> = overrides.iter().map(|text| (*text).to_owned()).collect();
         let raw: RawRecipe = load(&find("optimized").unwrap(), &overrides).unwrap();
-        let situation = Situation { world_size: 8, num_classes: 1000, num_train, num_eval: 100 };
-        Recipe::resolve(raw, &situation).unwrap()
+        let run_context = RunContext { world_size: 8, num_classes: 1000, num_train, num_eval: 100 };
+        Recipe::resolve(raw, &run_context).unwrap()
     }
 
     #[test]

@@ -170,7 +170,7 @@ impl Throughput {
     /// # Errors
     /// The table was measured with another number of ranks.
     pub fn minutes(&self, recipe: &Recipe) -> Result<Vec<f64>, String> {
-        let num_ranks = recipe.situation.world_size;
+        let num_ranks = recipe.run_context.world_size;
         if num_ranks != self.num_ranks {
             return Err(format!(
                 "the throughput was measured on {} ranks and the plan is for {num_ranks}; plan with \

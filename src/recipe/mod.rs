@@ -3,7 +3,7 @@
 //! A recipe is a TOML file. Its road: [`find()`] (name to text), [`load()`] (`extends`, overrides,
 //! types; the only place that may say that a text is wrong), [`Recipe::resolve`] (the only place
 //! that may say that a recipe is wrong), after which there is nothing left to check. Deliberately
-//! absent: anything that needs a GPU, a data set or libtorch; a [`Situation`] stands for them.
+//! absent: anything that needs a GPU, a data set or libtorch; a [`RunContext`] stands for them.
 
 mod advice;
 mod closed;
@@ -38,4 +38,4 @@ pub use images::check_images;
 pub use load::load;
 pub use plan::{Plan, PlanRow};
 pub use raw::RawRecipe;
-pub use resolve::{IMAGENET, Recipe, Situation};
+pub use resolve::{IMAGENET, Recipe, RunContext};

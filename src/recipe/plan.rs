@@ -56,7 +56,7 @@ impl Plan {
         };
         Self {
             rows: recipe.sides.iter().enumerate().map(row).collect(),
-            world_size: recipe.situation.world_size,
+            world_size: recipe.run_context.world_size,
             batch_per_rank: recipe.batch_per_rank,
             total_steps: horizon.total_steps(),
             total_images: horizon.total_steps() * horizon.batch_size,

@@ -31,7 +31,7 @@ const MAX_EPOCHS: usize = 100_000;
 
 /// What a recipe is resolved for.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Situation {
+pub struct RunContext {
     /// Ranks.
     pub world_size: usize,
     /// Classes of the data set.
@@ -43,8 +43,8 @@ pub struct Situation {
 }
 
 /// `ImageNet` on one rank, which stands in where no data set is at hand.
-pub const IMAGENET: Situation =
-    Situation { world_size: 1, num_classes: 1000, num_train: 1_281_167, num_eval: 50_000 };
+pub const IMAGENET: RunContext =
+    RunContext { world_size: 1, num_classes: 1000, num_train: 1_281_167, num_eval: 50_000 };
 
 /// A recipe that has been found sound. Immutable.
 #[derive(Clone, Debug, PartialEq)]
@@ -52,7 +52,7 @@ pub struct Recipe {
     /// The file, every default written out.
     pub raw: RawRecipe,
     /// What it was resolved for.
-    pub situation: Situation,
+    pub run_context: RunContext,
     /// Seed of the run.
     pub seed: u64,
     /// The network, with every change that methods make to it.
@@ -74,32 +74,32 @@ pub struct Recipe {
 }
 
 impl Recipe {
-    /// Checks `raw` and works out everything that follows from it in `situation`.
-    pub fn resolve(raw: RawRecipe, situation: &Situation) -> Result<Self, RecipeError> {
+    /// Checks `raw` and works out everything that follows from it in `run_context`.
+    pub fn resolve(raw: RawRecipe, run_context: &RunContext) -> Result<Self, RecipeError> {
         let raw = sized(raw);
         validate::validate(&raw)?;
-        fits(&raw, situation)?;
-        let raw = filled(raw, situation);
+        fits(&raw, run_context)?;
+        let raw = filled(raw, run_context);
         validate::writable(&raw)?;
-        let horizon = horizon(&raw, situation)?;
+        let horizon = horizon(&raw, run_context)?;
         let sides = sides(&raw, &horizon);
         Ok(Self {
             seed: raw.run.seed.expect("`filled` puts one in"),
-            blueprint: blueprint(&raw, situation)?,
+            blueprint: blueprint(&raw, run_context)?,
             schedule: schedule(&raw, &horizon)?,
             crop_sides: crop_sides(&raw, &sides),
             sides,
             eval_epochs: eval_epochs(&raw, &horizon),
-            batch_per_rank: raw.train.batch_size / situation.world_size,
-            eval_batch_per_rank: raw.eval.batch_size / situation.world_size,
+            batch_per_rank: raw.train.batch_size / run_context.world_size,
+            eval_batch_per_rank: raw.eval.batch_size / run_context.world_size,
             horizon,
-            situation: situation.clone(),
+            run_context: run_context.clone(),
             raw,
         })
     }
 
     /// The recipe as TOML, every default written out: loaded and resolved again in the same
-    /// situation, it gives an equal recipe.
+    /// run context, it gives an equal recipe.
     pub fn to_toml(&self) -> String {
         toml::to_string(&self.raw).expect("`validate::writable` has tried it")
     }
@@ -122,8 +122,8 @@ fn sized(mut raw: RawRecipe) -> RawRecipe {
 }
 
 /// Checks `raw` against the ranks and the data set that it is to run with.
-fn fits(raw: &RawRecipe, situation: &Situation) -> Result<(), RecipeError> {
-    let Situation { world_size, num_classes, .. } = *situation;
+fn fits(raw: &RawRecipe, run_context: &RunContext) -> Result<(), RecipeError> {
+    let RunContext { world_size, num_classes, .. } = *run_context;
     let mut problems = Problems::default();
     if world_size == 0 {
         problems.add("there are no ranks (0); run with 1 or more");
@@ -141,14 +141,14 @@ fn fits(raw: &RawRecipe, situation: &Situation) -> Result<(), RecipeError> {
             raw.model.num_classes
         ));
     }
-    if raw.data.order == Order::Torch && situation.num_train > MAX_TORCH_SAMPLES {
+    if raw.data.order == Order::Torch && run_context.num_train > MAX_TORCH_SAMPLES {
         problems.add(format!(
             "data.order (torch) is known for up to {MAX_TORCH_SAMPLES} training images and there are \
              {}; set data.order = \"keyed\"",
-            situation.num_train
+            run_context.num_train
         ));
     }
-    if situation.num_eval == 0 {
+    if run_context.num_eval == 0 {
         problems.add("the data set has no validation images (0); add some");
     }
     for (key, batch) in
@@ -162,22 +162,22 @@ fn fits(raw: &RawRecipe, situation: &Situation) -> Result<(), RecipeError> {
             ));
         }
     }
-    if world_size > 0 && steps_per_epoch(raw, situation) == 0 {
+    if world_size > 0 && steps_per_epoch(raw, run_context) == 0 {
         problems.add(format!(
             "train.batch_size ({}) exceeds the training images ({}), so that an epoch has no step; \
              lower train.batch_size or add images",
-            raw.train.batch_size, situation.num_train
+            raw.train.batch_size, run_context.num_train
         ));
     }
     problems.into_result()
 }
 
-/// `raw` with every value written out that it left to the situation.
-fn filled(mut raw: RawRecipe, situation: &Situation) -> RawRecipe {
+/// `raw` with every value written out that it left to the run context.
+fn filled(mut raw: RawRecipe, run_context: &RunContext) -> RawRecipe {
     let seed = *raw.run.seed.get_or_insert_with(random_seed);
     raw.data.order_seed.get_or_insert(seed);
-    raw.run.num_ranks = situation.world_size;
-    raw.model.num_classes = situation.num_classes;
+    raw.run.num_ranks = run_context.world_size;
+    raw.model.num_classes = run_context.num_classes;
     if raw.eval.batch_size == 0 {
         raw.eval.batch_size = raw.train.batch_size;
     }
@@ -194,17 +194,17 @@ fn random_seed() -> u64 {
 
 /// Steps in each rank's shard: what does not fill a batch sits the epoch out, unless `drop_last`
 /// says otherwise.
-fn steps_per_epoch(raw: &RawRecipe, situation: &Situation) -> usize {
-    let shard = raw.data.order.shard_len(situation.num_train, situation.world_size);
-    match raw.train.batch_size / situation.world_size {
+fn steps_per_epoch(raw: &RawRecipe, run_context: &RunContext) -> usize {
+    let shard = raw.data.order.shard_len(run_context.num_train, run_context.world_size);
+    match raw.train.batch_size / run_context.world_size {
         0 => 0,
         batch if raw.data.drop_last => shard / batch,
         batch => shard.div_ceil(batch),
     }
 }
 
-fn horizon(raw: &RawRecipe, situation: &Situation) -> Result<Horizon, RecipeError> {
-    let steps_per_epoch = steps_per_epoch(raw, situation);
+fn horizon(raw: &RawRecipe, run_context: &RunContext) -> Result<Horizon, RecipeError> {
+    let steps_per_epoch = steps_per_epoch(raw, run_context);
     let batch_size = raw.train.batch_size;
     let num_epochs = num_epochs(raw, steps_per_epoch);
     let mut problems = Problems::default();
@@ -242,8 +242,8 @@ fn num_epochs(raw: &RawRecipe, steps_per_epoch: usize) -> usize {
 }
 
 /// The network with every change that methods make to it.
-fn blueprint(raw: &RawRecipe, situation: &Situation) -> Result<Blueprint, RecipeError> {
-    let mut blueprint = raw.model.blueprint(situation.num_classes);
+fn blueprint(raw: &RawRecipe, run_context: &RunContext) -> Result<Blueprint, RecipeError> {
+    let mut blueprint = raw.model.blueprint(run_context.num_classes);
     if let Some(blurpool) = &raw.algorithms.blurpool {
         blurpool.apply(&mut blueprint);
     }

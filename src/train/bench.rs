@@ -21,7 +21,7 @@ use crate::{
     data::{Dataset, Loader, Rng, Shard, TrainSchedule, train_plans},
     dist::c10d::peak_gpu_bytes,
     events::{StepParts, StepRates},
-    recipe::{Precision, Recipe, Situation},
+    recipe::{Precision, Recipe, RunContext},
 };
 
 /// Steps before the clock counts: memory is taken and kernels are chosen in them.
@@ -50,14 +50,14 @@ enum Feed {
     Loader(Loader),
 }
 
-/// Measures the step of `job`'s recipe in `situation` on this rank alone and tells of each side.
+/// Measures the step of `job`'s recipe in `run_context` on this rank alone and tells of each side.
 pub fn bench_steps(
     job: &RankJob,
     bench: &StepBench,
-    situation: &Situation,
+    run_context: &RunContext,
     tell: &mut dyn FnMut(&StepRates),
 ) -> Result<(), TrainError> {
-    let recipe = resolved(job, situation)?;
+    let recipe = resolved(job, run_context)?;
     let device = device(&recipe, &job.world)?;
     let stop = Arc::new(AtomicBool::new(false));
     let data = bench.data.as_deref().map(Dataset::open).transpose()?;
@@ -95,7 +95,7 @@ impl Trainer {
         let (batch_size, side) =
             (self.recipe.batch_per_rank, self.recipe.crop_sides[self.progress.epoch]);
         let Some(data) = data else {
-            let (pixels, labels) = noise(batch_size, side, self.recipe.situation.num_classes);
+            let (pixels, labels) = noise(batch_size, side, self.recipe.run_context.num_classes);
             return Ok(Feed::Noise { pixels, labels });
         };
         let steps_per_epoch = data.train.len() / batch_size;
@@ -253,7 +253,7 @@ impl Trainer {
     /// Images judged in a second: all validation images of `data`, decoded, else a batch of noise.
     fn eval_rate(&self, data: Option<&Dataset>) -> Result<f64, TrainError> {
         let (num, side) = (self.recipe.eval_batch_per_rank, self.recipe.raw.data.eval.crop_size);
-        let (pixels, labels) = noise(num, side, self.recipe.situation.num_classes);
+        let (pixels, labels) = noise(num, side, self.recipe.run_context.num_classes);
         let right = Tensor::zeros([], (Kind::Int64, self.device));
         let count_correct = || {
             let device_batch = self.uploader.upload_parts(&pixels, &labels, side)?;

@@ -13,7 +13,7 @@ use super::{
 use crate::{
     model::{Arch, Block, CustomConfig, Mode},
     optim::mean_loss,
-    recipe::{self, Precision, RawRecipe, Recipe, Situation},
+    recipe::{self, Precision, RawRecipe, Recipe, RunContext},
 };
 
 const CROP: usize = 32;
@@ -47,8 +47,8 @@ fn narrow(mut raw: RawRecipe, world_size: usize, precision: Precision) -> Recipe
     raw.train.precision = precision;
     raw.scheduler.t_warmup = "2ep".parse().unwrap();
     let num_train = BATCH * STEPS_PER_EPOCH;
-    let situation = Situation { world_size, num_classes: 10, num_train, num_eval: BATCH };
-    Recipe::resolve(raw, &situation).unwrap()
+    let run_context = RunContext { world_size, num_classes: 10, num_train, num_eval: BATCH };
+    Recipe::resolve(raw, &run_context).unwrap()
 }
 
 fn optimized(world_size: usize, precision: Precision) -> Recipe {
@@ -87,7 +87,7 @@ fn refill(trainer: &Trainer) {
 
 /// Rank `rank`'s share of the batch of `step`.
 fn batch(trainer: &Trainer, step: usize, rank: usize) -> DeviceBatch {
-    let share = BATCH / trainer.recipe.situation.world_size;
+    let share = BATCH / trainer.recipe.run_context.world_size;
     let size = CROP * CROP * 3;
     let (from, to) = (rank * share, (rank + 1) * share);
     let pixel = |i| (uniform(i, 1000 + step) * 256.0) as u8;
@@ -108,7 +108,7 @@ fn losses(rank: usize, mut trainer: Trainer) -> Vec<f64> {
     }
     trainer.eval_weights().unwrap();
     // All ranks judge the whole first batch, share by share.
-    let world_size = trainer.recipe.situation.world_size;
+    let world_size = trainer.recipe.run_context.world_size;
     let eval_weights = (0..world_size).map(|rank| {
         let batch = trainer.uploader.batch(&batch(&trainer, 0, rank));
         let logits = no_grad(|| trainer.model.forward(&batch.images, Mode::Eval));

@@ -84,8 +84,8 @@ fn hyperparameters(recipe: &Recipe) -> Hyperparameters {
     Hyperparameters {
         seed: recipe.seed,
         global_batch_size: recipe.horizon.batch_size,
-        train_samples: recipe.situation.num_train,
-        eval_samples: recipe.situation.num_eval,
+        train_samples: recipe.run_context.num_train,
+        eval_samples: recipe.run_context.num_eval,
         gradient_accumulation_steps: 1,
         bn_span: recipe.batch_per_rank,
         opt_name: opt_name.to_owned(),

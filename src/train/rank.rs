@@ -19,7 +19,7 @@ use crate::{
     data::Dataset,
     dist::{World, c10d},
     events::RankEvent,
-    recipe::{self, DeviceChoice, Origin, RawRecipe, Recipe, Situation, Source},
+    recipe::{self, DeviceChoice, Origin, RawRecipe, Recipe, RunContext, Source},
 };
 
 /// What a rank is started with.
@@ -72,8 +72,8 @@ fn train(
     let log = log.init_stop(&recipe, trainer.model.weights())?.run_start()?;
     event_sink.tell(&RankEvent::RunStart {
         time_ms: log.start_ms(),
-        num_train: recipe.situation.num_train,
-        num_eval: recipe.situation.num_eval,
+        num_train: recipe.run_context.num_train,
+        num_eval: recipe.run_context.num_eval,
         num_epochs: recipe.horizon.num_epochs,
         steps_per_epoch: recipe.horizon.steps_per_epoch,
         batch_size: recipe.horizon.batch_size,
@@ -97,8 +97,8 @@ fn load(job: &RankJob) -> Result<RawRecipe, TrainError> {
 }
 
 /// The recipe of `job` for a data set that need not be there.
-pub(super) fn resolved(job: &RankJob, situation: &Situation) -> Result<Recipe, TrainError> {
-    Ok(Recipe::resolve(load(job)?, situation)?)
+pub(super) fn resolved(job: &RankJob, run_context: &RunContext) -> Result<Recipe, TrainError> {
+    Ok(Recipe::resolve(load(job)?, run_context)?)
 }
 
 fn read_recipe(job: &RankJob) -> Result<(Recipe, Dataset), TrainError> {
@@ -107,13 +107,13 @@ fn read_recipe(job: &RankJob) -> Result<(Recipe, Dataset), TrainError> {
     let path = raw.data.path.clone().unwrap_or_default();
     let data = Dataset::open(&path)?;
     recipe::check_images(&raw, data.division())?;
-    let situation = Situation {
+    let run_context = RunContext {
         world_size: job.world.world_size,
         num_classes: data.num_classes(),
         num_train: data.train.len(),
         num_eval: data.eval.len(),
     };
-    Ok((Recipe::resolve(raw, &situation)?, data))
+    Ok((Recipe::resolve(raw, &run_context)?, data))
 }
 
 /// The device of this rank. The first to call libtorch, which learns of CUDA here or never.

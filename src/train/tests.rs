@@ -20,7 +20,7 @@ use crate::{
     dist::{World, c10d},
     model::{Arch, Block, CustomConfig, Mode},
     optim::mean_loss,
-    recipe::{Precision, RawRecipe, Recipe, Situation},
+    recipe::{Precision, RawRecipe, Recipe, RunContext},
 };
 
 const SIDE: usize = 16;
@@ -47,16 +47,17 @@ fn recipe(world_size: usize) -> Recipe {
     raw.algorithms.channels_last = Some(algorithms::ChannelsLast {});
     raw.algorithms.blurpool = Some(algorithms::BlurPool::default());
     raw.algorithms.blurpool.as_mut().unwrap().min_channels = 8;
-    let situation = Situation { world_size, num_classes: NUM_CLASSES, num_train: 64, num_eval: 8 };
-    Recipe::resolve(raw, &situation).unwrap()
+    let run_context =
+        RunContext { world_size, num_classes: NUM_CLASSES, num_train: 64, num_eval: 8 };
+    Recipe::resolve(raw, &run_context).unwrap()
 }
 
 fn trainer(recipe: &Recipe, rank: usize, port: u16) -> Trainer {
     let world = World {
         rank,
         local_rank: rank,
-        local_world_size: recipe.situation.world_size,
-        world_size: recipe.situation.world_size,
+        local_world_size: recipe.run_context.world_size,
+        world_size: recipe.run_context.world_size,
         master_addr: "127.0.0.1".to_owned(),
         master_port: port,
     };
@@ -103,7 +104,7 @@ pub(super) fn in_world<T: Send>(
     let base = 21_000 + (std::process::id() % 1000) as u16 * 8;
     let port = base + PORT.fetch_add(1, Ordering::Relaxed);
     thread::scope(|scope| {
-        let ranks: Vec<_> = (0..recipe.situation.world_size)
+        let ranks: Vec<_> = (0..recipe.run_context.world_size)
             .map(|rank| {
                 let work = &work;
                 scope.spawn(move || work(rank, trainer(recipe, rank, port)))
@@ -277,8 +278,8 @@ fn batches_shrink_to_the_side_of_their_epoch() {
     let _turn = in_turn();
     let mut recipe = recipe(1).raw;
     recipe.algorithms.progressive_resizing = Some(algorithms::ProgressiveResizing::default());
-    let situation = Situation { world_size: 1, num_classes: 4, num_train: 64, num_eval: 8 };
-    let recipe = Recipe::resolve(recipe, &situation).unwrap();
+    let run_context = RunContext { world_size: 1, num_classes: 4, num_train: 64, num_eval: 8 };
+    let recipe = Recipe::resolve(recipe, &run_context).unwrap();
     assert_eq!(
         (recipe.sides.as_slice(), recipe.crop_sides.as_slice()),
         ([8, 8, 8, 16].as_slice(), [SIDE; 4].as_slice())
@@ -325,7 +326,7 @@ fn every_method_trains_alone_and_with_the_others() {
     for text in tables.iter().chain(&others).chain([&together.as_str()]) {
         let on: RawRecipe = toml::from_str(text).unwrap();
         let raw = RawRecipe { algorithms: on.algorithms, ..recipe(1).raw };
-        let recipe = Recipe::resolve(raw, &recipe(1).situation).unwrap();
+        let recipe = Recipe::resolve(raw, &recipe(1).run_context).unwrap();
         let mut trainer = trainer(&recipe, 0, 0);
         trainer.warm_up().unwrap();
         let before = weights(&trainer);
@@ -362,7 +363,7 @@ fn a_recorded_step_trains_as_the_step_itself() {
     for text in texts {
         let on: RawRecipe = toml::from_str(text).unwrap();
         let raw = RawRecipe { algorithms: on.algorithms, optimizer: on.optimizer, ..recipe(1).raw };
-        let recipe = Recipe::resolve(raw, &recipe(1).situation).unwrap();
+        let recipe = Recipe::resolve(raw, &recipe(1).run_context).unwrap();
         let mut plain = trainer(&recipe, 0, 0);
         let mut capturing = trainer(&recipe, 0, 0);
         capturing.mode = CaptureMode::Host;

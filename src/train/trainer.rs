@@ -120,7 +120,7 @@ impl Trainer {
             Precision::Fp32 | Precision::Fp64 | Precision::AmpBf16 => LossScaler::Off,
         };
         let smoothing = recipe.raw.algorithms.label_smoothing.as_ref();
-        let targets = Targets::new(smoothing, recipe.situation.num_classes);
+        let targets = Targets::new(smoothing, recipe.run_context.num_classes);
         let data = &recipe.raw.data;
         let eval_weights = EvalWeights::new(model.weights())?;
         let place = (kind, device, largest_batch(recipe));

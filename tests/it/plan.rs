@@ -8,7 +8,7 @@ use std::{
 use mlperf_run::{
     cli::plan::{self, PlanArgs},
     data::{SynthConfig, synth},
-    recipe::{Origin, Recipe, Situation, Source, find, load},
+    recipe::{Origin, Recipe, RunContext, Source, find, load},
 };
 use tempfile::TempDir;
 
@@ -30,15 +30,15 @@ fn a_printed_plan_is_a_recipe_again() {
     let raw = load(&source, &[]).unwrap();
     let original = load(&find("demo/optimized").unwrap(), &["run.seed=17".to_owned()]).unwrap();
     let synth = original.data.synth.clone().unwrap();
-    let situation = Situation {
+    let run_context = RunContext {
         world_size: 2,
         num_classes: synth.num_classes,
         num_train: synth.num_train,
         num_eval: synth.num_eval,
     };
     assert_eq!(
-        Recipe::resolve(raw, &situation).unwrap(),
-        Recipe::resolve(original, &situation).unwrap()
+        Recipe::resolve(raw, &run_context).unwrap(),
+        Recipe::resolve(original, &run_context).unwrap()
     );
 }
 
@@ -135,14 +135,14 @@ fn recipes_for_one_gpu_scale_by_the_image_and_nothing_else() {
         let ratio = |one: f64, eight: f64| assert!((one / eight - share).abs() < 1e-12, "{name}");
         ratio(one.optimizer.lr, eight.optimizer.lr);
         ratio(one.optimizer.weight_decay, eight.optimizer.weight_decay);
-        let situation = |world_size| Situation {
+        let run_context = |world_size| RunContext {
             world_size,
             num_classes: 1000,
             num_train: 1_281_167,
             num_eval: 50_000,
         };
-        let eight = Recipe::resolve(eight, &situation(8)).unwrap();
-        let one = Recipe::resolve(one, &situation(1)).unwrap();
+        let eight = Recipe::resolve(eight, &run_context(8)).unwrap();
+        let one = Recipe::resolve(one, &run_context(1)).unwrap();
         assert_eq!((&one.sides, &one.eval_epochs), (&eight.sides, &eight.eval_epochs), "{name}");
         let images = |r: &Recipe| {
             let half_life = r.raw.algorithms.ema.as_ref()?.half_life;

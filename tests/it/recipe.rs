@@ -3,7 +3,7 @@
 use std::fs;
 
 use mlperf_run::recipe::{
-    Origin, Plan, RawRecipe, Recipe, RecipeError, Situation, Source, built_in_names, find, load,
+    Origin, Plan, RawRecipe, Recipe, RecipeError, RunContext, Source, built_in_names, find, load,
 };
 use tempfile::TempDir;
 
@@ -13,15 +13,15 @@ fn loaded(text: &str, overrides: &[&str]) -> Result<RawRecipe, RecipeError> {
     load(&source, &overrides.iter().map(|text| (*text).to_owned()).collect::<Vec<_>>())
 }
 
-fn imagenet(world_size: usize) -> Situation {
-    Situation { world_size, num_classes: 1000, num_train: 1_281_167, num_eval: 50_000 }
+fn imagenet(world_size: usize) -> RunContext {
+    RunContext { world_size, num_classes: 1000, num_train: 1_281_167, num_eval: 50_000 }
 }
 
 /// The data set and the ranks that a recipe is made for.
-fn home(raw: &RawRecipe) -> Situation {
+fn home(raw: &RawRecipe) -> RunContext {
     match &raw.data.synth {
         None => imagenet(8),
-        Some(synth) => Situation {
+        Some(synth) => RunContext {
             world_size: 2,
             num_classes: synth.num_classes,
             num_train: synth.num_train,
@@ -32,8 +32,8 @@ fn home(raw: &RawRecipe) -> Situation {
 
 fn at_home(name: &str) -> Recipe {
     let raw = load(&find(name).unwrap(), &[]).unwrap();
-    let situation = home(&raw);
-    Recipe::resolve(raw, &situation).unwrap()
+    let run_context = home(&raw);
+    Recipe::resolve(raw, &run_context).unwrap()
 }
 
 #[test]
@@ -43,7 +43,7 @@ fn every_built_in_recipe_resolves_and_survives_being_written_out() {
         let recipe = at_home(name);
         assert_eq!(recipe.raw.run.name, name.replace('/', "-"));
         let again = loaded(&recipe.to_toml(), &[]).unwrap();
-        let again = Recipe::resolve(again, &recipe.situation).unwrap();
+        let again = Recipe::resolve(again, &recipe.run_context).unwrap();
         assert_eq!(again, recipe, "{name}");
         assert_eq!(again.sha256(), recipe.sha256(), "{name}");
     }
@@ -98,8 +98,8 @@ fn the_example_for_own_images_resolves() {
     let source = find(path).unwrap();
     assert_eq!(source.name, "train_your_images");
     let raw = load(&source, &[]).unwrap();
-    let situation = Situation { world_size: 1, num_classes: 2, num_train: 500, num_eval: 100 };
-    assert!(Recipe::resolve(raw, &situation).is_ok());
+    let run_context = RunContext { world_size: 1, num_classes: 2, num_train: 500, num_eval: 100 };
+    assert!(Recipe::resolve(raw, &run_context).is_ok());
 }
 
 #[test]
@@ -141,8 +141,9 @@ fn methods_that_cannot_work_are_refused_with_the_cure() {
         ),
     ] {
         let source = Source { name: "mine".to_owned(), text, origin: Origin::BuiltIn };
-        let situation = Situation { world_size: 1, num_classes: 2, num_train: 5000, num_eval: 100 };
-        let error = Recipe::resolve(load(&source, &[]).unwrap(), &situation).unwrap_err();
+        let run_context =
+            RunContext { world_size: 1, num_classes: 2, num_train: 5000, num_eval: 100 };
+        let error = Recipe::resolve(load(&source, &[]).unwrap(), &run_context).unwrap_err();
         let error = error.to_string();
         assert!(words.iter().all(|word| error.contains(word)), "{error}");
     }
@@ -488,13 +489,13 @@ fn what_stands_beside_the_refused_is_taken() {
 
 #[test]
 fn a_data_set_that_cannot_be_trained_on_is_refused() {
-    for (situation, part) in [
-        (Situation { num_classes: 1, ..imagenet(1) }, "has 1 class"),
-        (Situation { num_eval: 0, ..imagenet(1) }, "no validation images"),
-        (Situation { num_train: 2047, ..imagenet(1) }, "exceeds the training images (2047)"),
+    for (run_context, part) in [
+        (RunContext { num_classes: 1, ..imagenet(1) }, "has 1 class"),
+        (RunContext { num_eval: 0, ..imagenet(1) }, "no validation images"),
+        (RunContext { num_train: 2047, ..imagenet(1) }, "exceeds the training images (2047)"),
         (imagenet(0), "no ranks (0)"),
     ] {
-        let message = Recipe::resolve(RawRecipe::default(), &situation).unwrap_err().to_string();
+        let message = Recipe::resolve(RawRecipe::default(), &run_context).unwrap_err().to_string();
         assert!(message.contains(part), "{message}");
     }
 }
@@ -563,11 +564,11 @@ mod odd_numbers {
             for (which, value) in changes {
                 change(&mut raw, which, value);
             }
-            let situation = Situation { world_size, num_classes, num_train, num_eval };
-            if let Ok(recipe) = Recipe::resolve(raw, &situation) {
+            let run_context = RunContext { world_size, num_classes, num_train, num_eval };
+            if let Ok(recipe) = Recipe::resolve(raw, &run_context) {
                 prop_assert_eq!(Plan::of(&recipe).rows.len(), recipe.horizon.num_epochs);
                 let again = loaded(&recipe.to_toml(), &[]).unwrap();
-                prop_assert!(Recipe::resolve(again, &situation).unwrap().raw == recipe.raw);
+                prop_assert!(Recipe::resolve(again, &run_context).unwrap().raw == recipe.raw);
             }
         }
     }

@@ -3,14 +3,14 @@
 use super::*;
 use crate::{algorithms::BlurPool, optim::ScheduleName};
 
-fn situation() -> Situation {
-    Situation { world_size: 8, num_classes: 1000, num_train: 1_281_167, num_eval: 50_000 }
+fn run_context() -> RunContext {
+    RunContext { world_size: 8, num_classes: 1000, num_train: 1_281_167, num_eval: 50_000 }
 }
 
 fn resolved(change: impl FnOnce(&mut RawRecipe)) -> Recipe {
     let mut raw = RawRecipe::default();
     change(&mut raw);
-    Recipe::resolve(raw, &situation()).unwrap()
+    Recipe::resolve(raw, &run_context()).unwrap()
 }
 
 #[test]

@@ -4,12 +4,12 @@
 use std::str;
 
 use libfuzzer_sys::fuzz_target;
-use mlperf_run::recipe::{self, IMAGENET, Origin, Plan, Recipe, Situation, Source};
+use mlperf_run::recipe::{self, IMAGENET, Origin, Plan, Recipe, RunContext, Source};
 use mlperf_run_fuzz::parts;
 
 /// The built-in image set on two ranks.
-const SMALL: Situation =
-    Situation { world_size: 2, num_classes: 10, num_train: 1000, num_eval: 100 };
+const SMALL: RunContext =
+    RunContext { world_size: 2, num_classes: 10, num_train: 1000, num_eval: 100 };
 /// A plan has a row for each epoch.
 const MAX_ROWS: usize = 1000;
 
@@ -22,8 +22,8 @@ fuzz_target!(|input: &[u8]| {
         Ok(raw) => raw,
         Err(error) => return assert!(!error.to_string().is_empty()),
     };
-    for situation in [IMAGENET, SMALL] {
-        match Recipe::resolve(raw.clone(), &situation) {
+    for run_context in [IMAGENET, SMALL] {
+        match Recipe::resolve(raw.clone(), &run_context) {
             Ok(resolved) => check(&resolved),
             Err(error) => assert!(error.to_string().contains("invalid recipe: ")),
         }
@@ -34,7 +34,7 @@ fuzz_target!(|input: &[u8]| {
 fn check(resolved: &Recipe) {
     let text = resolved.to_toml();
     let raw = recipe::load(&source(&text), &[]).expect("what was written can be loaded");
-    let again = Recipe::resolve(raw, &resolved.situation).expect("it was sound before");
+    let again = Recipe::resolve(raw, &resolved.run_context).expect("it was sound before");
     assert_eq!(again.to_toml(), text);
     let _ = recipe::advice(resolved, None);
     if resolved.sides.len() <= MAX_ROWS {

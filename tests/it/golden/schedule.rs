@@ -3,7 +3,7 @@
 use mlperf_run::{
     data::{EvalTransform, Order, Sampler, Shard, eval_plans},
     optim::{Horizon, Schedule, ScheduleConfig},
-    recipe::{MlperfConfig, RawRecipe, Recipe, Situation},
+    recipe::{MlperfConfig, RawRecipe, Recipe, RunContext},
 };
 use serde_json::Value;
 
@@ -136,20 +136,20 @@ fn recipe(golden: &Value) -> Recipe {
         assert_eq!(epochs as usize * steps, count(golden, "warmup_steps"));
         raw.scheduler.t_warmup = format!("{epochs}ep").parse().unwrap();
     }
-    let situation = Situation {
+    let run_context = RunContext {
         world_size: count(golden, "world_size"),
         num_classes: 1000,
         num_train: count(golden, "dataset"),
         num_eval: golden["eval_samples"].as_u64().unwrap_or(50_000) as usize,
     };
-    Recipe::resolve(raw, &situation).unwrap()
+    Recipe::resolve(raw, &run_context).unwrap()
 }
 
 #[test]
 fn counts_that_follow_from_published_recipes_agree() {
     for (name, golden) in read("derived")["runs"].as_object().unwrap() {
         let recipe = recipe(golden);
-        let Situation { world_size, num_train, num_eval, .. } = recipe.situation;
+        let RunContext { world_size, num_train, num_eval, .. } = recipe.run_context;
         let shard = Shard { rank: 0, world_size };
         let samples = Sampler::new(num_train, shard, 0).ordered(Order::Torch).train_len();
         let eval = Sampler::new(num_eval, shard, 0);

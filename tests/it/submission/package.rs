@@ -6,7 +6,7 @@ use std::process::Command;
 
 use mlperf_run::cli::exit::{Exit, Failure};
 use mlperf_run::launch;
-use mlperf_run::recipe::{self, Recipe, Situation};
+use mlperf_run::recipe::{self, Recipe, RunContext};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -117,8 +117,9 @@ fn resolved(seed: u64) -> String {
     let mut raw = recipe::load(&source, &["optimizer.lr=1.25".into()]).unwrap();
     raw.run.seed = Some(seed);
     raw.train_on(Path::new("/somewhere"));
-    let situation = Situation { world_size: 2, num_classes: 16, num_train: 3200, num_eval: 1600 };
-    Recipe::resolve(raw, &situation).unwrap().to_toml()
+    let run_context =
+        RunContext { world_size: 2, num_classes: 16, num_train: 3200, num_eval: 1600 };
+    Recipe::resolve(raw, &run_context).unwrap().to_toml()
 }
 
 fn manifest(seed: usize, division: &str) -> Value {
