@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     dist::c10d::{BridgeError, TensorList},
-    optim::{Horizon, Optimizer},
+    optim::{Optimizer, RunLength},
 };
 
 /// Where a run stands.
@@ -84,7 +84,7 @@ pub struct MethodContext<'a> {
     /// All weights and buffers of the network, in its own order.
     pub weights: &'a TensorList,
     /// Length of the run.
-    pub horizon: &'a Horizon,
+    pub run_length: &'a RunLength,
     /// Side of the training images by epoch, px.
     pub sides: &'a [usize],
     /// Seed of the run.

@@ -65,8 +65,8 @@ mod averaging {
             config: &Ema,
             context: &MethodContext,
         ) -> Result<Self, BridgeError> {
-            let interval = config.update_interval.to_steps(context.horizon).max(1);
-            let half_life = config.half_life.to_steps(context.horizon).max(1);
+            let interval = config.update_interval.to_steps(context.run_length).max(1);
+            let half_life = config.half_life.to_steps(context.run_length).max(1);
             Ok(Self {
                 weights: context.weights.shared()?,
                 average: context.weights.duplicate()?,

@@ -68,7 +68,7 @@ mod selecting {
         },
         SelectiveBackprop,
     };
-    use crate::{dist::c10d::BridgeError, optim::Horizon};
+    use crate::{dist::c10d::BridgeError, optim::RunLength};
 
     /// Keeps the draws apart from other methods'.
     const METHOD: u64 = 0x7365_6c65_6374;
@@ -76,7 +76,7 @@ mod selecting {
     /// The method in a run.
     pub(in crate::algorithms) struct Selecting {
         config: SelectiveBackprop,
-        horizon: Horizon,
+        run_length: RunLength,
         method_rng: MethodRng,
     }
 
@@ -86,7 +86,7 @@ mod selecting {
             context: &MethodContext,
         ) -> Self {
             let method_rng = MethodRng::new(METHOD, context);
-            Self { config: config.clone(), horizon: *context.horizon, method_rng }
+            Self { config: config.clone(), run_length: *context.run_length, method_rng }
         }
     }
 
@@ -97,8 +97,8 @@ mod selecting {
             batch: Batch,
             losses: &SampleLosses,
         ) -> Result<Batch, BridgeError> {
-            let share = now.step as f64 / self.horizon.total_steps() as f64;
-            if !self.config.selects(share, now.step % self.horizon.steps_per_epoch) {
+            let share = now.step as f64 / self.run_length.total_steps() as f64;
+            if !self.config.selects(share, now.step % self.run_length.steps_per_epoch) {
                 return Ok(batch);
             }
             let n = batch.labels.size()[0] as usize;

@@ -57,8 +57,8 @@ mod averaging {
                 weights: context.weights.shared()?,
                 mean: context.weights.duplicate()?,
                 num_averaged: 0,
-                start: config.start.to_steps(context.horizon),
-                interval: config.interval.to_steps(context.horizon).max(1),
+                start: config.start.to_steps(context.run_length),
+                interval: config.interval.to_steps(context.run_length).max(1),
             })
         }
     }
@@ -82,16 +82,16 @@ mod averaging {
         use tch::Tensor;
 
         use super::*;
-        use crate::optim::{Horizon, Time};
+        use crate::optim::{RunLength, Time};
 
         #[test]
         fn the_ends_of_late_epochs_count_alike() {
             let weight = Tensor::from_slice(&[0f64]);
             let weights = TensorList::new([&weight]).unwrap();
-            let horizon = Horizon { steps_per_epoch: 2, num_epochs: 4, batch_size: 1 };
+            let run_length = RunLength { steps_per_epoch: 2, num_epochs: 4, batch_size: 1 };
             let context = MethodContext {
                 weights: &weights,
-                horizon: &horizon,
+                run_length: &run_length,
                 sides: &[],
                 seed: 0,
                 rank: 0,

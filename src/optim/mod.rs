@@ -37,4 +37,4 @@ pub use self::{
 };
 pub use config::{AdjustLr, Exempt, LossConfig, LossName, OptimizerConfig, OptimizerName};
 pub use schedule::{Schedule, ScheduleConfig, ScheduleName};
-pub use time::{Horizon, Time, TimeError};
+pub use time::{RunLength, Time, TimeError};

@@ -22,7 +22,7 @@ use std::f64::consts::PI;
 
 use serde::{Deserialize, Serialize};
 
-use super::time::{Horizon, Time};
+use super::time::{RunLength, Time};
 
 /// `[scheduler]`. Keys that are absent take the default of the schedule that `name` picks; a key
 /// that only another schedule knows is refused.
@@ -181,13 +181,13 @@ pub struct Schedule {
 
 impl Schedule {
     /// The schedule of `config` with `base_lr` at its top.
-    pub fn new(config: &ScheduleConfig, base_lr: f64, horizon: &Horizon) -> Self {
+    pub fn new(config: &ScheduleConfig, base_lr: f64, run_length: &RunLength) -> Self {
         let milestones = config.milestones.iter().flatten();
         Self {
             base_lr,
-            warmup_steps: config.t_warmup.to_steps(horizon),
-            total_steps: horizon.total_steps(),
-            milestones: milestones.map(|time| time.to_steps(horizon)).collect(),
+            warmup_steps: config.t_warmup.to_steps(run_length),
+            total_steps: run_length.total_steps(),
+            milestones: milestones.map(|time| time.to_steps(run_length)).collect(),
             config: config.clone(),
         }
     }
@@ -258,10 +258,10 @@ fn between(from: f64, to: f64, share: f64) -> f64 {
 mod tests {
     use super::*;
 
-    const HORIZON: Horizon = Horizon { steps_per_epoch: 10, num_epochs: 10, batch_size: 8 };
+    const RUN_LENGTH: RunLength = RunLength { steps_per_epoch: 10, num_epochs: 10, batch_size: 8 };
 
     fn schedule(toml: &str) -> Schedule {
-        Schedule::new(&toml::from_str(toml).unwrap(), 2.0, &HORIZON)
+        Schedule::new(&toml::from_str(toml).unwrap(), 2.0, &RUN_LENGTH)
     }
 
     #[test]

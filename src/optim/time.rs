@@ -20,7 +20,7 @@ pub enum Time {
 
 /// How long a run is: what turns a [`Time`] into steps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Horizon {
+pub struct RunLength {
     /// Steps in an epoch.
     pub steps_per_epoch: usize,
     /// Epochs in the run.
@@ -29,7 +29,7 @@ pub struct Horizon {
     pub batch_size: usize,
 }
 
-impl Horizon {
+impl RunLength {
     /// Steps in the run.
     pub fn total_steps(&self) -> usize {
         self.steps_per_epoch * self.num_epochs
@@ -38,12 +38,12 @@ impl Horizon {
 
 impl Time {
     /// The length in optimizer steps, rounded down.
-    pub fn to_steps(self, horizon: &Horizon) -> usize {
+    pub fn to_steps(self, run_length: &RunLength) -> usize {
         match self {
-            Self::Epochs(n) => (n * horizon.steps_per_epoch as f64) as usize,
+            Self::Epochs(n) => (n * run_length.steps_per_epoch as f64) as usize,
             Self::Steps(n) => n as usize,
-            Self::Fraction(f) => (f * horizon.total_steps() as f64) as usize,
-            Self::Samples(n) => n as usize / horizon.batch_size,
+            Self::Fraction(f) => (f * run_length.total_steps() as f64) as usize,
+            Self::Samples(n) => n as usize / run_length.batch_size,
         }
     }
 }
@@ -105,19 +105,19 @@ mod tests {
 
     #[test]
     fn every_unit_turns_into_steps_and_back_into_text() {
-        let horizon = Horizon { steps_per_epoch: 625, num_epochs: 28, batch_size: 2048 };
+        let run_length = RunLength { steps_per_epoch: 625, num_epochs: 28, batch_size: 2048 };
         for (text, steps) in [("8ep", 5000), ("20ba", 20), ("0.5dur", 8750), ("4096sp", 2)] {
             let time: Time = text.parse().unwrap();
-            assert_eq!(time.to_steps(&horizon), steps, "{text}");
+            assert_eq!(time.to_steps(&run_length), steps, "{text}");
             assert_eq!(time.to_string(), text);
         }
     }
 
     #[test]
     fn parts_of_a_step_are_cut_off() {
-        let horizon = Horizon { steps_per_epoch: 5, num_epochs: 3, batch_size: 16 };
+        let run_length = RunLength { steps_per_epoch: 5, num_epochs: 3, batch_size: 16 };
         for (text, steps) in [("0.5ep", 2), ("31sp", 1), ("15sp", 0), ("0.99dur", 14), ("0ba", 0)] {
-            assert_eq!(text.parse::<Time>().unwrap().to_steps(&horizon), steps, "{text}");
+            assert_eq!(text.parse::<Time>().unwrap().to_steps(&run_length), steps, "{text}");
         }
     }
 

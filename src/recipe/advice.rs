@@ -32,7 +32,7 @@ pub fn advice(recipe: &Recipe, survey: Option<&SplitSurvey>) -> Vec<String> {
 }
 
 fn steps(recipe: &Recipe) -> Option<String> {
-    let steps = recipe.horizon.total_steps();
+    let steps = recipe.run_length.total_steps();
     (steps < FEW_STEPS).then(|| {
         format!(
             "the run has {steps} optimizer steps, and below {FEW_STEPS} a ResNet from scratch learns \
@@ -42,7 +42,7 @@ fn steps(recipe: &Recipe) -> Option<String> {
 }
 
 fn warmup(recipe: &Recipe) -> Option<String> {
-    let share = recipe.schedule.warmup_steps() as f64 / recipe.horizon.total_steps() as f64;
+    let share = recipe.schedule.warmup_steps() as f64 / recipe.run_length.total_steps() as f64;
     (share > LONG_WARMUP).then(|| {
         format!(
             "the warm-up takes {:.0} % of the run; set scheduler.t_warmup = \"0.1dur\"",
@@ -53,8 +53,8 @@ fn warmup(recipe: &Recipe) -> Option<String> {
 
 fn half_life(recipe: &Recipe) -> Option<String> {
     let half_life = recipe.raw.algorithms.ema.as_ref()?.half_life;
-    let share =
-        Time::to_steps(half_life, &recipe.horizon) as f64 / recipe.horizon.total_steps() as f64;
+    let share = Time::to_steps(half_life, &recipe.run_length) as f64
+        / recipe.run_length.total_steps() as f64;
     (share > LONG_HALF_LIFE).then(|| {
         format!(
             "algorithms.ema.half_life ({half_life}) is {:.0} % of the run, so that the average lags \

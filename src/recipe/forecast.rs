@@ -178,7 +178,8 @@ impl Throughput {
                 self.num_ranks, self.num_ranks
             ));
         }
-        let epoch_images = (recipe.horizon.steps_per_epoch * recipe.horizon.batch_size) as f64;
+        let epoch_images =
+            (recipe.run_length.steps_per_epoch * recipe.run_length.batch_size) as f64;
         let mut seconds = self.first_epoch_extra_s;
         let mut first_eval_s = self.first_eval_extra_s;
         Ok((1..)

@@ -43,8 +43,8 @@ pub struct PlanRow {
 impl Plan {
     /// What `recipe` will do.
     pub fn of(recipe: &Recipe) -> Self {
-        let horizon = &recipe.horizon;
-        let steps = horizon.steps_per_epoch;
+        let run_length = &recipe.run_length;
+        let steps = run_length.steps_per_epoch;
         let row = |(index, side): (usize, &usize)| PlanRow {
             epoch: index + 1,
             side: *side,
@@ -58,8 +58,8 @@ impl Plan {
             rows: recipe.sides.iter().enumerate().map(row).collect(),
             world_size: recipe.run_context.world_size,
             batch_per_rank: recipe.batch_per_rank,
-            total_steps: horizon.total_steps(),
-            total_images: horizon.total_steps() * horizon.batch_size,
+            total_steps: run_length.total_steps(),
+            total_images: run_length.total_steps() * run_length.batch_size,
             warmup_steps: recipe.schedule.warmup_steps(),
         }
     }

@@ -23,7 +23,7 @@ use crate::{
     algorithms::ResizeOn,
     data::{MAX_TORCH_SAMPLES, Order},
     model::Blueprint,
-    optim::{Horizon, Schedule, Time},
+    optim::{RunLength, Schedule, Time},
 };
 
 /// Epochs that a run may have: far above any real run, and small enough for tables by epoch.
@@ -58,7 +58,7 @@ pub struct Recipe {
     /// The network, with every change that methods make to it.
     pub blueprint: Blueprint,
     /// Steps and epochs of the run.
-    pub horizon: Horizon,
+    pub run_length: RunLength,
     /// Learning rate by step.
     pub schedule: Schedule,
     /// Side of the training images by epoch, px; index 0 is epoch 1.
@@ -81,18 +81,18 @@ impl Recipe {
         fits(&raw, run_context)?;
         let raw = filled(raw, run_context);
         validate::writable(&raw)?;
-        let horizon = horizon(&raw, run_context)?;
-        let sides = sides(&raw, &horizon);
+        let run_length = run_length(&raw, run_context)?;
+        let sides = sides(&raw, &run_length);
         Ok(Self {
             seed: raw.run.seed.expect("`filled` puts one in"),
             blueprint: blueprint(&raw, run_context)?,
-            schedule: schedule(&raw, &horizon)?,
+            schedule: schedule(&raw, &run_length)?,
             crop_sides: crop_sides(&raw, &sides),
             sides,
-            eval_epochs: eval_epochs(&raw, &horizon),
+            eval_epochs: eval_epochs(&raw, &run_length),
             batch_per_rank: raw.train.batch_size / run_context.world_size,
             eval_batch_per_rank: raw.eval.batch_size / run_context.world_size,
-            horizon,
+            run_length,
             run_context: run_context.clone(),
             raw,
         })
@@ -203,7 +203,7 @@ fn steps_per_epoch(raw: &RawRecipe, run_context: &RunContext) -> usize {
     }
 }
 
-fn horizon(raw: &RawRecipe, run_context: &RunContext) -> Result<Horizon, RecipeError> {
+fn run_length(raw: &RawRecipe, run_context: &RunContext) -> Result<RunLength, RecipeError> {
     let steps_per_epoch = steps_per_epoch(raw, run_context);
     let batch_size = raw.train.batch_size;
     let num_epochs = num_epochs(raw, steps_per_epoch);
@@ -224,7 +224,7 @@ fn horizon(raw: &RawRecipe, run_context: &RunContext) -> Result<Horizon, RecipeE
         ));
     }
     problems.into_result()?;
-    Ok(Horizon { steps_per_epoch, num_epochs, batch_size })
+    Ok(RunLength { steps_per_epoch, num_epochs, batch_size })
 }
 
 /// Whole epochs of the run: Composer cuts the scaled length off to a whole number of its own unit;
@@ -259,38 +259,38 @@ fn blueprint(raw: &RawRecipe, run_context: &RunContext) -> Result<Blueprint, Rec
     Ok(blueprint)
 }
 
-fn schedule(raw: &RawRecipe, horizon: &Horizon) -> Result<Schedule, RecipeError> {
+fn schedule(raw: &RawRecipe, run_length: &RunLength) -> Result<Schedule, RecipeError> {
     let mut config = raw.scheduler.clone();
     let ratio = raw.run.scale_schedule_ratio;
     if raw.run.scale_warmup {
-        config.t_warmup = scaled(config.t_warmup, ratio, horizon);
+        config.t_warmup = scaled(config.t_warmup, ratio, run_length);
     }
     for milestone in config.milestones.iter_mut().flatten() {
-        *milestone = scaled(*milestone, ratio, horizon);
+        *milestone = scaled(*milestone, ratio, run_length);
     }
     let mut problems = Problems::default();
-    if config.t_warmup.to_steps(horizon) > horizon.total_steps() {
+    if config.t_warmup.to_steps(run_length) > run_length.total_steps() {
         problems.add(format!(
             "scheduler.t_warmup ({}) exceeds the run ({} epochs of {} steps); lower \
              scheduler.t_warmup or raise run.max_duration",
-            raw.scheduler.t_warmup, horizon.num_epochs, horizon.steps_per_epoch
+            raw.scheduler.t_warmup, run_length.num_epochs, run_length.steps_per_epoch
         ));
     }
     problems.into_result()?;
-    Ok(Schedule::new(&config, raw.optimizer.lr, horizon))
+    Ok(Schedule::new(&config, raw.optimizer.lr, run_length))
 }
 
 /// `length` times `ratio`, in whole steps; a share of the run has been scaled with the run.
-fn scaled(length: Time, ratio: f64, horizon: &Horizon) -> Time {
+fn scaled(length: Time, ratio: f64, run_length: &RunLength) -> Time {
     match length {
         Time::Fraction(_) => length,
-        length => Time::Steps((length.to_steps(horizon) as f64 * ratio) as u64),
+        length => Time::Steps((length.to_steps(run_length) as f64 * ratio) as u64),
     }
 }
 
 /// Side of the training images by epoch, px.
-fn sides(raw: &RawRecipe, horizon: &Horizon) -> Vec<usize> {
-    let (crop_size, num_epochs) = (raw.data.train.crop_size, horizon.num_epochs);
+fn sides(raw: &RawRecipe, run_length: &RunLength) -> Vec<usize> {
+    let (crop_size, num_epochs) = (raw.data.train.crop_size, run_length.num_epochs);
     let methods = &raw.algorithms;
     match (&methods.progressive_resizing, &methods.resolution) {
         (Some(method), _) => method.sides(crop_size, num_epochs),
@@ -309,22 +309,22 @@ fn crop_sides(raw: &RawRecipe, sides: &[usize]) -> Vec<usize> {
 }
 
 /// Multiples of the interval, shifted by the offset, from the start on; the last epoch always.
-fn eval_epochs(raw: &RawRecipe, horizon: &Horizon) -> Vec<usize> {
-    let interval = whole_epochs(raw.eval.interval, horizon).max(1);
-    let start = whole_epochs(raw.eval.start, horizon);
-    let offset = whole_epochs(raw.eval.offset, horizon) % interval;
-    let last = horizon.num_epochs;
+fn eval_epochs(raw: &RawRecipe, run_length: &RunLength) -> Vec<usize> {
+    let interval = whole_epochs(raw.eval.interval, run_length).max(1);
+    let start = whole_epochs(raw.eval.start, run_length);
+    let offset = whole_epochs(raw.eval.offset, run_length) % interval;
+    let last = run_length.num_epochs;
     (1..=last).filter(|e| (e % interval == offset && *e >= start) || *e == last).collect()
 }
 
 /// `length` in epochs, rounded up: there is no evaluation within an epoch.
-fn whole_epochs(length: Time, horizon: &Horizon) -> usize {
+fn whole_epochs(length: Time, run_length: &RunLength) -> usize {
     match length {
         Time::Epochs(n) => n.ceil() as usize,
-        Time::Fraction(f) => (f * horizon.num_epochs as f64).ceil() as usize,
-        Time::Steps(n) => (n as usize).div_ceil(horizon.steps_per_epoch),
+        Time::Fraction(f) => (f * run_length.num_epochs as f64).ceil() as usize,
+        Time::Steps(n) => (n as usize).div_ceil(run_length.steps_per_epoch),
         Time::Samples(n) => {
-            (n as usize).div_ceil(horizon.batch_size).div_ceil(horizon.steps_per_epoch)
+            (n as usize).div_ceil(run_length.batch_size).div_ceil(run_length.steps_per_epoch)
         }
     }
 }

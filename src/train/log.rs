@@ -83,7 +83,7 @@ fn hyperparameters(recipe: &Recipe) -> Hyperparameters {
     let (opt_name, optimizer) = optimizer(recipe);
     Hyperparameters {
         seed: recipe.seed,
-        global_batch_size: recipe.horizon.batch_size,
+        global_batch_size: recipe.run_length.batch_size,
         train_samples: recipe.run_context.num_train,
         eval_samples: recipe.run_context.num_eval,
         gradient_accumulation_steps: 1,
@@ -101,7 +101,7 @@ fn optimizer(recipe: &Recipe) -> (&'static str, Optimizer) {
         end_learning_rate: recipe.raw.scheduler.end_lr(config.lr),
         decay_steps: schedule.decay_steps(),
         weight_decay: config.weight_decay,
-        warmup_epochs: schedule.warmup_steps() as f64 / recipe.horizon.steps_per_epoch as f64,
+        warmup_epochs: schedule.warmup_steps() as f64 / recipe.run_length.steps_per_epoch as f64,
     };
     let adam = |plain| AdamOptions { plain, betas: config.betas(), epsilon: config.epsilon() };
     match config.name {

@@ -77,8 +77,8 @@ impl<'a> Meter<'a> {
         Self {
             event_sink,
             rank: world.rank,
-            batch_size: recipe.horizon.batch_size,
-            steps_per_epoch: recipe.horizon.steps_per_epoch,
+            batch_size: recipe.run_length.batch_size,
+            steps_per_epoch: recipe.run_length.steps_per_epoch,
             is_main: world.is_main(),
             sides: recipe.sides.clone(),
             epoch: 0,

@@ -74,9 +74,9 @@ fn train(
         time_ms: log.start_ms(),
         num_train: recipe.run_context.num_train,
         num_eval: recipe.run_context.num_eval,
-        num_epochs: recipe.horizon.num_epochs,
-        steps_per_epoch: recipe.horizon.steps_per_epoch,
-        batch_size: recipe.horizon.batch_size,
+        num_epochs: recipe.run_length.num_epochs,
+        steps_per_epoch: recipe.run_length.steps_per_epoch,
+        batch_size: recipe.run_length.batch_size,
         target: recipe.raw.mlperf.target,
     });
     let end = trainer.run(data, log, event_sink)?;

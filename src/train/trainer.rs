@@ -183,7 +183,7 @@ impl Trainer {
         self.ddp.barrier()?;
         let mut loader = self.train_loader(data)?;
         let mut end = RunEnd::TargetMissed;
-        for epoch in 1..=self.recipe.horizon.num_epochs {
+        for epoch in 1..=self.recipe.run_length.num_epochs {
             log.write(|session| session.epoch_start(epoch))?;
             self.train_epoch(epoch, &mut loader, meter)?;
             log.write(|session| session.epoch_stop(epoch))?;
@@ -214,7 +214,7 @@ impl Trainer {
         let mut loss_sum = Tensor::zeros([], (Kind::Float, self.device));
         self.progress.epoch = epoch - 1;
         meter.epoch_start(epoch, loader.stats());
-        for step in 1..=self.recipe.horizon.steps_per_epoch {
+        for step in 1..=self.recipe.run_length.steps_per_epoch {
             if self.stop.load(Ordering::Relaxed) {
                 return Err(TrainError::Interrupted);
             }
@@ -305,8 +305,8 @@ impl Trainer {
     fn train_loader(&self, data: &Dataset) -> Result<Loader, TrainError> {
         let schedule = TrainSchedule {
             batch_per_rank: self.recipe.batch_per_rank,
-            steps_per_epoch: self.recipe.horizon.steps_per_epoch,
-            epochs: 0..self.recipe.horizon.num_epochs,
+            steps_per_epoch: self.recipe.run_length.steps_per_epoch,
+            epochs: 0..self.recipe.run_length.num_epochs,
             sides: self.recipe.crop_sides.clone(),
             transform: self.recipe.raw.data.train,
         };
@@ -348,8 +348,8 @@ pub(super) fn algorithms(
     rank: usize,
     weights: &TensorList,
 ) -> Result<Algorithms, BridgeError> {
-    let Recipe { horizon, sides, seed, .. } = recipe;
-    let context = MethodContext { weights, horizon, sides, seed: *seed, rank };
+    let Recipe { run_length, sides, seed, .. } = recipe;
+    let context = MethodContext { weights, run_length, sides, seed: *seed, rank };
     Algorithms::new(&recipe.raw.algorithms, &context)
 }
 

@@ -146,7 +146,7 @@ fn recipes_for_one_gpu_scale_by_the_image_and_nothing_else() {
         assert_eq!((&one.sides, &one.eval_epochs), (&eight.sides, &eight.eval_epochs), "{name}");
         let images = |r: &Recipe| {
             let half_life = r.raw.algorithms.ema.as_ref()?.half_life;
-            Some(half_life.to_steps(&r.horizon) * r.horizon.batch_size)
+            Some(half_life.to_steps(&r.run_length) * r.run_length.batch_size)
         };
         assert_eq!(images(&one), images(&eight), "{name}");
     }

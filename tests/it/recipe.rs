@@ -78,7 +78,7 @@ fn the_hash_tells_recipes_and_seeds_apart() {
 #[test]
 fn the_published_recipes_have_the_published_shape() {
     let (baseline, optimized) = (at_home("baseline"), at_home("optimized"));
-    assert_eq!((baseline.horizon.num_epochs, optimized.horizon.num_epochs), (90, 28));
+    assert_eq!((baseline.run_length.num_epochs, optimized.run_length.num_epochs), (90, 28));
     assert_eq!(baseline.eval_epochs[..2], [4, 8]);
     assert_eq!(optimized.eval_epochs, [3, 6, 9, 12, 15, 18, 21, 24, 27, 28]);
     assert_eq!((baseline.schedule.warmup_steps(), optimized.schedule.warmup_steps()), (5000, 5000));
@@ -566,7 +566,7 @@ mod odd_numbers {
             }
             let run_context = RunContext { world_size, num_classes, num_train, num_eval };
             if let Ok(recipe) = Recipe::resolve(raw, &run_context) {
-                prop_assert_eq!(Plan::of(&recipe).rows.len(), recipe.horizon.num_epochs);
+                prop_assert_eq!(Plan::of(&recipe).rows.len(), recipe.run_length.num_epochs);
                 let again = loaded(&recipe.to_toml(), &[]).unwrap();
                 prop_assert!(Recipe::resolve(again, &run_context).unwrap().raw == recipe.raw);
             }

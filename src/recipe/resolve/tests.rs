@@ -16,7 +16,7 @@ fn resolved(change: impl FnOnce(&mut RawRecipe)) -> Recipe {
 #[test]
 fn imagenet_on_eight_ranks_has_625_steps_an_epoch() {
     let recipe = resolved(|_| ());
-    assert_eq!(recipe.horizon.steps_per_epoch, 625);
+    assert_eq!(recipe.run_length.steps_per_epoch, 625);
     assert_eq!((recipe.batch_per_rank, recipe.eval_batch_per_rank), (256, 256));
 }
 
@@ -35,7 +35,7 @@ fn lengths_turn_into_whole_epochs() {
             raw.run.scale_schedule_ratio = ratio;
             raw.scheduler.t_warmup = Time::Fraction(0.1);
         });
-        assert_eq!(recipe.horizon.num_epochs, epochs, "{length} x {ratio}");
+        assert_eq!(recipe.run_length.num_epochs, epochs, "{length} x {ratio}");
         assert_eq!(recipe.sides.len(), epochs);
     }
 }
@@ -82,7 +82,7 @@ fn a_last_batch_that_is_not_full_counts_only_where_it_is_asked_for() {
             raw.data.order = order;
             raw.data.drop_last = drop_last;
         });
-        assert_eq!(recipe.horizon.steps_per_epoch, steps, "{order:?} {drop_last}");
+        assert_eq!(recipe.run_length.steps_per_epoch, steps, "{order:?} {drop_last}");
     }
 }
 

@@ -7,7 +7,7 @@ use mlperf_run::{
         resize_nearest,
     },
     dist::c10d::TensorList,
-    optim::{Horizon, Optimizer, OptimizerConfig, OptimizerName, Time},
+    optim::{Optimizer, OptimizerConfig, OptimizerName, RunLength, Time},
 };
 use serde_json::Value;
 use tch::{Device, Kind, Tensor};
@@ -23,8 +23,8 @@ fn number(value: &Value, key: &str) -> f64 {
 
 /// Steps of a length such as `100ba`, epochs being of 10 steps.
 fn steps(value: &Value, key: &str) -> usize {
-    let horizon = Horizon { steps_per_epoch: 10, num_epochs: 9, batch_size: 1 };
-    value[key].as_str().unwrap().parse::<Time>().unwrap().to_steps(&horizon)
+    let run_length = RunLength { steps_per_epoch: 10, num_epochs: 9, batch_size: 1 };
+    value[key].as_str().unwrap().parse::<Time>().unwrap().to_steps(&run_length)
 }
 
 /// FFCV's form: the side by epoch, between two epochs.

@@ -2,7 +2,7 @@
 
 use mlperf_run::{
     data::{EvalTransform, Order, Sampler, Shard, eval_plans},
-    optim::{Horizon, Schedule, ScheduleConfig},
+    optim::{RunLength, Schedule, ScheduleConfig},
     recipe::{MlperfConfig, RawRecipe, Recipe, RunContext},
 };
 use serde_json::Value;
@@ -48,16 +48,16 @@ fn learning_rates_of_all_published_recipes_agree() {
         let name = golden["name"].as_str().unwrap();
         let epochs = ["effective_epochs", "num_epochs", "epochs"];
         let epochs = epochs.into_iter().find(|key| golden[*key].is_u64()).unwrap();
-        let horizon = Horizon {
+        let run_length = RunLength {
             steps_per_epoch: count(golden, "steps_per_epoch"),
             num_epochs: count(golden, epochs),
             batch_size: 1,
         };
         let ((config, first), base_lr) = (scheduler(golden), number(golden, "base_lr"));
-        let schedule = Schedule::new(&config, base_lr, &horizon);
+        let schedule = Schedule::new(&config, base_lr, &run_length);
         for (key, ours) in [
             ("warmup_steps", schedule.warmup_steps()),
-            ("total_steps", horizon.total_steps()),
+            ("total_steps", run_length.total_steps()),
             ("decay_steps", schedule.decay_steps()),
         ] {
             assert!(golden[key].is_null() || golden[key] == ours, "{name}: {key} {ours}");
@@ -77,9 +77,12 @@ fn learning_rates_of_all_published_recipes_agree() {
 fn learning_rates_of_torchs_schedulers_agree() {
     for golden in committed("optimizers")["schedules"].as_array().unwrap() {
         let config: ScheduleConfig = serde_json::from_value(golden["scheduler"].clone()).unwrap();
-        let horizon =
-            Horizon { steps_per_epoch: 1, num_epochs: count(golden, "total_steps"), batch_size: 1 };
-        let schedule = Schedule::new(&config, number(golden, "base_lr"), &horizon);
+        let run_length = RunLength {
+            steps_per_epoch: 1,
+            num_epochs: count(golden, "total_steps"),
+            batch_size: 1,
+        };
+        let schedule = Schedule::new(&config, number(golden, "base_lr"), &run_length);
         for (step, theirs) in golden["lr"].as_array().unwrap().iter().enumerate() {
             let (ours, theirs) = (schedule.lr(step), theirs.as_f64().unwrap());
             assert!((ours - theirs).abs() < 1e-12, "{config:?} {step}: {ours} {theirs}");
@@ -154,16 +157,16 @@ fn counts_that_follow_from_published_recipes_agree() {
         let samples = Sampler::new(num_train, shard, 0).ordered(Order::Torch).train_len();
         let eval = Sampler::new(num_eval, shard, 0);
         let evals = eval_plans(&eval, recipe.eval_batch_per_rank, EvalTransform::default()).count();
-        let horizon = recipe.horizon;
+        let run_length = recipe.run_length;
         for (key, ours) in [
             ("device_batch", recipe.batch_per_rank),
             ("samples_per_rank", samples),
             ("logged_train_samples", samples * world_size),
-            ("steps_per_epoch", horizon.steps_per_epoch),
-            ("effective_epochs", horizon.num_epochs),
-            ("total_steps", horizon.total_steps()),
+            ("steps_per_epoch", run_length.steps_per_epoch),
+            ("effective_epochs", run_length.num_epochs),
+            ("total_steps", run_length.total_steps()),
             ("warmup_steps", recipe.schedule.warmup_steps()),
-            ("samples_seen_per_epoch", horizon.steps_per_epoch * horizon.batch_size),
+            ("samples_seen_per_epoch", run_length.steps_per_epoch * run_length.batch_size),
             ("eval_batches_per_rank", evals),
         ] {
             assert!(golden[key].is_null() || golden[key] == ours, "{name}: {key} is {ours} here");
