@@ -24,11 +24,11 @@ fn main() {
     tch::manual_seed(1);
     let config = ModelConfig::default();
     let place = Place { kind: Kind::Float, device: Device::Cpu };
-    let mut blueprint = config.blueprint(1000);
+    let mut spec = config.spec(1000);
     if std::env::var_os("BENCH_BLURPOOL").is_some() {
-        BlurPool::default().apply(&mut blueprint);
+        BlurPool::default().apply(&mut spec);
     }
-    let net = ResNet::new(&blueprint, place);
+    let net = ResNet::new(&spec, place);
     init(net.weights(), &config.initializers);
     for (_, tensor) in net.weights().parameters().iter().filter(|(_, tensor)| tensor.dim() == 4) {
         set_channels_last(tensor).expect("a weight of four dimensions");

@@ -8,7 +8,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::model::{Blueprint, Blur, BlurOrder};
+use crate::model::{Blur, BlurOrder, ModelSpec};
 
 /// `[algorithms.blurpool]`
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -32,8 +32,8 @@ impl Default for BlurPool {
 
 impl BlurPool {
     /// Puts the filters into the plan of the network.
-    pub fn apply(&self, blueprint: &mut Blueprint) {
-        blueprint.blur = Some(Blur {
+    pub fn apply(&self, spec: &mut ModelSpec) {
+        spec.blur = Some(Blur {
             convs: self.replace_convs,
             maxpools: self.replace_maxpools,
             order: if self.blur_first { BlurOrder::BlurFirst } else { BlurOrder::ConvFirst },

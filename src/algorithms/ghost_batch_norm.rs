@@ -7,7 +7,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::model::Blueprint;
+use crate::model::ModelSpec;
 
 /// `[algorithms.ghost_batch_norm]`
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -25,7 +25,7 @@ impl Default for GhostBatchNorm {
 
 impl GhostBatchNorm {
     /// Puts the size into the plan of the network.
-    pub fn apply(&self, blueprint: &mut Blueprint) {
-        blueprint.ghost_batch_size = Some(self.ghost_batch_size);
+    pub fn apply(&self, spec: &mut ModelSpec) {
+        spec.ghost_batch_size = Some(self.ghost_batch_size);
     }
 }

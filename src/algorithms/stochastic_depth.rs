@@ -10,7 +10,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::model::{Blueprint, BranchDrop, DropBy};
+use crate::model::{BranchDrop, DropBy, ModelSpec};
 
 /// `[algorithms.stochastic_depth]`
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -61,12 +61,12 @@ impl StochasticDepth {
     }
 
     /// Puts the rates into the plan of the network.
-    pub fn apply(&self, blueprint: &mut Blueprint) {
+    pub fn apply(&self, spec: &mut ModelSpec) {
         let by = match self.method {
             DropMethod::Block => DropBy::Block,
             DropMethod::Sample => DropBy::Sample,
         };
-        let rates = self.rates(blueprint.depths.iter().sum());
-        blueprint.branch_drop = Some(BranchDrop { by, rates });
+        let rates = self.rates(spec.depths.iter().sum());
+        spec.branch_drop = Some(BranchDrop { by, rates });
     }
 }

@@ -104,7 +104,7 @@ impl Default for ModelConfig {
 
 impl ModelConfig {
     /// The plan of the network for `num_classes` classes, before any method changes it.
-    pub fn blueprint(&self, num_classes: usize) -> Blueprint {
+    pub fn spec(&self, num_classes: usize) -> ModelSpec {
         let (block, depths, width) = match (self.arch, &self.custom) {
             (Arch::Resnet18, _) => (Block::Basic, vec![2, 2, 2, 2], 64),
             (Arch::Resnet34, _) => (Block::Basic, vec![3, 4, 6, 3], 64),
@@ -113,7 +113,7 @@ impl ModelConfig {
             (Arch::Custom, Some(c)) => (c.block, c.depths.clone(), c.width),
             (Arch::Resnet50 | Arch::Custom, _) => (Block::Bottleneck, vec![3, 4, 6, 3], 64),
         };
-        Blueprint {
+        ModelSpec {
             block,
             depths,
             width,
@@ -131,7 +131,7 @@ impl ModelConfig {
 /// What a network is built from. Methods that change the architecture change this, before
 /// anything is built.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Blueprint {
+pub struct ModelSpec {
     /// Kind of residual block.
     pub block: Block,
     /// Blocks of each stage.
@@ -181,7 +181,7 @@ struct Conv {
     area: u64,
 }
 
-impl Blueprint {
+impl ModelSpec {
     /// Multiplications (each with an addition) of one forward pass over an image of `side` px:
     /// convolutions and the last layer.
     pub fn macs(&self, side: usize) -> u64 {
@@ -274,9 +274,9 @@ mod tests {
         for (arch, macs, outputs) in
             [(Arch::Resnet50, 4.09e9, 11.1e6), (Arch::Resnet18, 1.81e9, 2.5e6)]
         {
-            let blueprint = ModelConfig { arch, ..ModelConfig::default() }.blueprint(1000);
-            assert!((blueprint.macs(224) as f64 / macs - 1.0).abs() < 0.01, "{arch:?}");
-            let found = blueprint.activations(224) as f64 / 2.0;
+            let spec = ModelConfig { arch, ..ModelConfig::default() }.spec(1000);
+            assert!((spec.macs(224) as f64 / macs - 1.0).abs() < 0.01, "{arch:?}");
+            let found = spec.activations(224) as f64 / 2.0;
             assert!((found / outputs - 1.0).abs() < 0.02, "{arch:?}: {found}");
         }
     }

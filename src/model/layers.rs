@@ -1,11 +1,11 @@
-//! The layers of a `ResNet`, with the blur built in where the blueprint asks for it.
+//! The layers of a `ResNet`, with the blur built in where the model spec asks for it.
 //!
 //! Shapes: N samples of this rank, C channels, H and W height and width.
 
 use tch::{Device, Kind, Tensor};
 
 use super::{
-    config::{Blueprint, BlurOrder},
+    config::{BlurOrder, ModelSpec},
     weights::Weights,
 };
 
@@ -127,12 +127,7 @@ pub(super) struct BatchNorm {
 }
 
 impl BatchNorm {
-    pub(super) fn new(
-        weights: &mut Weights,
-        name: &str,
-        channels: i64,
-        blueprint: &Blueprint,
-    ) -> Self {
+    pub(super) fn new(weights: &mut Weights, name: &str, channels: i64, spec: &ModelSpec) -> Self {
         let weight = weights.parameter(&format!("{name}.weight"), &[channels]);
         let bias = weights.parameter(&format!("{name}.bias"), &[channels]);
         Self {
@@ -140,9 +135,9 @@ impl BatchNorm {
             bias,
             running_mean: weights.buffer(&format!("{name}.running_mean"), channels, 0.0),
             running_var: weights.buffer(&format!("{name}.running_var"), channels, 1.0),
-            momentum: blueprint.bn_momentum,
-            eps: blueprint.bn_eps,
-            ghost_batch_size: blueprint.ghost_batch_size.map(|n| n as i64),
+            momentum: spec.bn_momentum,
+            eps: spec.bn_eps,
+            ghost_batch_size: spec.ghost_batch_size.map(|n| n as i64),
         }
     }
 

@@ -19,6 +19,6 @@ pub use self::{
     weights::{Named, Weights},
 };
 pub use config::{
-    Arch, Block, Blueprint, Blur, BlurOrder, BranchDrop, CustomConfig, DropBy, Initializer,
-    ModelConfig,
+    Arch, Block, Blur, BlurOrder, BranchDrop, CustomConfig, DropBy, Initializer, ModelConfig,
+    ModelSpec,
 };

@@ -1,12 +1,12 @@
 //! `ResNets` (He et al. 2015) with the stride in the 3x3 convolution of the bottleneck ("v1.5"), any
-//! depth and width, built from a [`Blueprint`].
+//! depth and width, built from a [`ModelSpec`].
 //!
 //! Shapes: N samples of this rank, R side of the images, K classes, F features of the last stage.
 
 use tch::{Device, Kind, Tensor};
 
 use super::{
-    config::{Block, Blueprint, BlurOrder, DropBy},
+    config::{Block, BlurOrder, DropBy, ModelSpec},
     layers::{BatchNorm, Conv, ConvShape, Mode, Place, max_pool},
     weights::Weights,
 };
@@ -34,20 +34,20 @@ struct Residual {
 }
 
 impl ResNet {
-    /// The network of a blueprint with all weights zero; [`super::init`] fills them.
-    pub fn new(blueprint: &Blueprint, place: Place) -> Self {
+    /// The network of a model spec with all weights zero; [`super::init`] fills them.
+    pub fn new(spec: &ModelSpec, place: Place) -> Self {
         let mut weights = Weights::new(place);
-        let width = blueprint.width as i64;
-        let mut builder = Builder { blueprint, weights: &mut weights };
+        let width = spec.width as i64;
+        let mut builder = Builder { spec, weights: &mut weights };
         let stem = ConvShape { inputs: 3, outputs: width, kernel: 7, stride: 2 };
         let (stem, stem_bn) = builder.conv_bn("conv1", "bn1", stem);
         let (blocks, features) = builder.stages(width);
-        let classes = blueprint.num_classes as i64;
+        let classes = spec.num_classes as i64;
         Self {
             stem,
             stem_bn,
-            input_channels: blueprint.input_channels as i64,
-            pool_blur: blueprint.blur.as_ref().filter(|b| b.maxpools).map(|b| b.order),
+            input_channels: spec.input_channels as i64,
+            pool_blur: spec.blur.as_ref().filter(|b| b.maxpools).map(|b| b.order),
             blocks,
             fc_weight: weights.parameter("fc.weight", &[classes, features]),
             fc_bias: weights.parameter("fc.bias", &[classes]),
@@ -137,7 +137,7 @@ impl Residual {
 }
 
 struct Builder<'a> {
-    blueprint: &'a Blueprint,
+    spec: &'a ModelSpec,
     weights: &'a mut Weights,
 }
 
@@ -146,7 +146,7 @@ impl Builder<'_> {
     fn stages(&mut self, stem_width: i64) -> (Vec<Residual>, i64) {
         let mut blocks = Vec::new();
         let mut channels = stem_width;
-        for (stage, &depth) in self.blueprint.depths.iter().enumerate() {
+        for (stage, &depth) in self.spec.depths.iter().enumerate() {
             let width = stem_width << stage;
             for block in 0..depth {
                 let stride = if stage > 0 && block == 0 { 2 } else { 1 };
@@ -166,7 +166,7 @@ impl Builder<'_> {
         number: usize,
         [inputs, width, stride]: [i64; 3],
     ) -> (Residual, i64) {
-        let shapes = match self.blueprint.block {
+        let shapes = match self.spec.block {
             Block::Basic => vec![[inputs, width, 3, stride], [width, width, 3, 1]],
             Block::Bottleneck => {
                 vec![[inputs, width, 1, 1], [width, width, 3, stride], [width, 4 * width, 1, 1]]
@@ -183,16 +183,16 @@ impl Builder<'_> {
             .collect();
         let shortcut = (stride != 1 || inputs != outputs)
             .then(|| conv_bn("downsample.0", "downsample.1", [inputs, outputs, 1, stride]));
-        let drops = self.blueprint.branch_drop.as_ref();
+        let drops = self.spec.branch_drop.as_ref();
         let drop = drops.map(|drops| (drops.by, drops.rates[number]));
         (Residual { branch, shortcut, drop }, outputs)
     }
 
     fn conv_bn(&mut self, conv: &str, bn: &str, shape: ConvShape) -> (Conv, BatchNorm) {
-        let blur = self.blueprint.blur.as_ref().filter(|blur| {
+        let blur = self.spec.blur.as_ref().filter(|blur| {
             blur.convs && shape.stride > 1 && shape.inputs >= blur.min_channels as i64
         });
         let conv = Conv::new(self.weights, conv, shape, blur.map(|b| b.order));
-        (conv, BatchNorm::new(self.weights, bn, shape.outputs, self.blueprint))
+        (conv, BatchNorm::new(self.weights, bn, shape.outputs, self.spec))
     }
 }

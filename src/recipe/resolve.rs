@@ -22,7 +22,7 @@ use super::{
 use crate::{
     algorithms::ResizeOn,
     data::{MAX_TORCH_SAMPLES, Order},
-    model::Blueprint,
+    model::ModelSpec,
     optim::{RunLength, Schedule, Time},
 };
 
@@ -56,7 +56,7 @@ pub struct Recipe {
     /// Seed of the run.
     pub seed: u64,
     /// The network, with every change that methods make to it.
-    pub blueprint: Blueprint,
+    pub spec: ModelSpec,
     /// Steps and epochs of the run.
     pub run_length: RunLength,
     /// Learning rate by step.
@@ -85,7 +85,7 @@ impl Recipe {
         let sides = sides(&raw, &run_length);
         Ok(Self {
             seed: raw.run.seed.expect("`filled` puts one in"),
-            blueprint: blueprint(&raw, run_context)?,
+            spec: spec(&raw, run_context)?,
             schedule: schedule(&raw, &run_length)?,
             crop_sides: crop_sides(&raw, &sides),
             sides,
@@ -242,21 +242,21 @@ fn num_epochs(raw: &RawRecipe, steps_per_epoch: usize) -> usize {
 }
 
 /// The network with every change that methods make to it.
-fn blueprint(raw: &RawRecipe, run_context: &RunContext) -> Result<Blueprint, RecipeError> {
-    let mut blueprint = raw.model.blueprint(run_context.num_classes);
+fn spec(raw: &RawRecipe, run_context: &RunContext) -> Result<ModelSpec, RecipeError> {
+    let mut spec = raw.model.spec(run_context.num_classes);
     if let Some(blurpool) = &raw.algorithms.blurpool {
-        blurpool.apply(&mut blueprint);
+        blurpool.apply(&mut spec);
     }
     if let Some(stochastic_depth) = &raw.algorithms.stochastic_depth {
-        stochastic_depth.apply(&mut blueprint);
+        stochastic_depth.apply(&mut spec);
     }
     if let Some(ghost_batch_norm) = &raw.algorithms.ghost_batch_norm {
-        ghost_batch_norm.apply(&mut blueprint);
+        ghost_batch_norm.apply(&mut spec);
     }
-    if let Some(blur) = &blueprint.blur {
-        validate::blur(&blueprint, blur)?;
+    if let Some(blur) = &spec.blur {
+        validate::blur(&spec, blur)?;
     }
-    Ok(blueprint)
+    Ok(spec)
 }
 
 fn schedule(raw: &RawRecipe, run_length: &RunLength) -> Result<Schedule, RecipeError> {

@@ -15,7 +15,7 @@ use crate::{
         DataConfig, EvalTransform, MAX_BATCHES_AHEAD, MAX_THREADS, Order, SynthConfig,
         TrainTransform,
     },
-    model::{Arch, Block, Blueprint, Blur, CustomConfig, ModelConfig},
+    model::{Arch, Block, Blur, CustomConfig, ModelConfig, ModelSpec},
     optim::Time,
 };
 
@@ -120,9 +120,9 @@ pub(super) fn writable(raw: &RawRecipe) -> Result<(), RecipeError> {
 }
 
 /// Refuses a blur that finds no layer to act on.
-pub(super) fn blur(blueprint: &Blueprint, blur: &Blur) -> Result<(), RecipeError> {
+pub(super) fn blur(spec: &ModelSpec, blur: &Blur) -> Result<(), RecipeError> {
     let mut problems = Problems::default();
-    let widest = widest_strided_input(blueprint);
+    let widest = widest_strided_input(spec);
     if !blur.maxpools && !blur.convs {
         problems.add(
             "algorithms.blurpool changes nothing: replace_convs and replace_maxpools are false; \
@@ -140,14 +140,14 @@ pub(super) fn blur(blueprint: &Blueprint, blur: &Blur) -> Result<(), RecipeError
 
 /// Most channels that a strided convolution of the network takes in: the shortcut of the last
 /// stage, or the stem's 3 where there is one stage only.
-fn widest_strided_input(blueprint: &Blueprint) -> usize {
-    let expansion = match blueprint.block {
+fn widest_strided_input(spec: &ModelSpec) -> usize {
+    let expansion = match spec.block {
         Block::Basic => 1,
         Block::Bottleneck => 4,
     };
-    match blueprint.depths.len() {
+    match spec.depths.len() {
         0 | 1 => 3,
-        stages => blueprint.width.saturating_mul(expansion << (stages - 2)),
+        stages => spec.width.saturating_mul(expansion << (stages - 2)),
     }
 }
 

@@ -136,13 +136,13 @@ impl Trainer {
         let side = self.recipe.sides[self.progress.epoch];
         let batch_size = self.recipe.batch_per_rank;
         let images_per_s = batch_size as f64 / step_ms[1] * 1e3;
-        let flops = 2.0 * PASSES * self.recipe.blueprint.macs(side) as f64;
+        let flops = 2.0 * PASSES * self.recipe.spec.macs(side) as f64;
         let num_bytes = match self.recipe.raw.train.precision {
             Precision::Fp64 => 8.0,
             Precision::Fp32 => 4.0,
             Precision::AmpBf16 | Precision::AmpFp16 => 2.0,
         };
-        let traffic = ACCESSES * num_bytes * self.recipe.blueprint.activations(side) as f64;
+        let traffic = ACCESSES * num_bytes * self.recipe.spec.activations(side) as f64;
         Ok(StepRates {
             device: match self.device {
                 Device::Cuda(index) => format!("cuda:{index}"),

@@ -94,7 +94,7 @@ impl Trainer {
         Math { tf32, benchmark, deterministic }.set()?;
         tch::manual_seed(recipe.seed as i64);
         let kind = kind(recipe.raw.train.precision);
-        let model = ResNet::new(&recipe.blueprint, Place { kind, device });
+        let model = ResNet::new(&recipe.spec, Place { kind, device });
         init(model.weights(), &recipe.raw.model.initializers);
         let layout = match recipe.raw.algorithms.channels_last {
             Some(_) => Layout::ChannelsLast,

@@ -2,19 +2,19 @@
 
 use mlperf_run::{
     algorithms::{DropDistribution, DropMethod, GhostBatchNorm, StochasticDepth},
-    model::{Arch, Block, Blueprint, CustomConfig, Mode, ModelConfig, Place, ResNet, init},
+    model::{Arch, Block, CustomConfig, Mode, ModelConfig, ModelSpec, Place, ResNet, init},
 };
 use tch::{Device, Kind, Tensor, no_grad};
 
-fn blueprint() -> Blueprint {
+fn spec() -> ModelSpec {
     let custom = CustomConfig { block: Block::Bottleneck, depths: vec![1, 2], width: 4 };
     let config = ModelConfig { arch: Arch::Custom, custom: Some(custom), ..ModelConfig::default() };
-    config.blueprint(5)
+    config.spec(5)
 }
 
-/// The network of `blueprint`, with the weights of `like` where it is given.
-fn network(blueprint: &Blueprint, like: Option<&ResNet>) -> ResNet {
-    let net = ResNet::new(blueprint, Place { kind: Kind::Double, device: Device::Cpu });
+/// The network of `spec`, with the weights of `like` where it is given.
+fn network(spec: &ModelSpec, like: Option<&ResNet>) -> ResNet {
+    let net = ResNet::new(spec, Place { kind: Kind::Double, device: Device::Cpu });
     match like {
         Some(like) => net.weights().restore(&like.weights().snapshot()),
         None => init(net.weights(), &ModelConfig::default().initializers),
@@ -44,8 +44,8 @@ fn scale_branches(net: &ResNet, factor: impl Fn(usize) -> f64) {
 
 #[test]
 fn ghost_batches_are_normalised_one_after_the_other() {
-    let plain = network(&blueprint(), None);
-    let mut changed = blueprint();
+    let plain = network(&spec(), None);
+    let mut changed = spec();
     GhostBatchNorm { ghost_batch_size: 3 }.apply(&mut changed);
     let ghost = network(&changed, Some(&plain));
     let images = images(6);
@@ -62,8 +62,8 @@ fn ghost_batches_are_normalised_one_after_the_other() {
 #[test]
 fn a_branch_that_is_left_out_adds_nothing_and_counts_by_its_rate_in_evaluation() {
     for method in [DropMethod::Sample, DropMethod::Block] {
-        let plain = network(&blueprint(), None);
-        let mut changed = blueprint();
+        let plain = network(&spec(), None);
+        let mut changed = spec();
         let distribution = DropDistribution::Linear;
         StochasticDepth { method, drop_rate: 0.6, distribution }.apply(&mut changed);
         let dropped = network(&changed, Some(&plain));
@@ -85,10 +85,10 @@ fn a_branch_that_is_left_out_adds_nothing_and_counts_by_its_rate_in_evaluation()
 
 #[test]
 fn channels_of_zeros_change_nothing() {
-    let plain = blueprint();
+    let plain = spec();
     let net = network(&plain, None);
     for input_channels in [4, 8] {
-        let padded = network(&Blueprint { input_channels, ..plain.clone() }, Some(&net));
+        let padded = network(&ModelSpec { input_channels, ..plain.clone() }, Some(&net));
         assert_eq!(padded.weights().parameters()[0].1.size(), [4, 3, 7, 7], "as in checkpoints");
         let logits = [&net, &padded].map(|net| net.forward(&images(2), Mode::Train));
         assert_close(&logits[0], &logits[1]);

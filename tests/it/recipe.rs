@@ -82,14 +82,14 @@ fn the_published_recipes_have_the_published_shape() {
     assert_eq!(baseline.eval_epochs[..2], [4, 8]);
     assert_eq!(optimized.eval_epochs, [3, 6, 9, 12, 15, 18, 21, 24, 27, 28]);
     assert_eq!((baseline.schedule.warmup_steps(), optimized.schedule.warmup_steps()), (5000, 5000));
-    assert_eq!(baseline.blueprint.blur, None);
-    assert!(optimized.blueprint.blur.is_some());
+    assert_eq!(baseline.spec.blur, None);
+    assert!(optimized.spec.blur.is_some());
     let ramp = [96, 104, 112, 116, 124, 132, 140, 148, 156, 164, 172];
     let sides = [[88; 12].as_slice(), &ramp, &[176; 5]].concat();
     assert_eq!((optimized.sides, optimized.crop_sides), (sides, vec![176; 28]));
     let eval = &optimized.raw.data.eval;
     assert_eq!((eval.resize_size, eval.crop_size), (232, 224));
-    assert_eq!(at_home("demo/baseline").blueprint.blur, None);
+    assert_eq!(at_home("demo/baseline").spec.blur, None);
 }
 
 #[test]

@@ -129,7 +129,7 @@ fn what_the_recipe_leaves_open_is_filled_in() {
 
 #[test]
 fn methods_change_the_network() {
-    assert_eq!(resolved(|_| ()).blueprint.blur, None);
+    assert_eq!(resolved(|_| ()).spec.blur, None);
     let blurred = resolved(|raw| raw.algorithms.blurpool = Some(BlurPool::default()));
-    assert!(blurred.blueprint.blur.is_some());
+    assert!(blurred.spec.blur.is_some());
 }

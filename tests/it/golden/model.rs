@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use mlperf_run::{
     algorithms::{BlurPool, LabelSmoothing, Spread},
     model::{
-        Arch, Blueprint, BlurOrder, Initializer, Mode, ModelConfig, Place, ResNet, blur,
+        Arch, BlurOrder, Initializer, Mode, ModelConfig, ModelSpec, Place, ResNet, blur,
         blurred_conv, init, max_pool,
     },
     optim::{LossName, mean_loss},
@@ -21,9 +21,9 @@ use super::{
 const FLOAT: Place = Place { kind: Kind::Float, device: Device::Cpu };
 const DOUBLE: Place = Place { kind: Kind::Double, device: Device::Cpu };
 
-fn blueprint(arch: &str, num_classes: usize) -> Blueprint {
+fn spec(arch: &str, num_classes: usize) -> ModelSpec {
     let arch: Arch = serde_json::from_value(Value::from(arch)).unwrap();
-    ModelConfig { arch, ..ModelConfig::default() }.blueprint(num_classes)
+    ModelConfig { arch, ..ModelConfig::default() }.spec(num_classes)
 }
 
 /// Name and shape of each, with batch norm's counter, which torchvision lists after the variance.
@@ -42,7 +42,7 @@ fn listed<'a>(named: impl Iterator<Item = &'a (String, Tensor)>) -> Vec<(String,
 fn names_and_shapes_are_torchvisions() {
     let golden = read("resnet_shapes");
     for (arch, lists) in golden["full"].as_object().unwrap() {
-        let net = ResNet::new(&blueprint(arch, 1000), FLOAT);
+        let net = ResNet::new(&spec(arch, 1000), FLOAT);
         let wanted = |key: &str| -> Vec<(String, Vec<i64>)> {
             let rows = lists[key].as_array().unwrap().iter();
             rows.map(|row| (row[0].as_str().unwrap().to_owned(), shape(&row[1]))).collect()
@@ -55,7 +55,7 @@ fn names_and_shapes_are_torchvisions() {
 #[test]
 fn multiplications_of_a_forward_pass_agree() {
     for (side, macs) in read("resnet_shapes")["resnet50_macs"].as_object().unwrap() {
-        let found = blueprint("resnet50", 1000).macs(side.parse().unwrap());
+        let found = spec("resnet50", 1000).macs(side.parse().unwrap());
         assert_eq!(Value::from(found), *macs, "{side} px");
     }
 }
@@ -65,7 +65,7 @@ fn counts_of_all_five_networks_agree() {
     let golden = read("resnet_shapes");
     for (name, counts) in golden["summary"].as_object().unwrap() {
         let (arch, classes) = name.split_once('/').unwrap();
-        let net = ResNet::new(&blueprint(arch, classes.parse().unwrap()), FLOAT);
+        let net = ResNet::new(&spec(arch, classes.parse().unwrap()), FLOAT);
         let weights = net.weights();
         let bn = weights.parameters().iter().filter(|(n, t)| t.dim() == 1 && !n.starts_with("fc"));
         let bn: usize = bn.map(|(_, t)| t.numel()).sum();
@@ -103,12 +103,12 @@ fn forward_and_backward_of_whole_networks_agree_in_double() {
     for case in read("resnet_forward")["cases"].as_array().unwrap() {
         let arch = case["model"].as_str().unwrap();
         let classes = case["num_classes"].as_u64().unwrap() as usize;
-        let mut blueprint = blueprint(arch, classes);
+        let mut spec = spec(arch, classes);
         if case["blurpool"].as_bool().unwrap() {
-            BlurPool::default().apply(&mut blueprint);
+            BlurPool::default().apply(&mut spec);
         }
         let salt = case["salt"].as_u64().unwrap() as u32;
-        let net = ResNet::new(&blueprint, DOUBLE);
+        let net = ResNet::new(&spec, DOUBLE);
         fill(&net, salt);
         let images = hash_fill(9999, salt, &shape(&case["input_shape"])) * 4.0;
         let logits = net.forward(&images, Mode::Eval);
@@ -186,12 +186,12 @@ fn blur_pooling_agrees_with_its_gradients() {
 #[test]
 fn blur_stands_where_composer_puts_it() {
     for (arch, modules) in read("blurpool")["replaced_modules"].as_object().unwrap() {
-        let mut blueprint = blueprint(arch, 10);
-        BlurPool::default().apply(&mut blueprint);
+        let mut spec = spec(arch, 10);
+        BlurPool::default().apply(&mut spec);
         let mut wanted: Vec<&str> =
             modules.as_object().unwrap().keys().map(String::as_str).collect();
         wanted.sort_unstable();
-        let net = ResNet::new(&blueprint, FLOAT);
+        let net = ResNet::new(&spec, FLOAT);
         let mut found = net.blurred_layers();
         found.sort_unstable();
         assert_eq!(found, wanted, "{arch}");
@@ -202,7 +202,7 @@ fn blur_stands_where_composer_puts_it() {
 fn first_weights_follow_composers_laws() {
     let golden = read("init");
     tch::manual_seed(7);
-    let net = ResNet::new(&blueprint("resnet50", 1000), FLOAT);
+    let net = ResNet::new(&spec("resnet50", 1000), FLOAT);
     init(net.weights(), &[Initializer::KaimingNormal, Initializer::BnUniform]);
     for law in golden["resnet50"].as_array().unwrap() {
         let name = law["name"].as_str().unwrap();
@@ -241,7 +241,7 @@ fn check_law(law: &Value, found: &Tensor) {
 fn log_constant_bias_is_exact() {
     for row in read("init")["linear_log_constant_bias"].as_array().unwrap() {
         let classes = row["num_classes"].as_u64().unwrap() as usize;
-        let net = ResNet::new(&blueprint("resnet18", classes), FLOAT);
+        let net = ResNet::new(&spec("resnet18", classes), FLOAT);
         init(net.weights(), &[Initializer::LinearLogConstantBias]);
         let bias = net.weights().get("fc.bias").unwrap();
         let wanted = row["bias_float32"].as_f64().unwrap();
