@@ -103,7 +103,7 @@ impl Layer {
 impl Merged {
     /// Lays `layer` on top: its values win, tables are merged key by key, `true` and `false` in
     /// `[algorithms]` switch methods.
-    pub(super) fn lay(&mut self, mut layer: Layer) {
+    pub(super) fn merge(&mut self, mut layer: Layer) {
         self.switch_methods(&mut layer.table);
         note_places(&layer, &layer.table, "", &mut self.places);
         merge(&mut self.table, layer.table);
@@ -225,9 +225,9 @@ mod tests {
     #[test]
     fn tables_are_merged_and_other_values_replaced() {
         let mut merged = Merged::default();
-        merged.lay(layer("[a]\nx = 1\ny = [1, 2]\n[a.b]\nz = 1"));
-        merged.lay(layer("[a]\ny = [3]\n[a.b]\nw = 2"));
-        merged.lay(Layer::of_override("a.b.z=5").unwrap());
+        merged.merge(layer("[a]\nx = 1\ny = [1, 2]\n[a.b]\nz = 1"));
+        merged.merge(layer("[a]\ny = [3]\n[a.b]\nw = 2"));
+        merged.merge(Layer::of_override("a.b.z=5").unwrap());
         let expected: Table = "[a]\nx = 1\ny = [3]\n[a.b]\nz = 5\nw = 2".parse().unwrap();
         assert_eq!(merged.table, expected);
     }
@@ -235,8 +235,8 @@ mod tests {
     #[test]
     fn a_key_knows_the_layer_and_line_that_gave_its_value() {
         let mut merged = Merged::default();
-        merged.lay(layer("# first\n[a]\nx = 1\ny = 1\n"));
-        merged.lay(Layer::of_override("a.y=2").unwrap());
+        merged.merge(layer("# first\n[a]\nx = 1\ny = 1\n"));
+        merged.merge(Layer::of_override("a.y=2").unwrap());
         assert_eq!(merged.place("a.x").unwrap().to_string(), "a.toml:3");
         assert_eq!(merged.place("a.y").unwrap().to_string(), "--set a.y=2");
         assert_eq!(merged.place("a.x.deeper").unwrap().to_string(), "a.toml:3");
@@ -246,11 +246,11 @@ mod tests {
     #[test]
     fn a_method_is_switched_by_true_and_false() {
         let mut merged = Merged::default();
-        merged.lay(layer("[algorithms.blurpool]\nmin_channels = 3\n[algorithms.other]"));
-        merged.lay(Layer::of_override("algorithms.blurpool=true").unwrap());
-        merged.lay(Layer::of_override("algorithms.other=false").unwrap());
-        merged.lay(Layer::of_override("algorithms.new=true").unwrap());
-        merged.lay(Layer::of_override("algorithms.absent=false").unwrap());
+        merged.merge(layer("[algorithms.blurpool]\nmin_channels = 3\n[algorithms.other]"));
+        merged.merge(Layer::of_override("algorithms.blurpool=true").unwrap());
+        merged.merge(Layer::of_override("algorithms.other=false").unwrap());
+        merged.merge(Layer::of_override("algorithms.new=true").unwrap());
+        merged.merge(Layer::of_override("algorithms.absent=false").unwrap());
         let expected: Table =
             "[algorithms]\nabsent = false\n[algorithms.blurpool]\nmin_channels = 3\n[algorithms.new]"
                 .parse()

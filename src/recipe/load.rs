@@ -19,10 +19,10 @@ use super::{
 pub fn load(source: &Source, overrides: &[String]) -> Result<RawRecipe, RecipeError> {
     let mut merged = Merged::default();
     for layer in chain(source)?.into_iter().rev() {
-        merged.lay(layer);
+        merged.merge(layer);
     }
     for text in overrides {
-        merged.lay(Layer::of_override(text)?);
+        merged.merge(Layer::of_override(text)?);
     }
     let mut raw = typed(&merged, source)?;
     if raw.run.name.is_empty() {

@@ -8,7 +8,6 @@
 mod advice;
 mod closed;
 mod config;
-mod descent;
 mod error;
 mod feeds;
 mod find;
@@ -18,6 +17,7 @@ mod images;
 mod layer;
 mod load;
 mod methods;
+mod optimizer_checks;
 mod plan;
 mod raw;
 mod resolve;

@@ -5,9 +5,8 @@
 use super::{
     closed,
     config::{DeviceChoice, Division, Precision},
-    descent,
     error::RecipeError,
-    methods,
+    methods, optimizer_checks,
     raw::RawRecipe,
 };
 use crate::{
@@ -102,8 +101,8 @@ pub(super) fn validate(raw: &RawRecipe) -> Result<(), RecipeError> {
     model(&raw.model, p);
     data(&raw.data, p);
     train(raw, p);
-    descent::optimizer("optimizer", &raw.optimizer, p);
-    descent::scheduler(&raw.scheduler, p);
+    optimizer_checks::optimizer("optimizer", &raw.optimizer, p);
+    optimizer_checks::scheduler(&raw.scheduler, p);
     methods::methods(raw, p);
     problems.into_result()
 }
