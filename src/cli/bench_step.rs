@@ -8,7 +8,7 @@ use super::exit::{Exit, OrExit as _, Outcome};
 use crate::{
     console,
     events::StepRates,
-    launch::{Crew, Libtorch, Machine, StepMeasurement, find_rank_program, measure_steps},
+    launch::{Libtorch, Machine, RankLayout, StepMeasurement, find_rank_program, measure_steps},
     recipe::{self, DeviceChoice, IMAGENET, RawRecipe, Recipe},
 };
 
@@ -49,7 +49,8 @@ pub(super) struct BenchStepArgs {
 
 pub(super) fn run(args: &BenchStepArgs) -> Outcome {
     let raw = one_rank(args).or_exit(Exit::Invalid)?;
-    let crew = Crew::muster(raw.run.device, 1, &Machine::detect()).or_exit(Exit::Invalid)?;
+    let rank_layout =
+        RankLayout::detect(raw.run.device, 1, &Machine::detect()).or_exit(Exit::Invalid)?;
     let recipe = Recipe::resolve(raw, &IMAGENET).or_exit(Exit::Invalid)?;
     let sides = match args.side.as_slice() {
         [] if args.all_sides => all(&recipe.sides),
@@ -65,7 +66,7 @@ pub(super) fn run(args: &BenchStepArgs) -> Outcome {
     let measurement = StepMeasurement {
         program: &program,
         libtorch: &libtorch,
-        crew: &crew,
+        rank_layout: &rank_layout,
         run_dir: folder.path(),
         sides: &sides,
         num_steps: args.steps,

@@ -16,8 +16,9 @@ use crate::{
     data::{Budget, Dataset, Free, Need, synth},
     events::{FailureKind, LogCheck, RunStatus, RunSummary},
     launch::{
-        self, Crew, DataStamp, Device, Ending, Images, Interrupts, Launch, LaunchError, Libtorch,
-        Machine, Manifest, MasterPort, ProgramStamp, RankFailure, RecipeStamp, RunFolder, Shelf,
+        self, DataStamp, Device, Ending, Images, Interrupts, Launch, LaunchError, Libtorch,
+        Machine, Manifest, MasterPort, ProgramStamp, RankFailure, RankLayout, RecipeStamp,
+        RunFolder, Shelf,
     },
     recipe::{self, RawRecipe, Recipe, RunContext},
     submission::{SystemDescription, SystemError},
@@ -42,7 +43,7 @@ pub(super) struct Job {
     name: String,
     /// Flags laid on, device and ranks settled, submitter named.
     raw: RawRecipe,
-    crew: Crew,
+    rank_layout: RankLayout,
     images: Images,
     system: String,
 }
@@ -84,18 +85,18 @@ impl Job {
             raw.run.name = source.name.replace('/', "-");
         }
         let machine = Machine::detect();
-        let (crew, images) = settle(&raw, &machine).or_exit(Exit::Invalid)?;
-        raw.run.device = crew.device.into();
+        let (rank_layout, images) = settle(&raw, &machine).or_exit(Exit::Invalid)?;
+        raw.run.device = rank_layout.device.into();
         name_submitter(&mut raw, args.system.as_deref()).or_exit(Exit::Invalid)?;
-        let run_context = images.run_context(&raw, crew.num_ranks).or_exit(Exit::Invalid)?;
+        let run_context = images.run_context(&raw, rank_layout.num_ranks).or_exit(Exit::Invalid)?;
         Recipe::resolve(raw.clone(), &run_context).or_exit(Exit::Invalid)?;
-        if let Some(warning) = crew.warning(&machine) {
+        if let Some(warning) = rank_layout.warning(&machine) {
             Screen::new(manner).line(&format!("warning: {warning}"));
         }
         let system = args.system.clone().unwrap_or_else(|| {
             format!("{}-{}", launch::host_name(), raw.run.name).replace(|c: char| !is_plain(c), "-")
         });
-        Ok(Self { name: source.name, raw, crew, images, system })
+        Ok(Self { name: source.name, raw, rank_layout, images, system })
     }
 
     /// Takes a place for each run's results, then makes the built-in image set where it is to be
@@ -132,7 +133,7 @@ impl Job {
     /// The memory that a run will ask for.
     fn budget(&self, data: &DataStamp, index_bytes: usize) -> anyhow::Result<Budget> {
         let recipe = self.recipe_of(0, data)?;
-        let Crew { device, num_ranks, .. } = self.crew;
+        let RankLayout { device, num_ranks, .. } = self.rank_layout;
         let config = &recipe.raw.data;
         let num_in_hand = match device {
             Device::Cpu => 1,
@@ -164,7 +165,7 @@ impl Job {
         raw.train_on(&data.path);
         raw.run.seed = raw.run.seed.map(|first| first.wrapping_add(index as u64));
         let run_context = RunContext {
-            world_size: self.crew.num_ranks,
+            world_size: self.rank_layout.num_ranks,
             num_classes: data.num_classes,
             num_train: data.num_train,
             num_eval: data.num_eval,
@@ -204,7 +205,7 @@ impl ReadyJob {
         let launch = Launch {
             program: &stage.tools.program.path,
             libtorch: &stage.tools.libtorch,
-            crew: &self.job.crew,
+            rank_layout: &self.job.rank_layout,
             port: stage.tools.port,
             run_dir: folder.path(),
         };
@@ -230,7 +231,7 @@ impl ReadyJob {
     }
 
     fn headline(&self, recipe: &Recipe, folder: &RunFolder) -> String {
-        let Crew { device, num_ranks, threads_per_rank } = self.job.crew;
+        let RankLayout { device, num_ranks, threads_per_rank } = self.job.rank_layout;
         let on = match device {
             Device::Cpu => {
                 format!("the processor, {} each", console::counted(threads_per_rank, "thread"))
@@ -258,7 +259,7 @@ impl ReadyJob {
             division: recipe.raw.mlperf.division,
             recipe: RecipeStamp::of(&self.job.name, recipe),
             seed: recipe.seed,
-            world_size: self.job.crew.num_ranks,
+            world_size: self.job.rank_layout.num_ranks,
             device: recipe.raw.run.device,
             data_set: self.data.clone(),
             libtorch: tools.libtorch.version().to_owned(),
@@ -275,10 +276,10 @@ impl ReadyJob {
 }
 
 /// Ranks and images; where both are missing, one sentence says so.
-fn settle(raw: &RawRecipe, machine: &Machine) -> Result<(Crew, Images), LaunchError> {
-    let crew = Crew::muster(raw.run.device, raw.run.num_ranks, machine);
-    match (crew, Images::of(&raw.data)) {
-        (Ok(crew), Ok(images)) => Ok((crew, images)),
+fn settle(raw: &RawRecipe, machine: &Machine) -> Result<(RankLayout, Images), LaunchError> {
+    let rank_layout = RankLayout::detect(raw.run.device, raw.run.num_ranks, machine);
+    match (rank_layout, Images::of(&raw.data)) {
+        (Ok(rank_layout), Ok(images)) => Ok((rank_layout, images)),
         (Err(LaunchError::NoGpu), Err(missing)) => Err(LaunchError::NoGpuNoImages(missing)),
         (Err(error), _) => Err(error),
         (Ok(_), Err(missing)) => Err(LaunchError::NoImages(missing)),

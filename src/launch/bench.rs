@@ -7,7 +7,7 @@ use std::{
     process::{Command, Stdio},
 };
 
-use super::{Crew, LaunchError, Libtorch, environment::World};
+use super::{LaunchError, Libtorch, RankLayout, environment::World};
 use crate::events::{RankEvent, StepRates};
 
 /// What to measure, and with what.
@@ -18,7 +18,7 @@ pub struct StepMeasurement<'a> {
     /// The libtorch that it loads.
     pub libtorch: &'a Libtorch,
     /// One rank, and on what.
-    pub crew: &'a Crew,
+    pub rank_layout: &'a RankLayout,
     /// Folder with the `recipe.toml`.
     pub run_dir: &'a Path,
     /// Sides of the images, px.
@@ -38,7 +38,8 @@ pub fn measure_steps(
     observer: &mut dyn FnMut(&StepRates),
 ) -> Result<(), LaunchError> {
     // A world of one talks to nobody, so any port will do.
-    let world = World { crew: measurement.crew, libtorch: measurement.libtorch, port: 0 };
+    let world =
+        World { rank_layout: measurement.rank_layout, libtorch: measurement.libtorch, port: 0 };
     let sides: Vec<String> = measurement.sides.iter().map(usize::to_string).collect();
     let cannot = |source| LaunchError::Io {
         what: format!("start {}", measurement.program.display()),

@@ -19,7 +19,7 @@ pub struct Machine {
 
 /// The ranks of a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Crew {
+pub struct RankLayout {
     /// All train on GPUs, or all on the processor.
     pub device: Device,
     /// Processes.
@@ -49,9 +49,9 @@ impl Machine {
     }
 }
 
-impl Crew {
+impl RankLayout {
     /// Settles device and number of ranks; `num_ranks` 0 takes what fits the machine.
-    pub fn muster(
+    pub fn detect(
         choice: DeviceChoice,
         num_ranks: usize,
         machine: &Machine,
@@ -74,7 +74,7 @@ impl Crew {
         Ok(Self { device, num_ranks, threads_per_rank: (num_cores / num_ranks).max(1) })
     }
 
-    /// What to tell a person before such a crew starts work on `machine`.
+    /// What to tell a person before such a rank layout starts work on `machine`.
     pub fn warning(&self, machine: &Machine) -> Option<String> {
         let (num_ranks, num_cores) = (self.num_ranks, machine.num_cores);
         (self.device == Device::Cpu && num_ranks > num_cores).then(|| {
@@ -136,34 +136,40 @@ mod tests {
     const LAPTOP: Machine = Machine { num_cores: 8, num_gpus: 0 };
     const SERVER: Machine = Machine { num_cores: 64, num_gpus: 8 };
 
-    fn muster(choice: DeviceChoice, num_ranks: usize, machine: Machine) -> Crew {
-        Crew::muster(choice, num_ranks, &machine).unwrap()
+    fn detect(choice: DeviceChoice, num_ranks: usize, machine: Machine) -> RankLayout {
+        RankLayout::detect(choice, num_ranks, &machine).unwrap()
     }
 
     #[test]
     fn auto_takes_every_gpu_or_two_ranks_on_the_processor() {
-        let crew = muster(DeviceChoice::Auto, 0, SERVER);
-        assert_eq!(crew, Crew { device: Device::Cuda, num_ranks: 8, threads_per_rank: 8 });
-        let crew = muster(DeviceChoice::Auto, 0, LAPTOP);
-        assert_eq!(crew, Crew { device: Device::Cpu, num_ranks: 2, threads_per_rank: 4 });
+        let rank_layout = detect(DeviceChoice::Auto, 0, SERVER);
+        assert_eq!(
+            rank_layout,
+            RankLayout { device: Device::Cuda, num_ranks: 8, threads_per_rank: 8 }
+        );
+        let rank_layout = detect(DeviceChoice::Auto, 0, LAPTOP);
+        assert_eq!(
+            rank_layout,
+            RankLayout { device: Device::Cpu, num_ranks: 2, threads_per_rank: 4 }
+        );
         let one_core = Machine { num_cores: 1, num_gpus: 0 };
-        assert_eq!(muster(DeviceChoice::Auto, 0, one_core).num_ranks, 1);
+        assert_eq!(detect(DeviceChoice::Auto, 0, one_core).num_ranks, 1);
     }
 
     #[test]
     fn more_ranks_than_cores_are_allowed_with_a_warning() {
         let two_cores = Machine { num_cores: 2, num_gpus: 0 };
-        let crew = muster(DeviceChoice::Cpu, 8, two_cores);
-        assert_eq!((crew.num_ranks, crew.threads_per_rank), (8, 1));
-        assert!(crew.warning(&two_cores).unwrap().contains("--nproc 2"));
-        assert_eq!(muster(DeviceChoice::Cpu, 2, two_cores).warning(&two_cores), None);
+        let rank_layout = detect(DeviceChoice::Cpu, 8, two_cores);
+        assert_eq!((rank_layout.num_ranks, rank_layout.threads_per_rank), (8, 1));
+        assert!(rank_layout.warning(&two_cores).unwrap().contains("--nproc 2"));
+        assert_eq!(detect(DeviceChoice::Cpu, 2, two_cores).warning(&two_cores), None);
     }
 
     #[test]
     fn gpus_that_are_not_there_are_refused_with_the_cure() {
-        let error = Crew::muster(DeviceChoice::Cuda, 0, &LAPTOP).unwrap_err().to_string();
+        let error = RankLayout::detect(DeviceChoice::Cuda, 0, &LAPTOP).unwrap_err().to_string();
         assert!(error.contains("--device cpu"), "{error}");
-        let error = Crew::muster(DeviceChoice::Cuda, 9, &SERVER).unwrap_err().to_string();
+        let error = RankLayout::detect(DeviceChoice::Cuda, 9, &SERVER).unwrap_err().to_string();
         assert!(error.contains("--nproc 8"), "{error}");
     }
 

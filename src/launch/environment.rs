@@ -2,7 +2,7 @@
 
 use std::ffi::OsString;
 
-use super::{Crew, Libtorch, devices::Device};
+use super::{Libtorch, RankLayout, devices::Device};
 
 /// Keeps glibc from giving big blocks back to the kernel after every step, which costs a tenth of
 /// the speed of training on the processor.
@@ -13,7 +13,7 @@ const MALLOC: &str = "glibc.malloc.mmap_threshold=1073741824:\
 /// What all ranks of a run share.
 #[derive(Clone, Debug)]
 pub(super) struct World<'a> {
-    pub(super) crew: &'a Crew,
+    pub(super) rank_layout: &'a RankLayout,
     pub(super) libtorch: &'a Libtorch,
     /// Where rank 0 waits for the others.
     pub(super) port: u16,
@@ -27,7 +27,7 @@ impl World<'_> {
         rank: usize,
         inherited: impl Fn(&str) -> Option<OsString>,
     ) -> Vec<(&'static str, OsString)> {
-        let num_ranks = self.crew.num_ranks.to_string();
+        let num_ranks = self.rank_layout.num_ranks.to_string();
         let mut library_path = self.libtorch.lib_dir().into_os_string();
         if let Some(path) = inherited("LD_LIBRARY_PATH").filter(|path| !path.is_empty()) {
             library_path.push(":");
@@ -44,9 +44,10 @@ impl World<'_> {
             ("MLPERF_RUN_EVENTS", "json".into()),
         ];
         if inherited("OMP_NUM_THREADS").is_none() {
-            variables.push(("OMP_NUM_THREADS", self.crew.threads_per_rank.to_string().into()));
+            variables
+                .push(("OMP_NUM_THREADS", self.rank_layout.threads_per_rank.to_string().into()));
         }
-        if self.crew.device == Device::Cpu && inherited("GLIBC_TUNABLES").is_none() {
+        if self.rank_layout.device == Device::Cpu && inherited("GLIBC_TUNABLES").is_none() {
             variables.push(("GLIBC_TUNABLES", MALLOC.into()));
         }
         variables
@@ -59,11 +60,15 @@ mod tests {
 
     use super::*;
 
-    const CREW: Crew = Crew { device: Device::Cpu, num_ranks: 2, threads_per_rank: 4 };
+    const RANK_LAYOUT: RankLayout =
+        RankLayout { device: Device::Cpu, num_ranks: 2, threads_per_rank: 4 };
 
-    fn variables(crew: &Crew, inherited: &[(&str, &str)]) -> HashMap<&'static str, String> {
+    fn variables(
+        rank_layout: &RankLayout,
+        inherited: &[(&str, &str)],
+    ) -> HashMap<&'static str, String> {
         let libtorch = Libtorch::fake("/opt/torch");
-        let world = World { crew, libtorch: &libtorch, port: 29_500 };
+        let world = World { rank_layout, libtorch: &libtorch, port: 29_500 };
         let inherited: HashMap<&str, &str> = inherited.iter().copied().collect();
         let variables = world.variables(1, |name| inherited.get(name).map(Into::into));
         variables.into_iter().map(|(name, value)| (name, value.into_string().unwrap())).collect()
@@ -71,7 +76,7 @@ mod tests {
 
     #[test]
     fn a_rank_gets_the_names_that_torchrun_uses() {
-        let variables = variables(&CREW, &[]);
+        let variables = variables(&RANK_LAYOUT, &[]);
         for (name, value) in [
             ("RANK", "1"),
             ("LOCAL_RANK", "1"),
@@ -91,7 +96,7 @@ mod tests {
     #[test]
     fn libtorch_comes_first_and_what_a_person_set_stays() {
         let own = [("LD_LIBRARY_PATH", "/cuda"), ("OMP_NUM_THREADS", "1"), ("GLIBC_TUNABLES", "x")];
-        let variables = variables(&CREW, &own);
+        let variables = variables(&RANK_LAYOUT, &own);
         assert_eq!(variables["LD_LIBRARY_PATH"], "/opt/torch/lib:/cuda");
         assert!(!variables.contains_key("OMP_NUM_THREADS"));
         assert!(!variables.contains_key("GLIBC_TUNABLES"));
@@ -99,7 +104,7 @@ mod tests {
 
     #[test]
     fn ranks_on_gpus_need_no_malloc_setting() {
-        let crew = Crew { device: Device::Cuda, ..CREW };
-        assert!(!variables(&crew, &[]).contains_key("GLIBC_TUNABLES"));
+        let rank_layout = RankLayout { device: Device::Cuda, ..RANK_LAYOUT };
+        assert!(!variables(&rank_layout, &[]).contains_key("GLIBC_TUNABLES"));
     }
 }

@@ -20,7 +20,7 @@ mod signals;
 mod supervise;
 
 pub use bench::{StepMeasurement, measure_steps};
-pub use devices::{Crew, Device, Machine, host_name};
+pub use devices::{Device, Machine, RankLayout, host_name};
 pub use error::{LaunchError, NoImages};
 pub use images::Images;
 pub use libtorch::Libtorch;

@@ -5,7 +5,7 @@ use std::{env, path::Path};
 use crossbeam_channel::unbounded;
 
 use super::{
-    Crew, Ending, Interrupts, LaunchError, Libtorch, MasterPort,
+    Ending, Interrupts, LaunchError, Libtorch, MasterPort, RankLayout,
     environment::World,
     process::{RankCommand, RankProcess},
     supervise::{Patience, Supervisor, supervise},
@@ -20,7 +20,7 @@ pub struct Launch<'a> {
     /// The libtorch that they load.
     pub libtorch: &'a Libtorch,
     /// How many there are, and on what.
-    pub crew: &'a Crew,
+    pub rank_layout: &'a RankLayout,
     /// Where rank 0 waits for the others.
     pub port: MasterPort,
     /// Where logs go.
@@ -36,10 +36,14 @@ pub fn run(
     if interrupts.pending() {
         return Ok(Ending { interrupted: true, ..Ending::default() });
     }
-    let world = World { crew: launch.crew, libtorch: launch.libtorch, port: launch.port.settle()? };
+    let world = World {
+        rank_layout: launch.rank_layout,
+        libtorch: launch.libtorch,
+        port: launch.port.settle()?,
+    };
     let (send, news) = unbounded();
-    let mut processes = Vec::with_capacity(launch.crew.num_ranks);
-    for rank in 0..launch.crew.num_ranks {
+    let mut processes = Vec::with_capacity(launch.rank_layout.num_ranks);
+    for rank in 0..launch.rank_layout.num_ranks {
         let variables = world.variables(rank, |name| env::var_os(name));
         let command = RankCommand { program: launch.program, run_dir: launch.run_dir, variables };
         let process = RankProcess::start(rank, &command, send.clone()).map_err(|source| {
