@@ -18,7 +18,7 @@ use crate::{
     launch::{
         self, DataStamp, Device, Ending, Images, Interrupts, Launch, LaunchError, Libtorch,
         Machine, Manifest, MasterPort, ProgramStamp, RankFailure, RankLayout, RecipeStamp,
-        RunFolder, Shelf,
+        ResultsDir, RunFolder,
     },
     recipe::{self, RawRecipe, Recipe, RunContext},
     submission::{SystemDescription, SystemError},
@@ -102,7 +102,7 @@ impl Job {
     /// Takes a place for each run's results, then makes the built-in image set where it is to be
     /// trained on.
     pub(super) fn prepare(self, args: &TrainArgs, manner: Manner) -> Result<ReadyJob, Failure> {
-        let place = Shelf::open(&args.results, &self.system).or_exit(Exit::Invalid)?;
+        let place = ResultsDir::open(&args.results, &self.system).or_exit(Exit::Invalid)?;
         let numbers = (0..self.raw.mlperf.runs).map(|i| args.result.map(|first| first + i));
         let folders = numbers.map(|number| place.reserve(number)).collect::<Result<_, _>>();
         let folders = folders.or_exit(Exit::Invalid)?;
@@ -201,7 +201,7 @@ impl ReadyJob {
             }
         }
         let mut summary = RunSummary::new(&self.job.name, recipe.seed);
-        let mut journal = folder.journal().or_exit(Exit::Invalid)?;
+        let mut event_log = folder.event_log().or_exit(Exit::Invalid)?;
         let launch = Launch {
             program: &stage.tools.program.path,
             libtorch: &stage.tools.libtorch,
@@ -210,7 +210,7 @@ impl ReadyJob {
             run_dir: folder.path(),
         };
         let ending = launch::run(&launch, &stage.interrupts, &mut |event| {
-            journal.add(event);
+            event_log.add(event);
             summary.hear(event);
             screen.show(event);
         });
@@ -225,7 +225,7 @@ impl ReadyJob {
         }
         let json = serde_json::to_string_pretty(&summary).expect("figures are JSON");
         folder.write("summary.json", &json).or_exit(Exit::Invalid)?;
-        journal.close().or_exit(Exit::Invalid)?;
+        event_log.close().or_exit(Exit::Invalid)?;
         let summary = ending.status.is_some().then_some(summary);
         Ok(Done { summary, outcome: judge(ending, folder) })
     }

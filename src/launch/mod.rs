@@ -27,7 +27,7 @@ pub use libtorch::Libtorch;
 pub use manifest::{DataStamp, Manifest, ProgramStamp, RecipeStamp};
 pub use port::MasterPort;
 pub use process::find_rank_program;
-pub use results::{Journal, RunFolder, Shelf};
+pub use results::{EventLog, ResultsDir, RunFolder};
 pub use run::{Launch, run};
 pub use signals::Interrupts;
 pub use supervise::{Ending, RankFailure};

@@ -20,7 +20,7 @@ const LOG: &str = "mllog.txt";
 
 /// The results of one system.
 #[derive(Clone, Debug)]
-pub struct Shelf {
+pub struct ResultsDir {
     system: PathBuf,
 }
 
@@ -32,17 +32,17 @@ pub struct RunFolder {
     result: PathBuf,
 }
 
-impl Shelf {
+impl ResultsDir {
     /// Makes the folders for `system` below `results`.
     pub fn open(results: &Path, system: &str) -> Result<Self, LaunchError> {
         let good = |c: char| c.is_ascii_alphanumeric() || "-_.+".contains(c);
         if system.is_empty() || system.starts_with('.') || !system.chars().all(good) {
             return Err(LaunchError::SystemName(system.to_owned()));
         }
-        let shelf = Self { system: results.join(system) };
-        let benchmark = shelf.system.join(BENCHMARK);
+        let results_dir = Self { system: results.join(system) };
+        let benchmark = results_dir.system.join(BENCHMARK);
         fs::create_dir_all(&benchmark).map_err(cannot_write(&benchmark))?;
-        Ok(shelf)
+        Ok(results_dir)
     }
 
     /// Takes the next free number, or the named one if it is free.
@@ -98,10 +98,10 @@ impl RunFolder {
     }
 
     /// Opens `events.jsonl`.
-    pub fn journal(&self) -> Result<Journal, LaunchError> {
+    pub fn event_log(&self) -> Result<EventLog, LaunchError> {
         let path = self.path.join("events.jsonl");
         let file = File::create_new(&path).map_err(cannot_write(&path))?;
-        Ok(Journal { path, file, failure: None })
+        Ok(EventLog { path, file, failure: None })
     }
 
     /// Makes the log a result: `resnet/result_N.txt` is another name of it, or a copy where the
@@ -127,13 +127,13 @@ impl Drop for RunFolder {
 
 /// All events of a run as they come, a line of JSON each.
 #[derive(Debug)]
-pub struct Journal {
+pub struct EventLog {
     path: PathBuf,
     file: File,
     failure: Option<io::Error>,
 }
 
-impl Journal {
+impl EventLog {
     /// Adds an event. A disk that fails must not stop a run that is being timed, so the first
     /// failure is kept for [`Self::close`].
     pub fn add(&mut self, event: &RankEvent) {
@@ -156,35 +156,35 @@ fn cannot_write(path: &Path) -> impl Fn(io::Error) -> LaunchError {
 mod tests {
     use super::*;
 
-    fn shelf(root: &Path) -> Shelf {
-        Shelf::open(root, "box-demo").unwrap()
+    fn results_dir(root: &Path) -> ResultsDir {
+        ResultsDir::open(root, "box-demo").unwrap()
     }
 
     #[test]
     fn a_number_is_free_when_neither_run_nor_result_has_it() {
         let root = tempfile::tempdir().unwrap();
-        let shelf = shelf(root.path());
+        let results_dir = results_dir(root.path());
         fs::create_dir(root.path().join("box-demo/run_0")).unwrap();
         fs::write(root.path().join("box-demo/resnet/result_1.txt"), "old").unwrap();
-        let first = shelf.reserve(None).unwrap();
-        let second = shelf.reserve(None).unwrap();
+        let first = results_dir.reserve(None).unwrap();
+        let second = results_dir.reserve(None).unwrap();
         assert_eq!((first.number(), second.number()), (2, 3));
     }
 
     #[test]
     fn a_named_number_that_is_taken_is_refused() {
         let root = tempfile::tempdir().unwrap();
-        let shelf = shelf(root.path());
-        let taken = shelf.reserve(Some(4)).unwrap();
+        let results_dir = results_dir(root.path());
+        let taken = results_dir.reserve(Some(4)).unwrap();
         assert_eq!(taken.path(), root.path().join("box-demo/run_4"));
-        let error = shelf.reserve(Some(4)).unwrap_err().to_string();
+        let error = results_dir.reserve(Some(4)).unwrap_err().to_string();
         assert!(error.contains("result 4 exists already"), "{error}");
     }
 
     #[test]
     fn a_log_is_published_once_and_never_over_another() {
         let root = tempfile::tempdir().unwrap();
-        let run = shelf(root.path()).reserve(None).unwrap();
+        let run = results_dir(root.path()).reserve(None).unwrap();
         run.write("mllog.txt", "the log").unwrap();
         let result = run.publish().unwrap();
         assert_eq!(fs::read_to_string(&result).unwrap(), "the log");
@@ -197,10 +197,10 @@ mod tests {
     #[test]
     fn an_unused_folder_goes_away_and_a_used_one_stays() {
         let root = tempfile::tempdir().unwrap();
-        let shelf = shelf(root.path());
-        let path = shelf.reserve(None).unwrap().path().to_owned();
+        let results_dir = results_dir(root.path());
+        let path = results_dir.reserve(None).unwrap().path().to_owned();
         assert!(!path.exists());
-        let used = shelf.reserve(None).unwrap();
+        let used = results_dir.reserve(None).unwrap();
         used.write("recipe.toml", "").unwrap();
         drop(used);
         assert!(path.exists());
@@ -210,7 +210,7 @@ mod tests {
     fn a_results_folder_that_cannot_be_written_names_the_cure() {
         let root = tempfile::tempdir().unwrap();
         fs::write(root.path().join("file"), "").unwrap();
-        let error = Shelf::open(&root.path().join("file"), "box").unwrap_err().to_string();
+        let error = ResultsDir::open(&root.path().join("file"), "box").unwrap_err().to_string();
         assert!(error.contains("--results DIR"), "{error}");
     }
 
@@ -218,7 +218,7 @@ mod tests {
     fn a_system_is_named_like_a_folder() {
         let root = tempfile::tempdir().unwrap();
         for name in ["", "a b", "../up", "a/b", ".hidden"] {
-            assert!(Shelf::open(root.path(), name).is_err(), "{name}");
+            assert!(ResultsDir::open(root.path(), name).is_err(), "{name}");
         }
     }
 }

@@ -94,14 +94,14 @@ pub struct RankFailure {
 
 /// The ranks and what is known of them.
 pub(super) struct Supervisor<P> {
-    seats: Vec<Seat<P>>,
+    slots: Vec<RankSlot<P>>,
     patience: Patience,
     phase: Phase,
     failures: Vec<RankFailure>,
     ending: Ending,
 }
 
-struct Seat<P> {
+struct RankSlot<P> {
     process: P,
     alive: bool,
 }
@@ -146,7 +146,7 @@ impl<P: Process> Supervisor<P> {
     /// A supervisor over processes that have just been started, rank 0 first.
     pub(super) fn new(processes: Vec<P>, patience: Patience) -> Self {
         Self {
-            seats: processes.into_iter().map(|process| Seat { process, alive: true }).collect(),
+            slots: processes.into_iter().map(|process| RankSlot { process, alive: true }).collect(),
             patience,
             phase: Phase::Running,
             failures: Vec::new(),
@@ -156,7 +156,7 @@ impl<P: Process> Supervisor<P> {
 
     /// All ranks have ended.
     fn done(&self) -> bool {
-        self.seats.iter().all(|seat| !seat.alive)
+        self.slots.iter().all(|slot| !slot.alive)
     }
 
     /// When [`Self::time_passed`] wants to be called.
@@ -182,7 +182,7 @@ impl<P: Process> Supervisor<P> {
             }
             News::Event(_) => {}
             News::Gone(death) => {
-                self.seats[rank].alive = false;
+                self.slots[rank].alive = false;
                 self.judge_death(rank, death, now);
             }
         }
@@ -226,7 +226,7 @@ impl<P: Process> Supervisor<P> {
             Death::Code(code) => format!("ended with code {code} and without a word"),
             Death::Signal(number) => format!("killed by signal {number}{}", hint(number)),
         };
-        let message = match self.seats[rank].process.last_words() {
+        let message = match self.slots[rank].process.last_words() {
             words if words.is_empty() => how,
             words => format!("{how}; the last lines of its log are:\n{words}"),
         };
@@ -242,7 +242,7 @@ impl<P: Process> Supervisor<P> {
 
     /// The run is over and some ranks are not.
     fn give_up_on_the_living(&mut self, now: Instant) {
-        let rank = self.seats.iter().position(|seat| seat.alive).expect("else all would be done");
+        let rank = self.slots.iter().position(|slot| slot.alive).expect("else all would be done");
         let message = format!(
             "has not ended {} s after run_stop and is ended by force; the result counts, and \
              rank-{rank}.log may tell what it waited for",
@@ -266,7 +266,7 @@ impl<P: Process> Supervisor<P> {
     }
 
     fn each_living(&mut self, act: impl Fn(&mut P)) {
-        self.seats.iter_mut().filter(|seat| seat.alive).for_each(|seat| act(&mut seat.process));
+        self.slots.iter_mut().filter(|slot| slot.alive).for_each(|slot| act(&mut slot.process));
     }
 
     /// The first of the gravest failures so far.
