@@ -22,7 +22,7 @@ use rustix::process::{
 
 use super::{
     LaunchError,
-    supervise::{Death, News, Process},
+    supervise::{ExitStatus, Process, ProcessEvent},
 };
 use crate::events::RankEvent;
 
@@ -69,7 +69,7 @@ impl RankProcess {
     pub(super) fn start(
         rank: usize,
         command: &RankCommand<'_>,
-        news: Sender<(usize, News)>,
+        process_event: Sender<(usize, ProcessEvent)>,
     ) -> io::Result<Self> {
         let path = command.run_dir.join(format!("rank-{rank}.log"));
         let log = File::options().create(true).append(true).open(&path)?;
@@ -86,7 +86,7 @@ impl RankProcess {
             .spawn()?;
         let stdout = child.stdout.take().expect("it was asked for");
         let group = Pid::from_child(&child);
-        thread::spawn(move || watch(rank, group, Pipe { stdout, log }, &news));
+        thread::spawn(move || watch(rank, group, Pipe { stdout, log }, &process_event));
         Ok(Self { child, group, log: path })
     }
 
@@ -129,19 +129,19 @@ struct Pipe {
 }
 
 /// Sends all that a rank says, then how it ended.
-fn watch(rank: usize, group: Pid, pipe: Pipe, news: &Sender<(usize, News)>) {
-    let heard = news.clone();
+fn watch(rank: usize, group: Pid, pipe: Pipe, process_event: &Sender<(usize, ProcessEvent)>) {
+    let heard = process_event.clone();
     let ears = thread::spawn(move || listen(rank, pipe, &heard));
-    let Some(death) = wait_for_death(group) else { return };
+    let Some(exit_status) = wait_for_exit(group) else { return };
     // A process that the rank left behind would hold the pipe open.
     let _ = kill_process_group(group, Signal::KILL);
     let _ = ears.join();
     // Nobody listens any more when the launcher gave up on the run.
-    let _ = news.send((rank, News::Gone(death)));
+    let _ = process_event.send((rank, ProcessEvent::Gone(exit_status)));
 }
 
 /// Waits until the process ends and leaves it a zombie; `None` when it was reaped meanwhile.
-fn wait_for_death(process: Pid) -> Option<Death> {
+fn wait_for_exit(process: Pid) -> Option<ExitStatus> {
     let options = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
     let status = loop {
         match waitid(WaitId::Pid(process), options) {
@@ -149,25 +149,25 @@ fn wait_for_death(process: Pid) -> Option<Death> {
             result => break result.ok().flatten()?,
         }
     };
-    Some(death(&status))
+    Some(exit_status(&status))
 }
 
-fn death(status: &WaitIdStatus) -> Death {
+fn exit_status(status: &WaitIdStatus) -> ExitStatus {
     match (status.exit_status(), status.terminating_signal()) {
-        (Some(code), _) => Death::Code(code),
-        (None, signal) => Death::Signal(signal.expect("it exited or was killed")),
+        (Some(code), _) => ExitStatus::Code(code),
+        (None, signal) => ExitStatus::Signal(signal.expect("it exited or was killed")),
     }
 }
 
 /// Events become news; whatever else a library prints goes to the log, in the order of its lines.
-fn listen(rank: usize, pipe: Pipe, news: &Sender<(usize, News)>) {
+fn listen(rank: usize, pipe: Pipe, process_event: &Sender<(usize, ProcessEvent)>) {
     let Pipe { stdout, mut log } = pipe;
     let mut reader = BufReader::new(stdout);
     let mut line = Vec::new();
     while matches!(reader.read_until(b'\n', &mut line), Ok(1..)) {
         match RankEvent::from_line(&String::from_utf8_lossy(&line)) {
             Some(event) => {
-                let _ = news.send((rank, News::Event(event)));
+                let _ = process_event.send((rank, ProcessEvent::Event(event)));
             }
             // A full disk must not stop the listening: the rank would block on its pipe.
             None => drop(log.write_all(&line)),
@@ -191,23 +191,23 @@ mod tests {
     /// Far longer than anything here takes; reached only by a bug.
     const LIMIT: Duration = Duration::from_secs(60);
 
-    fn start(folder: &Path, script: &str) -> (RankProcess, Receiver<(usize, News)>) {
+    fn start(folder: &Path, script: &str) -> (RankProcess, Receiver<(usize, ProcessEvent)>) {
         let program = folder.join("rank");
         fs::write(&program, format!("#!/bin/sh\n{script}\n")).unwrap();
         fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
-        let (send, news) = unbounded();
+        let (send, process_event) = unbounded();
         let command = RankCommand {
             program: &program,
             run_dir: folder,
             variables: vec![("RANK", "3".into())],
         };
-        (RankProcess::start(3, &command, send).unwrap(), news)
+        (RankProcess::start(3, &command, send).unwrap(), process_event)
     }
 
-    fn next(news: &Receiver<(usize, News)>) -> News {
-        let (rank, news) = news.recv_timeout(LIMIT).unwrap();
+    fn next(process_event: &Receiver<(usize, ProcessEvent)>) -> ProcessEvent {
+        let (rank, process_event) = process_event.recv_timeout(LIMIT).unwrap();
         assert_eq!(rank, 3);
-        news
+        process_event
     }
 
     #[test]
@@ -218,11 +218,13 @@ mod tests {
             echo '{"event":"failed","rank":3,"kind":"input","message":"no"}'
             echo "on stderr" >&2
             exit 4"#;
-        let (process, news) = start(folder.path(), script);
-        let News::Event(event) = next(&news) else { panic!("gone before it spoke") };
+        let (process, process_event) = start(folder.path(), script);
+        let ProcessEvent::Event(event) = next(&process_event) else {
+            panic!("gone before it spoke")
+        };
         let kind = FailureKind::Input;
         assert_eq!(event, RankEvent::Failed { rank: 3, kind, message: "no".to_owned() });
-        assert!(matches!(next(&news), News::Gone(Death::Code(4))));
+        assert!(matches!(next(&process_event), ProcessEvent::Gone(ExitStatus::Code(4))));
         let words = process.last_words();
         assert!(words.contains("a library speaks") && words.contains("on stderr"), "{words}");
     }
@@ -230,7 +232,8 @@ mod tests {
     #[test]
     fn a_killed_rank_takes_what_it_started_with_it() {
         let folder = tempfile::tempdir().unwrap();
-        let (mut process, news) = start(folder.path(), "sleep 600 & echo $! > $4/child; wait");
+        let (mut process, process_event) =
+            start(folder.path(), "sleep 600 & echo $! > $4/child; wait");
         let child = loop {
             match fs::read_to_string(folder.path().join("child")) {
                 Ok(text) if text.ends_with('\n') => break text.trim().to_owned(),
@@ -238,7 +241,7 @@ mod tests {
             }
         };
         process.kill();
-        assert!(matches!(next(&news), News::Gone(Death::Signal(9))));
+        assert!(matches!(next(&process_event), ProcessEvent::Gone(ExitStatus::Signal(9))));
         // Its own death takes a moment more; it is reaped by whoever inherits it, or by nobody.
         let stat = || fs::read_to_string(format!("/proc/{child}/stat")).unwrap_or_default();
         let begun = Instant::now();
@@ -251,14 +254,14 @@ mod tests {
     #[test]
     fn a_grandchild_that_holds_the_pipe_does_not_hide_a_death() {
         let folder = tempfile::tempdir().unwrap();
-        let (_process, news) = start(folder.path(), "sleep 600 & exit 5");
-        assert!(matches!(next(&news), News::Gone(Death::Code(5))));
+        let (_process, process_event) = start(folder.path(), "sleep 600 & exit 5");
+        assert!(matches!(next(&process_event), ProcessEvent::Gone(ExitStatus::Code(5))));
     }
 
     #[test]
     fn a_dropped_rank_is_dead_and_reaped() {
         let folder = tempfile::tempdir().unwrap();
-        let (process, _news) = start(folder.path(), "exec sleep 600");
+        let (process, _event) = start(folder.path(), "exec sleep 600");
         let stat = format!("/proc/{}/stat", process.child.id());
         assert!(Path::new(&stat).exists());
         drop(process);

@@ -41,7 +41,7 @@ pub fn run(
         libtorch: launch.libtorch,
         port: launch.port.settle()?,
     };
-    let (send, news) = unbounded();
+    let (send, process_event) = unbounded();
     let mut processes = Vec::with_capacity(launch.rank_layout.num_ranks);
     for rank in 0..launch.rank_layout.num_ranks {
         let variables = world.variables(rank, |name| env::var_os(name));
@@ -52,5 +52,5 @@ pub fn run(
         processes.push(process);
     }
     let supervisor = Supervisor::new(processes, Patience::default());
-    Ok(supervise(supervisor, &news, interrupts.channel(), observer))
+    Ok(supervise(supervisor, &process_event, interrupts.channel(), observer))
 }

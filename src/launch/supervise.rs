@@ -48,11 +48,11 @@ pub(super) trait Process {
 
 /// What the supervisor learns of a rank.
 #[derive(Clone, Debug)]
-pub(super) enum News {
+pub(super) enum ProcessEvent {
     /// It said something.
     Event(RankEvent),
     /// It is gone; everything it said has arrived before.
-    Gone(Death),
+    Gone(ExitStatus),
 }
 
 /// Codes with which a rank ends in good order: target reached, target missed, asked to stop.
@@ -63,7 +63,7 @@ const ASKED_TO_STOP: i32 = 7;
 
 /// How a process ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Death {
+pub(super) enum ExitStatus {
     /// With an exit code.
     Code(i32),
     /// By a signal.
@@ -118,19 +118,19 @@ enum Phase {
 /// Stands over the ranks until the last has ended; the observer sees every event.
 pub(super) fn supervise<P: Process>(
     mut supervisor: Supervisor<P>,
-    news: &Receiver<(usize, News)>,
+    process_event: &Receiver<(usize, ProcessEvent)>,
     signals: &Receiver<()>,
     observer: &mut dyn FnMut(&RankEvent),
 ) -> Ending {
     while !supervisor.done() {
         let deadline = supervisor.deadline().map_or_else(never, at);
         select! {
-            recv(news) -> message => {
-                let (rank, news) = message.expect("a rank's thread sends until it is gone");
-                if let News::Event(event) = &news {
+            recv(process_event) -> message => {
+                let (rank, process_event) = message.expect("a rank's thread sends until it is gone");
+                if let ProcessEvent::Event(event) = &process_event {
                     observer(event);
                 }
-                supervisor.hear(rank, news, Instant::now());
+                supervisor.hear(rank, process_event, Instant::now());
             }
             recv(signals) -> message => {
                 message.expect("the listener outlives the run");
@@ -169,21 +169,21 @@ impl<P: Process> Supervisor<P> {
         }
     }
 
-    fn hear(&mut self, rank: usize, news: News, now: Instant) {
-        match news {
-            News::Event(RankEvent::RunStop { status, .. }) => {
+    fn hear(&mut self, rank: usize, process_event: ProcessEvent, now: Instant) {
+        match process_event {
+            ProcessEvent::Event(RankEvent::RunStop { status, .. }) => {
                 self.ending.status = Some(status);
                 if self.phase == Phase::Running {
                     self.phase = Phase::Closing { until: now + self.patience.closing };
                 }
             }
-            News::Event(RankEvent::Failed { kind, message, .. }) => {
+            ProcessEvent::Event(RankEvent::Failed { kind, message, .. }) => {
                 self.fail(RankFailure { rank, kind, message }, now);
             }
-            News::Event(_) => {}
-            News::Gone(death) => {
+            ProcessEvent::Event(_) => {}
+            ProcessEvent::Gone(exit_status) => {
                 self.slots[rank].alive = false;
-                self.judge_death(rank, death, now);
+                self.classify_exit(rank, exit_status, now);
             }
         }
     }
@@ -211,20 +211,22 @@ impl<P: Process> Supervisor<P> {
 
     /// A rank that goes before it was asked to needs a reason: it reported one, somebody else asked
     /// it, or the run is over, which rank 0 says before it goes and the others need not.
-    fn judge_death(&mut self, rank: usize, death: Death, now: Instant) {
+    fn classify_exit(&mut self, rank: usize, exit_status: ExitStatus, now: Instant) {
         let asked = matches!(self.phase, Phase::Stopping { .. } | Phase::Killing);
         let reported = self.failures.iter().any(|failure| failure.rank == rank);
         if asked || reported {
             return;
         }
-        match death {
-            Death::Code(REACHED | MISSED) if rank != 0 || self.ending.status.is_some() => return,
-            Death::Code(ASKED_TO_STOP) => return self.interrupt(now),
+        match exit_status {
+            ExitStatus::Code(REACHED | MISSED) if rank != 0 || self.ending.status.is_some() => {
+                return;
+            }
+            ExitStatus::Code(ASKED_TO_STOP) => return self.interrupt(now),
             _ => {}
         }
-        let how = match death {
-            Death::Code(code) => format!("ended with code {code} and without a word"),
-            Death::Signal(number) => format!("killed by signal {number}{}", hint(number)),
+        let how = match exit_status {
+            ExitStatus::Code(code) => format!("ended with code {code} and without a word"),
+            ExitStatus::Signal(number) => format!("killed by signal {number}{}", hint(number)),
         };
         let message = match self.slots[rank].process.last_words() {
             words if words.is_empty() => how,

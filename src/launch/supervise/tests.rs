@@ -49,8 +49,8 @@ impl Stage {
         self.start + Duration::from_millis(ms)
     }
 
-    fn hears(&mut self, ms: u64, rank: usize, news: News) {
-        self.supervisor.hear(rank, news, self.at(ms));
+    fn hears(&mut self, ms: u64, rank: usize, process_event: ProcessEvent) {
+        self.supervisor.hear(rank, process_event, self.at(ms));
     }
 
     fn time_passes(&mut self, ms: u64) {
@@ -67,12 +67,12 @@ impl Stage {
     }
 }
 
-fn failed(kind: FailureKind, message: &str) -> News {
-    News::Event(RankEvent::Failed { rank: 0, kind, message: message.to_owned() })
+fn failed(kind: FailureKind, message: &str) -> ProcessEvent {
+    ProcessEvent::Event(RankEvent::Failed { rank: 0, kind, message: message.to_owned() })
 }
 
-fn run_stop(status: RunStatus) -> News {
-    News::Event(RankEvent::RunStop {
+fn run_stop(status: RunStatus) -> ProcessEvent {
+    ProcessEvent::Event(RankEvent::RunStop {
         status,
         epoch: 3,
         accuracy: Some(0.8),
@@ -85,8 +85,8 @@ fn run_stop(status: RunStatus) -> News {
     })
 }
 
-fn gone(code: i32) -> News {
-    News::Gone(Death::Code(code))
+fn gone(code: i32) -> ProcessEvent {
+    ProcessEvent::Gone(ExitStatus::Code(code))
 }
 
 #[test]
@@ -115,7 +115,7 @@ fn a_failure_stops_the_others_after_gathering_and_kills_them_after_the_grace() {
     assert_eq!(stage.supervisor.deadline(), Some(stage.at(4300)));
     stage.time_passes(4300);
     assert_eq!(stage.sent()[2..], [Sent::Kill(2)]);
-    stage.hears(4301, 2, News::Gone(Death::Signal(9)));
+    stage.hears(4301, 2, ProcessEvent::Gone(ExitStatus::Signal(9)));
     let failure = stage.ending().failure.unwrap();
     assert_eq!((failure.rank, failure.message.as_str()), (1, "no memory"));
 }
@@ -163,7 +163,7 @@ fn a_cause_that_comes_late_displaces_a_victim() {
 #[test]
 fn a_rank_killed_by_a_signal_is_reported_with_the_last_lines_of_its_log() {
     let mut stage = Stage::with_ranks(2);
-    stage.hears(0, 1, News::Gone(Death::Signal(9)));
+    stage.hears(0, 1, ProcessEvent::Gone(ExitStatus::Signal(9)));
     stage.time_passes(300);
     stage.hears(301, 0, gone(1));
     let failure = stage.ending().failure.unwrap();
@@ -184,7 +184,7 @@ fn a_rank_0_that_ends_before_run_stop_has_failed() {
 fn a_crash_after_run_stop_is_a_failure_and_the_result_is_kept() {
     let mut stage = Stage::with_ranks(1);
     stage.hears(0, 0, run_stop(RunStatus::Success));
-    stage.hears(1, 0, News::Gone(Death::Signal(11)));
+    stage.hears(1, 0, ProcessEvent::Gone(ExitStatus::Signal(11)));
     let ending = stage.ending();
     assert_eq!(ending.status, Some(RunStatus::Success));
     assert_eq!(ending.failure.unwrap().kind, FailureKind::Internal);
@@ -201,7 +201,7 @@ fn a_rank_that_hangs_after_run_stop_is_ended_and_the_result_is_kept() {
     assert_eq!(stage.sent(), [Sent::Term(1)]);
     stage.time_passes(124_000);
     assert_eq!(stage.sent(), [Sent::Term(1), Sent::Kill(1)]);
-    stage.hears(124_001, 1, News::Gone(Death::Signal(9)));
+    stage.hears(124_001, 1, ProcessEvent::Gone(ExitStatus::Signal(9)));
     let ending = stage.ending();
     assert_eq!(ending.status, Some(RunStatus::Success));
     let failure = ending.failure.expect("it is told");
@@ -216,7 +216,7 @@ fn the_first_signal_asks_and_the_second_kills() {
     assert_eq!(stage.supervisor.deadline(), Some(stage.at(30_000)));
     stage.supervisor.interrupt(stage.at(10));
     assert_eq!(stage.sent()[2..], [Sent::Kill(0), Sent::Kill(1)]);
-    (0..2).for_each(|rank| stage.hears(20, rank, News::Gone(Death::Signal(9))));
+    (0..2).for_each(|rank| stage.hears(20, rank, ProcessEvent::Gone(ExitStatus::Signal(9))));
     assert_eq!(stage.ending(), Ending { status: None, failure: None, interrupted: true });
 }
 
@@ -265,12 +265,12 @@ fn a_signal_cuts_the_gathering_short_and_the_failure_stays() {
 
 #[test]
 fn the_loop_drains_its_channels_and_shows_every_event() {
-    let (send_news, news) = crossbeam_channel::unbounded();
+    let (send_event, process_event) = crossbeam_channel::unbounded();
     let (_send_signal, signals) = crossbeam_channel::unbounded();
-    send_news.send((0, run_stop(RunStatus::Success))).unwrap();
-    send_news.send((0, gone(0))).unwrap();
+    send_event.send((0, run_stop(RunStatus::Success))).unwrap();
+    send_event.send((0, gone(0))).unwrap();
     let mut seen = 0;
     let supervisor = Stage::with_ranks(1).supervisor;
-    let ending = supervise(supervisor, &news, &signals, &mut |_| seen += 1);
+    let ending = supervise(supervisor, &process_event, &signals, &mut |_| seen += 1);
     assert_eq!((ending.status, seen), (Some(RunStatus::Success), 1));
 }
