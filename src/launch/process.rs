@@ -105,7 +105,7 @@ impl Process for RankProcess {
         self.send(Signal::KILL);
     }
 
-    fn last_words(&self) -> String {
+    fn log_tail(&self) -> String {
         let bytes = fs::read(&self.log).unwrap_or_default();
         let text = String::from_utf8_lossy(&bytes);
         let lines: Vec<&str> = text.lines().filter(|line| !line.trim().is_empty()).collect();
@@ -225,7 +225,7 @@ mod tests {
         let kind = FailureKind::Input;
         assert_eq!(event, RankEvent::Failed { rank: 3, kind, message: "no".to_owned() });
         assert!(matches!(next(&process_event), ProcessEvent::Gone(ExitStatus::Code(4))));
-        let words = process.last_words();
+        let words = process.log_tail();
         assert!(words.contains("a library speaks") && words.contains("on stderr"), "{words}");
     }
 

@@ -8,7 +8,7 @@ use super::{
     Ending, Interrupts, LaunchError, Libtorch, MasterPort, RankLayout,
     environment::World,
     process::{RankCommand, RankProcess},
-    supervise::{Patience, Supervisor, supervise},
+    supervise::{Supervisor, Timeouts, supervise},
 };
 use crate::events::RankEvent;
 
@@ -51,6 +51,6 @@ pub fn run(
         })?;
         processes.push(process);
     }
-    let supervisor = Supervisor::new(processes, Patience::default());
+    let supervisor = Supervisor::new(processes, Timeouts::default());
     Ok(supervise(supervisor, &process_event, interrupts.channel(), observer))
 }

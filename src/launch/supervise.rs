@@ -13,7 +13,7 @@ use crate::events::{FailureKind, RankEvent, RunStatus};
 
 /// How long each kind of waiting lasts.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Patience {
+pub(super) struct Timeouts {
     /// From the first failure to SIGTERM: time for other ranks to name the cause.
     pub(super) gather: Duration,
     /// From SIGTERM to SIGKILL after a failure.
@@ -22,16 +22,16 @@ pub(super) struct Patience {
     /// drivers have been known to wait in for ever.
     pub(super) closing: Duration,
     /// From SIGTERM to SIGKILL when a person stopped the run: time to end the step and the log.
-    pub(super) farewell: Duration,
+    pub(super) interrupt_grace: Duration,
 }
 
-impl Default for Patience {
+impl Default for Timeouts {
     fn default() -> Self {
         Self {
             gather: Duration::from_millis(300),
             grace: Duration::from_secs(3),
             closing: Duration::from_secs(120),
-            farewell: Duration::from_secs(30),
+            interrupt_grace: Duration::from_secs(30),
         }
     }
 }
@@ -43,7 +43,7 @@ pub(super) trait Process {
     /// Ends it (SIGKILL).
     fn kill(&mut self);
     /// The last lines it wrote to its log.
-    fn last_words(&self) -> String;
+    fn log_tail(&self) -> String;
 }
 
 /// What the supervisor learns of a rank.
@@ -95,7 +95,7 @@ pub struct RankFailure {
 /// The ranks and what is known of them.
 pub(super) struct Supervisor<P> {
     slots: Vec<RankSlot<P>>,
-    patience: Patience,
+    timeouts: Timeouts,
     phase: Phase,
     failures: Vec<RankFailure>,
     ending: Ending,
@@ -144,10 +144,10 @@ pub(super) fn supervise<P: Process>(
 
 impl<P: Process> Supervisor<P> {
     /// A supervisor over processes that have just been started, rank 0 first.
-    pub(super) fn new(processes: Vec<P>, patience: Patience) -> Self {
+    pub(super) fn new(processes: Vec<P>, timeouts: Timeouts) -> Self {
         Self {
             slots: processes.into_iter().map(|process| RankSlot { process, alive: true }).collect(),
-            patience,
+            timeouts,
             phase: Phase::Running,
             failures: Vec::new(),
             ending: Ending::default(),
@@ -174,7 +174,7 @@ impl<P: Process> Supervisor<P> {
             ProcessEvent::Event(RankEvent::RunStop { status, .. }) => {
                 self.ending.status = Some(status);
                 if self.phase == Phase::Running {
-                    self.phase = Phase::Closing { until: now + self.patience.closing };
+                    self.phase = Phase::Closing { until: now + self.timeouts.closing };
                 }
             }
             ProcessEvent::Event(RankEvent::Failed { kind, message, .. }) => {
@@ -191,7 +191,7 @@ impl<P: Process> Supervisor<P> {
     fn time_passed(&mut self, now: Instant) {
         match self.phase {
             Phase::Closing { until } if now >= until => self.give_up_on_the_living(now),
-            Phase::Gathering { until } if now >= until => self.stop(now, self.patience.grace),
+            Phase::Gathering { until } if now >= until => self.stop(now, self.timeouts.grace),
             Phase::Stopping { until } if now >= until => self.kill(),
             _ => {}
         }
@@ -202,9 +202,9 @@ impl<P: Process> Supervisor<P> {
         match self.phase {
             Phase::Running | Phase::Closing { .. } => {
                 self.ending.interrupted = true;
-                self.stop(now, self.patience.farewell);
+                self.stop(now, self.timeouts.interrupt_grace);
             }
-            Phase::Gathering { .. } => self.stop(now, self.patience.grace),
+            Phase::Gathering { .. } => self.stop(now, self.timeouts.grace),
             Phase::Stopping { .. } | Phase::Killing => self.kill(),
         }
     }
@@ -228,7 +228,7 @@ impl<P: Process> Supervisor<P> {
             ExitStatus::Code(code) => format!("ended with code {code} and without a word"),
             ExitStatus::Signal(number) => format!("killed by signal {number}{}", hint(number)),
         };
-        let message = match self.slots[rank].process.last_words() {
+        let message = match self.slots[rank].process.log_tail() {
             words if words.is_empty() => how,
             words => format!("{how}; the last lines of its log are:\n{words}"),
         };
@@ -238,7 +238,7 @@ impl<P: Process> Supervisor<P> {
     fn fail(&mut self, failure: RankFailure, now: Instant) {
         self.failures.push(failure);
         if matches!(self.phase, Phase::Running | Phase::Closing { .. }) {
-            self.phase = Phase::Gathering { until: now + self.patience.gather };
+            self.phase = Phase::Gathering { until: now + self.timeouts.gather };
         }
     }
 
@@ -248,18 +248,18 @@ impl<P: Process> Supervisor<P> {
         let message = format!(
             "has not ended {} s after run_stop and is ended by force; the result counts, and \
              rank-{rank}.log may tell what it waited for",
-            self.patience.closing.as_secs()
+            self.timeouts.closing.as_secs()
         );
         self.failures.push(RankFailure { rank, kind: FailureKind::Internal, message });
-        self.stop(now, self.patience.grace);
+        self.stop(now, self.timeouts.grace);
     }
 
     /// Sends SIGTERM. A cause that is known by now is the one to show: what ranks say from here
     /// on may be due to the signal. When only victims have spoken, later words still count.
-    fn stop(&mut self, now: Instant, patience: Duration) {
+    fn stop(&mut self, now: Instant, timeouts: Duration) {
         self.ending.failure = self.gravest().filter(|failure| failure.kind < FailureKind::Peer);
         self.each_living(Process::terminate);
-        self.phase = Phase::Stopping { until: now + patience };
+        self.phase = Phase::Stopping { until: now + timeouts };
     }
 
     fn kill(&mut self) {

@@ -25,7 +25,7 @@ impl Process for Mock {
         self.sent.borrow_mut().push(Sent::Kill(self.rank));
     }
 
-    fn last_words(&self) -> String {
+    fn log_tail(&self) -> String {
         format!("  words of {}", self.rank)
     }
 }
@@ -41,7 +41,7 @@ impl Stage {
     fn with_ranks(num_ranks: usize) -> Self {
         let sent = Rc::default();
         let mocks = (0..num_ranks).map(|rank| Mock { rank, sent: Rc::clone(&sent) }).collect();
-        let supervisor = Supervisor::new(mocks, Patience::default());
+        let supervisor = Supervisor::new(mocks, Timeouts::default());
         Self { supervisor, sent, start: Instant::now() }
     }
 

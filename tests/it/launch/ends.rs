@@ -62,7 +62,7 @@ fn a_rank_that_does_not_obey_is_killed() {
 }
 
 #[test]
-fn a_rank_killed_by_a_signal_leaves_its_last_words() {
+fn a_rank_killed_by_a_signal_leaves_its_log_tail() {
     let script = r#"[ "$RANK" = 0 ] && exec sleep 600
                     echo "on its stderr" >&2; echo "on its stdout"; kill -9 $$"#;
     let stage = Stage::with_ranks(script);
