@@ -77,7 +77,7 @@ pub(super) fn run(args: &BenchStepArgs) -> Outcome {
     }
     let mut show = |rates: &StepRates| {
         console::result(if args.json { rates.to_line() } else { row(rates) });
-        if let Some(reason) = &rates.not_recorded {
+        if let Some(reason) = &rates.not_captured {
             console::note(format_args!("warning: at {} px {reason}", rates.side));
         }
     };

@@ -11,7 +11,9 @@ use crate::cli::ruleset::RulesetChoice;
 use crate::compliance::Strictness;
 use crate::console;
 use crate::launch;
-use crate::submission::{Code, Order, PackageError, Verdict, package, submissions_in, verify};
+use crate::submission::{
+    Code, PackageError, PackageRequest, Verdict, package, submissions_in, verify,
+};
 
 /// What `package` is asked for.
 #[derive(Clone, Debug, clap::Args)]
@@ -85,7 +87,7 @@ fn packaged(args: &PackageArgs) -> Result<(String, Exit), Failure> {
         ))
         .or_exit(Exit::Usage);
     };
-    let order = Order {
+    let request = PackageRequest {
         dirs: args.dirs.clone(),
         out,
         submitter: args.submitter.clone(),
@@ -94,7 +96,7 @@ fn packaged(args: &PackageArgs) -> Result<(String, Exit), Failure> {
         host: launch::host_name(),
         strictness: args.strictness(),
     };
-    match package(&order) {
+    match package(&request) {
         Ok(package) if args.json => Ok((package_text::package_json(&package), Exit::Ok)),
         Ok(package) => Ok((package_text::package(&package, args.strictness()), Exit::Ok)),
         Err(error) => {

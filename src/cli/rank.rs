@@ -15,7 +15,7 @@ use crate::{
     dist::World,
     events::{FailureKind, RankEvent, StepRates},
     recipe::IMAGENET,
-    train::{RankJob, RunEnd, StepBench, TrainError, Watch, bench_steps, run_rank},
+    train::{EventSink, RankJob, RunEnd, StepBench, TrainError, bench_steps, run_rank},
 };
 
 /// Trains as one rank of a world that torchrun's names in the environment describe
@@ -51,7 +51,7 @@ pub fn main() -> Exit {
         }
     };
     let rank = world.rank;
-    let mut watch = Watch::new(&world, Box::new(tell));
+    let mut watch = EventSink::new(&world, Box::new(tell));
     match run(args, world, &mut watch) {
         Ok(exit) => exit,
         Err(Failure { exit, error }) => {

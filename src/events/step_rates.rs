@@ -23,10 +23,12 @@ pub struct StepRates {
     /// mood.
     pub loss: f64,
     /// Whether these steps were recorded once and replayed.
-    pub recorded: bool,
+    #[serde(rename = "recorded")]
+    pub captured: bool,
     /// Why not, or not whole, on a GPU.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub not_recorded: Option<String>,
+    #[serde(rename = "not_recorded")]
+    pub not_captured: Option<String>,
     /// Median parts of a step that is not recorded, each waited for by itself, so that their sum is
     /// more than a step's.
     pub parts_ms: StepParts,

@@ -64,9 +64,9 @@ mod tests {
     fn the_same_tree_gives_the_same_bytes_and_unpacks_to_itself() {
         let folder = tempfile::tempdir().unwrap();
         let name = "n".repeat(120);
-        let pack = |order: [&str; 2], archive: &str| {
+        let pack = |request: [&str; 2], archive: &str| {
             let root = folder.path().join(archive);
-            for file in order {
+            for file in request {
                 let path = root.join("tree").join(&name).join(file);
                 fs::create_dir_all(path.parent().unwrap()).unwrap();
                 fs::write(&path, file).unwrap();

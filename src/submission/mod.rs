@@ -32,7 +32,7 @@ pub use error::PackageError;
 pub use finding::Finding;
 pub use layout::{LayoutError, RulesetGuess, SystemResults, Tree, guess_ruleset};
 pub use leaders::{Leader, leaders};
-pub use package::{Order, Package, package};
+pub use package::{Package, PackageRequest, package};
 pub use rcp::{
     Basis, Convergence, RcpCheck, RcpObstacle, RcpTable, ReferencePoint, ReferenceRecipe,
     RunConvergence,

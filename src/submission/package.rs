@@ -31,7 +31,7 @@ type Members = Map<String, Value>;
 
 /// What is to be packaged.
 #[derive(Clone, Debug)]
-pub struct Order {
+pub struct PackageRequest {
     /// Systems' folders of results, or runs.
     pub dirs: Vec<PathBuf>,
     /// Where the submission goes; must not be there.
@@ -65,34 +65,34 @@ pub struct Package {
     pub notes: Vec<String>,
 }
 
-/// Makes the submission that `order` asks for.
-pub fn package(order: &Order) -> Result<Package, PackageError> {
-    if order.out.symlink_metadata().is_ok() {
-        return Err(PackageError::OutExists(order.out.clone()));
+/// Makes the submission that `request` asks for.
+pub fn package(request: &PackageRequest) -> Result<Package, PackageError> {
+    if request.out.symlink_metadata().is_ok() {
+        return Err(PackageError::OutExists(request.out.clone()));
     }
-    let sets = RunSet::gather(&order.dirs)?;
+    let sets = RunSet::gather(&request.dirs)?;
     check_alike(&sets)?;
-    let (descriptions, mut notes) = describe(order, &sets)?;
-    let submitter = one_submitter(order, &descriptions)?;
-    let source = Source::read(&order.source, sets[0].runs[0].manifest.commit.as_deref())?;
+    let (descriptions, mut notes) = describe(request, &sets)?;
+    let submitter = one_submitter(request, &descriptions)?;
+    let source = Source::read(&request.source, sets[0].runs[0].manifest.commit.as_deref())?;
     let folder = folder_name(&submitter);
     let files = files(&sets, &descriptions, &source);
 
-    let stage = Stage::beside(&order.out)?;
-    let root = stage.path.join(&folder);
-    write_tree(&root, files).map_err(write_error(&stage.path))?;
-    let submission = order.out.join(&folder);
-    let verdict = verify(&root, sets[0].ruleset, order.strictness);
+    let staging = StagingDir::beside(&request.out)?;
+    let root = staging.path.join(&folder);
+    write_tree(&root, files).map_err(write_error(&staging.path))?;
+    let submission = request.out.join(&folder);
+    let verdict = verify(&root, sets[0].ruleset, request.strictness);
     let verdict = Verdict { submission: submission.clone(), ..verdict };
-    if !verdict.accepted(order.strictness) {
+    if !verdict.accepted(request.strictness) {
         return Err(PackageError::Rejected(Box::new(verdict)));
     }
     let archive = format!("{folder}.tar.gz");
-    let sha256 =
-        finish(&stage.path, &folder, &archive, stamp(&sets)).map_err(write_error(&stage.path))?;
-    stage.put(&order.out)?;
+    let sha256 = finish(&staging.path, &folder, &archive, stamp(&sets))
+        .map_err(write_error(&staging.path))?;
+    staging.put(&request.out)?;
     notes.extend(notes_of(&sets, &source));
-    Ok(Package { submission, archive: order.out.join(archive), sha256, sets, verdict, notes })
+    Ok(Package { submission, archive: request.out.join(archive), sha256, sets, verdict, notes })
 }
 
 /// All systems are of one round, and of one commit, whose source is packaged.
@@ -115,13 +115,16 @@ fn check_alike(sets: &[RunSet]) -> Result<(), PackageError> {
 }
 
 /// The members of one description a set, and what a person should know of them.
-fn describe(order: &Order, sets: &[RunSet]) -> Result<(Vec<Members>, Vec<String>), PackageError> {
-    if order.description.is_some() && sets.len() > 1 {
+fn describe(
+    request: &PackageRequest,
+    sets: &[RunSet],
+) -> Result<(Vec<Members>, Vec<String>), PackageError> {
+    if request.description.is_some() && sets.len() > 1 {
         return Err(PackageError::SharedDescription(sets.len()));
     }
     let mut notes = Vec::new();
     let members = sets.iter().map(|set| {
-        let mut system = describe_one(order, set)?;
+        let mut system = describe_one(request, set)?;
         let (name, manifest) = (&set.system, &set.runs[0].manifest);
         if system.division != manifest.division {
             let division = manifest.division_word();
@@ -143,11 +146,11 @@ fn describe(order: &Order, sets: &[RunSet]) -> Result<(Vec<Members>, Vec<String>
 
 /// What somebody wrote down, else what the machine says, if it is the one of the runs; then division
 /// and status are those of the logs.
-fn describe_one(order: &Order, set: &RunSet) -> Result<SystemDescription, PackageError> {
+fn describe_one(request: &PackageRequest, set: &RunSet) -> Result<SystemDescription, PackageError> {
     let run = &set.runs[0];
-    let is_here = run.manifest.host == order.host;
+    let is_here = run.manifest.host == request.host;
     let machine = || SystemDescription::from_machine();
-    let name = order.description.as_deref();
+    let name = request.description.as_deref();
     let mut system = match SystemDescription::find(name.unwrap_or(&set.system))? {
         Some(written) if is_here => written.completed_by(&machine()),
         Some(written) => written,
@@ -165,7 +168,7 @@ fn describe_one(order: &Order, set: &RunSet) -> Result<SystemDescription, Packag
             return Err(PackageError::NoDescription { system, host });
         }
     };
-    if let Some(submitter) = &order.submitter {
+    if let Some(submitter) = &request.submitter {
         system.submitter.clone_from(submitter);
     }
     if system.other_software_stack.is_empty() {
@@ -175,8 +178,11 @@ fn describe_one(order: &Order, set: &RunSet) -> Result<SystemDescription, Packag
     Ok(system)
 }
 
-fn one_submitter(order: &Order, descriptions: &[Members]) -> Result<String, PackageError> {
-    if let Some(submitter) = &order.submitter {
+fn one_submitter(
+    request: &PackageRequest,
+    descriptions: &[Members],
+) -> Result<String, PackageError> {
+    if let Some(submitter) = &request.submitter {
         return Ok(submitter.clone());
     }
     let mut named = descriptions.iter().filter_map(|it| it.get("submitter")?.as_str());
@@ -285,11 +291,11 @@ fn write_tree(root: &Path, files: Vec<TreeFile>) -> io::Result<()> {
 }
 
 /// Writes the archive and its hash beside the tree, and gives everything one time; the hash.
-fn finish(stage: &Path, folder: &str, archive: &str, time: Duration) -> io::Result<String> {
-    write_archive(stage, Path::new(folder), &stage.join(archive), time.as_secs())?;
-    let (_, sha256) = sha256_of(&stage.join(archive))?;
-    fs::write(stage.join(format!("{archive}.sha256")), format!("{sha256}  {archive}\n"))?;
-    set_times(&stage.join(folder), SystemTime::UNIX_EPOCH + time)?;
+fn finish(staging: &Path, folder: &str, archive: &str, time: Duration) -> io::Result<String> {
+    write_archive(staging, Path::new(folder), &staging.join(archive), time.as_secs())?;
+    let (_, sha256) = sha256_of(&staging.join(archive))?;
+    fs::write(staging.join(format!("{archive}.sha256")), format!("{sha256}  {archive}\n"))?;
+    set_times(&staging.join(folder), SystemTime::UNIX_EPOCH + time)?;
     Ok(sha256)
 }
 
@@ -329,11 +335,11 @@ fn write_error(path: &Path) -> impl Fn(io::Error) -> PackageError {
 }
 
 /// A folder that is written beside its place and goes away unless it is put there.
-struct Stage {
+struct StagingDir {
     path: PathBuf,
 }
 
-impl Stage {
+impl StagingDir {
     fn beside(out: &Path) -> Result<Self, PackageError> {
         let name = out.file_name().unwrap_or_default().to_string_lossy();
         let path = out.with_file_name(format!(".{name}.part-{}", std::process::id()));
@@ -348,7 +354,7 @@ impl Stage {
     }
 }
 
-impl Drop for Stage {
+impl Drop for StagingDir {
     fn drop(&mut self) {
         // There is nothing to remove once it has been put into place.
         let _ = fs::remove_dir_all(&self.path);
@@ -371,9 +377,9 @@ mod tests {
     fn a_stage_that_is_not_put_into_place_goes_away() {
         let folder = tempfile::tempdir().unwrap();
         let out = folder.path().join("new/out");
-        let stage = Stage::beside(&out).unwrap();
-        fs::write(stage.path.join("x"), "").unwrap();
-        drop(stage);
+        let staging = StagingDir::beside(&out).unwrap();
+        fs::write(staging.path.join("x"), "").unwrap();
+        drop(staging);
         assert_eq!(folder.path().join("new").read_dir().unwrap().count(), 0);
     }
 }

@@ -212,8 +212,8 @@ fn the_recorded_verdicts_on_our_logs_are_the_references() {
     for ruleset in Ruleset::ALL {
         for (file, accepted) in reference(ruleset, &files) {
             let name = file.file_name().unwrap().to_str().unwrap();
-            let recorded = &verdicts["files"][name]["checks"][ruleset.as_str()]["pass"];
-            assert_eq!(recorded, accepted, "{name} {ruleset}");
+            let captured = &verdicts["files"][name]["checks"][ruleset.as_str()]["pass"];
+            assert_eq!(captured, accepted, "{name} {ruleset}");
         }
     }
 }

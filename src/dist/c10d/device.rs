@@ -79,10 +79,10 @@ pub fn peak_gpu_bytes(index: usize) -> Result<u64, BridgeError> {
 }
 
 /// A GPU's work that is recorded and not done; see [`Graph`].
-pub struct Recording(*mut MlGraph);
+pub struct Capturing(*mut MlGraph);
 
-impl Recording {
-    /// From here to [`Recording::end`] this thread's work on GPU `index` is recorded. What waits
+impl Capturing {
+    /// From here to [`Capturing::end`] this thread's work on GPU `index` is recorded. What waits
     /// for the GPU or copies from ordinary memory cannot be, and makes the recording fail.
     /// Graphs with the memory of `beside` may not run at the same time.
     pub fn begin(index: usize, beside: Option<&Graph>) -> Result<Self, BridgeError> {
@@ -101,7 +101,7 @@ impl Recording {
     }
 }
 
-impl Drop for Recording {
+impl Drop for Capturing {
     fn drop(&mut self) {
         // SAFETY: rule 2; one that was not ended is given up.
         unsafe { ml_graph_free(self.0) }
@@ -109,7 +109,7 @@ impl Drop for Recording {
 }
 
 /// Recorded work: one launch does it all, on the memory that it was recorded with.
-pub struct Graph(Recording);
+pub struct Graph(Capturing);
 
 impl Graph {
     /// Does the work once; returns before it is done.
@@ -228,7 +228,7 @@ mod tests {
 
     #[test]
     fn recording_without_a_gpu_is_an_error() {
-        let error = Recording::begin(0, None).err().expect("no GPU has been loaded").to_string();
+        let error = Capturing::begin(0, None).err().expect("no GPU has been loaded").to_string();
         assert!(error.contains("CUDA"), "{error}");
     }
 }

@@ -10,6 +10,6 @@ pub use bridge::{
     Autocast, BridgeError, Group, HalfKind, Math, Reducer, Rendezvous, is_channels_last, rng_state,
     set_channels_last, set_rng_state, torch_version,
 };
-pub use device::{Graph, Readout, Recording, Ring, load_cuda, peak_gpu_bytes, use_gpu};
+pub use device::{Capturing, Graph, Readout, Ring, load_cuda, peak_gpu_bytes, use_gpu};
 pub use lists::TensorList;
 pub use params::{AdamStep, LarsStep, Moments, MuonStep, Params, SgdStep, StepNow};
