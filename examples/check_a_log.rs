@@ -22,7 +22,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     }
     if let Some(timing) = report.timing {
         println!("{:.2} minutes", timing.minutes);
-        if let (Some(first), Some(evals)) = (timing.first_epoch_share(), timing.eval_share()) {
+        if let (Some(first), Some(evals)) = (timing.first_epoch_fraction(), timing.eval_fraction())
+        {
             println!("{:.1} % more for the first epoch", 100.0 * first);
             println!("{:.1} % for evaluations", 100.0 * evals);
         }

@@ -44,21 +44,21 @@ mod dropping {
 
     /// The method in a run.
     pub(in crate::algorithms) struct Dropping {
-        shares: [f64; 2],
+        fractions: [f64; 2],
         method_rng: MethodRng,
     }
 
     impl Dropping {
         pub(in crate::algorithms) fn new(config: &ColOut, context: &MethodContext) -> Self {
-            let shares = [config.p_row, config.p_col];
-            Self { shares, method_rng: MethodRng::new(METHOD, context) }
+            let fractions = [config.p_row, config.p_col];
+            Self { fractions, method_rng: MethodRng::new(METHOD, context) }
         }
     }
 
     /// What is left of 0..side, rising, when a random share of it has gone.
-    fn left(rng: &mut Rng, side: usize, share: f64) -> Vec<i64> {
+    fn left(rng: &mut Rng, side: usize, fraction: f64) -> Vec<i64> {
         let mut left = order(rng, side);
-        left.truncate(((1.0 - share) * side as f64) as usize);
+        left.truncate(((1.0 - fraction) * side as f64) as usize);
         left.sort_unstable();
         left
     }
@@ -72,8 +72,8 @@ mod dropping {
         ) -> Result<Batch, BridgeError> {
             let mut rng = self.method_rng.at(now);
             let mut images = batch.images.shallow_clone();
-            for (dim, share) in [2, 3].into_iter().zip(self.shares) {
-                let left = left(&mut rng, images.size()[dim] as usize, share);
+            for (dim, fraction) in [2, 3].into_iter().zip(self.fractions) {
+                let left = left(&mut rng, images.size()[dim] as usize, fraction);
                 let left = Tensor::from_slice(&left).to_device(images.device());
                 images = images.index_select(dim as i64, &left);
             }

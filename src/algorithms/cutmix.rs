@@ -90,9 +90,9 @@ mod cutting {
     /// Puts the box of the images at `order` `[N]` (int64) into the batch.
     fn cut_in(batch: Batch, region: Region, order: &Tensor) -> Batch {
         let side = batch.images.size()[3];
-        let share = (region.height() * region.width()) as f64 / (side * side) as f64;
+        let fraction = (region.height() * region.width()) as f64 / (side * side) as f64;
         region.of(&batch.images).copy_(&region.of(&batch.images).index_select(0, order));
-        let targets = batch.targets.lerp(&batch.targets.index_select(0, order), share);
+        let targets = batch.targets.lerp(&batch.targets.index_select(0, order), fraction);
         Batch { targets, ..batch }
     }
 

@@ -55,9 +55,9 @@ mod blanking {
     }
 
     /// Where `images` `[N, C, R, R]` keep their pixels: bool `[N, 1, R, R]`.
-    fn kept(rng: &mut Rng, images: &Tensor, share: f64) -> Tensor {
+    fn kept(rng: &mut Rng, images: &Tensor, fraction: f64) -> Tensor {
         let (n, side) = (images.size()[0], images.size()[3]);
-        let length = (side as f64 * share) as i64;
+        let length = (side as f64 * fraction) as i64;
         let centres: Vec<i64> = (0..2 * n).map(|_| rng.below(side as usize) as i64).collect();
         let centres = Tensor::from_slice(&centres).to_device(images.device());
         let starts = centres.reshape([2, n, 1]) - length / 2;

@@ -43,9 +43,9 @@ mod mixing {
     /// Keeps the draws apart from other methods'.
     const METHOD: u64 = 0x006d_6978_7570;
 
-    /// Mixes `share` of the images and targets at `order` `[N]` (int64) into the batch.
-    pub fn mix(batch: Batch, share: f64, order: &Tensor) -> Batch {
-        let mixed = |t: &Tensor| t.lerp(&t.index_select(0, order), share);
+    /// Mixes `fraction` of the images and targets at `order` `[N]` (int64) into the batch.
+    pub fn mix(batch: Batch, fraction: f64, order: &Tensor) -> Batch {
+        let mixed = |t: &Tensor| t.lerp(&t.index_select(0, order), fraction);
         Batch { images: mixed(&batch.images), targets: mixed(&batch.targets), ..batch }
     }
 
@@ -69,10 +69,10 @@ mod mixing {
             _losses: &SampleLosses,
         ) -> Result<Batch, BridgeError> {
             let mut rng = self.method_rng.at(now);
-            let share = beta(&mut rng, self.alpha);
+            let fraction = beta(&mut rng, self.alpha);
             let order = Tensor::from_slice(&order(&mut rng, batch.labels.size()[0] as usize));
             let order = order.to_device(batch.images.device());
-            Ok(mix(batch, share.min(1.0 - share), &order))
+            Ok(mix(batch, fraction.min(1.0 - fraction), &order))
         }
     }
 }

@@ -51,10 +51,10 @@ impl Default for ProgressiveResizing {
 }
 
 impl ProgressiveResizing {
-    /// Side of the training images, px, when `share` (0 to 1) of the run is done.
-    pub fn side(&self, crop_size: usize, share: f64) -> usize {
+    /// Side of the training images, px, when `fraction` (0 to 1) of the run is done.
+    pub fn side(&self, crop_size: usize, fraction: f64) -> usize {
         let ramp = 1.0 - self.delay_fraction - self.finetune_fraction;
-        let done = match share - self.delay_fraction {
+        let done = match fraction - self.delay_fraction {
             late if late < 0.0 => 0.0,
             late if late >= ramp => 1.0,
             late => late / ramp,

@@ -32,10 +32,10 @@ impl Default for SelectiveBackprop {
 }
 
 impl SelectiveBackprop {
-    /// Whether to select in step `step` (from 0) of an epoch, when `share` of the run is done.
-    pub fn selects(&self, share: f64, step: usize) -> bool {
+    /// Whether to select in step `step` (from 0) of an epoch, when `fraction` of the run is done.
+    pub fn selects(&self, fraction: f64, step: usize) -> bool {
         let is_pause = self.interrupt > 0 && (step + 1).is_multiple_of(self.interrupt);
-        self.start <= share && share < self.end && self.keep < 1.0 && !is_pause
+        self.start <= fraction && fraction < self.end && self.keep < 1.0 && !is_pause
     }
 
     /// Ranks of the images to train on, out of 0..n, where n - 1 has the highest loss.
@@ -97,8 +97,8 @@ mod selecting {
             batch: Batch,
             losses: &SampleLosses,
         ) -> Result<Batch, BridgeError> {
-            let share = now.step as f64 / self.run_length.total_steps() as f64;
-            if !self.config.selects(share, now.step % self.run_length.steps_per_epoch) {
+            let fraction = now.step as f64 / self.run_length.total_steps() as f64;
+            if !self.config.selects(fraction, now.step % self.run_length.steps_per_epoch) {
                 return Ok(batch);
             }
             let n = batch.labels.size()[0] as usize;

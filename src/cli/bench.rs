@@ -10,7 +10,7 @@ use crate::cli::exit::{Exit, Failure, OrExit as _, Outcome};
 use crate::cli::feeds::Feeding;
 use crate::cli::threads;
 use crate::console;
-use crate::data::bench::{DEMANDS, Demand, Rates, Shares, measure};
+use crate::data::bench::{DEMANDS, Demand, Fractions, Rates, measure};
 use crate::data::store::Division;
 use crate::data::{
     ColdEpoch, Index, Interpolation, LoaderContext, LoaderStats, Order, RamCache, ReadAhead, Split,
@@ -202,8 +202,9 @@ fn advice(stats: &LoaderStats, known: &LoaderContext) -> String {
 }
 
 fn line(rates: &Rates) -> String {
-    let Shares { read, huffman, idct, resize } = rates.shares;
-    let [read, huffman, idct, resize] = [read, huffman, idct, resize].map(|share| 100.0 * share);
+    let Fractions { read, huffman, idct, resize } = rates.fractions;
+    let [read, huffman, idct, resize] =
+        [read, huffman, idct, resize].map(|fraction| 100.0 * fraction);
     format!(
         "{:5}  {:8.0}  {:13.0}  {:7.1}  {read:5.1} %  {huffman:5.1} %  {idct:9.1} %  {resize:6.1} %",
         rates.side,

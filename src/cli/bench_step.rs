@@ -92,8 +92,8 @@ fn one_rank(args: &BenchStepArgs) -> anyhow::Result<RawRecipe> {
     if let Some(device) = args.device {
         raw.run.device = device;
     }
-    let share = raw.train.batch_size / raw.run.num_ranks.max(1);
-    raw.train.batch_size = args.batch.unwrap_or(share);
+    let fraction = raw.train.batch_size / raw.run.num_ranks.max(1);
+    raw.train.batch_size = args.batch.unwrap_or(fraction);
     raw.eval.batch_size = raw.train.batch_size;
     raw.run.num_ranks = 1;
     raw.model.num_classes = 0;
@@ -123,7 +123,8 @@ fn row(rates: &StepRates) -> String {
     let StepRates { device, side, batch_size, images_per_s, parts_ms: parts, .. } = rates;
     let [least, median, most] = rates.step_ms;
     let range = format!("{median:.2} ({least:.2}-{most:.2})");
-    let wait = rates.data_wait.map_or("-".to_owned(), |share| format!("{:.1} %", 100.0 * share));
+    let wait =
+        rates.data_wait.map_or("-".to_owned(), |fraction| format!("{:.1} %", 100.0 * fraction));
     format!(
         "{device:<7} {side:>5}  {batch_size:>5}  {images_per_s:>8.1}   {range:<23}{:>7.2}  {:>7.2}  \
          {:>8.2}  {:>6.2}  {:>8.2}  {:>7.1} %  {:>5.0}  {:>6.1} %  {:>7.0}  {wait:<6}  {:>6.0}",

@@ -60,18 +60,18 @@ pub(super) fn timing(runs: &[RunScore]) -> String {
         cells.collect::<Vec<_>>().into_iter()
     };
     let percent =
-        |share: Option<f64>| share.map_or(NONE.into(), |it| format!("{:.2} %", 100.0 * it));
+        |fraction: Option<f64>| fraction.map_or(NONE.into(), |it| format!("{:.2} %", 100.0 * it));
     let seconds = |seconds: f64| format!("{seconds:.2}");
     let body = aligned(&[
         Column::left("run", runs.iter().map(name).collect::<Vec<_>>().into_iter()),
         Column::right("epochs", column(&|it| it.num_epochs.to_string())),
         Column::right("first s", column(&|it| seconds(it.first_epoch_s))),
         Column::right("later s", column(&|it| optional(it.later_epoch_s(), 2))),
-        Column::right("first's excess", column(&|it| percent(it.first_epoch_share()))),
+        Column::right("first's excess", column(&|it| percent(it.first_epoch_fraction()))),
         Column::right("evaluations", column(&|it| it.num_evals.to_string())),
         Column::right("s", column(&|it| seconds(it.evals_s))),
-        Column::right("share", column(&|it| percent(it.eval_share()))),
-        Column::right("gaps", column(&|it| percent(it.gap_share()))),
+        Column::right("share", column(&|it| percent(it.eval_fraction()))),
+        Column::right("gaps", column(&|it| percent(it.gap_fraction()))),
     ]);
     indented(&body)
 }

@@ -44,22 +44,22 @@ impl RunTiming {
 
     /// By how much the first epoch exceeds the mean of the later ones (a cold cache, mostly), as a
     /// share of the run.
-    pub fn first_epoch_share(&self) -> Option<f64> {
-        self.share(self.first_epoch_s - self.later_epoch_s()?)
+    pub fn first_epoch_fraction(&self) -> Option<f64> {
+        self.fraction(self.first_epoch_s - self.later_epoch_s()?)
     }
 
     /// Evaluations, as a share of the run.
-    pub fn eval_share(&self) -> Option<f64> {
-        self.share(self.evals_s)
+    pub fn eval_fraction(&self) -> Option<f64> {
+        self.fraction(self.evals_s)
     }
 
     /// Neither an epoch nor an evaluation: from `run_start` to the first epoch, and between them; as
     /// a share of the run.
-    pub fn gap_share(&self) -> Option<f64> {
-        self.share((self.seconds() - self.epochs_s - self.evals_s).max(0.0))
+    pub fn gap_fraction(&self) -> Option<f64> {
+        self.fraction((self.seconds() - self.epochs_s - self.evals_s).max(0.0))
     }
 
-    fn share(&self, seconds: f64) -> Option<f64> {
+    fn fraction(&self, seconds: f64) -> Option<f64> {
         (self.num_epochs > 0 && self.seconds() > 0.0).then(|| seconds / self.seconds())
     }
 }
@@ -237,11 +237,11 @@ mod tests {
             ("run_stop", 100_000, "null", 0),
         ]);
         let timing = timed(&log).unwrap();
-        let close = |share: Option<f64>, wanted: f64| (share.unwrap() - wanted).abs() < 1e-12;
+        let close = |fraction: Option<f64>, wanted: f64| (fraction.unwrap() - wanted).abs() < 1e-12;
         assert!(close(timing.later_epoch_s(), 20.0), "{timing:?}");
-        assert!(close(timing.first_epoch_share(), 0.2), "{timing:?}");
-        assert!(close(timing.eval_share(), 0.1), "{timing:?}");
-        assert!(close(timing.gap_share(), 0.1), "{timing:?}");
+        assert!(close(timing.first_epoch_fraction(), 0.2), "{timing:?}");
+        assert!(close(timing.eval_fraction(), 0.1), "{timing:?}");
+        assert!(close(timing.gap_fraction(), 0.1), "{timing:?}");
     }
 
     #[test]

@@ -21,8 +21,8 @@ pub fn counted(number: usize, thing: &str) -> String {
 }
 
 /// A share as a percentage: `71.30 %` with two decimals.
-pub(super) fn percent(share: f64, decimals: usize) -> String {
-    format!("{:.decimals$} %", 100.0 * share)
+pub(super) fn percent(fraction: f64, decimals: usize) -> String {
+    format!("{:.decimals$} %", 100.0 * fraction)
 }
 
 /// A length of time, to its two biggest units: `1 h 05 min`, `1 min 20 s`, `9 s`.

@@ -35,7 +35,7 @@ fn columns(runs: &[RunSummary]) -> Vec<Column> {
         Column::right("images/s", runs.iter().map(|run| optional(run.images_per_s.map(grouped)))),
         Column::right(
             "waiting for data",
-            runs.iter().map(|run| optional(run.data_wait.map(|share| percent(share, 1)))),
+            runs.iter().map(|run| optional(run.data_wait.map(|fraction| percent(fraction, 1)))),
         ),
     ];
     if any_skipped {

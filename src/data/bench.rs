@@ -38,7 +38,7 @@ pub struct Rates {
     /// Bytes of files a second.
     pub bytes_per_s: f64,
     /// Where the time of one thread goes.
-    pub shares: Shares,
+    pub fractions: Fractions,
     /// Where the loader's time went, which nobody else takes any of here.
     pub stats: LoaderStats,
     /// How long that was, s.
@@ -47,7 +47,7 @@ pub struct Rates {
 
 /// Shares of a thread's time, which add up to 1.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Shares {
+pub struct Fractions {
     /// Reading files.
     pub read: f64,
     /// Entropy decoding: what is left when images are decoded at an eighth.
@@ -95,12 +95,12 @@ pub fn measure(
     let (wall_s, cpu_s) = (start.elapsed().as_secs_f64(), cpu_time_s() - cpu_s);
     let stats = loader.stats().since(&before);
     let read = index.serving(&Transform::Train { side, config: transform });
-    let (shares, bytes) = stages(read, &order, (side, transform));
+    let (fractions, bytes) = stages(read, &order, (side, transform));
     let num_images = order.len() as f64;
     let images_per_s = num_images / wall_s;
     let bytes_per_s = images_per_s * bytes;
     let images_per_core_s = num_images / cpu_s;
-    Ok(Rates { side, images_per_s, images_per_core_s, bytes_per_s, shares, stats, wall_s })
+    Ok(Rates { side, images_per_s, images_per_core_s, bytes_per_s, fractions, stats, wall_s })
 }
 
 /// Processor time of all threads of this process so far.
@@ -110,7 +110,11 @@ fn cpu_time_s() -> f64 {
 }
 
 /// Shares of one thread's time, and the mean length of a file.
-fn stages(index: &Index, order: &[u32], (side, config): (usize, TrainTransform)) -> (Shares, f64) {
+fn stages(
+    index: &Index,
+    order: &[u32],
+    (side, config): (usize, TrainTransform),
+) -> (Fractions, f64) {
     let (mut spans, mut decoder) = (SpanReader::default(), Decoder::new());
     let (mut resizer, mut file) = (Resizer::default(), Vec::new());
     let mut row = vec![0; side * side * 3];
@@ -137,13 +141,13 @@ fn stages(index: &Index, order: &[u32], (side, config): (usize, TrainTransform))
     }
     let [read, huffman, decode, resize] = spent.map(|time| time.as_secs_f64());
     let total = (read + decode.max(huffman) + resize).max(1e-9);
-    let shares = Shares {
+    let fractions = Fractions {
         read: read / total,
         huffman: huffman / total,
         idct: (decode - huffman).max(0.0) / total,
         resize: resize / total,
     };
-    (shares, num_bytes as f64 / f64::from(num_files.max(1)))
+    (fractions, num_bytes as f64 / f64::from(num_files.max(1)))
 }
 
 /// What an index of many samples costs.
@@ -225,8 +229,8 @@ mod tests {
         let rates = measure(&index, (16, TrainTransform::default()), 2, 64).unwrap();
         assert_eq!(rates.side, 16);
         assert!(rates.images_per_s > 0.0 && rates.images_per_core_s > 0.0);
-        let Shares { read, huffman, idct, resize } = rates.shares;
-        assert!((read + huffman + idct + resize - 1.0).abs() < 1e-6, "{:?}", rates.shares);
+        let Fractions { read, huffman, idct, resize } = rates.fractions;
+        assert!((read + huffman + idct + resize - 1.0).abs() < 1e-6, "{:?}", rates.fractions);
         let mean = rates.bytes_per_s / rates.images_per_s;
         let file = std::fs::metadata(index.path(0)).unwrap().len() as f64;
         assert!((0.3..3.0).contains(&(mean / file)), "{mean} bytes a file");

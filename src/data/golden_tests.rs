@@ -73,14 +73,14 @@ fn check_distribution(name: &str, mut values: Vec<f64>, case: &Value) {
     let limit = tolerance(number(&expected["std"]), n, other_n);
     assert!((mean - number(&expected["mean"])).abs() <= limit, "{name}: mean {mean}, {expected}");
     values.sort_unstable_by(f64::total_cmp);
-    let shares = [0.01f64, 0.1, 0.25, 0.5, 0.75, 0.9, 0.99];
-    for (share, quantile) in shares.into_iter().zip(numbers::<7>(&expected["q"])) {
-        let limit = tolerance((share * (1.0 - share)).sqrt(), n, other_n);
+    let fractions = [0.01f64, 0.1, 0.25, 0.5, 0.75, 0.9, 0.99];
+    for (fraction, quantile) in fractions.into_iter().zip(numbers::<7>(&expected["q"])) {
+        let limit = tolerance((fraction * (1.0 - fraction)).sqrt(), n, other_n);
         // Values are lattice points, so a quantile may be the value of many.
         let below = values.partition_point(|&value| value < quantile - 1e-9) as f64 / n as f64;
         let upto = values.partition_point(|&value| value <= quantile + 1e-9) as f64 / n as f64;
-        assert!(below <= share + limit, "{name}: {below} below {quantile}");
-        assert!(upto >= share - limit, "{name}: {upto} up to {quantile}");
+        assert!(below <= fraction + limit, "{name}: {below} below {quantile}");
+        assert!(upto >= fraction - limit, "{name}: {upto} up to {quantile}");
     }
 }
 
@@ -92,16 +92,16 @@ fn random_crops_follow_the_law_of_torchvision() {
         let (crops, first_try) = draw(image, &config);
         let fallback = fallback_crop(image, config.ratio);
         let num_fallback = crops.iter().filter(|&&crop| crop == fallback).count();
-        let shares = [
+        let fractions = [
             ("first_try_fraction", first_try),
             ("fallback_fraction", num_fallback as f64 / crops.len() as f64),
         ];
-        for (name, share) in shares {
+        for (name, fraction) in fractions {
             let expected = number(&case[name]);
             let std = (expected * (1.0 - expected)).sqrt();
             // A regular draw may hit the fallback's box by chance.
             let limit = tolerance(std, crops.len(), number(&case["samples"])) + 1e-3;
-            assert!((share - expected).abs() <= limit, "{name}: {share}, not {expected}");
+            assert!((fraction - expected).abs() <= limit, "{name}: {fraction}, not {expected}");
         }
         let area = (image.height * image.width) as f64;
         let columns: [Column; 6] = [

@@ -149,17 +149,17 @@ mod tests {
     proptest! {
         #[test]
         fn evaluation_shares_partition_the_samples(num_samples in 0..300usize, world in 1..9usize) {
-            let shares = orders(num_samples, world, Sampler::eval_order);
-            prop_assert_eq!(sorted(&shares), (0..num_samples as u32).collect::<Vec<_>>());
-            let lens = shares.iter().map(Vec::len);
+            let fractions = orders(num_samples, world, Sampler::eval_order);
+            prop_assert_eq!(sorted(&fractions), (0..num_samples as u32).collect::<Vec<_>>());
+            let lens = fractions.iter().map(Vec::len);
             prop_assert!(lens.clone().max().unwrap() - lens.min().unwrap() <= 1);
         }
 
         #[test]
         fn training_shares_are_equal_and_apart(num_samples in 0..300usize, world in 1..9usize) {
-            let shares = orders(num_samples, world, |sampler| sampler.epoch_order(5));
-            prop_assert!(shares.iter().all(|share| share.len() == num_samples / world));
-            let mut all = sorted(&shares);
+            let fractions = orders(num_samples, world, |sampler| sampler.epoch_order(5));
+            prop_assert!(fractions.iter().all(|fraction| fraction.len() == num_samples / world));
+            let mut all = sorted(&fractions);
             prop_assert!(all.iter().all(|&sample| (sample as usize) < num_samples));
             all.dedup();
             prop_assert_eq!(all.len(), num_samples / world * world);
@@ -187,12 +187,12 @@ mod tests {
             }
         }
         let n = counts.len() as f64;
-        let share = CLASS as f64 / NUM_SAMPLES as f64;
+        let fraction = CLASS as f64 / NUM_SAMPLES as f64;
         let batch = BATCH as f64;
         let rest = (NUM_SAMPLES - BATCH) as f64 / (NUM_SAMPLES - 1) as f64;
-        let variance = batch * share * (1.0 - share) * rest;
+        let variance = batch * fraction * (1.0 - fraction) * rest;
         let mean = counts.iter().sum::<f64>() / n;
-        assert!((mean - batch * share).abs() < 1e-9, "every sample occurs once: {mean}");
+        assert!((mean - batch * fraction).abs() < 1e-9, "every sample occurs once: {mean}");
         let found = counts.iter().map(|count| (count - mean).powi(2)).sum::<f64>() / n;
         // The variance of a variance of n draws is about 2 sigma^4 / n; five standard errors.
         [found, variance, 5.0 * variance * (2.0 / n).sqrt()]
@@ -225,9 +225,9 @@ mod tests {
             let order = |sampler: &Sampler| sampler.clone().ordered(Order::Torch).epoch_order(1);
             let (mut all, len) = (Vec::new(), num_samples.div_ceil(world_size));
             for rank in 0..world_size {
-                let share = order(&Sampler::new(num_samples, Shard { rank, world_size }, 3));
-                assert_eq!(share.len(), len);
-                all.extend(share);
+                let fraction = order(&Sampler::new(num_samples, Shard { rank, world_size }, 3));
+                assert_eq!(fraction.len(), len);
+                all.extend(fraction);
             }
             assert_eq!(all.len(), num_samples + twice);
             all.sort_unstable();
@@ -239,8 +239,8 @@ mod tests {
     #[test]
     fn ranks_interleave_one_permutation() {
         let whole = orders(12, 1, |sampler| sampler.epoch_order(2)).concat();
-        let shares = orders(12, 3, |sampler| sampler.epoch_order(2));
-        let woven: Vec<_> = (0..12).map(|i| shares[i % 3][i / 3]).collect();
+        let fractions = orders(12, 3, |sampler| sampler.epoch_order(2));
+        let woven: Vec<_> = (0..12).map(|i| fractions[i % 3][i / 3]).collect();
         assert_eq!(woven, whole);
     }
 

@@ -97,9 +97,10 @@ impl Taps {
         for position in 0..target {
             let first = ((position as f64 * scale(source, target)) as usize).min(source - 1);
             // Single precision before the fraction is taken: a share of all but 1 becomes 0.
-            let share = ((position + 1) as f64 - (first + 1) as f64 * inverse) as f32;
-            let share = if share <= 0.0 || first + 1 == source { 0.0 } else { share.fract() };
-            self.weights.extend([1.0 - share, share]);
+            let fraction = ((position + 1) as f64 - (first + 1) as f64 * inverse) as f32;
+            let fraction =
+                if fraction <= 0.0 || first + 1 == source { 0.0 } else { fraction.fract() };
+            self.weights.extend([1.0 - fraction, fraction]);
             self.end_position(first);
         }
     }

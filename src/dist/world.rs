@@ -79,7 +79,7 @@ impl World {
     }
 
     /// Of `count` things of a machine, such as cores, those that are this rank's; at least one.
-    pub fn share_of(&self, count: usize) -> usize {
+    pub fn fraction_of(&self, count: usize) -> usize {
         (count / self.local_world_size).max(1)
     }
 
@@ -125,7 +125,7 @@ mod tests {
     fn cores_are_not_shared_with_ranks_of_other_machines() {
         let many = [("WORLD_SIZE", "64"), ("LOCAL_WORLD_SIZE", "8"), ("RANK", "8")];
         let one_of_64 = world(&[many.as_slice(), &[("LOCAL_RANK", "0")]].concat()).unwrap();
-        assert_eq!((one_of_64.share_of(128), one_of_64.share_of(4)), (16, 1));
+        assert_eq!((one_of_64.fraction_of(128), one_of_64.fraction_of(4)), (16, 1));
     }
 
     #[test]

@@ -42,7 +42,7 @@ struct Group {
 #[derive(Clone, Debug, PartialEq)]
 struct Part {
     rule: Rule,
-    lr_share: f64,
+    lr_fraction: f64,
 }
 
 /// An update rule with its constants.
@@ -73,12 +73,12 @@ impl Part {
             OptimizerName::Muon => match &config.others {
                 Some(others) if dim != 4 => {
                     let part = Self::of(others, name, dim);
-                    return Self { lr_share: others.lr / config.lr, ..part };
+                    return Self { lr_fraction: others.lr / config.lr, ..part };
                 }
                 _ => Rule::Muon(Muon::new(config, name, dim)),
             },
         };
-        Self { rule, lr_share: 1.0 }
+        Self { rule, lr_fraction: 1.0 }
     }
 
     fn moments(&self) -> Moments {
@@ -118,7 +118,7 @@ impl Optimizer {
     /// finds it.
     pub fn set_lr(&mut self, lr: f64) {
         for Group { part, lr: there, .. } in &mut self.groups {
-            let _ = there.fill_(lr * part.lr_share);
+            let _ = there.fill_(lr * part.lr_fraction);
         }
     }
 

@@ -210,8 +210,8 @@ impl Schedule {
             return self.base_lr * self.one_cycle(count);
         }
         if count < self.warmup_steps {
-            let share = count as f64 / self.warmup_steps as f64;
-            return self.base_lr * between(self.config.alpha_i(), 1.0, share);
+            let fraction = count as f64 / self.warmup_steps as f64;
+            return self.base_lr * between(self.config.alpha_i(), 1.0, fraction);
         }
         let gone = ((count - self.warmup_steps) as f64 / self.decay_steps() as f64).min(1.0);
         let alpha_f = self.config.alpha_f;
@@ -237,8 +237,8 @@ impl Schedule {
     /// torch's `OneCycleLR` as a factor: the top is the last step of the warm-up, the end the last
     /// step of the run.
     fn one_cycle(&self, count: usize) -> f64 {
-        let cosine = |from: f64, to: f64, share: f64| {
-            to + (from - to) * 0.5 * (1.0 + (PI * share.min(1.0)).cos())
+        let cosine = |from: f64, to: f64, fraction: f64| {
+            to + (from - to) * 0.5 * (1.0 + (PI * fraction.min(1.0)).cos())
         };
         let (top, last) = (self.warmup_steps.saturating_sub(1), self.total_steps.saturating_sub(1));
         if count < top {
@@ -249,9 +249,9 @@ impl Schedule {
     }
 }
 
-/// The point a `share` of the way from `from` to `to`.
-fn between(from: f64, to: f64, share: f64) -> f64 {
-    from + (to - from) * share
+/// The point a `fraction` of the way from `from` to `to`.
+fn between(from: f64, to: f64, fraction: f64) -> f64 {
+    from + (to - from) * fraction
 }
 
 #[cfg(test)]

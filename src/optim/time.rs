@@ -123,10 +123,10 @@ mod tests {
 
     proptest::proptest! {
         #[test]
-        fn a_time_survives_its_text(epochs in 0.0..1e12, share in 0.0..=1.0, count in 0_u64..) {
+        fn a_time_survives_its_text(epochs in 0.0..1e12, fraction in 0.0..=1.0, count in 0_u64..) {
             for time in [
                 Time::Epochs(epochs),
-                Time::Fraction(share),
+                Time::Fraction(fraction),
                 Time::Steps(count),
                 Time::Samples(count),
             ] {

@@ -42,24 +42,24 @@ fn steps(recipe: &Recipe) -> Option<String> {
 }
 
 fn warmup(recipe: &Recipe) -> Option<String> {
-    let share = recipe.schedule.warmup_steps() as f64 / recipe.run_length.total_steps() as f64;
-    (share > LONG_WARMUP).then(|| {
+    let fraction = recipe.schedule.warmup_steps() as f64 / recipe.run_length.total_steps() as f64;
+    (fraction > LONG_WARMUP).then(|| {
         format!(
             "the warm-up takes {:.0} % of the run; set scheduler.t_warmup = \"0.1dur\"",
-            100.0 * share
+            100.0 * fraction
         )
     })
 }
 
 fn half_life(recipe: &Recipe) -> Option<String> {
     let half_life = recipe.raw.algorithms.ema.as_ref()?.half_life;
-    let share = Time::to_steps(half_life, &recipe.run_length) as f64
+    let fraction = Time::to_steps(half_life, &recipe.run_length) as f64
         / recipe.run_length.total_steps() as f64;
-    (share > LONG_HALF_LIFE).then(|| {
+    (fraction > LONG_HALF_LIFE).then(|| {
         format!(
             "algorithms.ema.half_life ({half_life}) is {:.0} % of the run, so that the average lags \
              behind; set it to \"0.005dur\"",
-            100.0 * share
+            100.0 * fraction
         )
     })
 }

@@ -58,8 +58,8 @@ impl Convergence {
 
     /// On the straight line between two points.
     fn between(low: &Self, high: &Self, batch_size: f64) -> Self {
-        let share = (batch_size - low.batch_size) / (high.batch_size - low.batch_size);
-        let at = |from: f64, to: f64| from + share * (to - from);
+        let fraction = (batch_size - low.batch_size) / (high.batch_size - low.batch_size);
+        let at = |from: f64, to: f64| from + fraction * (to - from);
         let mean = at(low.mean_epochs, high.mean_epochs);
         Self::new(batch_size, mean, at(low.stdev_epochs, high.stdev_epochs), NUM_INTERPOLATED)
     }

@@ -87,9 +87,9 @@ fn refill(trainer: &Trainer) {
 
 /// Rank `rank`'s share of the batch of `step`.
 fn batch(trainer: &Trainer, step: usize, rank: usize) -> DeviceBatch {
-    let share = BATCH / trainer.recipe.run_context.world_size;
+    let fraction = BATCH / trainer.recipe.run_context.world_size;
     let size = CROP * CROP * 3;
-    let (from, to) = (rank * share, (rank + 1) * share);
+    let (from, to) = (rank * fraction, (rank + 1) * fraction);
     let pixel = |i| (uniform(i, 1000 + step) * 256.0) as u8;
     let bytes: Vec<u8> = (from * size..to * size).map(pixel).collect();
     let labels: Vec<i64> = (from..to).map(|i| (uniform(i, 5000 + step) * 10.0) as i64).collect();

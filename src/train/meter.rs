@@ -198,8 +198,8 @@ impl<'a> Meter<'a> {
     /// This rank is through; the clock stands after `minutes` where this rank holds it.
     pub(super) fn run_stop(&mut self, clock: Option<(RunStatus, f64)>, known: &LoaderContext) {
         let (stats, later_s) = self.waits[1];
-        let data_wait = share(stats.wait_s, later_s);
-        let io_wait = share(stats.io_wait_s(), later_s);
+        let data_wait = fraction(stats.wait_s, later_s);
+        let io_wait = fraction(stats.io_wait_s(), later_s);
         let (rank, time) = (self.rank, self.spent);
         let data_verdict = diagnosis(self.waits, known);
         let Some((status, minutes)) = clock else {
@@ -213,7 +213,7 @@ impl<'a> Meter<'a> {
             epoch: self.epoch,
             accuracy: self.accuracy,
             minutes,
-            images_per_s: share(images as f64, self.train_s),
+            images_per_s: fraction(images as f64, self.train_s),
             data_wait,
             io_wait,
             data_verdict,
@@ -222,6 +222,6 @@ impl<'a> Meter<'a> {
     }
 }
 
-fn share(part_s: f64, total_s: f64) -> f64 {
+fn fraction(part_s: f64, total_s: f64) -> f64 {
     if total_s > 0.0 { part_s / total_s } else { 0.0 }
 }

@@ -64,12 +64,12 @@ fn trainer(recipe: &Recipe, rank: usize, port: u16) -> Trainer {
     Trainer::build(recipe, &world, Device::Cpu, Arc::new(AtomicBool::new(false))).unwrap()
 }
 
-/// Samples `share` of global batch `step`: the same images however many ranks share them.
-fn batch(trainer: &Trainer, step: usize, share: std::ops::Range<usize>) -> DeviceBatch {
+/// Samples `fraction` of global batch `step`: the same images however many ranks share them.
+fn batch(trainer: &Trainer, step: usize, fraction: std::ops::Range<usize>) -> DeviceBatch {
     let pixel = |i: usize| ((i * 2_654_435_761 + step * 97) >> 7) as u8;
     let size = SIDE * SIDE * 3;
-    let bytes: Vec<u8> = (share.start * size..share.end * size).map(pixel).collect();
-    let labels: Vec<i64> = share.map(|i| ((i + step) % NUM_CLASSES) as i64).collect();
+    let bytes: Vec<u8> = (fraction.start * size..fraction.end * size).map(pixel).collect();
+    let labels: Vec<i64> = fraction.map(|i| ((i + step) % NUM_CLASSES) as i64).collect();
     trainer.uploader.upload_parts(&bytes, &labels, SIDE).unwrap()
 }
 
@@ -143,12 +143,12 @@ fn warm_up_leaves_every_number_as_it_was() {
 fn ranks_stay_bit_identical() {
     let _turn = in_turn();
     for world_size in [2, 4] {
-        let share = GLOBAL_BATCH / world_size;
+        let fraction = GLOBAL_BATCH / world_size;
         let by_rank = in_world(&recipe(world_size), |rank, mut trainer| {
             refill(&trainer);
             trainer.warm_up().unwrap();
             for step in 0..5 {
-                let batch = batch(&trainer, step, rank * share..(rank + 1) * share);
+                let batch = batch(&trainer, step, rank * fraction..(rank + 1) * fraction);
                 drop(trainer.step(&batch).unwrap());
             }
             numbers(trainer.model.weights().parameters().iter().map(|(_, tensor)| tensor))
@@ -174,11 +174,11 @@ fn frozen_step(trainer: &mut Trainer, device_batch: &DeviceBatch) {
 fn many_small_shares_train_as_one_large_batch() {
     let _turn = in_turn();
     let train = |world_size: usize| {
-        let share = GLOBAL_BATCH / world_size;
+        let fraction = GLOBAL_BATCH / world_size;
         let mut by_rank = in_world(&recipe(world_size), |rank, mut trainer| {
             refill(&trainer);
             for step in 0..4 {
-                let batch = batch(&trainer, step, rank * share..(rank + 1) * share);
+                let batch = batch(&trainer, step, rank * fraction..(rank + 1) * fraction);
                 frozen_step(&mut trainer, &batch);
             }
             weights(&trainer)
@@ -262,12 +262,12 @@ fn the_average_is_judged_and_the_trained_weights_come_back() {
     let eval_weights = count_correct(&mut trainer);
     assert_eq!(weights(&trainer), by_step[1], "training goes on from the trained weights");
     // The first update copies; the second keeps 2^(-1/100) of it.
-    let share = 1.0 - algorithms::ema_smoothing(1, 100) as f32;
+    let fraction = 1.0 - algorithms::ema_smoothing(1, 100) as f32;
     let flat = |of: &[Vec<f32>]| of.iter().flatten().copied().collect::<Vec<_>>();
     let pairs = flat(&by_step[0]).into_iter().zip(flat(&by_step[1]));
     for ((first, second), found) in pairs.zip(flat(&eval_weights)) {
         assert!(
-            (first + share * (second - first) - found).abs() < 1e-6,
+            (first + fraction * (second - first) - found).abs() < 1e-6,
             "{first} {second} {found}"
         );
     }
@@ -380,14 +380,14 @@ fn a_recorded_step_trains_as_the_step_itself() {
 #[test]
 fn ranks_record_together_and_stay_bit_identical() {
     let _turn = in_turn();
-    let share = GLOBAL_BATCH / 2;
+    let fraction = GLOBAL_BATCH / 2;
     let by_rank = in_world(&recipe(2), |rank, mut trainer| {
         refill(&trainer);
         trainer.mode = CaptureMode::Host;
         assert_eq!(trainer.warm_up().unwrap(), None);
         assert_eq!(trainer.captured.len(), 1);
         for step in 0..3 {
-            let batch = batch(&trainer, step, rank * share..(rank + 1) * share);
+            let batch = batch(&trainer, step, rank * fraction..(rank + 1) * fraction);
             drop(trainer.step(&batch).unwrap());
         }
         numbers(trainer.model.weights().parameters().iter().map(|(_, tensor)| tensor))
@@ -410,7 +410,7 @@ fn a_batch_of_another_size_is_not_put_into_the_recording() {
 #[test]
 fn where_one_rank_cannot_capture_none_does_and_training_goes_on() {
     let _turn = in_turn();
-    let share = GLOBAL_BATCH / 2;
+    let fraction = GLOBAL_BATCH / 2;
     let train = |recorders: [CaptureMode; 2]| {
         in_world(&recipe(2), move |rank, mut trainer| {
             refill(&trainer);
@@ -418,7 +418,7 @@ fn where_one_rank_cannot_capture_none_does_and_training_goes_on() {
             let reason = trainer.warm_up().unwrap();
             assert!(trainer.captured.is_empty());
             for step in 0..3 {
-                let batch = batch(&trainer, step, rank * share..(rank + 1) * share);
+                let batch = batch(&trainer, step, rank * fraction..(rank + 1) * fraction);
                 drop(trainer.step(&batch).unwrap());
             }
             (reason, weights(&trainer))
@@ -437,7 +437,7 @@ fn where_one_rank_cannot_capture_none_does_and_training_goes_on() {
 #[test]
 fn where_the_reducer_cannot_be_captured_gradients_are_exchanged_around_it() {
     let _turn = in_turn();
-    let share = GLOBAL_BATCH / 2;
+    let fraction = GLOBAL_BATCH / 2;
     let mut recipe = recipe(2);
     // Rank 0's statistics of batch norm go to all before each step, which is not to be recorded.
     recipe.raw.train.ddp.broadcast_buffers = true;
@@ -448,7 +448,7 @@ fn where_the_reducer_cannot_be_captured_gradients_are_exchanged_around_it() {
             let said = trainer.warm_up().unwrap();
             let is_reduced = trainer.ddp.is_reduced();
             for step in 0..3 {
-                let batch = batch(&trainer, step, rank * share..(rank + 1) * share);
+                let batch = batch(&trainer, step, rank * fraction..(rank + 1) * fraction);
                 drop(trainer.step(&batch).unwrap());
             }
             (said, is_reduced, trainer.captured.len(), weights(&trainer))

@@ -277,7 +277,7 @@ impl Trainer {
 
     /// Cores that this rank need not share.
     fn num_cores(&self) -> usize {
-        self.world.share_of(std::thread::available_parallelism().map_or(1, usize::from))
+        self.world.fraction_of(std::thread::available_parallelism().map_or(1, usize::from))
     }
 
     /// What the cures of waiting for data depend on.

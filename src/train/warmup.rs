@@ -56,10 +56,10 @@ impl Trainer {
     /// Judges grey images, as many as this rank's batches have, the last one too.
     fn warm_evaluation(&self) -> Result<(), BridgeError> {
         let World { rank, world_size, .. } = self.world;
-        let share = self.sampler(self.recipe.run_context.num_eval, Shard { rank, world_size });
-        let (batch, share) = (self.recipe.eval_batch_per_rank, share.eval_order().len());
+        let fraction = self.sampler(self.recipe.run_context.num_eval, Shard { rank, world_size });
+        let (batch, fraction) = (self.recipe.eval_batch_per_rank, fraction.eval_order().len());
         let right = Tensor::zeros([], (Kind::Int64, self.device));
-        for num in [batch.min(share), share % batch].into_iter().filter(|&num| num > 0) {
+        for num in [batch.min(fraction), fraction % batch].into_iter().filter(|&num| num > 0) {
             let side = self.recipe.raw.data.eval.crop_size;
             self.count_correct(&self.uploader.synthetic(num, side)?, &right)?;
         }

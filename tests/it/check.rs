@@ -334,7 +334,7 @@ fn time_and_curves_agree_with_the_published_ones() {
                 (epochs.len(), evals.len()),
                 "{name}"
             );
-            let gap = timing.gap_share().unwrap();
+            let gap = timing.gap_fraction().unwrap();
             assert!((0.0..0.06).contains(&gap), "{name}: {gap}");
         }
         for (epoch, accuracy) in published["accuracy_by_epoch"].as_object().unwrap() {

@@ -446,8 +446,8 @@ fn changed_logs_are_judged_alike() {
     let sound = sound_logs();
     let mut num_accepted = 0;
     for (place, (ruleset, log)) in sound.iter().enumerate() {
-        let share = (count + place) / sound.len();
-        let logs: Vec<_> = (0..share)
+        let fraction = (count + place) / sound.len();
+        let logs: Vec<_> = (0..fraction)
             .map(|_| {
                 let changes = changes.new_tree(&mut runner).unwrap().current();
                 let encoding = encoding().new_tree(&mut runner).unwrap().current();

@@ -131,8 +131,9 @@ fn recipes_for_one_gpu_scale_by_the_image_and_nothing_else() {
     let loaded = |name: &str| load(&find(name).unwrap(), &[]).unwrap();
     for name in ["baseline", "optimized", "fastest"] {
         let (eight, one) = (loaded(name), loaded(&format!("{name}-1gpu")));
-        let share = one.train.batch_size as f64 / eight.train.batch_size as f64;
-        let ratio = |one: f64, eight: f64| assert!((one / eight - share).abs() < 1e-12, "{name}");
+        let fraction = one.train.batch_size as f64 / eight.train.batch_size as f64;
+        let ratio =
+            |one: f64, eight: f64| assert!((one / eight - fraction).abs() < 1e-12, "{name}");
         ratio(one.optimizer.lr, eight.optimizer.lr);
         ratio(one.optimizer.weight_decay, eight.optimizer.weight_decay);
         let run_context = |world_size| RunContext {

@@ -267,7 +267,7 @@ impl Work<'_> {
         for ((store, writer), path) in writers.into_iter().enumerate().zip(&paths) {
             done.shards[store].push(writer.finish(path)?);
         }
-        self.share(file, done, sides.len())?;
+        self.fraction(file, done, sides.len())?;
         match split {
             Split::Train => done.num_train += num_rows,
             Split::Eval => done.num_eval += num_rows,
@@ -276,7 +276,7 @@ impl Work<'_> {
     }
 
     /// Gives the stores from `first` on the shard that the first store has.
-    fn share(&self, file: &str, done: &mut Progress, first: usize) -> Result<(), StoreError> {
+    fn fraction(&self, file: &str, done: &mut Progress, first: usize) -> Result<(), StoreError> {
         let record = done.shards[0].last().expect("a shard was written").clone();
         let source = self.folders[0].join(file);
         for (store, folder) in self.folders.iter().enumerate().skip(first) {

@@ -41,8 +41,8 @@ fn nearest_centroid_accuracy(seed: u64, features: fn(&DecodedImage) -> Vec<f32>)
         let found = look(Split::Train, index);
         let centroid = &mut centroids[generator.class(index)];
         centroid.resize(found.len(), 0.0);
-        let share = NUM_CLASSES as f32 / num_train as f32;
-        centroid.iter_mut().zip(found).for_each(|(mean, value)| *mean += share * value);
+        let fraction = NUM_CLASSES as f32 / num_train as f32;
+        centroid.iter_mut().zip(found).for_each(|(mean, value)| *mean += fraction * value);
     }
     let mut num_correct = 0;
     for index in 0..num_eval {

@@ -17,7 +17,7 @@ unsafe extern "C" {
     fn ml_list_duplicate(list: *const MlList, out: *mut *mut MlList) -> c_int;
     fn ml_list_share(list: *const MlList, out: *mut *mut MlList) -> c_int;
     fn ml_list_copy(into: *mut MlList, from: *const MlList) -> c_int;
-    fn ml_list_lerp(list: *mut MlList, towards: *const MlList, share: f64) -> c_int;
+    fn ml_list_lerp(list: *mut MlList, towards: *const MlList, fraction: f64) -> c_int;
 }
 
 /// Tensors that are worked on together, one fused call for all. Cut off from gradients.
@@ -54,10 +54,10 @@ impl TensorList {
         check(unsafe { ml_list_copy(self.0, from.0) })
     }
 
-    /// `x + share (towards - x)`, tensor by tensor.
-    pub fn lerp(&self, towards: &Self, share: f64) -> Result<(), BridgeError> {
+    /// `x + fraction (towards - x)`, tensor by tensor.
+    pub fn lerp(&self, towards: &Self, fraction: f64) -> Result<(), BridgeError> {
         // SAFETY: rule 2.
-        check(unsafe { ml_list_lerp(self.0, towards.0, share) })
+        check(unsafe { ml_list_lerp(self.0, towards.0, fraction) })
     }
 }
 
