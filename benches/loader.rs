@@ -38,7 +38,7 @@ fn data_set() -> (TempDir, Arc<Index>) {
     sample_count = 10,
     sample_size = 1
 )]
-fn train_epoch<const SIDE: usize>(bencher: Bencher<'_, '_>, interpolation: Interpolation) {
+fn train_epoch<const IMAGE_SIZE: usize>(bencher: Bencher<'_, '_>, interpolation: Interpolation) {
     let (_root, folder) = data_set();
     let loader_config = LoaderConfig::default();
     bencher.counter(ItemsCount::new(NUM_IMAGES)).bench(|| {
@@ -47,7 +47,7 @@ fn train_epoch<const SIDE: usize>(bencher: Bencher<'_, '_>, interpolation: Inter
             batch_per_rank: 16,
             steps_per_epoch: NUM_IMAGES / 16,
             epochs: 0..1,
-            sides: vec![SIDE],
+            image_sizes: vec![IMAGE_SIZE],
             transform: TrainTransform { interpolation, ..TrainTransform::default() },
         };
         let plans = train_plans(Sampler::new(folder.len(), shard, 0), schedule);

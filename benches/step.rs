@@ -19,7 +19,7 @@ fn main() {
     let number = |name: &str, default: usize| {
         std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(default)
     };
-    let (batch, side) = (number("BENCH_BATCH", 32) as i64, number("BENCH_SIDE", 128) as i64);
+    let (batch, image_size) = (number("BENCH_BATCH", 32) as i64, number("BENCH_SIDE", 128) as i64);
     let half = std::env::var("BENCH_PRECISION").is_ok_and(|name| name == "amp_bf16");
     tch::manual_seed(1);
     let config = ModelConfig::default();
@@ -35,7 +35,7 @@ fn main() {
     }
     let mut optimizer = Optimizer::new(&OptimizerConfig::default(), net.weights().parameters())
         .expect("parameters of one device and kind");
-    let images = Tensor::randn([batch, side, side, 3], (Kind::Float, Device::Cpu));
+    let images = Tensor::randn([batch, image_size, image_size, 3], (Kind::Float, Device::Cpu));
     let images = images.permute([0, 3, 1, 2]);
     let targets = Tensor::full([batch, 1000], 0.001, (Kind::Float, Device::Cpu));
     for step in 0..WARM_UP + number("BENCH_STEPS", 3) {

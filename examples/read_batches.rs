@@ -25,7 +25,7 @@ const BATCH: usize = 8;
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let [data, side, out] = arguments.as_slice() else {
+    let [data, image_size, out] = arguments.as_slice() else {
         return Err("name a data set, a side in px, and a file for pixels".into());
     };
     let index = Dataset::open(Path::new(data))?.train;
@@ -38,7 +38,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         batch_per_rank: BATCH,
         steps_per_epoch: index.len() / BATCH,
         epochs: 0..1,
-        sides: vec![side.parse()?],
+        image_sizes: vec![image_size.parse()?],
         transform,
     };
     let sampler = Sampler::new(index.len(), Shard { rank: 0, world_size: 1 }, SEED);

@@ -115,7 +115,7 @@ fn train(
         batch_per_rank: BATCH,
         steps_per_epoch: NUM_IMAGES / BATCH,
         epochs: 0..num_epochs,
-        sides: vec![32; num_epochs],
+        image_sizes: vec![32; num_epochs],
         transform,
     };
     let mut sampler = Sampler::new(index.len(), SHARD, 1);

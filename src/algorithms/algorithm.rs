@@ -86,7 +86,7 @@ pub struct MethodContext<'a> {
     /// Length of the run.
     pub run_length: &'a RunLength,
     /// Side of the training images by epoch, px.
-    pub sides: &'a [usize],
+    pub image_sizes: &'a [usize],
     /// Seed of the run.
     pub seed: u64,
     /// Rank that it is built on.
@@ -101,7 +101,7 @@ impl Algorithms {
     pub fn new(config: &AlgorithmsConfig, context: &MethodContext) -> Result<Self, BridgeError> {
         let mut methods: Vec<Box<dyn Algorithm>> = Vec::new();
         if config.progressive_resizing.is_some() {
-            methods.push(Box::new(Resizing::new(context.sides)));
+            methods.push(Box::new(Resizing::new(context.image_sizes)));
         }
         if let Some(selective_backprop) = &config.selective_backprop {
             methods.push(Box::new(Selecting::new(selective_backprop, context)));

@@ -56,9 +56,9 @@ mod dropping {
     }
 
     /// What is left of 0..side, rising, when a random share of it has gone.
-    fn left(rng: &mut Rng, side: usize, fraction: f64) -> Vec<i64> {
-        let mut left = order(rng, side);
-        left.truncate(((1.0 - fraction) * side as f64) as usize);
+    fn left(rng: &mut Rng, image_size: usize, fraction: f64) -> Vec<i64> {
+        let mut left = order(rng, image_size);
+        left.truncate(((1.0 - fraction) * image_size as f64) as usize);
         left.sort_unstable();
         left
     }

@@ -50,11 +50,11 @@ mod cutting {
     }
 
     impl Region {
-        /// A box with sides of `length` px around a random point of an image of `side` px.
-        fn random(rng: &mut Rng, side: i64, length: i64) -> Self {
+        /// A box with sides of `length` px around a random point of an image of `image_size` px.
+        fn random(rng: &mut Rng, image_size: i64, length: i64) -> Self {
             let mut range = || {
-                let start = rng.below(side as usize) as i64 - length / 2;
-                (start.clamp(0, side), (start + length).clamp(0, side))
+                let start = rng.below(image_size as usize) as i64 - length / 2;
+                (start.clamp(0, image_size), (start + length).clamp(0, image_size))
             };
             Self { rows: range(), columns: range() }
         }
@@ -89,8 +89,8 @@ mod cutting {
 
     /// Puts the box of the images at `order` `[N]` (int64) into the batch.
     fn cut_in(batch: Batch, region: Region, order: &Tensor) -> Batch {
-        let side = batch.images.size()[3];
-        let fraction = (region.height() * region.width()) as f64 / (side * side) as f64;
+        let image_size = batch.images.size()[3];
+        let fraction = (region.height() * region.width()) as f64 / (image_size * image_size) as f64;
         region.of(&batch.images).copy_(&region.of(&batch.images).index_select(0, order));
         let targets = batch.targets.lerp(&batch.targets.index_select(0, order), fraction);
         Batch { targets, ..batch }
@@ -104,9 +104,9 @@ mod cutting {
             _losses: &SampleLosses,
         ) -> Result<Batch, BridgeError> {
             let mut rng = self.method_rng.at(now);
-            let side = batch.images.size()[3];
-            let length = (side as f64 * (1.0 - beta(&mut rng, self.alpha)).sqrt()) as i64;
-            let region = Region::random(&mut rng, side, length);
+            let image_size = batch.images.size()[3];
+            let length = (image_size as f64 * (1.0 - beta(&mut rng, self.alpha)).sqrt()) as i64;
+            let region = Region::random(&mut rng, image_size, length);
             let order = Tensor::from_slice(&order(&mut rng, batch.labels.size()[0] as usize));
             let order = order.to_device(batch.images.device());
             Ok(cut_in(batch, region, &order))

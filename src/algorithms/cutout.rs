@@ -56,12 +56,12 @@ mod blanking {
 
     /// Where `images` `[N, C, R, R]` keep their pixels: bool `[N, 1, R, R]`.
     fn kept(rng: &mut Rng, images: &Tensor, fraction: f64) -> Tensor {
-        let (n, side) = (images.size()[0], images.size()[3]);
-        let length = (side as f64 * fraction) as i64;
-        let centres: Vec<i64> = (0..2 * n).map(|_| rng.below(side as usize) as i64).collect();
+        let (n, image_size) = (images.size()[0], images.size()[3]);
+        let length = (image_size as f64 * fraction) as i64;
+        let centres: Vec<i64> = (0..2 * n).map(|_| rng.below(image_size as usize) as i64).collect();
         let centres = Tensor::from_slice(&centres).to_device(images.device());
         let starts = centres.reshape([2, n, 1]) - length / 2;
-        let at = Tensor::arange(side, (Kind::Int64, images.device()));
+        let at = Tensor::arange(image_size, (Kind::Int64, images.device()));
         let inside = at.ge_tensor(&starts).logical_and(&at.lt_tensor(&(&starts + length)));
         let (rows, columns) = (inside.select(0, 0).unsqueeze(2), inside.select(0, 1).unsqueeze(1));
         rows.logical_and(&columns).logical_not().unsqueeze(1)

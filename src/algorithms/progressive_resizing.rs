@@ -3,7 +3,7 @@
 //!
 //! Source: Howard 2018 (the fast.ai entry to `DAWNBench`); as Composer 0.7.0 has it. With f the share of
 //! the run that is done, `r = clamp((f - delay) / (1 - delay - finetune), 0, 1)` and
-//! `side = round(crop (initial + (1 - initial) r) / increment) increment`, halves to even; f
+//! `image_size = round(crop (initial + (1 - initial) r) / increment) increment`, halves to even; f
 //! changes between epochs only. Suggested: all defaults. Trade-off: about half of the arithmetic of
 //! a run saved for a few tenths of a point of accuracy; the faster steps ask more images a second
 //! of the data path. `device-nearest` makes every crop at full size and drops pixels on the
@@ -52,7 +52,7 @@ impl Default for ProgressiveResizing {
 
 impl ProgressiveResizing {
     /// Side of the training images, px, when `fraction` (0 to 1) of the run is done.
-    pub fn side(&self, crop_size: usize, fraction: f64) -> usize {
+    pub fn image_size(&self, crop_size: usize, fraction: f64) -> usize {
         let ramp = 1.0 - self.delay_fraction - self.finetune_fraction;
         let done = match fraction - self.delay_fraction {
             late if late < 0.0 => 0.0,
@@ -64,14 +64,14 @@ impl ProgressiveResizing {
             return crop_size;
         }
         let increment = self.size_increment as f64;
-        let side = (crop_size as f64 * scale / increment).round_ties_even() * increment;
-        (side as usize).min(crop_size)
+        let image_size = (crop_size as f64 * scale / increment).round_ties_even() * increment;
+        (image_size as usize).min(crop_size)
     }
 
     /// Side by epoch, px; index 0 is epoch 1.
-    pub fn sides(&self, crop_size: usize, num_epochs: usize) -> Vec<usize> {
-        let side = |epoch| self.side(crop_size, epoch as f64 / num_epochs as f64);
-        (0..num_epochs).map(side).collect()
+    pub fn image_sizes(&self, crop_size: usize, num_epochs: usize) -> Vec<usize> {
+        let image_size = |epoch| self.image_size(crop_size, epoch as f64 / num_epochs as f64);
+        (0..num_epochs).map(image_size).collect()
     }
 }
 
@@ -87,21 +87,21 @@ mod resizing {
     use super::super::algorithm::{Algorithm, Batch, Progress, SampleLosses};
     use crate::dist::c10d::BridgeError;
 
-    /// Keeps of the images `[N, C, S, S]` the pixels nearest to a grid of `side`:
-    /// `[N, C, side, side]`. Pixel `i` comes from `floor(fp32(i) fp32(S / side))`, as torch.
-    pub fn resize_nearest(images: &Tensor, side: usize) -> Tensor {
-        let scale = side as f64 / images.size()[3] as f64;
-        images.upsample_nearest2d([side as i64; 2], scale, scale)
+    /// Keeps of the images `[N, C, S, S]` the pixels nearest to a grid of `image_size`:
+    /// `[N, C, image_size, image_size]`. Pixel `i` comes from `floor(fp32(i) fp32(S / image_size))`, as torch.
+    pub fn resize_nearest(images: &Tensor, image_size: usize) -> Tensor {
+        let scale = image_size as f64 / images.size()[3] as f64;
+        images.upsample_nearest2d([image_size as i64; 2], scale, scale)
     }
 
     /// Makes batches as small as their epoch wants them.
     pub(in crate::algorithms) struct Resizing {
-        sides: Vec<usize>,
+        image_sizes: Vec<usize>,
     }
 
     impl Resizing {
-        pub(in crate::algorithms) fn new(sides: &[usize]) -> Self {
-            Self { sides: sides.to_owned() }
+        pub(in crate::algorithms) fn new(image_sizes: &[usize]) -> Self {
+            Self { image_sizes: image_sizes.to_owned() }
         }
     }
 
@@ -112,11 +112,11 @@ mod resizing {
             batch: Batch,
             _losses: &SampleLosses,
         ) -> Result<Batch, BridgeError> {
-            let side = self.sides[now.epoch];
-            if batch.images.size()[3] == side as i64 {
+            let image_size = self.image_sizes[now.epoch];
+            if batch.images.size()[3] == image_size as i64 {
                 return Ok(batch);
             }
-            Ok(Batch { images: resize_nearest(&batch.images, side), ..batch })
+            Ok(Batch { images: resize_nearest(&batch.images, image_size), ..batch })
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Resolution ramp: crops grow from one side to another late in the run.
 //!
 //! Source: FFCV's ResNet-50 training (Leclerc et al. 2022, section 5):
-//! `side = round(lerp(epoch; start_ramp..end_ramp; min_res..max_res) / increment) increment`,
+//! `image_size = round(lerp(epoch; start_ramp..end_ramp; min_res..max_res) / increment) increment`,
 //! halves to even; the crop itself is made at that side. Suggested: 160 to 192 px, the ramp over
 //! the last third but a few epochs. Trade-off: as progressive resizing, with larger first images:
 //! less saved, less accuracy lost.
@@ -32,7 +32,7 @@ impl Default for Resolution {
 
 impl Resolution {
     /// Side of the training images in `epoch`, from 0, px.
-    pub fn side(&self, epoch: usize) -> usize {
+    pub fn image_size(&self, epoch: usize) -> usize {
         if epoch <= self.start_ramp {
             return self.min_res;
         }
@@ -40,8 +40,8 @@ impl Resolution {
             return self.max_res;
         }
         let done = (epoch - self.start_ramp) as f64 / (self.end_ramp - self.start_ramp) as f64;
-        let side = self.min_res as f64 + (self.max_res as f64 - self.min_res as f64) * done;
+        let image_size = self.min_res as f64 + (self.max_res as f64 - self.min_res as f64) * done;
         let increment = self.increment as f64;
-        ((side / increment).round_ties_even() * increment) as usize
+        ((image_size / increment).round_ties_even() * increment) as usize
     }
 }

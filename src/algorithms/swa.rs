@@ -92,7 +92,7 @@ mod averaging {
             let context = MethodContext {
                 weights: &weights,
                 run_length: &run_length,
-                sides: &[],
+                image_sizes: &[],
                 seed: 0,
                 rank: 0,
             };

@@ -50,8 +50,8 @@ struct BenchDataArgs {
     #[arg(long, requires = "recipe", value_name = "FILE")]
     throughput: Option<PathBuf>,
     /// Sides of the crops, px [default: 88,176,224, or some of the recipe's]
-    #[arg(long, value_name = "PX", value_delimiter = ',')]
-    side: Vec<usize>,
+    #[arg(long = "side", value_name = "PX", value_delimiter = ',')]
+    image_size: Vec<usize>,
     /// Decoding threads [default: all cores]
     #[arg(long, value_name = "N", value_parser = threads::parser())]
     threads: Option<usize>,
@@ -95,7 +95,7 @@ pub fn run(args: &BenchArgs) -> Outcome {
 /// What is measured, of a recipe or as it was typed.
 struct Asked {
     fed: Option<Feeding>,
-    sides: Vec<usize>,
+    image_sizes: Vec<usize>,
     transform: TrainTransform,
 }
 
@@ -105,13 +105,16 @@ impl Asked {
             Feeding::of(recipe, &args.overrides, args.throughput.as_deref()).or_exit(Exit::Invalid)
         });
         let fed = fed.transpose()?;
-        let sides = match (args.side.as_slice(), &fed) {
-            ([], Some(fed)) => fed.sides(),
+        let image_sizes = match (args.image_size.as_slice(), &fed) {
+            ([], Some(fed)) => fed.image_sizes(),
             ([], None) => vec![88, 176, 224],
-            (sides, _) => sides.to_owned(),
+            (image_sizes, _) => image_sizes.to_owned(),
         };
-        if let Some(side) = sides.iter().find(|side| !(8..=1024).contains(*side)) {
-            let error = anyhow::anyhow!("side {side} is out of range; give 8 to 1024 px by --side");
+        if let Some(image_size) =
+            image_sizes.iter().find(|image_size| !(8..=1024).contains(*image_size))
+        {
+            let error =
+                anyhow::anyhow!("side {image_size} is out of range; give 8 to 1024 px by --side");
             return Err(Failure { exit: Exit::Usage, error });
         }
         let typed = TrainTransform {
@@ -122,17 +125,17 @@ impl Asked {
         };
         let mut transform = fed.as_ref().map_or(typed, Feeding::transform);
         transform.block_shuffle |= args.block_shuffle;
-        Ok(Self { fed, sides, transform })
+        Ok(Self { fed, image_sizes, transform })
     }
 }
 
 fn data(args: &BenchDataArgs) -> Outcome {
-    let Asked { fed, sides, transform } = Asked::of(args)?;
+    let Asked { fed, image_sizes, transform } = Asked::of(args)?;
     let index = Arc::new(Index::open(&args.data, Split::Train).or_exit(Exit::Invalid)?);
     let cores = threads::num_cores();
     let num_threads = args.threads.unwrap_or(cores);
     if args.cold {
-        return cold(args, &index, &sides, (num_threads, transform));
+        return cold(args, &index, &image_sizes, (num_threads, transform));
     }
     let counted = console::counted(num_threads, "thread");
     console::result(format!("{counted}, files from memory after a first pass"));
@@ -140,15 +143,15 @@ fn data(args: &BenchDataArgs) -> Outcome {
         " side  images/s  images/s/core     MB/s  reading  huffman  idct+colour  resizing",
     );
     let (mut stats, mut given) = (LoaderStats::default(), Vec::new());
-    for &side in &sides {
-        let rates = measure(&index, (side, transform), num_threads, args.num);
+    for &image_size in &image_sizes {
+        let rates = measure(&index, (image_size, transform), num_threads, args.num);
         let rates = rates.or_exit(Exit::Invalid)?;
         console::result(line(&rates));
         // What all cores would give.
         let images_per_s = rates.images_per_s * (cores as f64 / num_threads as f64).max(1.0);
-        given.push(StepRate { side, images_per_s });
+        given.push(StepRate { image_size, images_per_s });
         if fed.is_none() {
-            console::note(feeds((side, images_per_s), cores));
+            console::note(feeds((image_size, images_per_s), cores));
         }
         stats = stats.plus(&rates.stats);
     }
@@ -157,7 +160,7 @@ fn data(args: &BenchDataArgs) -> Outcome {
         division: Division::OpenOnly,
         num_threads,
         num_cores: cores,
-        side: sides.iter().copied().min().unwrap_or(0),
+        image_size: image_sizes.iter().copied().min().unwrap_or(0),
         order: Order::Keyed,
         transform,
     };
@@ -172,16 +175,16 @@ fn data(args: &BenchDataArgs) -> Outcome {
 fn cold(
     args: &BenchDataArgs,
     index: &Arc<Index>,
-    sides: &[usize],
+    image_sizes: &[usize],
     (num_threads, transform): (usize, TrainTransform),
 ) -> Outcome {
     console::result(" side  images  images/s  MB/s cold  MB/s of the disk in order  share");
     let (num_images, ahead) = (args.num, args.ahead);
-    for &side in sides {
-        let epoch = ColdEpoch { side, transform, num_threads, num_images, ahead };
+    for &image_size in image_sizes {
+        let epoch = ColdEpoch { image_size, transform, num_threads, num_images, ahead };
         let rates = measure_cold(index, &epoch).or_exit(Exit::Invalid)?;
         console::result(format!(
-            "{side:5}  {:6}  {:8.0}  {:9.1}  {:25.1}  {:4.2}",
+            "{image_size:5}  {:6}  {:8.0}  {:9.1}  {:25.1}  {:4.2}",
             rates.num_images,
             rates.images_per_s,
             rates.bytes_per_s / 1e6,
@@ -207,7 +210,7 @@ fn line(rates: &Rates) -> String {
         [read, huffman, idct, resize].map(|fraction| 100.0 * fraction);
     format!(
         "{:5}  {:8.0}  {:13.0}  {:7.1}  {read:5.1} %  {huffman:5.1} %  {idct:9.1} %  {resize:6.1} %",
-        rates.side,
+        rates.image_size,
         rates.images_per_s,
         rates.images_per_core_s,
         rates.bytes_per_s / 1e6,
@@ -215,21 +218,23 @@ fn line(rates: &Rates) -> String {
 }
 
 /// How many accelerators a machine feeds that gives so many images a second of this side.
-fn feeds((side, images_per_s): (usize, f64), cores: usize) -> String {
+fn feeds((image_size, images_per_s): (usize, f64), cores: usize) -> String {
     /// Below, other costs of a step than its pixels count for too much.
     const BY_PIXELS_FROM: usize = 128;
     let known = |demand: &&Demand| {
-        let same = |other: &Demand| (other.accelerator, other.side) == (demand.accelerator, side);
-        demand.side == side || !DEMANDS.iter().any(same) && demand.side == 224
+        let same = |other: &Demand| {
+            (other.accelerator, other.image_size) == (demand.accelerator, image_size)
+        };
+        demand.image_size == image_size || !DEMANDS.iter().any(same) && demand.image_size == 224
     };
     let each: Vec<String> = DEMANDS
         .iter()
         .filter(known)
         .map(|demand| {
-            let needed = demand.at(side);
-            let estimated = match demand.side {
-                known if known == side => "",
-                _ if side < BY_PIXELS_FROM => ", by pixels: an upper bound",
+            let needed = demand.at(image_size);
+            let estimated = match demand.image_size {
+                known if known == image_size => "",
+                _ if image_size < BY_PIXELS_FROM => ", by pixels: an upper bound",
                 _ => ", by pixels",
             };
             let (accelerator, source) = (demand.accelerator, demand.source);
@@ -240,7 +245,7 @@ fn feeds((side, images_per_s): (usize, f64), cores: usize) -> String {
         })
         .collect();
     let cores = console::counted(cores, "core");
-    format!("       {side} px on {cores} feeds {}", each.join(", "))
+    format!("       {image_size} px on {cores} feeds {}", each.join(", "))
 }
 
 #[cfg(test)]

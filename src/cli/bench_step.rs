@@ -22,11 +22,11 @@ pub(super) struct BenchStepArgs {
     #[arg(long, value_enum, value_name = "auto|cpu|cuda", hide_possible_values = true)]
     device: Option<DeviceChoice>,
     /// Sides of the training images, px [default: the smallest and the largest of the recipe]
-    #[arg(long, value_name = "PX", value_delimiter = ',')]
-    side: Vec<usize>,
+    #[arg(long = "side", value_name = "PX", value_delimiter = ',')]
+    image_size: Vec<usize>,
     /// Measure at every side of the recipe
-    #[arg(long, conflicts_with = "side")]
-    all_sides: bool,
+    #[arg(long = "all-sides", conflicts_with = "image_size")]
+    all_sizes: bool,
     /// Images in a step [default: what the recipe gives one rank]
     #[arg(long, value_name = "N")]
     batch: Option<usize>,
@@ -52,10 +52,10 @@ pub(super) fn run(args: &BenchStepArgs) -> Outcome {
     let rank_layout =
         RankLayout::detect(raw.run.device, 1, &Machine::detect()).or_exit(Exit::Invalid)?;
     let recipe = Recipe::resolve(raw, &IMAGENET).or_exit(Exit::Invalid)?;
-    let sides = match args.side.as_slice() {
-        [] if args.all_sides => all(&recipe.sides),
-        [] => extremes(&recipe.sides),
-        sides => sides.to_owned(),
+    let image_sizes = match args.image_size.as_slice() {
+        [] if args.all_sizes => all(&recipe.image_sizes),
+        [] => extremes(&recipe.image_sizes),
+        image_sizes => image_sizes.to_owned(),
     };
     let libtorch = Libtorch::find(args.libtorch.as_deref()).or_exit(Exit::Invalid)?;
     let program = find_rank_program().or_exit(Exit::Invalid)?;
@@ -68,7 +68,7 @@ pub(super) fn run(args: &BenchStepArgs) -> Outcome {
         libtorch: &libtorch,
         rank_layout: &rank_layout,
         run_dir: folder.path(),
-        sides: &sides,
+        image_sizes: &image_sizes,
         num_steps: args.steps,
         data: args.data.as_deref(),
     };
@@ -78,7 +78,7 @@ pub(super) fn run(args: &BenchStepArgs) -> Outcome {
     let mut show = |rates: &StepRates| {
         console::result(if args.json { rates.to_line() } else { row(rates) });
         if let Some(reason) = &rates.not_captured {
-            console::note(format_args!("warning: at {} px {reason}", rates.side));
+            console::note(format_args!("warning: at {} px {reason}", rates.image_size));
         }
     };
     measure_steps(&measurement, &mut show).or_exit(Exit::Invalid)?;
@@ -103,14 +103,14 @@ fn one_rank(args: &BenchStepArgs) -> anyhow::Result<RawRecipe> {
 }
 
 /// Each once, from the least on.
-fn all(sides: &[usize]) -> Vec<usize> {
-    let sides: std::collections::BTreeSet<usize> = sides.iter().copied().collect();
-    sides.into_iter().collect()
+fn all(image_sizes: &[usize]) -> Vec<usize> {
+    let image_sizes: std::collections::BTreeSet<usize> = image_sizes.iter().copied().collect();
+    image_sizes.into_iter().collect()
 }
 
 /// The least and the greatest, or the one that there is.
-fn extremes(sides: &[usize]) -> Vec<usize> {
-    let ends = [sides.iter().min(), sides.iter().max()];
+fn extremes(image_sizes: &[usize]) -> Vec<usize> {
+    let ends = [image_sizes.iter().min(), image_sizes.iter().max()];
     let mut ends: Vec<usize> = ends.into_iter().flatten().copied().collect();
     ends.dedup();
     ends
@@ -120,13 +120,13 @@ const HEAD: &str = "device   side  batch  images/s   step ms (least-most)    upl
                     backward  update   TFLOP/s  of matmul  GB/s    of copy  peak MB  wait    eval/s";
 
 fn row(rates: &StepRates) -> String {
-    let StepRates { device, side, batch_size, images_per_s, parts_ms: parts, .. } = rates;
+    let StepRates { device, image_size, batch_size, images_per_s, parts_ms: parts, .. } = rates;
     let [least, median, most] = rates.step_ms;
     let range = format!("{median:.2} ({least:.2}-{most:.2})");
     let wait =
         rates.data_wait.map_or("-".to_owned(), |fraction| format!("{:.1} %", 100.0 * fraction));
     format!(
-        "{device:<7} {side:>5}  {batch_size:>5}  {images_per_s:>8.1}   {range:<23}{:>7.2}  {:>7.2}  \
+        "{device:<7} {image_size:>5}  {batch_size:>5}  {images_per_s:>8.1}   {range:<23}{:>7.2}  {:>7.2}  \
          {:>8.2}  {:>6.2}  {:>8.2}  {:>7.1} %  {:>5.0}  {:>6.1} %  {:>7.0}  {wait:<6}  {:>6.0}",
         parts.upload,
         parts.forward,

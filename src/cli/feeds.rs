@@ -42,14 +42,14 @@ impl Feeding {
     }
 
     /// The sides of its crops, or the least, the greatest and some between.
-    pub(super) fn sides(&self) -> Vec<usize> {
-        let mut sides = self.recipe.crop_sides.clone();
-        sides.sort_unstable();
-        sides.dedup();
-        if sides.len() <= MAX_SIDES {
-            return sides;
+    pub(super) fn image_sizes(&self) -> Vec<usize> {
+        let mut image_sizes = self.recipe.crop_sizes.clone();
+        image_sizes.sort_unstable();
+        image_sizes.dedup();
+        if image_sizes.len() <= MAX_SIDES {
+            return image_sizes;
         }
-        (0..MAX_SIDES).map(|i| sides[i * (sides.len() - 1) / (MAX_SIDES - 1)]).collect()
+        (0..MAX_SIDES).map(|i| image_sizes[i * (image_sizes.len() - 1) / (MAX_SIDES - 1)]).collect()
     }
 
     /// How it crops, decodes and keeps images.
@@ -60,17 +60,17 @@ impl Feeding {
     /// How many accelerators `cores` feed that gave these images a second, by crop side.
     pub(super) fn verdict(&self, rates: Vec<StepRate>, cores: usize) -> Result<String, String> {
         let supply = Throughput::of_rates("this machine", rates)?;
-        let Feeds { num_accelerators, epoch, crop_side, side, images_per_s } =
+        let Feeds { num_accelerators, epoch, crop_size, image_size, images_per_s } =
             Feeds::least(&self.recipe, &supply, &self.demand);
-        let known: Vec<usize> = self.demand.steps.iter().map(|step| step.side).collect();
+        let known: Vec<usize> = self.demand.steps.iter().map(|step| step.image_size).collect();
         let how = match (known.first(), known.last()) {
-            (Some(&least), Some(&most)) if (least..=most).contains(&side) => "",
+            (Some(&least), Some(&most)) if (least..=most).contains(&image_size) => "",
             _ if known.len() == 1 => ", an upper bound by pixels",
             _ => ", extrapolated",
         };
         Ok(format!(
             "{}: {} feed {num_accelerators:.1} accelerators, fewest in epoch {epoch} (crops of \
-             {crop_side} px, trained at {side} px: {images_per_s:.0} images/s each{how}); by {}",
+             {crop_size} px, trained at {image_size} px: {images_per_s:.0} images/s each{how}); by {}",
             self.name,
             counted(cores, "core"),
             self.demand.source
@@ -88,16 +88,16 @@ mod tests {
 
     #[test]
     fn a_recipes_own_crops_are_measured_the_ends_among_them() {
-        assert_eq!(feeding("optimized").sides(), [176]);
+        assert_eq!(feeding("optimized").image_sizes(), [176]);
         let fastest = feeding("fastest");
-        let (sides, all) = (fastest.sides(), &fastest.recipe.crop_sides);
-        assert!(sides.len() <= MAX_SIDES && sides.is_sorted(), "{sides:?}");
-        assert_eq!((sides.first(), sides.last()), (all.iter().min(), all.iter().max()));
+        let (image_sizes, all) = (fastest.image_sizes(), &fastest.recipe.crop_sizes);
+        assert!(image_sizes.len() <= MAX_SIDES && image_sizes.is_sorted(), "{image_sizes:?}");
+        assert_eq!((image_sizes.first(), image_sizes.last()), (all.iter().min(), all.iter().max()));
     }
 
     #[test]
     fn a_recipe_is_fed_as_its_most_demanding_epoch() {
-        let rates = vec![StepRate { side: 176, images_per_s: 24_781.0 }];
+        let rates = vec![StepRate { image_size: 176, images_per_s: 24_781.0 }];
         let said = feeding("optimized").verdict(rates, 64).unwrap();
         assert!(said.starts_with("optimized: 64 cores feed 5.0 accelerators"), "{said}");
         let epoch = "epoch 1 (crops of 176 px, trained at 88 px: 4956 images/s each, extrapolated)";

@@ -140,8 +140,8 @@ impl Job {
             // Three more lie where the GPU fetches them.
             Device::Cuda => 4,
         };
-        let bytes = |num: usize, side: usize| (num * side * side * 3) as u64;
-        let side = recipe.crop_sides.iter().copied().max().unwrap_or(0);
+        let bytes = |num: usize, image_size: usize| (num * image_size * image_size * 3) as u64;
+        let image_size = recipe.crop_sizes.iter().copied().max().unwrap_or(0);
         let need = Need {
             num_ranks,
             num_threads: match config.num_workers {
@@ -150,7 +150,7 @@ impl Job {
             },
             num_batches: config.batches_ahead + num_in_hand,
             batch_bytes: [
-                bytes(recipe.batch_per_rank, side),
+                bytes(recipe.batch_per_rank, image_size),
                 bytes(recipe.eval_batch_per_rank, config.eval.crop_size),
             ],
             index_bytes: index_bytes as u64,

@@ -71,13 +71,16 @@ pub fn text(args: &PlanArgs) -> anyhow::Result<String> {
 
 /// Which of several stores the crops of each side are read from.
 fn stores_read(index: &Index, recipe: &Recipe) -> Vec<String> {
-    let mut sides = recipe.crop_sides.clone();
-    sides.sort_unstable();
-    sides.dedup();
-    let store = |side| index.store_of(side, recipe.raw.data.train);
-    let read = sides.into_iter().filter_map(|side| Some((side, store(side)?)));
-    read.map(|(side, store)| format!("crops of {side} px are read from {}", store.display()))
-        .collect()
+    let mut image_sizes = recipe.crop_sizes.clone();
+    image_sizes.sort_unstable();
+    image_sizes.dedup();
+    let store = |image_size| index.store_of(image_size, recipe.raw.data.train);
+    let read =
+        image_sizes.into_iter().filter_map(|image_size| Some((image_size, store(image_size)?)));
+    read.map(|(image_size, store)| {
+        format!("crops of {image_size} px are read from {}", store.display())
+    })
+    .collect()
 }
 
 /// A table, or what a run left.

@@ -29,11 +29,11 @@ struct RankArgs {
     #[arg(long, value_name = "DIR")]
     run_dir: PathBuf,
     /// Measure so many training steps instead, without a data set.
-    #[arg(long, value_name = "N", requires = "sides")]
+    #[arg(long, value_name = "N", requires = "image_sizes")]
     bench_steps: Option<usize>,
     /// Sides to measure at, px.
-    #[arg(long, value_name = "PX", value_delimiter = ',')]
-    sides: Vec<usize>,
+    #[arg(long = "sides", value_name = "PX", value_delimiter = ',')]
+    image_sizes: Vec<usize>,
     /// Data set to measure on instead of noise.
     #[arg(long, value_name = "DIR", requires = "bench_steps")]
     bench_data: Option<PathBuf>,
@@ -51,19 +51,19 @@ pub fn main() -> Exit {
         }
     };
     let rank = world.rank;
-    let mut watch = EventSink::new(&world, Box::new(tell));
-    match run(args, world, &mut watch) {
+    let mut event_sink = EventSink::new(&world, Box::new(tell));
+    match run(args, world, &mut event_sink) {
         Ok(exit) => exit,
         Err(Failure { exit, error }) => {
             let kind = error.downcast_ref().map_or(FailureKind::Internal, TrainError::kind);
             let message = format!("{error}");
-            watch.tell_own(&RankEvent::Failed { rank, kind, message });
+            event_sink.tell_own(&RankEvent::Failed { rank, kind, message });
             exit
         }
     }
 }
 
-fn run(args: RankArgs, world: World, watch: &mut Watch) -> Outcome {
+fn run(args: RankArgs, world: World, event_sink: &mut EventSink) -> Outcome {
     // Whatever ends the launcher, even SIGKILL, ends its ranks.
     if launched() {
         set_parent_process_death_signal(Some(Signal::KILL)).or_exit(Exit::RankFailed)?;
@@ -74,12 +74,12 @@ fn run(args: RankArgs, world: World, watch: &mut Watch) -> Outcome {
     }
     let job = RankJob { recipe: args.recipe, run_dir: args.run_dir, world, stop };
     if let Some(num_steps) = args.bench_steps {
-        let bench = StepBench { sides: args.sides, num_steps, data: args.bench_data };
+        let bench = StepBench { image_sizes: args.image_sizes, num_steps, data: args.bench_data };
         let mut tell = |rates: &StepRates| console::result(rates.to_line());
         bench_steps(&job, &bench, &IMAGENET, &mut tell).or_exit(Exit::Invalid)?;
         return Ok(Exit::Ok);
     }
-    match run_rank(&job, watch) {
+    match run_rank(&job, event_sink) {
         // Both are ends in good order; `RunStop` tells which.
         Ok(RunEnd::TargetReached | RunEnd::TargetMissed) => Ok(Exit::Ok),
         Err(TrainError::Interrupted) => Ok(Exit::Incomplete),

@@ -36,8 +36,8 @@ pub(super) fn division_text(manifest: &Manifest) -> String {
             "closed-safe (no image was changed)".to_owned()
         }
         (Division::ClosedSafe, _) => format!("closed-safe ({odd}, no other was changed)"),
-        (Division::OpenOnly, Some(side)) => {
-            format!("open-only (training images of at most {side} px, {odd})")
+        (Division::OpenOnly, Some(image_size)) => {
+            format!("open-only (training images of at most {image_size} px, {odd})")
         }
         (Division::OpenOnly, None) => format!("open-only (training images were shrunk, {odd})"),
     }

@@ -31,8 +31,8 @@ pub struct Size {
 
 impl Size {
     /// A square.
-    pub fn square(side: usize) -> Self {
-        Self { height: side, width: side }
+    pub fn square(image_size: usize) -> Self {
+        Self { height: image_size, width: image_size }
     }
 }
 
@@ -75,14 +75,14 @@ pub(super) fn fallback_crop(image: Size, ratio: [f64; 2]) -> Crop {
 /// to `crop_size` in one go.
 pub fn ffcv_crop(image: Size, config: &EvalTransform) -> Crop {
     let ratio = config.crop_size as f64 / config.resize_size as f64;
-    let side = (ratio * image.height.min(image.width) as f64) as usize;
-    centred(image, Size::square(side.max(1)))
+    let image_size = (ratio * image.height.min(image.width) as f64) as usize;
+    centred(image, Size::square(image_size.max(1)))
 }
 
 /// torchvision's evaluation crop: the whole image is resized to the returned size, of which the
 /// crop is then cut. `config.crop_size` must not exceed `config.resize_size`.
 pub fn torchvision_crop(image: Size, config: &EvalTransform) -> (Size, Crop) {
-    let EvalTransform { resize_size: short, crop_size: side, .. } = *config;
+    let EvalTransform { resize_size: short, crop_size: image_size, .. } = *config;
     let Size { height, width } = image;
     let resized = if width <= height {
         Size { height: short * height / width, width: short }
@@ -90,9 +90,9 @@ pub fn torchvision_crop(image: Size, config: &EvalTransform) -> (Size, Crop) {
         Size { height: short, width: short * width / height }
     };
     // Python's round: half to even, where FFCV rounds down.
-    let offset = |length: usize| ((length - side) as f64 / 2.0).round_ties_even() as usize;
+    let offset = |length: usize| ((length - image_size) as f64 / 2.0).round_ties_even() as usize;
     let (top, left) = (offset(resized.height), offset(resized.width));
-    (resized, Crop { top, left, height: side, width: side })
+    (resized, Crop { top, left, height: image_size, width: image_size })
 }
 
 fn centred(image: Size, crop: Size) -> Crop {

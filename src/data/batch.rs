@@ -43,9 +43,9 @@ pub(super) struct OpenRows {
 }
 
 impl Buffers {
-    /// Makes room for `num_rows` rows of `side * side` pixels and takes them apart.
-    pub(super) fn open(mut self, num_rows: usize, side: usize) -> OpenRows {
-        self.row_len = side * side * 3;
+    /// Makes room for `num_rows` rows of `image_size * image_size` pixels and takes them apart.
+    pub(super) fn open(mut self, num_rows: usize, image_size: usize) -> OpenRows {
+        self.row_len = image_size * image_size * 3;
         self.pixels.resize(num_rows * self.row_len, 0);
         self.labels.resize(num_rows, 0);
         let mut rows = Vec::with_capacity(num_rows);
@@ -90,7 +90,7 @@ pub struct Batch {
     /// Step of the epoch, from 0.
     pub step: usize,
     /// Side of the images, px.
-    pub side: usize,
+    pub image_size: usize,
     num_rows: usize,
     buffers: Buffers,
     pool: Pool,
@@ -98,8 +98,8 @@ pub struct Batch {
 
 impl Batch {
     pub(super) fn new(plan: &BatchPlan, buffers: Buffers, pool: Pool) -> Self {
-        let (epoch, step, side) = (plan.epoch, plan.step, plan.transform.side());
-        Self { epoch, step, side, num_rows: plan.samples.len(), buffers, pool }
+        let (epoch, step, image_size) = (plan.epoch, plan.step, plan.transform.image_size());
+        Self { epoch, step, image_size, num_rows: plan.samples.len(), buffers, pool }
     }
 
     /// Closes the gaps of rows that hold nothing.
@@ -117,7 +117,7 @@ impl Batch {
         self
     }
 
-    /// Pixels, RGB, row-major `[len, side, side, 3]`.
+    /// Pixels, RGB, row-major `[len, image_size, image_size, 3]`.
     pub fn images(&self) -> &[u8] {
         &self.buffers.pixels[..self.num_rows * self.buffers.row_len]
     }

@@ -30,7 +30,7 @@ const NUM_STAGED: usize = 192;
 #[derive(Clone, Copy, Debug)]
 pub struct Rates {
     /// Side of the crops, px.
-    pub side: usize,
+    pub image_size: usize,
     /// Images a second, over all threads.
     pub images_per_s: f64,
     /// Images a second of processor time.
@@ -58,11 +58,11 @@ pub struct Fractions {
     pub resize: f64,
 }
 
-/// Decodes `num_images` random training crops of `side` on `num_threads` threads, after as many
+/// Decodes `num_images` random training crops of `image_size` on `num_threads` threads, after as many
 /// that do not count: files then come from memory.
 pub fn measure(
     index: &Arc<Index>,
-    (side, transform): (usize, TrainTransform),
+    (image_size, transform): (usize, TrainTransform),
     num_threads: usize,
     num_images: usize,
 ) -> Result<Rates, DataError> {
@@ -72,7 +72,7 @@ pub fn measure(
         batch_per_rank,
         steps_per_epoch,
         epochs: 0..2,
-        sides: vec![side; 2],
+        image_sizes: vec![image_size; 2],
         transform,
     };
     let shard = Shard { rank: 0, world_size: 1 };
@@ -94,13 +94,13 @@ pub fn measure(
     while loader.next_batch()?.is_some() {}
     let (wall_s, cpu_s) = (start.elapsed().as_secs_f64(), cpu_time_s() - cpu_s);
     let stats = loader.stats().since(&before);
-    let read = index.serving(&Transform::Train { side, config: transform });
-    let (fractions, bytes) = stages(read, &order, (side, transform));
+    let read = index.serving(&Transform::Train { image_size, config: transform });
+    let (fractions, bytes) = stages(read, &order, (image_size, transform));
     let num_images = order.len() as f64;
     let images_per_s = num_images / wall_s;
     let bytes_per_s = images_per_s * bytes;
     let images_per_core_s = num_images / cpu_s;
-    Ok(Rates { side, images_per_s, images_per_core_s, bytes_per_s, fractions, stats, wall_s })
+    Ok(Rates { image_size, images_per_s, images_per_core_s, bytes_per_s, fractions, stats, wall_s })
 }
 
 /// Processor time of all threads of this process so far.
@@ -113,11 +113,11 @@ fn cpu_time_s() -> f64 {
 fn stages(
     index: &Index,
     order: &[u32],
-    (side, config): (usize, TrainTransform),
+    (image_size, config): (usize, TrainTransform),
 ) -> (Fractions, f64) {
     let (mut spans, mut decoder) = (SpanReader::default(), Decoder::new());
     let (mut resizer, mut file) = (Resizer::default(), Vec::new());
-    let mut row = vec![0; side * side * 3];
+    let mut row = vec![0; image_size * image_size * 3];
     let mut spent = [Duration::ZERO; 4];
     let (mut num_bytes, mut num_files) = (0, 0);
     for &sample in order.iter().take(NUM_STAGED) {
@@ -132,7 +132,7 @@ fn stages(
             spent[stage] += begin.elapsed();
             let (Ok(view), 1) = (view, denominator) else { continue };
             let begin = Instant::now();
-            let target = Target::new(&mut row, Size::square(side));
+            let target = Target::new(&mut row, Size::square(image_size));
             resizer.resize(view, config.interpolation, target);
             spent[3] += begin.elapsed();
         }
@@ -191,10 +191,10 @@ pub fn index_cost(num_samples: usize, folder: &Path) -> io::Result<IndexCost> {
 pub struct Demand {
     /// Its name.
     pub accelerator: &'static str,
-    /// Images a second at `side`.
+    /// Images a second at `image_size`.
     pub images_per_s: f64,
     /// Side of the training images, px.
-    pub side: usize,
+    pub image_size: usize,
     /// The run that it was read from.
     pub source: &'static str,
 }
@@ -202,18 +202,18 @@ pub struct Demand {
 /// Rates of the best published runs, from their logs. At 88 px it is what the run was fed: its loader
 /// set the pace.
 pub const DEMANDS: [Demand; 5] = [
-    Demand { accelerator: "A100", images_per_s: 3500.0, side: 224, source: "closed, v3.0" },
-    Demand { accelerator: "A100", images_per_s: 2530.0, side: 176, source: "MosaicML, v2.0" },
-    Demand { accelerator: "A100", images_per_s: 4060.0, side: 88, source: "MosaicML, v2.0" },
-    Demand { accelerator: "H100", images_per_s: 7140.0, side: 224, source: "closed, v4.0" },
-    Demand { accelerator: "H200", images_per_s: 7960.0, side: 224, source: "closed, v4.0" },
+    Demand { accelerator: "A100", images_per_s: 3500.0, image_size: 224, source: "closed, v3.0" },
+    Demand { accelerator: "A100", images_per_s: 2530.0, image_size: 176, source: "MosaicML, v2.0" },
+    Demand { accelerator: "A100", images_per_s: 4060.0, image_size: 88, source: "MosaicML, v2.0" },
+    Demand { accelerator: "H100", images_per_s: 7140.0, image_size: 224, source: "closed, v4.0" },
+    Demand { accelerator: "H200", images_per_s: 7960.0, image_size: 224, source: "closed, v4.0" },
 ];
 
 impl Demand {
     /// At another side, by the number of pixels: an upper bound for smaller images, as other costs
     /// of a step do not shrink with them.
-    pub fn at(&self, side: usize) -> f64 {
-        self.images_per_s * (self.side as f64 / side as f64).powi(2)
+    pub fn at(&self, image_size: usize) -> f64 {
+        self.images_per_s * (self.image_size as f64 / image_size as f64).powi(2)
     }
 }
 
@@ -227,7 +227,7 @@ mod tests {
         let root = fixture::data_set(30, 1);
         let index = Arc::new(Index::open(root.path(), Split::Train).unwrap());
         let rates = measure(&index, (16, TrainTransform::default()), 2, 64).unwrap();
-        assert_eq!(rates.side, 16);
+        assert_eq!(rates.image_size, 16);
         assert!(rates.images_per_s > 0.0 && rates.images_per_core_s > 0.0);
         let Fractions { read, huffman, idct, resize } = rates.fractions;
         assert!((read + huffman + idct + resize - 1.0).abs() < 1e-6, "{:?}", rates.fractions);

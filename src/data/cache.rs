@@ -227,16 +227,16 @@ mod tests {
     use super::super::fixture;
     use super::*;
 
-    const SIDE: Size = Size { height: 20, width: 30 };
+    const IMAGE_SIZE: Size = Size { height: 20, width: 30 };
 
     fn put(cache: &Cache, sample: usize) {
-        let pixels = fixture::image(SIDE, sample as u64);
+        let pixels = fixture::image(IMAGE_SIZE, sample as u64);
         cache.keep(sample, DecodedImage { pixels: &pixels, width: 30, height: 20 });
     }
 
     fn pixels(cache: &Cache, sample: usize) -> Option<Vec<u8>> {
         let image = cache.find(sample)?;
-        assert_eq!(image.size(), SIDE);
+        assert_eq!(image.size(), IMAGE_SIZE);
         Some(image.pixels.to_vec())
     }
 
@@ -269,7 +269,7 @@ mod tests {
         let kept: Vec<_> = (0..100).filter(|&sample| one.find(sample).is_some()).collect();
         assert_eq!(kept.len(), 50);
         for sample in kept {
-            let expected = fixture::image(SIDE, sample as u64);
+            let expected = fixture::image(IMAGE_SIZE, sample as u64);
             assert_eq!(
                 (pixels(&one, sample), pixels(&other, sample)),
                 (Some(expected.clone()), Some(expected))

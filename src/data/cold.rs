@@ -40,7 +40,7 @@ pub struct ColdRates {
 #[derive(Clone, Copy, Debug)]
 pub struct ColdEpoch {
     /// Side of the crops, px.
-    pub side: usize,
+    pub image_size: usize,
     /// Crops, and whether they come in blocks of neighbours.
     pub transform: TrainTransform,
     /// Decoding threads.
@@ -65,18 +65,19 @@ pub enum ReadAhead {
 /// reads the files in order, with their pages dropped again. Pages that others have not yet written
 /// to the disk are written first.
 pub fn measure_cold(index: &Arc<Index>, epoch: &ColdEpoch) -> Result<ColdRates, DataError> {
-    let ColdEpoch { side, transform, num_threads, num_images, ahead } = *epoch;
+    let ColdEpoch { image_size, transform, num_threads, num_images, ahead } = *epoch;
     let batch_per_rank = BATCH.min(index.len());
     let steps_per_epoch = (num_images / BATCH).clamp(1, (index.len() / BATCH).max(1));
-    let (sides, epochs) = (vec![side], 0..1);
-    let schedule = TrainSchedule { batch_per_rank, steps_per_epoch, epochs, sides, transform };
+    let (image_sizes, epochs) = (vec![image_size], 0..1);
+    let schedule =
+        TrainSchedule { batch_per_rank, steps_per_epoch, epochs, image_sizes, transform };
     let alone = Shard { rank: 0, world_size: 1 };
     let mut sampler = Sampler::new(index.len(), alone, 0);
     if transform.block_shuffle {
         sampler = sampler.in_blocks(index.block_len());
     }
     let order: Vec<u32> = sampler.epoch_order(0)[..steps_per_epoch * batch_per_rank].to_vec();
-    let read = index.serving(&Transform::Train { side, config: transform });
+    let read = index.serving(&Transform::Train { image_size, config: transform });
     let files = files(read, &order);
     let fault = |(path, error): (PathBuf, io::Error)| DataError::Container {
         path,
@@ -178,7 +179,8 @@ mod tests {
         let expected = bytes(&index, &order) as f64 / index.len() as f64;
         for (block_shuffle, ahead) in [(false, ReadAhead::Batches), (true, ReadAhead::Stream)] {
             let transform = TrainTransform { block_shuffle, ..TrainTransform::default() };
-            let epoch = ColdEpoch { side: 16, transform, num_threads: 2, num_images: 64, ahead };
+            let epoch =
+                ColdEpoch { image_size: 16, transform, num_threads: 2, num_images: 64, ahead };
             let rates = measure_cold(&index, &epoch).unwrap();
             assert_eq!(rates.num_images, 64);
             let mean = rates.bytes_per_s / rates.images_per_s;

@@ -19,7 +19,7 @@ pub struct LoaderContext {
     /// Cores that there are for them.
     pub num_cores: usize,
     /// Least side of the crops, px.
-    pub side: usize,
+    pub image_size: usize,
     /// In which order images come.
     pub order: Order,
     /// How they are cropped, decoded and kept.
@@ -82,7 +82,7 @@ impl LoaderContext {
 
     fn against_decoding(&self) -> Vec<Option<String>> {
         let Self { num_threads, num_cores, .. } = *self;
-        let dct_pays = self.side <= DCT_PAYS_TO && self.division == Division::OpenOnly;
+        let dct_pays = self.image_size <= DCT_PAYS_TO && self.division == Division::OpenOnly;
         let keep = "keep decoded images where memory holds them (data.train.ram_cache = \"auto\")";
         let dct = "decode at the crops' size (data.train.dct_scale = true)";
         vec![
@@ -129,7 +129,7 @@ mod tests {
             division,
             num_threads: 4,
             num_cores: 8,
-            side: 224,
+            image_size: 224,
             order: Order::Keyed,
             transform: TrainTransform::default(),
         }
@@ -175,7 +175,7 @@ mod tests {
 
         let mut all = context(Some(Division::OpenOnly), Division::OpenOnly);
         all.num_threads = all.num_cores;
-        all.side = 96;
+        all.image_size = 96;
         assert!(cure(&all, Bound::Decoding).contains("dct_scale = true"));
         let (dct_scale, block_shuffle, ram_cache) = (true, true, RamCache::Auto);
         all.transform = TrainTransform { dct_scale, block_shuffle, ram_cache, ..all.transform };

@@ -136,9 +136,9 @@ fn evaluation_crops_are_those_of_ffcv_and_torchvision() {
             ..EvalTransform::default()
         };
         let crop = ffcv_crop(size(case), &config);
-        let (expected, side) = (&case["ffcv"], count(&case["ffcv"]["crop_side"]));
+        let (expected, image_size) = (&case["ffcv"], count(&case["ffcv"]["crop_side"]));
         let [top, left] = counts(&expected["top_left"]);
-        assert_eq!(crop, Crop { top, left, height: side, width: side }, "{case}");
+        assert_eq!(crop, Crop { top, left, height: image_size, width: image_size }, "{case}");
 
         let (resized, crop) = torchvision_crop(size(case), &config);
         let expected = &case["torchvision"];

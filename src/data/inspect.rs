@@ -131,15 +131,19 @@ const COLUMNS: usize = 8;
 /// Rows of images, and as many of crops below them.
 const ROWS: usize = 4;
 /// Side of an image on a sheet, px.
-const SIDE: usize = 128;
+const IMAGE_SIZE: usize = 128;
 
 /// Draws random images, whole but for a square, and below them crops as training sees them by
 /// the default law, as a PNG.
 pub fn contact_sheet(index: &Index, seed: u64, path: &Path) -> Result<(), DataError> {
-    let whole = EvalTransform { resize_size: SIDE, crop_size: SIDE, ..EvalTransform::default() };
-    let crop = Transform::Train { side: SIDE, config: TrainTransform::default() };
-    let mut sheet = vec![255; 2 * ROWS * COLUMNS * SIDE * SIDE * 3];
-    let (mut reader, mut pixels) = (SampleReader::new(None), vec![0; SIDE * SIDE * 3]);
+    let whole = EvalTransform {
+        resize_size: IMAGE_SIZE,
+        crop_size: IMAGE_SIZE,
+        ..EvalTransform::default()
+    };
+    let crop = Transform::Train { image_size: IMAGE_SIZE, config: TrainTransform::default() };
+    let mut sheet = vec![255; 2 * ROWS * COLUMNS * IMAGE_SIZE * IMAGE_SIZE * 3];
+    let (mut reader, mut pixels) = (SampleReader::new(None), vec![0; IMAGE_SIZE * IMAGE_SIZE * 3]);
     for (place, &i) in choose(index, ROWS * COLUMNS, seed).iter().enumerate() {
         for (row, transform) in [(0, Transform::Eval(whole)), (ROWS, crop)] {
             let rng = &mut Rng::keyed(&[INSPECT_STREAM, seed, i as u64]);
@@ -153,15 +157,16 @@ pub fn contact_sheet(index: &Index, seed: u64, path: &Path) -> Result<(), DataEr
 }
 
 fn put(sheet: &mut [u8], (row, column): (usize, usize), pixels: &[u8]) {
-    for (y, line) in pixels.chunks_exact(SIDE * 3).enumerate() {
-        let start = ((row * SIDE + y) * COLUMNS + column) * SIDE * 3;
-        sheet[start..start + SIDE * 3].copy_from_slice(line);
+    for (y, line) in pixels.chunks_exact(IMAGE_SIZE * 3).enumerate() {
+        let start = ((row * IMAGE_SIZE + y) * COLUMNS + column) * IMAGE_SIZE * 3;
+        sheet[start..start + IMAGE_SIZE * 3].copy_from_slice(line);
     }
 }
 
 fn write_png(path: &Path, pixels: &[u8]) -> io::Result<()> {
     let out = BufWriter::new(File::create(path)?);
-    let mut encoder = png::Encoder::new(out, (COLUMNS * SIDE) as u32, (2 * ROWS * SIDE) as u32);
+    let mut encoder =
+        png::Encoder::new(out, (COLUMNS * IMAGE_SIZE) as u32, (2 * ROWS * IMAGE_SIZE) as u32);
     encoder.set_color(png::ColorType::Rgb);
     let mut writer = encoder.write_header()?;
     writer.write_image_data(pixels)?;

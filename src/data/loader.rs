@@ -279,9 +279,9 @@ impl Drop for Loader {
 
 impl Slot {
     fn new(plan: BatchPlan, buffers: Buffers) -> Self {
-        let (num_rows, side) = (plan.samples.len(), plan.transform.side());
+        let (num_rows, image_size) = (plan.samples.len(), plan.transform.image_size());
         let rows = Rows {
-            open: buffers.open(num_rows, side),
+            open: buffers.open(num_rows, image_size),
             num_left: num_rows,
             absent: Vec::new(),
             skipped: Vec::new(),

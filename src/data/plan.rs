@@ -39,7 +39,7 @@ pub enum Transform {
     /// Random-resized crop and flip.
     Train {
         /// Side of the crop in this epoch, px; leads over `config.crop_size`.
-        side: usize,
+        image_size: usize,
         /// Law of crop and flip.
         config: TrainTransform,
     },
@@ -49,9 +49,9 @@ pub enum Transform {
 
 impl Transform {
     /// Side of the rows, px.
-    pub fn side(&self) -> usize {
+    pub fn image_size(&self) -> usize {
         match self {
-            Self::Train { side, .. } => *side,
+            Self::Train { image_size, .. } => *image_size,
             Self::Eval(config) => config.crop_size,
         }
     }
@@ -68,7 +68,7 @@ pub struct TrainSchedule {
     /// Epochs to plan, from 0.
     pub epochs: Range<usize>,
     /// Side of the crops of each epoch, px; element `e` belongs to epoch `e`.
-    pub sides: Vec<usize>,
+    pub image_sizes: Vec<usize>,
     /// Law of crop and flip.
     pub transform: TrainTransform,
 }
@@ -89,19 +89,20 @@ pub fn train_plans_from(
     schedule: TrainSchedule,
     start_step: usize,
 ) -> impl Iterator<Item = BatchPlan> + Send + 'static {
-    let TrainSchedule { batch_per_rank, steps_per_epoch, epochs, sides, transform } = schedule;
+    let TrainSchedule { batch_per_rank, steps_per_epoch, epochs, image_sizes, transform } =
+        schedule;
     let wanted = batch_per_rank * steps_per_epoch;
     assert!(
         wanted < sampler.train_len() + batch_per_rank,
         "{wanted} samples an epoch of {} on each rank",
         sampler.train_len()
     );
-    assert!(epochs.end <= sides.len(), "{} epochs, {} sides", epochs.end, sides.len());
+    assert!(epochs.end <= image_sizes.len(), "{} epochs, {} sides", epochs.end, image_sizes.len());
     assert!(start_step <= steps_per_epoch, "step {start_step} of {steps_per_epoch}");
     let first_epoch = epochs.start;
     epochs.flat_map(move |epoch| {
         let order = sampler.epoch_order(epoch);
-        let transform = Transform::Train { side: sides[epoch], config: transform };
+        let transform = Transform::Train { image_size: image_sizes[epoch], config: transform };
         let key = sampler.seed();
         let start = if epoch == first_epoch { start_step } else { 0 };
         let mut blocks = sampler.blocks_by_batch(epoch, batch_per_rank).into_iter().peekable();
@@ -147,11 +148,12 @@ mod tests {
             batch_per_rank: 3,
             steps_per_epoch: 3,
             epochs: 1..3,
-            sides: vec![8, 12, 16],
+            image_sizes: vec![8, 12, 16],
             transform: TrainTransform::default(),
         };
         let plans: Vec<_> = train_plans(sampler.clone(), schedule).collect();
-        let at: Vec<_> = plans.iter().map(|p| (p.epoch, p.step, p.transform.side())).collect();
+        let at: Vec<_> =
+            plans.iter().map(|p| (p.epoch, p.step, p.transform.image_size())).collect();
         let expected = [(1, 0, 12), (1, 1, 12), (1, 2, 12), (2, 0, 16), (2, 1, 16), (2, 2, 16)];
         assert_eq!(at, expected);
         let rows: Vec<_> = plans[..3].iter().flat_map(|plan| plan.samples.clone()).collect();
@@ -164,7 +166,7 @@ mod tests {
             batch_per_rank: 2,
             steps_per_epoch: 5,
             epochs: 1..3,
-            sides: vec![8; 3],
+            image_sizes: vec![8; 3],
             transform: TrainTransform::default(),
         };
         let sampler = Sampler::new(23, SHARD, 4);

@@ -137,9 +137,11 @@ mod tests {
     fn pixels_are_those_of_another_resizer() {
         let mut rng = Rng::keyed(&[9]);
         for round in 0..120 {
-            let mut side = || 1 + rng.below(70);
-            let (from, to) =
-                (Size { height: side(), width: side() }, Size { height: side(), width: side() });
+            let mut image_size = || 1 + rng.below(70);
+            let (from, to) = (
+                Size { height: image_size(), width: image_size() },
+                Size { height: image_size(), width: image_size() },
+            );
             let pixels: Vec<u8> =
                 (0..from.height * from.width * 3)
                     // Noise, and hard edges at which a cubic overshoots.

@@ -38,7 +38,7 @@ impl SampleReader {
         }
     }
 
-    /// Reads sample `i` and makes a row of it: RGB, `[side, side, 3]`. `rng` draws crop and flip.
+    /// Reads sample `i` and makes a row of it: RGB, `[image_size, image_size, 3]`. `rng` draws crop and flip.
     pub(super) fn read(
         &mut self,
         (index, i): (&Index, usize),
@@ -48,8 +48,8 @@ impl SampleReader {
         let begin = Instant::now();
         let key = index.key(i);
         let kept = self.cache.as_ref().and_then(|cache| cache.find(key));
-        if let (Some(image), Transform::Train { side, config }) = (kept, how.0)
-            && make_of_whole(&mut self.resizer, image, (config, how.1), (*side, row))
+        if let (Some(image), Transform::Train { image_size, config }) = (kept, how.0)
+            && make_of_whole(&mut self.resizer, image, (config, how.1), (*image_size, row))
         {
             self.times[1] += begin.elapsed();
             return Ok(());
@@ -75,26 +75,26 @@ impl SampleReader {
         row: &mut [u8],
     ) -> Result<(), DecodeError> {
         let image = self.decoder.size(&self.file)?;
-        let side = transform.side();
+        let image_size = transform.image_size();
         match transform {
             Transform::Train { config, .. } => {
                 if let Some(cache) = &self.cache
                     && let Some(image) = keep(cache, key, (&mut self.decoder, &self.file))
-                    && make_of_whole(&mut self.resizer, image, (config, rng), (side, row))
+                    && make_of_whole(&mut self.resizer, image, (config, rng), (image_size, row))
                 {
                     return Ok(());
                 }
                 let crop = random_resized_crop(image, config, rng);
-                let denominator = if config.dct_scale { denominator(crop, side) } else { 1 };
+                let denominator = if config.dct_scale { denominator(crop, image_size) } else { 1 };
                 let view = self.decoder.decode_part(&self.file, Part { crop, denominator })?;
-                resize_flipped(&mut self.resizer, view, (config, rng), (side, row));
+                resize_flipped(&mut self.resizer, view, (config, rng), (image_size, row));
             }
             Transform::Eval(config) => match config.geometry {
                 Geometry::Ffcv => {
                     let crop = ffcv_crop(image, config);
                     let part = Part { crop, denominator: 1 };
                     let view = self.decoder.decode_part(&self.file, part)?;
-                    let target = Target::new(row, Size::square(side));
+                    let target = Target::new(row, Size::square(image_size));
                     self.resizer.resize(view, config.interpolation, target);
                 }
                 Geometry::Torchvision => {
@@ -134,21 +134,21 @@ fn make_of_whole(
     resizer: &mut Resizer,
     image: DecodedImage<'_>,
     (config, rng): (&TrainTransform, &mut Rng),
-    (side, row): (usize, &mut [u8]),
+    (image_size, row): (usize, &mut [u8]),
 ) -> bool {
     let mut drawn = rng.clone();
     let crop = random_resized_crop(image.size(), config, &mut drawn);
-    let is_whole = !config.dct_scale || denominator(crop, side) == 1;
+    let is_whole = !config.dct_scale || denominator(crop, image_size) == 1;
     if is_whole {
         *rng = drawn;
-        resize_flipped(resizer, View { image, crop }, (config, rng), (side, row));
+        resize_flipped(resizer, View { image, crop }, (config, rng), (image_size, row));
     }
     is_whole
 }
 
 /// The smallest fraction at which `crop` is still no smaller than the row.
-fn denominator(crop: Crop, side: usize) -> usize {
-    let factor = crop.height.min(crop.width) / side;
+fn denominator(crop: Crop, image_size: usize) -> usize {
+    let factor = crop.height.min(crop.width) / image_size;
     [8, 4, 2].into_iter().find(|&denominator| factor >= denominator).unwrap_or(1)
 }
 
@@ -157,10 +157,10 @@ fn resize_flipped(
     resizer: &mut Resizer,
     view: View<'_>,
     (config, rng): (&TrainTransform, &mut Rng),
-    (side, row): (usize, &mut [u8]),
+    (image_size, row): (usize, &mut [u8]),
 ) {
     let is_mirrored = rng.chance(config.hflip);
-    let target = Target { is_mirrored, ..Target::new(row, Size::square(side)) };
+    let target = Target { is_mirrored, ..Target::new(row, Size::square(image_size)) };
     resizer.resize(view, config.interpolation, target);
 }
 
@@ -187,7 +187,7 @@ mod tests {
             hflip,
             ..TrainTransform::default()
         };
-        let transform = Transform::Train { side: 10, config };
+        let transform = Transform::Train { image_size: 10, config };
         let mut row = vec![0; 300];
         let rng = &mut Rng::keyed(&[draw]);
         SampleReader::new(None).read((&index, 0), (&transform, rng), &mut row).unwrap();

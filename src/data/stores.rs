@@ -71,8 +71,8 @@ impl Index {
     /// The samples as `transform` reads them: of several stores the smallest whose longest side is
     /// at least `store_scale` times the crop's, else the largest.
     pub(super) fn serving(&self, transform: &Transform) -> &Self {
-        let Transform::Train { side, config } = transform else { return self };
-        let wanted = config.store_scale * *side as f64;
+        let Transform::Train { image_size, config } = transform else { return self };
+        let wanted = config.store_scale * *image_size as f64;
         let mut smaller = self.smaller.iter();
         smaller.find(|(max_side, _)| *max_side as f64 >= wanted).map_or(self, |(_, index)| index)
     }
@@ -97,10 +97,10 @@ impl Index {
         self.smaller.iter().map(|(max_side, index)| (*max_side, index))
     }
 
-    /// Where crops of `side` are read from, where there are several stores.
-    pub fn store_of(&self, side: usize, config: TrainTransform) -> Option<PathBuf> {
+    /// Where crops of `image_size` are read from, where there are several stores.
+    pub fn store_of(&self, image_size: usize, config: TrainTransform) -> Option<PathBuf> {
         self.smaller.first()?;
-        let index = self.serving(&Transform::Train { side, config });
+        let index = self.serving(&Transform::Train { image_size, config });
         index.place(0).parent().map(Path::to_owned)
     }
 }
@@ -135,12 +135,12 @@ mod tests {
         let out = stores(&[36, 32, 34], 0);
         let dataset = Dataset::open(out.path()).unwrap();
         let root = out.path().canonicalize().unwrap();
-        let of = |side, store_scale| {
+        let of = |image_size, store_scale| {
             let config = TrainTransform { store_scale, ..TrainTransform::default() };
-            dataset.train.store_of(side, config).unwrap()
+            dataset.train.store_of(image_size, config).unwrap()
         };
-        for (side, store) in [(8, "32"), (16, "32"), (17, "34"), (18, "36"), (64, "36")] {
-            assert_eq!(of(side, 2.0), root.join(store), "{side} px");
+        for (image_size, store) in [(8, "32"), (16, "32"), (17, "34"), (18, "36"), (64, "36")] {
+            assert_eq!(of(image_size, 2.0), root.join(store), "{image_size} px");
         }
         assert_eq!(of(32, 1.0), root.join("32"));
         let eval = Transform::Eval(EvalTransform::default());

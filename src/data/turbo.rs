@@ -107,11 +107,12 @@ impl Decompressor {
             ColorComponents::Four => (raw::TJPF_TJPF_CMYK, 4),
         };
         let Region { left, top, width, height, denominator } = region;
-        let scaled = [header.width, header.height].map(|side| side.div_ceil(denominator));
+        let scaled =
+            [header.width, header.height].map(|image_size| image_size.div_ceil(denominator));
         assert!(pixels.len() >= width * height * bytes, "no room for {region:?}");
         assert!(left + width <= scaled[0] && top + height <= scaled[1], "{region:?} of {header:?}");
         let is_whole = [width, height] == scaled;
-        let number = |side: usize| side as Int;
+        let number = |image_size: usize| image_size as Int;
         let factor = raw::tjscalingfactor { num: 1, denom: number(denominator) };
         let [x, y, w, h] = if is_whole { [0; 4] } else { [left, top, width, height].map(number) };
         let crop = raw::tjregion { x, y, w, h };

@@ -68,7 +68,8 @@ pub enum RankEvent {
         #[serde(default)]
         time: Spent,
         /// Side of the training images, px.
-        side: usize,
+        #[serde(rename = "side")]
+        image_size: usize,
     },
     /// The validation images have been judged.
     Evaluated {

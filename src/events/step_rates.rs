@@ -9,7 +9,8 @@ pub struct StepRates {
     /// `cpu` or `cuda:N`.
     pub device: String,
     /// Side of the training images, px.
-    pub side: usize,
+    #[serde(rename = "side")]
+    pub image_size: usize,
     /// Images in a step.
     pub batch_size: usize,
     /// Steps that the clock counted.

@@ -22,7 +22,7 @@ pub struct StepMeasurement<'a> {
     /// Folder with the `recipe.toml`.
     pub run_dir: &'a Path,
     /// Sides of the images, px.
-    pub sides: &'a [usize],
+    pub image_sizes: &'a [usize],
     /// Steps that count, of each side.
     pub num_steps: usize,
     /// Data set whose images the steps take; else they are grey.
@@ -40,7 +40,7 @@ pub fn measure_steps(
     // A world of one talks to nobody, so any port will do.
     let world =
         World { rank_layout: measurement.rank_layout, libtorch: measurement.libtorch, port: 0 };
-    let sides: Vec<String> = measurement.sides.iter().map(usize::to_string).collect();
+    let image_sizes: Vec<String> = measurement.image_sizes.iter().map(usize::to_string).collect();
     let cannot = |source| LaunchError::Io {
         what: format!("start {}", measurement.program.display()),
         source,
@@ -52,7 +52,7 @@ pub fn measure_steps(
         .arg("--run-dir")
         .arg(measurement.run_dir)
         .args(["--bench-steps", &measurement.num_steps.to_string()])
-        .args(["--sides", &sides.join(",")])
+        .args(["--sides", &image_sizes.join(",")])
         .args(data.into_iter().flatten())
         .envs(world.variables(0, |name| env::var_os(name)))
         .stdin(Stdio::null())

@@ -182,56 +182,59 @@ struct Conv {
 }
 
 impl ModelSpec {
-    /// Multiplications (each with an addition) of one forward pass over an image of `side` px:
+    /// Multiplications (each with an addition) of one forward pass over an image of `image_size` px:
     /// convolutions and the last layer.
-    pub fn macs(&self, side: usize) -> u64 {
-        let convs = self.convs(side);
+    pub fn macs(&self, image_size: usize) -> u64 {
+        let convs = self.convs(image_size);
         let features = convs.last().map_or(0, |conv| conv.outputs);
         let macs = |c: &Conv| c.kernel * c.kernel * c.inputs * c.outputs * c.area;
         convs.iter().map(macs).sum::<u64>() + features * self.num_classes as u64
     }
 
     /// Numbers that come out of convolutions and of the norms behind them in one forward pass over
-    /// an image of `side` px.
-    pub fn activations(&self, side: usize) -> u64 {
-        self.convs(side).iter().map(|conv| 2 * conv.outputs * conv.area).sum()
+    /// an image of `image_size` px.
+    pub fn activations(&self, image_size: usize) -> u64 {
+        self.convs(image_size).iter().map(|conv| 2 * conv.outputs * conv.area).sum()
     }
 
     /// In the order of the forward pass; the last one leads to the last layer.
-    fn convs(&self, side: usize) -> Vec<Conv> {
-        let half = |side: u64| side.div_ceil(2);
-        let conv = |kernel, [inputs, outputs]: [u64; 2], side: u64| Conv {
+    fn convs(&self, image_size: usize) -> Vec<Conv> {
+        let half = |image_size: u64| image_size.div_ceil(2);
+        let conv = |kernel, [inputs, outputs]: [u64; 2], image_size: u64| Conv {
             kernel,
             inputs,
             outputs,
-            area: side * side,
+            area: image_size * image_size,
         };
         let mut inputs = self.width as u64;
-        let mut side = half(side as u64);
-        let mut convs = vec![conv(7, [3, inputs], side)];
-        side = half(side);
+        let mut image_size = half(image_size as u64);
+        let mut convs = vec![conv(7, [3, inputs], image_size)];
+        image_size = half(image_size);
         for (stage, &depth) in self.depths.iter().enumerate() {
             let width = (self.width as u64) << stage;
             for block in 0..depth {
-                let before = side;
+                let before = image_size;
                 if stage > 0 && block == 0 {
-                    side = half(side);
+                    image_size = half(image_size);
                 }
                 let outputs = match self.block {
                     Block::Basic => width,
                     Block::Bottleneck => 4 * width,
                 };
-                if before != side || inputs != outputs {
-                    convs.push(conv(1, [inputs, outputs], side));
+                if before != image_size || inputs != outputs {
+                    convs.push(conv(1, [inputs, outputs], image_size));
                 }
                 convs.extend(match self.block {
                     Block::Basic => {
-                        vec![conv(3, [inputs, width], side), conv(3, [width, outputs], side)]
+                        vec![
+                            conv(3, [inputs, width], image_size),
+                            conv(3, [width, outputs], image_size),
+                        ]
                     }
                     Block::Bottleneck => vec![
                         conv(1, [inputs, width], before),
-                        conv(3, [width, width], side),
-                        conv(1, [width, outputs], side),
+                        conv(3, [width, width], image_size),
+                        conv(1, [width, outputs], image_size),
                     ],
                 });
                 inputs = outputs;

@@ -100,11 +100,11 @@ fn layout(recipe: &Recipe) -> Option<String> {
 }
 
 fn crop(recipe: &Recipe, survey: &SplitSurvey) -> Option<String> {
-    let side = survey.widths.median.min(survey.heights.median);
-    let crop = recipe.sides.iter().copied().max()?;
+    let image_size = survey.widths.median.min(survey.heights.median);
+    let crop = recipe.image_sizes.iter().copied().max()?;
     let resizes = recipe.raw.algorithms.progressive_resizing.is_some()
         || recipe.raw.algorithms.fixres.is_some();
-    (survey.num_looked_at > survey.bad.len() && side < crop as f64).then(|| {
+    (survey.num_looked_at > survey.bad.len() && image_size < crop as f64).then(|| {
         let cure = if resizes {
             "remove [algorithms.progressive_resizing] and [algorithms.fixres] and lower both \
              crop_size"
@@ -112,7 +112,7 @@ fn crop(recipe: &Recipe, survey: &SplitSurvey) -> Option<String> {
             "lower data.train.crop_size and data.eval.crop_size"
         };
         format!(
-            "half of the training images are smaller ({side:.0} px) than the crops ({crop} px), which \
+            "half of the training images are smaller ({image_size:.0} px) than the crops ({crop} px), which \
              are blown up; {cure}"
         )
     })

@@ -1,6 +1,6 @@
 //! How long a planned run takes on a machine whose throughput is known.
 //!
-//! A step's seconds are taken to be `a + b side^2`: launches, updates and all-reduce do not grow with
+//! A step's seconds are taken to be `a + b image_size^2`: launches, updates and all-reduce do not grow with
 //! the images, convolutions do. The slower of network and loader sets the pace. This model gives
 //! 23.3 minutes for the run that took `MosaicML` 23.55 (MLPerf Training v2.0).
 
@@ -38,7 +38,8 @@ pub struct Throughput {
 #[serde(deny_unknown_fields)]
 pub struct StepRate {
     /// Side of the training images, px.
-    pub side: usize,
+    #[serde(rename = "side")]
+    pub image_size: usize,
     /// Over all ranks.
     pub images_per_s: f64,
 }
@@ -68,11 +69,11 @@ impl Throughput {
                 RankEvent::RunStart { steps_per_epoch, batch_size, .. } => {
                     epoch_images = (steps_per_epoch * batch_size) as f64;
                 }
-                RankEvent::EpochStop { side, train_s, .. } => {
+                RankEvent::EpochStop { image_size, train_s, .. } => {
                     if epochs.is_empty() {
                         first_epoch_s = *train_s;
                     }
-                    epochs.push((*side, *train_s));
+                    epochs.push((*image_size, *train_s));
                 }
                 RankEvent::Evaluated { eval_s, .. } => evaluations_s.push(*eval_s),
                 _ => {}
@@ -80,12 +81,14 @@ impl Throughput {
         }
         // The first epoch, which may have met cold files, counts only where there is no other.
         let settled = &epochs[usize::from(epochs.len() > 1)..];
-        let mut sides: Vec<usize> = settled.iter().map(|(side, _)| *side).collect();
-        sides.sort_unstable();
-        sides.dedup();
-        let steps = sides.into_iter().map(|side| {
-            let seconds = settled.iter().filter(|(s, _)| *s == side).map(|(_, seconds)| *seconds);
-            StepRate { side, images_per_s: epoch_images / median(seconds.collect()) }
+        let mut image_sizes: Vec<usize> =
+            settled.iter().map(|(image_size, _)| *image_size).collect();
+        image_sizes.sort_unstable();
+        image_sizes.dedup();
+        let steps = image_sizes.into_iter().map(|image_size| {
+            let seconds =
+                settled.iter().filter(|(s, _)| *s == image_size).map(|(_, seconds)| *seconds);
+            StepRate { image_size, images_per_s: epoch_images / median(seconds.collect()) }
         });
         let first_eval_s = evaluations_s.first().copied().unwrap_or(0.0);
         let eval_s = median(evaluations_s.split_off(usize::from(evaluations_s.len() > 1)));
@@ -113,8 +116,10 @@ impl Throughput {
         if let Some(rate) = rates.into_iter().find(|rate| !(rate.is_finite() && *rate > 0.0)) {
             return Err(format!("images_per_s ({rate}) must be a finite number above 0"));
         }
-        self.steps.sort_by_key(|step| step.side);
-        if self.steps.is_empty() || self.steps.windows(2).any(|two| two[0].side == two[1].side) {
+        self.steps.sort_by_key(|step| step.image_size);
+        if self.steps.is_empty()
+            || self.steps.windows(2).any(|two| two[0].image_size == two[1].image_size)
+        {
             return Err("[[step]] must give one images_per_s or more, each for another side".into());
         }
         Ok(self)
@@ -137,23 +142,23 @@ impl Throughput {
         table.checked()
     }
 
-    /// Images a second of `side` px over all ranks, however many the loader delivers.
-    pub(super) fn network_images_per_s(&self, side: usize) -> f64 {
-        1.0 / self.network_s(side)
+    /// Images a second of `image_size` px over all ranks, however many the loader delivers.
+    pub(super) fn network_images_per_s(&self, image_size: usize) -> f64 {
+        1.0 / self.network_s(image_size)
     }
 
-    /// Seconds of training for one image of `side` px, or as many as the loader takes.
-    fn image_s(&self, side: usize) -> f64 {
+    /// Seconds of training for one image of `image_size` px, or as many as the loader takes.
+    fn image_s(&self, image_size: usize) -> f64 {
         let loader = self.loader_images_per_s.map_or(0.0, |rate| 1.0 / rate);
-        self.network_s(side).max(loader)
+        self.network_s(image_size).max(loader)
     }
 
     /// Linear in side^2 between the table's sides and beyond them, proportional to it where there is
     /// only one.
-    fn network_s(&self, side: usize) -> f64 {
-        let pixels = |side: usize| (side * side) as f64;
-        let at = |step: &StepRate| (pixels(step.side), 1.0 / step.images_per_s);
-        let upper = self.steps.partition_point(|step| step.side < side);
+    fn network_s(&self, image_size: usize) -> f64 {
+        let pixels = |image_size: usize| (image_size * image_size) as f64;
+        let at = |step: &StepRate| (pixels(step.image_size), 1.0 / step.images_per_s);
+        let upper = self.steps.partition_point(|step| step.image_size < image_size);
         let (low, high) = match self.steps.len() {
             1 => ((0.0, 0.0), at(&self.steps[0])),
             n => {
@@ -162,7 +167,7 @@ impl Throughput {
             }
         };
         let slope = (high.1 - low.1) / (high.0 - low.0);
-        (low.1 + slope * (pixels(side) - low.0)).max(0.0)
+        (low.1 + slope * (pixels(image_size) - low.0)).max(0.0)
     }
 
     /// Minutes from `run_start` to the end of each epoch of `recipe`, its evaluation included.
@@ -183,9 +188,9 @@ impl Throughput {
         let mut seconds = self.first_epoch_extra_s;
         let mut first_eval_s = self.first_eval_extra_s;
         Ok((1..)
-            .zip(&recipe.sides)
-            .map(|(epoch, side)| {
-                seconds += epoch_images * self.image_s(*side);
+            .zip(&recipe.image_sizes)
+            .map(|(epoch, image_size)| {
+                seconds += epoch_images * self.image_s(*image_size);
                 if recipe.eval_epochs.contains(&epoch) {
                     seconds += self.eval_s + std::mem::take(&mut first_eval_s);
                 }
@@ -207,18 +212,22 @@ mod tests {
     use crate::events::Spent;
 
     fn table(steps: &[(usize, f64)]) -> Throughput {
-        let steps = steps.iter().map(|&(side, images_per_s)| StepRate { side, images_per_s });
+        let steps =
+            steps.iter().map(|&(image_size, images_per_s)| StepRate { image_size, images_per_s });
         Throughput::of_rates("a test", steps.collect()).unwrap()
     }
 
     #[test]
     fn seconds_are_linear_in_pixels_between_and_beyond_the_sides() {
         // 1 ms + 1 us * side^2
-        let rate = |side: f64| 1.0 / (1e-3 + 1e-6 * side * side);
+        let rate = |image_size: f64| 1.0 / (1e-3 + 1e-6 * image_size * image_size);
         let table = table(&[(200, rate(200.0)), (100, rate(100.0))]);
-        for side in [50, 100, 150, 200, 300] {
-            let seconds = table.image_s(side);
-            assert!((seconds - 1.0 / rate(side as f64)).abs() < 1e-12, "{side}: {seconds}");
+        for image_size in [50, 100, 150, 200, 300] {
+            let seconds = table.image_s(image_size);
+            assert!(
+                (seconds - 1.0 / rate(image_size as f64)).abs() < 1e-12,
+                "{image_size}: {seconds}"
+            );
         }
     }
 
@@ -233,14 +242,14 @@ mod tests {
 
     #[test]
     fn a_run_gives_its_own_table() {
-        let epoch = |epoch, side, train_s| RankEvent::EpochStop {
+        let epoch = |epoch, image_size, train_s| RankEvent::EpochStop {
             epoch,
             loss: 1.0,
             train_s,
             images_per_s: 0.0,
             data_wait: 0.0,
             time: Spent::default(),
-            side,
+            image_size,
         };
         let evaluated = |eval_s| RankEvent::Evaluated {
             epoch: 1,

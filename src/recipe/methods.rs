@@ -122,7 +122,10 @@ fn progressive_resizing(method: &ProgressiveResizing, crop_size: usize, p: &mut 
             "{NAME} changes nothing: initial_scale ({initial_scale}) is the full size; lower it or \
              remove the table"
         ));
-    } else if initial_scale > 0.0 && method.size_increment > 0 && method.side(crop_size, 0.0) == 0 {
+    } else if initial_scale > 0.0
+        && method.size_increment > 0
+        && method.image_size(crop_size, 0.0) == 0
+    {
         p.add(format!(
             "{NAME}: initial_scale ({initial_scale}) of a crop of {crop_size} px, in multiples of \
              {}, is 0 px; raise initial_scale or lower size_increment",
@@ -133,7 +136,7 @@ fn progressive_resizing(method: &ProgressiveResizing, crop_size: usize, p: &mut 
 
 fn resolution(method: &Resolution, p: &mut Problems) {
     let Resolution { min_res, max_res, start_ramp, end_ramp, increment } = *method;
-    p.side("algorithms.resolution.max_res", max_res);
+    p.image_size("algorithms.resolution.max_res", max_res);
     p.one_or_more("algorithms.resolution.min_res", min_res);
     p.one_or_more("algorithms.resolution.increment", increment);
     if min_res > max_res || start_ramp > end_ramp {

@@ -27,7 +27,7 @@ pub struct PlanRow {
     /// Epoch, from 1.
     pub epoch: usize,
     /// Side of the training images, px.
-    pub side: usize,
+    pub image_size: usize,
     /// Optimizer steps.
     pub steps: usize,
     /// Learning rate of the first step.
@@ -45,9 +45,9 @@ impl Plan {
     pub fn of(recipe: &Recipe) -> Self {
         let run_length = &recipe.run_length;
         let steps = run_length.steps_per_epoch;
-        let row = |(index, side): (usize, &usize)| PlanRow {
+        let row = |(index, image_size): (usize, &usize)| PlanRow {
             epoch: index + 1,
-            side: *side,
+            image_size: *image_size,
             steps,
             lr_first: recipe.schedule.lr(index * steps),
             lr_last: recipe.schedule.lr((index + 1) * steps - 1),
@@ -55,7 +55,7 @@ impl Plan {
             minutes: None,
         };
         Self {
-            rows: recipe.sides.iter().enumerate().map(row).collect(),
+            rows: recipe.image_sizes.iter().enumerate().map(row).collect(),
             world_size: recipe.run_context.world_size,
             batch_per_rank: recipe.batch_per_rank,
             total_steps: run_length.total_steps(),
@@ -91,7 +91,7 @@ impl fmt::Display for Plan {
         }
         for row in &self.rows {
             let mark = if row.evaluation { "yes" } else { "-" };
-            write!(f, "\n{:>5} {:>5} {:>6}", row.epoch, row.side, row.steps)?;
+            write!(f, "\n{:>5} {:>5} {:>6}", row.epoch, row.image_size, row.steps)?;
             write!(f, "  {:<9}  {:<9}  ", rate(row.lr_first), rate(row.lr_last))?;
             match row.minutes {
                 Some(minutes) => write!(f, "{mark:<10}  {minutes:>7.2}")?,

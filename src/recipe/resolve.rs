@@ -62,9 +62,9 @@ pub struct Recipe {
     /// Learning rate by step.
     pub schedule: Schedule,
     /// Side of the training images by epoch, px; index 0 is epoch 1.
-    pub sides: Vec<usize>,
+    pub image_sizes: Vec<usize>,
     /// Side of the crops that the loader makes by epoch, px.
-    pub crop_sides: Vec<usize>,
+    pub crop_sizes: Vec<usize>,
     /// Epochs after which to evaluate, from 1, rising.
     pub eval_epochs: Vec<usize>,
     /// Training images of a rank in a step.
@@ -82,13 +82,13 @@ impl Recipe {
         let raw = filled(raw, run_context);
         validate::writable(&raw)?;
         let run_length = run_length(&raw, run_context)?;
-        let sides = sides(&raw, &run_length);
+        let image_sizes = image_sizes(&raw, &run_length);
         Ok(Self {
             seed: raw.run.seed.expect("`filled` puts one in"),
             spec: spec(&raw, run_context)?,
             schedule: schedule(&raw, &run_length)?,
-            crop_sides: crop_sides(&raw, &sides),
-            sides,
+            crop_sizes: crop_sizes(&raw, &image_sizes),
+            image_sizes,
             eval_epochs: eval_epochs(&raw, &run_length),
             batch_per_rank: raw.train.batch_size / run_context.world_size,
             eval_batch_per_rank: raw.eval.batch_size / run_context.world_size,
@@ -289,22 +289,22 @@ fn scaled(length: Time, ratio: f64, run_length: &RunLength) -> Time {
 }
 
 /// Side of the training images by epoch, px.
-fn sides(raw: &RawRecipe, run_length: &RunLength) -> Vec<usize> {
+fn image_sizes(raw: &RawRecipe, run_length: &RunLength) -> Vec<usize> {
     let (crop_size, num_epochs) = (raw.data.train.crop_size, run_length.num_epochs);
     let methods = &raw.algorithms;
     match (&methods.progressive_resizing, &methods.resolution) {
-        (Some(method), _) => method.sides(crop_size, num_epochs),
-        (None, Some(method)) => (0..num_epochs).map(|epoch| method.side(epoch)).collect(),
+        (Some(method), _) => method.image_sizes(crop_size, num_epochs),
+        (None, Some(method)) => (0..num_epochs).map(|epoch| method.image_size(epoch)).collect(),
         (None, None) => vec![crop_size; num_epochs],
     }
 }
 
 /// Side of the crops, which the device may make smaller still.
-fn crop_sides(raw: &RawRecipe, sides: &[usize]) -> Vec<usize> {
+fn crop_sizes(raw: &RawRecipe, image_sizes: &[usize]) -> Vec<usize> {
     let resize_on = raw.algorithms.progressive_resizing.as_ref().map(|method| method.resize_on);
     match resize_on {
-        Some(ResizeOn::DeviceNearest) => vec![raw.data.train.crop_size; sides.len()],
-        Some(ResizeOn::Decoder) | None => sides.to_owned(),
+        Some(ResizeOn::DeviceNearest) => vec![raw.data.train.crop_size; image_sizes.len()],
+        Some(ResizeOn::Decoder) | None => image_sizes.to_owned(),
     }
 }
 

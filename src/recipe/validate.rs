@@ -79,7 +79,7 @@ impl Problems {
     }
 
     /// Of an image, px.
-    pub(super) fn side(&mut self, key: &str, value: usize) {
+    pub(super) fn image_size(&mut self, key: &str, value: usize) {
         if !(1..=MAX_SIDE).contains(&value) {
             self.add(format!("{key} ({value}) must be from 1 to {MAX_SIDE} px"));
         }
@@ -283,7 +283,7 @@ fn data(data: &DataConfig, p: &mut Problems) {
 }
 
 fn train_crops(train: &TrainTransform, p: &mut Problems) {
-    p.side("data.train.crop_size", train.crop_size);
+    p.image_size("data.train.crop_size", train.crop_size);
     p.zero_to_one("data.train.hflip", train.hflip);
     p.above_zero("data.train.store_scale", train.store_scale);
     for (key, [least, most]) in
@@ -304,8 +304,8 @@ fn train_crops(train: &TrainTransform, p: &mut Problems) {
 }
 
 fn eval_crops(eval: &EvalTransform, p: &mut Problems) {
-    p.side("data.eval.crop_size", eval.crop_size);
-    p.side("data.eval.resize_size", eval.resize_size);
+    p.image_size("data.eval.crop_size", eval.crop_size);
+    p.image_size("data.eval.resize_size", eval.resize_size);
     if eval.crop_size > eval.resize_size {
         p.add(format!(
             "data.eval.crop_size ({}) exceeds resize_size ({}), which it is cut from; lower \

@@ -22,18 +22,18 @@ pub(super) enum Layout {
     ChannelsLast,
 }
 
-/// Room that `num` images of `side` and their labels take, bytes.
-pub(super) fn num_bytes(num: usize, side: usize) -> usize {
-    num * (LABEL_BYTES + 3 * side * side)
+/// Room that `num` images of `image_size` and their labels take, bytes.
+pub(super) fn num_bytes(num: usize, image_size: usize) -> usize {
+    num * (LABEL_BYTES + 3 * image_size * image_size)
 }
 
 /// Images and labels on the device, as they were decoded.
 pub(super) struct DeviceBatch {
-    /// uint8: N labels of eight bytes, then N images `[side, side, 3]`.
+    /// uint8: N labels of eight bytes, then N images `[image_size, image_size, 3]`.
     bytes: Tensor,
     num: usize,
     /// Side, px.
-    pub(super) side: usize,
+    pub(super) image_size: usize,
 }
 
 impl DeviceBatch {
@@ -42,12 +42,12 @@ impl DeviceBatch {
         self.bytes.narrow(0, 0, (self.num * LABEL_BYTES) as i64).view_dtype(Kind::Int64)
     }
 
-    /// uint8 `[N, 3, side, side]`, channels last.
+    /// uint8 `[N, 3, image_size, image_size]`, channels last.
     fn pixels(&self) -> Tensor {
-        let (num, side) = (self.num as i64, self.side as i64);
+        let (num, image_size) = (self.num as i64, self.image_size as i64);
         let start = num * LABEL_BYTES as i64;
-        let pixels = self.bytes.narrow(0, start, num * side * side * 3);
-        pixels.view([num, side, side, 3]).permute([0, 3, 1, 2])
+        let pixels = self.bytes.narrow(0, start, num * image_size * image_size * 3);
+        pixels.view([num, image_size, image_size, 3]).permute([0, 3, 1, 2])
     }
 
     /// The same numbers in memory of their own.
@@ -57,7 +57,7 @@ impl DeviceBatch {
 
     /// Whether `other` has as many images of the same side.
     pub(super) fn is_like(&self, other: &Self) -> bool {
-        (self.num, self.side) == (other.num, other.side)
+        (self.num, self.image_size) == (other.num, other.image_size)
     }
 
     /// Takes the numbers of one that is alike.
@@ -97,22 +97,26 @@ impl Uploader {
     /// The images of `batch` on the device, until [`NUM_SLOTS`] uploads later. On a GPU they get
     /// there while it works on earlier ones.
     pub(super) fn upload(&self, batch: &data::Batch) -> Result<DeviceBatch, BridgeError> {
-        self.upload_parts(batch.images(), batch.labels(), batch.side)
+        self.upload_parts(batch.images(), batch.labels(), batch.image_size)
     }
 
-    /// `num` grey images of `side` with label 0, for warming up without data.
-    pub(super) fn synthetic(&self, num: usize, side: usize) -> Result<DeviceBatch, BridgeError> {
-        self.upload_parts(&vec![128; num * side * side * 3], &vec![0; num], side)
+    /// `num` grey images of `image_size` with label 0, for warming up without data.
+    pub(super) fn synthetic(
+        &self,
+        num: usize,
+        image_size: usize,
+    ) -> Result<DeviceBatch, BridgeError> {
+        self.upload_parts(&vec![128; num * image_size * image_size * 3], &vec![0; num], image_size)
     }
 
-    /// `pixels`: uint8 `[N, side, side, 3]`.
+    /// `pixels`: uint8 `[N, image_size, image_size, 3]`.
     pub(super) fn upload_parts(
         &self,
         pixels: &[u8],
         labels: &[i64],
-        side: usize,
+        image_size: usize,
     ) -> Result<DeviceBatch, BridgeError> {
-        Ok(DeviceBatch { bytes: self.ring.upload(labels, pixels)?, num: labels.len(), side })
+        Ok(DeviceBatch { bytes: self.ring.upload(labels, pixels)?, num: labels.len(), image_size })
     }
 
     /// Normalised images, and targets. Nothing here waits or reads the host's memory.

@@ -36,7 +36,7 @@ const MB: f64 = 1e6;
 #[derive(Clone, Debug)]
 pub struct StepBench {
     /// Sides of the training images, px, each one that the recipe trains at.
-    pub sides: Vec<usize>,
+    pub image_sizes: Vec<usize>,
     /// Steps that count, of each side.
     pub num_steps: usize,
     /// Data set to take the images from, as often as it takes; else they are one batch of noise, for
@@ -64,8 +64,8 @@ pub fn bench_steps(
     let mut trainer = Trainer::build(&recipe, &job.world, device, stop)?;
     let ceilings = Ceilings::measure(recipe.raw.train.precision, device);
     let eval_images_per_s = trainer.eval_rate(data.as_ref())?;
-    for &side in &bench.sides {
-        trainer.progress.epoch = epoch_of(&recipe, side)?;
+    for &image_size in &bench.image_sizes {
+        trainer.progress.epoch = epoch_of(&recipe, image_size)?;
         let mut feed = trainer.feed(data.as_ref(), bench)?;
         let num_steps = bench.num_steps.max(1);
         tell(&trainer.rates(num_steps, &mut feed, (&ceilings, eval_images_per_s))?);
@@ -73,13 +73,13 @@ pub fn bench_steps(
     Ok(())
 }
 
-/// The first epoch, from 0, that trains at `side`.
-fn epoch_of(recipe: &Recipe, side: usize) -> Result<usize, TrainError> {
-    recipe.sides.iter().position(|s| *s == side).ok_or_else(|| {
-        let mut sides = recipe.sides.clone();
-        sides.dedup();
+/// The first epoch, from 0, that trains at `image_size`.
+fn epoch_of(recipe: &Recipe, image_size: usize) -> Result<usize, TrainError> {
+    recipe.image_sizes.iter().position(|s| *s == image_size).ok_or_else(|| {
+        let mut image_sizes = recipe.image_sizes.clone();
+        image_sizes.dedup();
         TrainError::Device(format!(
-            "the recipe never trains at {side} px; give one of {sides:?}, or set data.train.crop_size"
+            "the recipe never trains at {image_size} px; give one of {image_sizes:?}, or set data.train.crop_size"
         ))
     })
 }
@@ -92,10 +92,11 @@ fn steps_in_lap(device: Device) -> usize {
 impl Trainer {
     /// Images of the current epoch's size.
     fn feed(&self, data: Option<&Dataset>, bench: &StepBench) -> Result<Feed, TrainError> {
-        let (batch_size, side) =
-            (self.recipe.batch_per_rank, self.recipe.crop_sides[self.progress.epoch]);
+        let (batch_size, image_size) =
+            (self.recipe.batch_per_rank, self.recipe.crop_sizes[self.progress.epoch]);
         let Some(data) = data else {
-            let (pixels, labels) = noise(batch_size, side, self.recipe.run_context.num_classes);
+            let (pixels, labels) =
+                noise(batch_size, image_size, self.recipe.run_context.num_classes);
             return Ok(Feed::Noise { pixels, labels });
         };
         let steps_per_epoch = data.train.len() / batch_size;
@@ -110,7 +111,7 @@ impl Trainer {
             batch_per_rank: batch_size,
             steps_per_epoch,
             epochs: 0..num_epochs,
-            sides: vec![side; num_epochs],
+            image_sizes: vec![image_size; num_epochs],
             transform: self.recipe.raw.data.train,
         };
         let sampler = self.sampler(data.train.len(), Shard { rank: 0, world_size: 1 });
@@ -133,22 +134,22 @@ impl Trainer {
         let not_captured = self.capture_steps_of(&[self.progress.epoch])?;
         let (laps_ms, data_wait, loss) = self.laps(num_steps, feed)?;
         let step_ms = spread(laps_ms);
-        let side = self.recipe.sides[self.progress.epoch];
+        let image_size = self.recipe.image_sizes[self.progress.epoch];
         let batch_size = self.recipe.batch_per_rank;
         let images_per_s = batch_size as f64 / step_ms[1] * 1e3;
-        let flops = 2.0 * PASSES * self.recipe.spec.macs(side) as f64;
+        let flops = 2.0 * PASSES * self.recipe.spec.macs(image_size) as f64;
         let num_bytes = match self.recipe.raw.train.precision {
             Precision::Fp64 => 8.0,
             Precision::Fp32 => 4.0,
             Precision::AmpBf16 | Precision::AmpFp16 => 2.0,
         };
-        let traffic = ACCESSES * num_bytes * self.recipe.spec.activations(side) as f64;
+        let traffic = ACCESSES * num_bytes * self.recipe.spec.activations(image_size) as f64;
         Ok(StepRates {
             device: match self.device {
                 Device::Cuda(index) => format!("cuda:{index}"),
                 _ => "cpu".to_owned(),
             },
-            side,
+            image_size,
             batch_size,
             num_steps,
             images_per_s,
@@ -175,8 +176,8 @@ impl Trainer {
     fn fed(&self, feed: &mut Feed) -> Result<DeviceBatch, TrainError> {
         Ok(match feed {
             Feed::Noise { pixels, labels } => {
-                let side = self.recipe.crop_sides[self.progress.epoch];
-                self.uploader.upload_parts(pixels, labels, side)?
+                let image_size = self.recipe.crop_sizes[self.progress.epoch];
+                self.uploader.upload_parts(pixels, labels, image_size)?
             }
             Feed::Loader(loader) => {
                 let batch = loader.next_batch()?.expect("there are plans enough");
@@ -252,11 +253,12 @@ impl Trainer {
 
     /// Images judged in a second: all validation images of `data`, decoded, else a batch of noise.
     fn eval_rate(&self, data: Option<&Dataset>) -> Result<f64, TrainError> {
-        let (num, side) = (self.recipe.eval_batch_per_rank, self.recipe.raw.data.eval.crop_size);
-        let (pixels, labels) = noise(num, side, self.recipe.run_context.num_classes);
+        let (num, image_size) =
+            (self.recipe.eval_batch_per_rank, self.recipe.raw.data.eval.crop_size);
+        let (pixels, labels) = noise(num, image_size, self.recipe.run_context.num_classes);
         let right = Tensor::zeros([], (Kind::Int64, self.device));
         let count_correct = || {
-            let device_batch = self.uploader.upload_parts(&pixels, &labels, side)?;
+            let device_batch = self.uploader.upload_parts(&pixels, &labels, image_size)?;
             self.count_correct(&device_batch, &right)
         };
         count_correct()?;
@@ -275,10 +277,10 @@ impl Trainer {
     }
 }
 
-/// Images `[num, side, side, 3]` of noise, the same each time, with labels of all classes.
-fn noise(num: usize, side: usize, num_classes: usize) -> (Vec<u8>, Vec<i64>) {
-    let mut rng = Rng::keyed(&[side as u64]);
-    let mut pixels = vec![0; num * side * side * 3];
+/// Images `[num, image_size, image_size, 3]` of noise, the same each time, with labels of all classes.
+fn noise(num: usize, image_size: usize, num_classes: usize) -> (Vec<u8>, Vec<i64>) {
+    let mut rng = Rng::keyed(&[image_size as u64]);
+    let mut pixels = vec![0; num * image_size * image_size * 3];
     pixels.chunks_mut(8).for_each(|some| {
         let bytes = rng.next_u64().to_le_bytes();
         some.copy_from_slice(&bytes[..some.len()]);

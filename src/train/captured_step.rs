@@ -12,7 +12,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use tch::{Device, Tensor};
 
 use super::{
-    batch::DeviceBatch, error::TrainError, trainer::Trainer, warmup::first_epochs_of_sides,
+    batch::DeviceBatch, error::TrainError, trainer::Trainer, warmup::first_epochs_of_sizes,
 };
 use crate::{
     dist::c10d::{Capturing, Graph},
@@ -54,7 +54,7 @@ struct Before {
 /// A recorded step.
 pub(super) struct CapturedStep {
     /// Side that the methods bring the images to, px.
-    side: usize,
+    image_size: usize,
     device_batch: DeviceBatch,
     loss: Tensor,
     before: Option<Before>,
@@ -64,8 +64,8 @@ pub(super) struct CapturedStep {
 
 #[cfg(test)]
 impl CapturedStep {
-    pub(super) fn side(&self) -> usize {
-        self.side
+    pub(super) fn image_size(&self) -> usize {
+        self.image_size
     }
 }
 
@@ -82,9 +82,9 @@ impl CaptureMode {
 impl Trainer {
     /// The recording that does the step of `device_batch`, if there is one.
     pub(super) fn captured(&self, device_batch: &DeviceBatch) -> Option<usize> {
-        let side = self.recipe.sides[self.progress.epoch];
+        let image_size = self.recipe.image_sizes[self.progress.epoch];
         let fits = |captured: &CapturedStep| {
-            captured.side == side && captured.device_batch.is_like(device_batch)
+            captured.image_size == image_size && captured.device_batch.is_like(device_batch)
         };
         self.captured.iter().position(fits)
     }
@@ -130,8 +130,8 @@ impl Trainer {
     /// Records the step of each side of the run, the largest first, whose memory the others then
     /// find enough.
     pub(super) fn capture_steps(&mut self) -> Result<Option<String>, TrainError> {
-        let mut epochs = first_epochs_of_sides(&self.recipe.sides);
-        epochs.sort_by_key(|&epoch| std::cmp::Reverse(self.recipe.sides[epoch]));
+        let mut epochs = first_epochs_of_sizes(&self.recipe.image_sizes);
+        epochs.sort_by_key(|&epoch| std::cmp::Reverse(self.recipe.image_sizes[epoch]));
         self.capture_steps_of(&epochs)
     }
 
@@ -195,9 +195,10 @@ impl Trainer {
     /// Records the step of the current epoch's side.
     fn capture_step(&mut self) -> Result<(), TrainError> {
         let epoch = self.progress.epoch;
-        let (side, crop_side) = (self.recipe.sides[epoch], self.recipe.crop_sides[epoch]);
+        let (image_size, crop_size) =
+            (self.recipe.image_sizes[epoch], self.recipe.crop_sizes[epoch]);
         let device_batch =
-            self.uploader.synthetic(self.recipe.batch_per_rank, crop_side)?.duplicate();
+            self.uploader.synthetic(self.recipe.batch_per_rank, crop_size)?.duplicate();
         let (loss, before, graph) = match self.mode {
             CaptureMode::Off => return Ok(()),
             CaptureMode::Gpu(gpu) => {
@@ -219,7 +220,7 @@ impl Trainer {
                 (Tensor::from(0.0f32), None, None)
             }
         };
-        self.captured.push(CapturedStep { side, device_batch, loss, before, graph });
+        self.captured.push(CapturedStep { image_size, device_batch, loss, before, graph });
         Ok(())
     }
 }

@@ -21,7 +21,7 @@ pub(super) struct Meter<'a> {
     batch_size: usize,
     steps_per_epoch: usize,
     is_main: bool,
-    sides: Vec<usize>,
+    image_sizes: Vec<usize>,
     epoch: usize,
     epoch_start: Mark,
     /// When progress was last due, and after which step.
@@ -80,7 +80,7 @@ impl<'a> Meter<'a> {
             batch_size: recipe.run_length.batch_size,
             steps_per_epoch: recipe.run_length.steps_per_epoch,
             is_main: world.is_main(),
-            sides: recipe.sides.clone(),
+            image_sizes: recipe.image_sizes.clone(),
             epoch: 0,
             epoch_start: now,
             last_due: (now, 0),
@@ -168,7 +168,7 @@ impl<'a> Meter<'a> {
             images_per_s: (self.steps_per_epoch * self.batch_size) as f64 / train_s,
             data_wait: stats.wait_s / train_s,
             time,
-            side: self.sides[self.epoch - 1],
+            image_size: self.image_sizes[self.epoch - 1],
         });
         Ok(())
     }

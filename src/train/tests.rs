@@ -23,7 +23,7 @@ use crate::{
     recipe::{Precision, RawRecipe, Recipe, RunContext},
 };
 
-const SIDE: usize = 16;
+const IMAGE_SIZE: usize = 16;
 const NUM_CLASSES: usize = 4;
 const GLOBAL_BATCH: usize = 8;
 
@@ -39,8 +39,8 @@ fn recipe(world_size: usize) -> Recipe {
     raw.run.max_duration = "4ep".parse().unwrap();
     raw.model.arch = Arch::Custom;
     raw.model.custom = Some(CustomConfig { block: Block::Basic, depths: vec![1, 1], width: 8 });
-    raw.data.train.crop_size = SIDE;
-    raw.data.eval.crop_size = SIDE;
+    raw.data.train.crop_size = IMAGE_SIZE;
+    raw.data.eval.crop_size = IMAGE_SIZE;
     raw.train.batch_size = GLOBAL_BATCH;
     raw.optimizer.lr = 0.1;
     raw.scheduler.t_warmup = "0ep".parse().unwrap();
@@ -67,10 +67,10 @@ fn trainer(recipe: &Recipe, rank: usize, port: u16) -> Trainer {
 /// Samples `fraction` of global batch `step`: the same images however many ranks share them.
 fn batch(trainer: &Trainer, step: usize, fraction: std::ops::Range<usize>) -> DeviceBatch {
     let pixel = |i: usize| ((i * 2_654_435_761 + step * 97) >> 7) as u8;
-    let size = SIDE * SIDE * 3;
+    let size = IMAGE_SIZE * IMAGE_SIZE * 3;
     let bytes: Vec<u8> = (fraction.start * size..fraction.end * size).map(pixel).collect();
     let labels: Vec<i64> = fraction.map(|i| ((i + step) % NUM_CLASSES) as i64).collect();
-    trainer.uploader.upload_parts(&bytes, &labels, SIDE).unwrap()
+    trainer.uploader.upload_parts(&bytes, &labels, IMAGE_SIZE).unwrap()
 }
 
 fn numbers<'a>(tensors: impl Iterator<Item = &'a Tensor>) -> Vec<Vec<f32>> {
@@ -281,17 +281,20 @@ fn batches_shrink_to_the_side_of_their_epoch() {
     let run_context = RunContext { world_size: 1, num_classes: 4, num_train: 64, num_eval: 8 };
     let recipe = Recipe::resolve(recipe, &run_context).unwrap();
     assert_eq!(
-        (recipe.sides.as_slice(), recipe.crop_sides.as_slice()),
-        ([8, 8, 8, 16].as_slice(), [SIDE; 4].as_slice())
+        (recipe.image_sizes.as_slice(), recipe.crop_sizes.as_slice()),
+        ([8, 8, 8, 16].as_slice(), [IMAGE_SIZE; 4].as_slice())
     );
     let mut trainer = trainer(&recipe, 0, 0);
     trainer.warm_up().unwrap();
-    for (epoch, side) in recipe.sides.iter().enumerate() {
+    for (epoch, image_size) in recipe.image_sizes.iter().enumerate() {
         trainer.progress.epoch = epoch;
         let batch = trainer.uploader.batch(&batch(&trainer, 0, 0..GLOBAL_BATCH));
         let shown = trainer.algorithms.before_forward(trainer.progress, batch, &|_| unreachable!());
         let shown = shown.unwrap();
-        assert_eq!(shown.images.size(), [GLOBAL_BATCH as i64, 3, *side as i64, *side as i64]);
+        assert_eq!(
+            shown.images.size(),
+            [GLOBAL_BATCH as i64, 3, *image_size as i64, *image_size as i64]
+        );
     }
 }
 
@@ -370,8 +373,13 @@ fn a_recorded_step_trains_as_the_step_itself() {
         for trainer in [&mut plain, &mut capturing] {
             assert_eq!(trainer.warm_up().unwrap(), None, "{text}");
         }
-        let sides: Vec<usize> = capturing.captured.iter().map(CapturedStep::side).collect();
-        assert_eq!(sides, [SIDE, SIDE / 2], "one for each side, the largest first");
+        let image_sizes: Vec<usize> =
+            capturing.captured.iter().map(CapturedStep::image_size).collect();
+        assert_eq!(
+            image_sizes,
+            [IMAGE_SIZE, IMAGE_SIZE / 2],
+            "one for each side, the largest first"
+        );
         assert!(plain.captured.is_empty());
         assert_eq!(trained(&mut capturing), trained(&mut plain), "{text}");
     }
@@ -500,7 +508,7 @@ fn a_rank_alone_trains_the_same_through_the_reducer() {
         recipe.raw.train.ddp.in_world_of_one = in_world_of_one;
         let mut by_rank = in_world(&recipe, |_, mut trainer| {
             assert_eq!(trainer.ddp.is_reduced(), in_world_of_one);
-            trainer.recipe.sides = vec![SIDE; 4];
+            trainer.recipe.image_sizes = vec![IMAGE_SIZE; 4];
             trained(&mut trainer)
         });
         by_rank.remove(0)

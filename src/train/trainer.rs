@@ -291,7 +291,7 @@ impl Trainer {
             },
             num_threads: self.loader_config().num_threads,
             num_cores: self.num_cores(),
-            side: self.recipe.crop_sides.iter().copied().min().unwrap_or(0),
+            image_size: self.recipe.crop_sizes.iter().copied().min().unwrap_or(0),
             order: raw.data.order,
             transform: raw.data.train,
         }
@@ -307,7 +307,7 @@ impl Trainer {
             batch_per_rank: self.recipe.batch_per_rank,
             steps_per_epoch: self.recipe.run_length.steps_per_epoch,
             epochs: 0..self.recipe.run_length.num_epochs,
-            sides: self.recipe.crop_sides.clone(),
+            image_sizes: self.recipe.crop_sizes.clone(),
             transform: self.recipe.raw.data.train,
         };
         let World { rank, world_size, master_port, .. } = self.world;
@@ -337,8 +337,8 @@ impl Trainer {
 
 /// Bytes of the largest batch that a rank is given.
 fn largest_batch(recipe: &Recipe) -> usize {
-    let side = recipe.crop_sides.iter().copied().max().unwrap_or(0);
-    let train = num_bytes(recipe.batch_per_rank, side);
+    let image_size = recipe.crop_sizes.iter().copied().max().unwrap_or(0);
+    let train = num_bytes(recipe.batch_per_rank, image_size);
     train.max(num_bytes(recipe.eval_batch_per_rank, recipe.raw.data.eval.crop_size))
 }
 
@@ -348,8 +348,8 @@ pub(super) fn algorithms(
     rank: usize,
     weights: &TensorList,
 ) -> Result<Algorithms, BridgeError> {
-    let Recipe { run_length, sides, seed, .. } = recipe;
-    let context = MethodContext { weights, run_length, sides, seed: *seed, rank };
+    let Recipe { run_length, image_sizes, seed, .. } = recipe;
+    let context = MethodContext { weights, run_length, image_sizes, seed: *seed, rank };
     Algorithms::new(&recipe.raw.algorithms, &context)
 }
 

@@ -33,7 +33,7 @@ impl Trainer {
         let random = c10d::rng_state(&on_device)?;
         let host_random = c10d::rng_state(&on_host)?;
 
-        for epoch in first_epochs_of_sides(&self.recipe.sides) {
+        for epoch in first_epochs_of_sizes(&self.recipe.image_sizes) {
             self.progress.epoch = epoch;
             for _ in 0..NUM_STEPS {
                 self.warm_step()?;
@@ -60,22 +60,24 @@ impl Trainer {
         let (batch, fraction) = (self.recipe.eval_batch_per_rank, fraction.eval_order().len());
         let right = Tensor::zeros([], (Kind::Int64, self.device));
         for num in [batch.min(fraction), fraction % batch].into_iter().filter(|&num| num > 0) {
-            let side = self.recipe.raw.data.eval.crop_size;
-            self.count_correct(&self.uploader.synthetic(num, side)?, &right)?;
+            let image_size = self.recipe.raw.data.eval.crop_size;
+            self.count_correct(&self.uploader.synthetic(num, image_size)?, &right)?;
         }
         Ok(())
     }
 
     /// A step on grey images of the current epoch's size.
     pub(super) fn warm_step(&mut self) -> Result<(), TrainError> {
-        let side = self.recipe.crop_sides[self.progress.epoch];
-        let device_batch = self.uploader.synthetic(self.recipe.batch_per_rank, side)?;
+        let image_size = self.recipe.crop_sizes[self.progress.epoch];
+        let device_batch = self.uploader.synthetic(self.recipe.batch_per_rank, image_size)?;
         drop(self.step(&device_batch)?);
         Ok(())
     }
 }
 
 /// The first epoch, from 0, of each side of the run.
-pub(super) fn first_epochs_of_sides(sides: &[usize]) -> Vec<usize> {
-    (0..sides.len()).filter(|&epoch| !sides[..epoch].contains(&sides[epoch])).collect()
+pub(super) fn first_epochs_of_sizes(image_sizes: &[usize]) -> Vec<usize> {
+    (0..image_sizes.len())
+        .filter(|&epoch| !image_sizes[..epoch].contains(&image_sizes[epoch]))
+        .collect()
 }

@@ -21,8 +21,9 @@ fn a_step_is_measured_part_by_part() {
     assert_eq!(output.status.code(), Some(0), "{complaint}");
     let rates: Vec<_> = said.lines().map(|line| StepRates::from_line(line).unwrap()).collect();
     assert_eq!(rates.len(), 1, "{said}");
-    let StepRates { side, batch_size, images_per_s, step_ms: [least, median, most], .. } = rates[0];
-    assert_eq!((side, batch_size), (48, 8));
+    let StepRates { image_size, batch_size, images_per_s, step_ms: [least, median, most], .. } =
+        rates[0];
+    assert_eq!((image_size, batch_size), (48, 8));
     assert!(0.0 < least && least <= median && median <= most, "{said}");
     assert!((images_per_s - 8e3 / median).abs() < 1e-6 * images_per_s, "{said}");
     let parts = rates[0].parts_ms;

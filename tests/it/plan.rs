@@ -144,7 +144,11 @@ fn recipes_for_one_gpu_scale_by_the_image_and_nothing_else() {
         };
         let eight = Recipe::resolve(eight, &run_context(8)).unwrap();
         let one = Recipe::resolve(one, &run_context(1)).unwrap();
-        assert_eq!((&one.sides, &one.eval_epochs), (&eight.sides, &eight.eval_epochs), "{name}");
+        assert_eq!(
+            (&one.image_sizes, &one.eval_epochs),
+            (&eight.image_sizes, &eight.eval_epochs),
+            "{name}"
+        );
         let images = |r: &Recipe| {
             let half_life = r.raw.algorithms.ema.as_ref()?.half_life;
             Some(half_life.to_steps(&r.run_length) * r.run_length.batch_size)

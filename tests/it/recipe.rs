@@ -85,8 +85,8 @@ fn the_published_recipes_have_the_published_shape() {
     assert_eq!(baseline.spec.blur, None);
     assert!(optimized.spec.blur.is_some());
     let ramp = [96, 104, 112, 116, 124, 132, 140, 148, 156, 164, 172];
-    let sides = [[88; 12].as_slice(), &ramp, &[176; 5]].concat();
-    assert_eq!((optimized.sides, optimized.crop_sides), (sides, vec![176; 28]));
+    let image_sizes = [[88; 12].as_slice(), &ramp, &[176; 5]].concat();
+    assert_eq!((optimized.image_sizes, optimized.crop_sizes), (image_sizes, vec![176; 28]));
     let eval = &optimized.raw.data.eval;
     assert_eq!((eval.resize_size, eval.crop_size), (232, 224));
     assert_eq!(at_home("demo/baseline").spec.blur, None);

@@ -16,10 +16,10 @@ fn rehearse(system: &str) -> Output {
 /// have them; in the open division any accuracy will do, in the closed one it alone may be at fault.
 #[test]
 fn the_published_recipes_are_walked_to_their_ends() {
-    let sides = "12 x 88, 1 x 96, 1 x 104, 1 x 112, 1 x 116, 1 x 124, 1 x 132, 1 x 140, 1 x 148, \
+    let image_sizes = "12 x 88, 1 x 96, 1 x 104, 1 x 112, 1 x 116, 1 x 124, 1 x 132, 1 x 140, 1 x 148, \
                  1 x 156, 1 x 164, 1 x 172, 5 x 176";
-    for (system, sides, verdict) in [
-        ("mosaicml-optimized", sides, "accepted"),
+    for (system, image_sizes, verdict) in [
+        ("mosaicml-optimized", image_sizes, "accepted"),
         ("mosaicml-baseline", "90 x 224", "accepted"),
         ("nvidia-closed", "37 x 224", "nothing wrong but the accuracy"),
     ] {
@@ -27,7 +27,7 @@ fn the_published_recipes_are_walked_to_their_ends() {
         let said = String::from_utf8_lossy(&output.stdout);
         let complaint = String::from_utf8_lossy(&output.stderr);
         assert_eq!(output.status.code(), Some(0), "{system}: {said}{complaint}");
-        assert!(said.contains(&format!("sides: {sides}\n")), "{system}: {said}");
+        assert!(said.contains(&format!("sides: {image_sizes}\n")), "{system}: {said}");
         assert!(said.contains(&format!("MLCommons' checker, 2.0.0: {verdict}\n")), "{said}");
     }
 }

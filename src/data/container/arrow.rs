@@ -195,7 +195,8 @@ impl Rows<'_> {
                 offset: data + start,
                 length: u32::try_from(length).map_err(other)?,
                 label: class(labels[row])?,
-                size: [heights[row], widths[row]].map(|side| u16::try_from(side).unwrap_or(0)),
+                size: [heights[row], widths[row]]
+                    .map(|image_size| u16::try_from(image_size).unwrap_or(0)),
                 flags: 0,
                 name: name.map_or(unnamed.as_bytes(), Vec::as_slice),
             });

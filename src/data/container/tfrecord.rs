@@ -48,7 +48,7 @@ pub(in crate::data) fn scan(shards: &[PathBuf], train: Option<&Index>) -> Result
             let (label, base) = example.label.ok_or_else(|| absent("image/class/label"))?;
             let label = labels.note(label, base, example.class)?;
             let name = example.name.unwrap_or_else(|| format!("record {}", index.len()).into());
-            let size = example.size.map(|side| u16::try_from(side).unwrap_or(0));
+            let size = example.size.map(|image_size| u16::try_from(image_size).unwrap_or(0));
             let length = u32::try_from(image.end - image.start).map_err(|_| cut())?;
             let (place, offset, flags) = (shard.place, image.start, 0);
             index.push(&Entry { place, offset, length, label, size, flags, name: &name });

@@ -135,7 +135,7 @@ fn a_part_is_what_the_whole_has_there() {
         let image = whole.decode(&file).unwrap();
         let DecodedImage { height, width, .. } = image;
         for _ in 0..40 {
-            let [top, left] = [height, width].map(|side| rng.below(side));
+            let [top, left] = [height, width].map(|image_size| rng.below(image_size));
             let (height, width) = (1 + rng.below(height - top), 1 + rng.below(width - left));
             let crop = Crop { top, left, height, width };
             let mut expected = vec![0; height * width * 3];
@@ -193,7 +193,8 @@ fn fractions_are_near_a_resize_of_the_part() {
         let image = whole.decode(&file).unwrap();
         for denominator in [2, 4, 8] {
             // A box between pixels of the fraction is moved to the nearest ones.
-            let [top, left] = [image.height, image.width].map(|side| rng.below(side / 16) * 8);
+            let [top, left] =
+                [image.height, image.width].map(|image_size| rng.below(image_size / 16) * 8);
             let crop = Crop { top, left, height: 64, width: 80 };
             let size = Size { height: 8, width: 10 };
             let mut out = [vec![0; 240], vec![0; 240]];

@@ -34,7 +34,7 @@ const EVAL: EvalTransform = EvalTransform {
 struct Seen {
     epoch: usize,
     step: usize,
-    side: usize,
+    image_size: usize,
     images: Vec<u8>,
     labels: Vec<i64>,
 }
@@ -42,7 +42,7 @@ struct Seen {
 impl Seen {
     fn of(batch: &Batch) -> Self {
         let (images, labels) = (batch.images().to_vec(), batch.labels().to_vec());
-        Self { epoch: batch.epoch, step: batch.step, side: batch.side, images, labels }
+        Self { epoch: batch.epoch, step: batch.step, image_size: batch.image_size, images, labels }
     }
 }
 
@@ -70,7 +70,7 @@ fn train_loader_from(
         batch_per_rank: 4,
         steps_per_epoch: folder.len() / 4,
         epochs: epoch..3,
-        sides: vec![16, 24, 16],
+        image_sizes: vec![16, 24, 16],
         transform: TRANSFORM,
     };
     Loader::start(Arc::clone(folder), train_plans_from(sampler, schedule, step), config)
@@ -102,8 +102,10 @@ fn batches_do_not_depend_on_the_number_of_threads() {
         assert_eq!(one, many, "{num_threads} threads");
     }
     assert_eq!(one.len(), 12);
-    assert!(one.iter().all(|batch| batch.images.len() == 4 * batch.side * batch.side * 3));
-    assert_eq!(one.iter().map(|batch| batch.side).collect::<HashSet<_>>().len(), 2);
+    assert!(
+        one.iter().all(|batch| batch.images.len() == 4 * batch.image_size * batch.image_size * 3)
+    );
+    assert_eq!(one.iter().map(|batch| batch.image_size).collect::<HashSet<_>>().len(), 2);
 }
 
 #[test]
@@ -134,7 +136,7 @@ fn reading_ahead_changes_no_batch() {
             let plans = (0..3).map(move |step| BatchPlan {
                 epoch: 0,
                 step,
-                transform: Transform::Train { side: 16, config: TRANSFORM },
+                transform: Transform::Train { image_size: 16, config: TRANSFORM },
                 samples: vec![step as u32, 17 - step as u32],
                 key: 7,
                 // Past the end as well.
@@ -158,9 +160,9 @@ fn an_epoch_of_several_stores_is_that_of_the_store_that_it_reads() {
         |index: &Arc<Index>| drain(&mut train_loader(index, config(2, OnBadImage::Error)));
     // The sides are 16, 24 and 16.
     let [small, large] =
-        ["32", "38"].map(|side| batches(&open(&root.path().join(side), Split::Train)));
+        ["32", "38"].map(|image_size| batches(&open(&root.path().join(image_size), Split::Train)));
     let expected: Vec<_> =
-        small.into_iter().zip(large).map(|(a, b)| if a.side == 16 { a } else { b }).collect();
+        small.into_iter().zip(large).map(|(a, b)| if a.image_size == 16 { a } else { b }).collect();
     assert_eq!(batches(&all), expected);
     // Images of one store are not taken for those of the other.
     let cache = Cache::open(RamCache::Bytes(1 << 20), all.num_keys(), Sharing::Alone).unwrap();
@@ -247,7 +249,7 @@ fn crops_differ_between_epochs() {
     let plan = |epoch| BatchPlan {
         epoch,
         step: 0,
-        transform: Transform::Train { side: 16, config: TRANSFORM },
+        transform: Transform::Train { image_size: 16, config: TRANSFORM },
         samples: vec![0],
         key: 7,
         prefetch: Vec::new(),
@@ -286,7 +288,7 @@ fn the_next_epoch_is_made_before_this_one_is_asked_for() {
         batch_per_rank: 12,
         steps_per_epoch: 1,
         epochs: 0..2,
-        sides: vec![16, 16],
+        image_sizes: vec![16, 16],
         transform: TRANSFORM,
     };
     let (send, planned) = std::sync::mpsc::channel();

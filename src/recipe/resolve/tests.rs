@@ -36,7 +36,7 @@ fn lengths_turn_into_whole_epochs() {
             raw.scheduler.t_warmup = Time::Fraction(0.1);
         });
         assert_eq!(recipe.run_length.num_epochs, epochs, "{length} x {ratio}");
-        assert_eq!(recipe.sides.len(), epochs);
+        assert_eq!(recipe.image_sizes.len(), epochs);
     }
 }
 

@@ -37,9 +37,9 @@ fn check(resolved: &Recipe) {
     let again = Recipe::resolve(raw, &resolved.run_context).expect("it was sound before");
     assert_eq!(again.to_toml(), text);
     let _ = recipe::advice(resolved, None);
-    if resolved.sides.len() <= MAX_ROWS {
+    if resolved.image_sizes.len() <= MAX_ROWS {
         let plan = Plan::of(resolved);
-        assert_eq!(plan.rows.len(), resolved.sides.len());
+        assert_eq!(plan.rows.len(), resolved.image_sizes.len());
         assert!(!plan.to_string().is_empty());
     }
 }

@@ -29,17 +29,17 @@ fn steps(value: &Value, key: &str) -> usize {
 
 /// FFCV's form: the side by epoch, between two epochs.
 fn follows_the_ramp(schedule: &Value) {
-    let side = |key| number(schedule, key) as usize;
+    let image_size = |key| number(schedule, key) as usize;
     let method = Resolution {
-        min_res: side("min_res"),
-        max_res: side("max_res"),
-        start_ramp: side("start_ramp"),
-        end_ramp: side("end_ramp"),
+        min_res: image_size("min_res"),
+        max_res: image_size("max_res"),
+        start_ramp: image_size("start_ramp"),
+        end_ramp: image_size("end_ramp"),
         increment: 32,
     };
     for row in schedule["sizes"].as_array().unwrap() {
-        let (epoch, side) = (row[0].as_u64().unwrap(), row[1].as_u64().unwrap());
-        assert_eq!(method.side(epoch as usize) as u64, side, "epoch {epoch}");
+        let (epoch, image_size) = (row[0].as_u64().unwrap(), row[1].as_u64().unwrap());
+        assert_eq!(method.image_size(epoch as usize) as u64, image_size, "epoch {epoch}");
     }
 }
 
@@ -59,9 +59,9 @@ fn sides_follow_the_published_schedules() {
         };
         let (width, total) = (number(schedule, "width") as usize, number(schedule, "total"));
         for row in schedule["sizes"].as_array().unwrap() {
-            let (at, side) = (row[0].as_f64().unwrap(), row[1].as_u64().unwrap());
-            let found = method.side(width, at / total);
-            assert_eq!(found as u64, side, "{} at {at} of {total}", schedule["name"]);
+            let (at, image_size) = (row[0].as_f64().unwrap(), row[1].as_u64().unwrap());
+            let found = method.image_size(width, at / total);
+            assert_eq!(found as u64, image_size, "{} at {at} of {total}", schedule["name"]);
         }
     }
 }
@@ -72,21 +72,21 @@ fn pixels_are_dropped_as_torch_drops_them() {
     for case in golden["resize_batch"].as_array().unwrap() {
         let images = tensor(&case["input"]).reshape(shape(&case["input_shape"]));
         let wanted = tensor(&case["output"]).reshape(shape(&case["output_shape"]));
-        let [side, width] = [&wanted, &images].map(|t| t.size()[3] as f64);
+        let [image_size, width] = [&wanted, &images].map(|t| t.size()[3] as f64);
         // Ours are square, and asked for a whole number of pixels.
         let is_square = images.size()[2] == images.size()[3];
-        if is_square && (side / width - number(case, "scale_factor")).abs() < 1e-12 {
-            assert!(deviation(&resize_nearest(&images, side as usize), &wanted) < 1e-9);
+        if is_square && (image_size / width - number(case, "scale_factor")).abs() < 1e-12 {
+            assert!(deviation(&resize_nearest(&images, image_size as usize), &wanted) < 1e-9);
         }
     }
     for map in golden["nearest_index_maps"].as_array().unwrap() {
-        let side = |key| map[key].as_u64().unwrap() as usize;
-        if side("dst_asked") != side("dst_made") {
+        let image_size = |key| map[key].as_u64().unwrap() as usize;
+        if image_size("dst_asked") != image_size("dst_made") {
             continue;
         }
-        let row = Tensor::arange(side("src") as i64, (Kind::Double, Device::Cpu));
-        let image = row.expand([1, 1, side("src") as i64, -1], false);
-        let found = resize_nearest(&image, side("dst_made")).select(2, 0).flatten(0, -1);
+        let row = Tensor::arange(image_size("src") as i64, (Kind::Double, Device::Cpu));
+        let image = row.expand([1, 1, image_size("src") as i64, -1], false);
+        let found = resize_nearest(&image, image_size("dst_made")).select(2, 0).flatten(0, -1);
         assert!(deviation(&found, &tensor(&map["source_index"])) < 1e-9, "{map}");
     }
 }

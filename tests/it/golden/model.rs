@@ -54,9 +54,9 @@ fn names_and_shapes_are_torchvisions() {
 
 #[test]
 fn multiplications_of_a_forward_pass_agree() {
-    for (side, macs) in read("resnet_shapes")["resnet50_macs"].as_object().unwrap() {
-        let found = spec("resnet50", 1000).macs(side.parse().unwrap());
-        assert_eq!(Value::from(found), *macs, "{side} px");
+    for (image_size, macs) in read("resnet_shapes")["resnet50_macs"].as_object().unwrap() {
+        let found = spec("resnet50", 1000).macs(image_size.parse().unwrap());
+        assert_eq!(Value::from(found), *macs, "{image_size} px");
     }
 }
 
