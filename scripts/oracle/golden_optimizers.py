@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
 """Writes tests/golden/optimizers.json: numbers that optimizers and schedules must reproduce.
 
-    .peers/torch/bin/python scripts/golden_optimizers.py > tests/golden/optimizers.json
+    .peers/torch/bin/python scripts/oracle/golden_optimizers.py > tests/golden/optimizers.json
 
 AdamW by torch.optim, LAMB by its paper's equations (You et al. 2019, algorithm 2), learning rates
-by torch.optim.lr_scheduler; all in float64. Needs torch (scripts/setup-peers).
+by torch.optim.lr_scheduler; all in float64. Needs torch (scripts/bench/setup-peers).
 """
 
 import json
@@ -149,7 +149,7 @@ def main():
     ]
     assert all(math.isfinite(lr) for s in schedules() for lr in s["lr"])
     golden = {
-        "about": "written by scripts/golden_optimizers.py, float64",
+        "about": "written by scripts/oracle/golden_optimizers.py, float64",
         "made_with": {"torch": torch.__version__, "seed": SEED},
         "cases": cases,
         "schedules": schedules(),

@@ -1,4 +1,4 @@
-"""The training step of ResNet-50 in PyTorch, eager or compiled, for `scripts/bench-gpu`.
+"""The training step of ResNet-50 in PyTorch, eager or compiled, for `scripts/gpu/bench`.
 
     python3 bench_gpu.py STACK SIDE BATCH STEPS eager|compile cpu|cuda
 

@@ -16,7 +16,7 @@ from PIL import Image
 
 program = sys.argv[1]
 read_batches = pathlib.Path(program).parent / "examples/read_batches"
-root = pathlib.Path(__file__).resolve().parent.parent
+root = pathlib.Path(__file__).resolve().parents[2]
 datasets.disable_progress_bars()
 
 
@@ -203,7 +203,7 @@ with tempfile.TemporaryDirectory() as scratch:
 
     # FFCV compresses pictures anew: only their number and labels can be the same.
     written = scratch / "written"
-    subprocess.run([root / "scripts/make-format-fixtures", folder, written], check=True,
+    subprocess.run([root / "scripts/fixtures/formats", folder, written], check=True,
                    capture_output=True)
     for name in ["tfrecord", "tfds", "recordio", "mds", "mds_bytes", "beton"]:
         run("import", written / name, "--out", scratch / f"{name}-store")

@@ -12,7 +12,7 @@ import sys
 import tarfile
 import tomllib
 
-ROOT = pathlib.Path(__file__).resolve().parent.parent
+ROOT = pathlib.Path(__file__).resolve().parents[2]
 FORMATS = ROOT / "tests/fixtures/formats"
 PROGRAM, SCRATCH, OUT = (pathlib.Path(name).resolve() for name in sys.argv[1:])
 

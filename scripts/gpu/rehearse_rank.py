@@ -1,4 +1,4 @@
-"""Times one rank's steps and predicts the minutes of all ranks, for `scripts/rehearse-rank`.
+"""Times one rank's steps and predicts the minutes of all ranks, for `scripts/gpu/rehearse-rank`.
 
     python3 rehearse_rank.py PROGRAM RECIPE NUM_RANKS DEVICE DATA OUT
 """

@@ -6,7 +6,7 @@ images come from a formula that both sides compute. Ranks are played one after a
 batch-norm statistics of its own, rank 0's overwrite the others' before each forward pass, and
 gradients are means over ranks.
 
-    python scripts/reference_losses.py OUT_DIR      (PyTorch 2.11, numpy; half a minute)
+    python scripts/oracle/reference_losses.py OUT_DIR      (PyTorch 2.11, numpy; half a minute)
 """
 import math
 import pathlib
