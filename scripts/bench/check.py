@@ -1,4 +1,4 @@
-"""Parts of `bench-check`: makes the tree, times both programs on it, sums up."""
+"""Makes the tree of logs, times both programs on it and reports, for `scripts/bench/check`."""
 import json
 import pathlib
 import statistics
@@ -23,7 +23,7 @@ def make(tree):
         for run in range(NUM_RUNS):
             lines, size = [], sum(map(len, base))
             while size < LOG_BYTES:
-                # What a trainer that logs its speed writes most of.
+                # A trainer that logs its speed writes mostly such records.
                 record = {
                     "namespace": "", "time_ms": last["time_ms"], "event_type": "POINT_IN_TIME",
                     "key": "tracked_stats", "value": {"throughput": 20000.5 + len(lines), "loss": 1 / (1 + len(lines))},
@@ -59,11 +59,11 @@ def run(tree, pairs):
         print("280 logs, check", number, timed([ours, "check", "--ruleset", "2.0.0", folder]), sep="\t")
         print("280 logs, score", number, timed([ours, "score", "--ruleset", "2.0.0", folder]), sep="\t")
         reference = [sys.executable, "-m", "mlperf_logging.result_summarizer", folder, "training", "2.0.0"]
-        # It writes summary.json where it runs.
+        # It writes summary.json into its working directory.
         print("280 logs, reference summarizer", number, timed(reference, cwd=tree), sep="\t", flush=True)
 
 
-def say(path):
+def report(path):
     figures = {}
     for line in pathlib.Path(path).read_text().splitlines()[2:]:
         what, _, seconds = line.split("\t")
@@ -75,4 +75,4 @@ def say(path):
         print(f"{what}: 1/{reference / statistics.median(figures[what]):.0f} of the summarizer's time")
 
 
-{"make": make, "run": run, "say": say}[sys.argv[1]](*sys.argv[2:])
+{"make": make, "run": run, "report": report}[sys.argv[1]](*sys.argv[2:])

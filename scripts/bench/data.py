@@ -1,4 +1,4 @@
-"""Peers of the data bench, its pictures and its report; see bench-data."""
+"""The images, the peers and the report of `scripts/bench/data`."""
 
 import ctypes
 import pathlib
@@ -9,7 +9,7 @@ import time
 
 
 def photos(source, target):
-    """The drawn set compressed as finely as ImageNet's photographs: 116 KB a picture in the mean."""
+    """Compresses the generated set as finely as ImageNet's photographs: 116 KB per image on average."""
     from PIL import Image
     for file in sorted(pathlib.Path(source).rglob("*.JPEG")):
         copy = pathlib.Path(target) / file.relative_to(source)
@@ -18,7 +18,7 @@ def photos(source, target):
 
 
 def take(store, target):
-    """The training pictures of a store as files of the same quality, without the store's markers."""
+    """Writes the training images of a store as files of the same quality, without the store's markers."""
     import io
 
     import pyarrow
@@ -26,17 +26,17 @@ def take(store, target):
     pathlib.Path(target).mkdir()
     for shard in sorted(pathlib.Path(store).glob("train-*.arrow")):
         table = pyarrow.ipc.open_stream(shard).read_all()
-        for row, image in enumerate(table["image"].to_pylist()):
-            picture = Image.open(io.BytesIO(image["bytes"]))
-            picture.save(pathlib.Path(target, f"{shard.stem}-{row:05}.JPEG"), quality="keep")
+        for row, cell in enumerate(table["image"].to_pylist()):
+            image = Image.open(io.BytesIO(cell["bytes"]))
+            image.save(pathlib.Path(target, f"{shard.stem}-{row:05}.JPEG"), quality="keep")
 
 
-def pictures(folder):
+def image_files(folder):
     return sorted(pathlib.Path(folder).rglob("*.JPEG"))
 
 
 def measure(number, side, name, files, path):
-    """Prints the rate of `path` over `files`, after some of them to warm up."""
+    """Prints the rate of `path` over `files` after a warm-up on some of them."""
     for file in files[:64]:
         path(file)
     start = time.process_time()
@@ -47,7 +47,7 @@ def measure(number, side, name, files, path):
 
 
 def torchvision_paths(side):
-    """Name and function from a file to a crop."""
+    """Yields the name of each path and its function from a file to a crop."""
     import torchvision
     from PIL import Image
     from torchvision import transforms as v1
@@ -70,14 +70,14 @@ def run(number, sides, folder):
     torch.set_num_threads(1)
     for side in map(int, sides.split(",")):
         for name, path in torchvision_paths(side):
-            measure(number, side, name, pictures(folder), path)
+            measure(number, side, name, image_files(folder), path)
 
 
 def dali(number, sides, folder):
-    """DALI on the processor: its decoder of random crops, one thread."""
+    """Measures DALI's decoder of random crops on the processor with one thread."""
     from nvidia.dali import fn, pipeline_def, types
 
-    files = list(map(str, pictures(folder)))
+    files = list(map(str, image_files(folder)))
 
     @pipeline_def(batch_size=64, num_threads=1, device_id=None)
     def crops(side):
@@ -98,8 +98,9 @@ def dali(number, sides, folder):
 
 
 def ffcv(number, sides, name, folder):
-    """FFCV's way for JPEGs (its whole decode, its resize of the crop) by its own C functions, over
-    pictures that lie in memory, with crops drawn before: what its compiled loops would spend."""
+    """Measures FFCV's path for JPEGs, which decodes the whole image and then resizes the crop, by its own C
+    functions. The images are in memory and the crops are drawn beforehand, so the rate is that of FFCV's
+    compiled loops."""
     import numpy
     from PIL import Image
     from torchvision.transforms import RandomResizedCrop
@@ -113,10 +114,10 @@ def ffcv(number, sides, name, folder):
         crop = numpy.empty((side, side, 3), numpy.uint8)
         whole = numpy.empty(4096 * 4096 * 3, numpy.uint8)
         jobs = []
-        for file in pictures(folder):
-            picture = Image.open(file)
-            width, height = picture.size
-            box = RandomResizedCrop.get_params(picture, (0.08, 1.0), (3 / 4, 4 / 3))
+        for file in image_files(folder):
+            image = Image.open(file)
+            width, height = image.size
+            box = RandomResizedCrop.get_params(image, (0.08, 1.0), (3 / 4, 4 / 3))
             jobs.append((numpy.fromfile(file, numpy.uint8), height, width, box))
 
         def path(job):
@@ -131,8 +132,9 @@ def ffcv(number, sides, name, folder):
         measure(number, side, name, jobs, path)
 
 
-# What a path is held against, where it is not the store with a bilinear filter: for peers the path
-# with the filter that comes nearest to theirs, for our own what they are to improve on.
+# The path that the report compares each path with, where that is not the store with a bilinear filter.
+# A peer is compared with our path whose filter is closest to its own, our own paths with the one that they
+# should improve on.
 OURS = {
     "FFCV": "mlperf-run, store, area",
     "mlperf-run, files, area": "mlperf-run, store, area",

@@ -1,7 +1,7 @@
 """The training step of `benches/step.rs` in PyTorch: the same operations on the same shapes.
 
-Prints the seconds of each counted step. The network is written out here because torchvision is no
-part of the comparison.
+Prints the seconds of each counted step. The file contains its own network because the comparison does not
+include torchvision.
 """
 import os
 import time
@@ -57,7 +57,7 @@ def main():
         with torch.autocast("cpu", torch.bfloat16, enabled=half):
             logits = model(images)
         nn.functional.cross_entropy(logits.float(), targets).backward()
-        # Decoupled decay, as the other side has it.
+        # Decoupled decay, as in `benches/step.rs`.
         with torch.no_grad():
             torch._foreach_mul_(list(model.parameters()), 1 - 5e-4 * 0.01 / 2.048)
         optimizer.step()

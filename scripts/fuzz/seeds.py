@@ -1,7 +1,7 @@
-"""Writes the seeds of the fuzz targets, one folder a target: what the tests' fixtures, logs and
-recipes hold, in the form that each target takes; see fuzz.
+"""Writes the seeds of the fuzz targets, one folder per target, for `scripts/fuzz/run`. The seeds are the
+tests' fixtures, logs and recipes in the form that each target reads.
 
-    fuzz_seeds.py PROGRAM SCRATCH OUT"""
+    seeds.py PROGRAM SCRATCH OUT"""
 
 import io
 import json
@@ -71,7 +71,7 @@ def archives():
 
 
 def stores():
-    """What the program itself writes: a store, and the indexes that it keeps."""
+    """Writes seeds from a store and the cached indexes that the program itself writes."""
     program("data", "import", FORMATS / "folder", "--out", SCRATCH / "store")
     for path in (SCRATCH / "store").glob("*.arrow"):
         seed("arrow", path.name, path.read_bytes())
@@ -82,15 +82,15 @@ def stores():
         seed("index_cache", path.name, path.read_bytes())
 
 
-def pictures():
+def images():
     for path in [*FORMATS.glob("folder/train/*/*_0.JPEG"), *ROOT.glob("tests/fuzz/seeds/*.[jp]*g")]:
         seed("folder", path.name, path.read_bytes())
-        # Where to cut: half of it, from the first quarter on.
+        # The last bytes say where to crop: half of the image from its first quarter on.
         seed("jpeg", path.name, path.read_bytes() + bytes([64, 64, 170, 170, 1]))
 
 
 def pixels_and_pages():
-    """Pictures stored as pixels, and Parquet as Hugging Face's `datasets` and pyarrow wrote it."""
+    """Writes images as pixels, and Parquet files that Hugging Face's `datasets` and pyarrow wrote."""
     seed("jpeg", "pixmap", b"P6 5 4 255\n" + bytes(range(60)) + bytes([64, 64, 170, 170, 1]))
     for path in ROOT.glob("tests/fuzz/seeds/*.parquet"):
         seed("parquet", path.name, path.read_bytes())
@@ -98,7 +98,7 @@ def pixels_and_pages():
 
 def texts():
     for path in ROOT.glob("tests/logs/*.txt"):
-        # Longer ones say the same again and take their time.
+        # Longer logs repeat the same records and are slow.
         if path.stat().st_size < 10_000:
             seed("log", path.name, path.read_bytes())
     for path in ROOT.glob("configs/**/*.toml"):
@@ -125,6 +125,6 @@ def texts():
 containers()
 archives()
 stores()
-pictures()
+images()
 pixels_and_pages()
 texts()

@@ -3,7 +3,7 @@
     python3 bench_gpu.py STACK SIDE BATCH STEPS eager|compile cpu|cuda
 
 STACK is `baseline` (soft cross-entropy) or `optimized` (BlurPool as depthwise convolutions, binary
-cross-entropy, an average of the weights every 20 steps, images of 176 px made smaller on the device),
+cross-entropy, an average of the weights every 20 steps, images of 176 px resized on the device),
 each with autocast to bf16 on channels-last images, decoupled SGD, and uint8 images and labels copied
 from pinned memory to the device in every step. Prints one line of JSON.
 """

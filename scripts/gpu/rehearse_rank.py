@@ -44,7 +44,7 @@ table.append(f"eval_s = {NUM_EVAL / num_ranks / eval_rate}")
 print(f"{'side':>5} {'ms':>9} {'noise ms':>9} {'recorded':>9} {'waiting':>8} {'starved':>7} {'peak MB':>8}")
 for side, rates in sorted(fed.items()):
     ms, without = rates["step_ms"][1], noise[side]["step_ms"][1]
-    # What a step takes longer than on images that are there already: the device is idle meanwhile.
+    # The device is idle for the time that a step takes beyond one on images that are already on it.
     starved = max(0.0, 1 - without / ms)
     peak = rates.get("peak_gpu_mb", rates["peak_host_mb"])
     print(f"{side:>5} {ms:>9.2f} {without:>9.2f} {str(rates['recorded']).lower():>9} {100 * rates['data_wait']:>6.1f} %"
@@ -54,7 +54,7 @@ out.mkdir(parents=True, exist_ok=True)
 (out / "throughput.toml").write_text("\n".join(table) + "\n")
 predicted = run("plan", "--recipe", recipe, "--nproc", str(num_ranks), "--throughput", str(out / "throughput.toml"))
 print("\n".join(line for line in predicted.splitlines() if line.startswith("#")))
-print(f"""assumed: {num_ranks} devices that are alike and do not slow one another; an all-reduce of {1e3 * reduce_s:.2f} ms at
-{bus_gb_s:.0f} GB/s that nothing hides; each evaluation of {NUM_EVAL:,} images at the rate of the validation images at hand, decoded,
-{num_ranks * eval_rate:,.0f} images/s; warm files; waiting is a
-loader's on this machine's processors, whose share of a machine with {num_ranks} devices may be smaller""")
+print(f"""assumed: {num_ranks} equal devices that do not slow one another; an all-reduce of {1e3 * reduce_s:.2f} ms at
+{bus_gb_s:.0f} GB/s that does not overlap with other work; each evaluation of {NUM_EVAL:,} images at the rate of the validation images at hand, decoded,
+{num_ranks * eval_rate:,.0f} images/s; files in the page cache; waiting is measured with this
+machine's processors, and one device's share of a machine with {num_ranks} devices may be smaller""")

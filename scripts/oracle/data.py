@@ -1,4 +1,4 @@
-"""Reads and writes data sets with the original libraries and compares; see oracle-data."""
+"""Reads and writes data sets with the original libraries and compares them, for `scripts/oracle/data`."""
 
 import hashlib
 import io
@@ -40,7 +40,7 @@ def store_rows(root, split):
 
 
 def content(store, split):
-    """Label and hash of each picture, sorted: what does not depend on order or names."""
+    """Label and hash of each image, sorted, so that neither order nor names matter."""
     return sorted((r["label"], hashlib.sha256(r["image"]["bytes"]).hexdigest())
                   for r in store_rows(store, split))
 
@@ -50,20 +50,20 @@ def pixels(jpeg):
 
 
 def encodings(jpeg):
-    """(name, file) of one picture in every form that training takes."""
-    picture = Image.open(io.BytesIO(jpeg)).convert("RGB")
-    alpha = picture.copy()
-    alpha.putalpha(Image.linear_gradient("L").resize(picture.size))
-    forms = {f"jpeg{subsampling}{'p' * progressive}": (picture, "JPEG", dict(
+    """(name, file) of one image in every form that training reads."""
+    rgb = Image.open(io.BytesIO(jpeg)).convert("RGB")
+    alpha = rgb.copy()
+    alpha.putalpha(Image.linear_gradient("L").resize(rgb.size))
+    forms = {f"jpeg{subsampling}{'p' * progressive}": (rgb, "JPEG", dict(
         quality=90, subsampling=subsampling, progressive=progressive))
         for subsampling in [0, 1, 2] for progressive in [False, True]}
-    forms |= {"grey.jpeg": (picture.convert("L"), "JPEG", dict(quality=90)),
-              "cmyk.jpeg": (picture.convert("CMYK"), "JPEG", dict(quality=90)),
-              "rgb.png": (picture, "PNG", {}), "rgba.png": (alpha, "PNG", {}),
-              "palette.png": (picture.quantize(200), "PNG", dict(transparency=bytes(range(200)))),
-              "four_bit.png": (picture.quantize(16), "PNG", {}),
-              "bilevel.png": (picture.convert("1"), "PNG", {}),
-              "grey.png": (picture.convert("L"), "PNG", {}),
+    forms |= {"grey.jpeg": (rgb.convert("L"), "JPEG", dict(quality=90)),
+              "cmyk.jpeg": (rgb.convert("CMYK"), "JPEG", dict(quality=90)),
+              "rgb.png": (rgb, "PNG", {}), "rgba.png": (alpha, "PNG", {}),
+              "palette.png": (rgb.quantize(200), "PNG", dict(transparency=bytes(range(200)))),
+              "four_bit.png": (rgb.quantize(16), "PNG", {}),
+              "bilevel.png": (rgb.convert("1"), "PNG", {}),
+              "grey.png": (rgb.convert("L"), "PNG", {}),
               "grey_alpha.png": (alpha.convert("LA"), "PNG", {})}
     for name, (image, kind, how) in forms.items():
         out = io.BytesIO()
@@ -72,7 +72,7 @@ def encodings(jpeg):
 
 
 def write_encodings(folder, out):
-    """An Arrow set of them, which tells sizes, and the files by name."""
+    """Writes an Arrow set of them that includes their sizes, and returns the files by name."""
     out.mkdir()
     files = {}
     for number, (_, _, jpeg) in enumerate(list(folder_rows(folder, "train"))[:12]):
@@ -100,13 +100,13 @@ def check_crops(folder, scratch, side):
         _, box, path = line.split("\t")
         top, left, height, width = map(int, box.split())
         name = path.rsplit("/", 1)[1]
-        picture = Image.open(io.BytesIO(files[name])).convert("RGB")
-        crop = picture.crop((left, top, left + width, top + height))
+        image = Image.open(io.BytesIO(files[name])).convert("RGB")
+        crop = image.crop((left, top, left + width, top + height))
         expected = numpy.asarray(crop.resize((side, side), Image.Resampling.BILINEAR))
         difference = numpy.abs(row.astype(int) - expected).max()
-        assert difference <= 2, f"{name}, {box}: {difference} apart"
+        assert difference <= 2, f"{name}, {box}: difference {difference}"
         worst = max(worst, difference)
-    print(f"{len(lines)} crops at {side} px are Pillow's, {worst} apart at most")
+    print(f"{len(lines)} crops at {side} px equal Pillow's within {worst} levels")
 
 
 def write_webdataset(folder, out):
@@ -136,21 +136,21 @@ def write_datasets(folder, out):
 
 
 def write_parquet(folder, out):
-    """As the Hugging Face hub keeps it."""
+    """Writes Parquet as the Hugging Face hub stores it."""
     (out / "data").mkdir(parents=True)
     for split, rows in datasets_splits(folder).items():
         rows.to_parquet(out / "data" / f"{split}-00000-of-00001.parquet")
 
 
 def write_ilsvrc(folder, out):
-    """The two archives of ILSVRC2012, by Python's own tarfile, in its pax format."""
+    """Writes the two archives of ILSVRC2012 with Python's tarfile, in its pax format."""
     out.mkdir()
     with tarfile.open(out / "ILSVRC2012_img_train.tar", "w") as outer:
         for path in sorted((folder / "train").iterdir()):
             inner = io.BytesIO()
             with tarfile.open(fileobj=inner, mode="w") as archive:
-                for picture in sorted(path.iterdir()):
-                    archive.add(picture, picture.name)
+                for file in sorted(path.iterdir()):
+                    archive.add(file, file.name)
             info = tarfile.TarInfo(f"{path.name}.tar")
             info.size = inner.tell()
             inner.seek(0)
@@ -177,10 +177,10 @@ with tempfile.TemporaryDirectory() as scratch:
         assert len(rows) == len(source) > 0
         for label, name, jpeg in source:
             row = rows[name]
-            picture = pixels(row["image"]["bytes"])
+            stored = pixels(row["image"]["bytes"])
             assert row["label"] == label
-            assert (row["height"], row["width"]) == picture.shape[:2]
-            assert numpy.array_equal(picture, pixels(jpeg)), name
+            assert (row["height"], row["width"]) == stored.shape[:2]
+            assert numpy.array_equal(stored, pixels(jpeg)), name
         shards = datasets.Dataset.from_file(str(next(store.glob(f"{split}-*.arrow"))))
         assert isinstance(shards.features["label"], datasets.ClassLabel)
         assert shards.features["label"].names == sorted(p.name for p in (folder / split).iterdir())
@@ -199,9 +199,9 @@ with tempfile.TemporaryDirectory() as scratch:
         for split in ["train", "val"]:
             found = content(scratch / f"{name}-store", split)
             assert found == content(store, split), f"{name} {split}"
-        print(f"{name}: the same pictures and labels")
+        print(f"{name}: the same images and labels")
 
-    # FFCV compresses pictures anew: only their number and labels can be the same.
+    # FFCV recompresses images, so only their number and labels can be equal.
     written = scratch / "written"
     subprocess.run([root / "scripts/fixtures/formats", folder, written], check=True,
                    capture_output=True)
@@ -212,4 +212,4 @@ with tempfile.TemporaryDirectory() as scratch:
             if name == "beton":
                 found, expected = [row[0] for row in found], [row[0] for row in expected]
             assert found == expected, f"{name} {split}"
-        print(f"{name}: the same pictures and labels")
+        print(f"{name}: the same images and labels")

@@ -33,7 +33,7 @@ def tensors(rng):
 def case(rng, config, rule):
     weights = tensors(rng)
     grads = [tensors(rng) for _ in LRS]
-    for name in grads[-1]:  # A gradient of nothing moves weights by momentum and decay only.
+    for name in grads[-1]:  # With a zero gradient only momentum and decay move weights.
         grads[-1][name] = (torch.tensor(grads[-1][name], dtype=torch.float64) * 0.0).tolist()
     by_step = rule(config, weights, grads)
     steps = [{"lr": lr, "grads": g, "weights": w} for lr, g, w in zip(LRS, grads, by_step)]

@@ -1,10 +1,9 @@
-"""Losses of 50 steps of the published systems' formulas in plain PyTorch, to hold the trainer against.
+"""Computes the losses of 50 steps of the published systems in plain PyTorch, for comparison with the trainer.
 
-Everything is written out from the formulas of the submitted versions, and nothing is shared with
-the trainer: blur as a depthwise convolution, losses by hand, updates tensor by tensor. Weights and
-images come from a formula that both sides compute. Ranks are played one after another: each has
-batch-norm statistics of its own, rank 0's overwrite the others' before each forward pass, and
-gradients are means over ranks.
+The script implements the formulas of the submitted versions and shares nothing with the trainer: blur as
+a depthwise convolution, explicit losses, updates tensor by tensor. Both sides compute weights and images
+from the same formula. The script simulates ranks one after another: each rank has its own batch-norm
+statistics, rank 0's overwrite the others' before each forward pass, and gradients are means over ranks.
 
     python scripts/oracle/reference_losses.py OUT_DIR      (PyTorch 2.11, numpy; half a minute)
 """
