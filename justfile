@@ -18,7 +18,7 @@ lint:
     cargo clippy --release --locked --all-targets -- -D warnings
 
 fuzz *args:
-    scripts/fuzz {{args}}
+    scripts/fuzz/run {{args}}
 
 demo *args:
     scripts/run {{args}}

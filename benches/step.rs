@@ -1,5 +1,5 @@
-//! The training step alone, for `scripts/bench-step` to set beside Python's and for
-//! `scripts/bench-blurpool` to set beside itself with the method on: forward, backward and
+//! The training step alone, for `scripts/bench/step` to set beside Python's and for
+//! `scripts/bench/blurpool` to set beside itself with the method on: forward, backward and
 //! update of ResNet-50 on one synthetic batch. Prints the seconds of each counted step, a line each.
 
 use std::time::Instant;

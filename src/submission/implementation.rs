@@ -19,7 +19,7 @@ cd "$(dirname "$0")/source"
 for hidden in dot.*; do
     [ ! -e "$hidden" ] || [ -e ".${hidden#dot.}" ] || cp -R "$hidden" ".${hidden#dot.}"
 done
-chmod +x scripts/*
+chmod -R +x scripts
 exec scripts/setup "$@"
 "#;
 

@@ -1,5 +1,5 @@
 //! The trainer against plain `PyTorch`: the same weights and batches give the same losses. The other
-//! side is `scripts/reference_losses.py`, whose sizes, weights and images stand here once more.
+//! side is `scripts/oracle/reference_losses.py`, whose sizes, weights and images stand here once more.
 
 use std::path::Path;
 

@@ -1,4 +1,4 @@
-//! Our verdicts against those of `mlperf_logging`'s checker, which `scripts/oracle` installs.
+//! Our verdicts against those of `mlperf_logging`'s checker, which `scripts/oracle/mlcommons` installs.
 
 use std::collections::BTreeMap;
 use std::io::{self, Write};
@@ -20,7 +20,7 @@ use crate::check::{own_logs, say};
 
 /// Asks the reference for its verdict on each file.
 pub(crate) fn reference(ruleset: Ruleset, files: &[PathBuf]) -> BTreeMap<PathBuf, bool> {
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts/oracle");
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts/oracle/mlcommons");
     let output = Command::new(script).arg(ruleset.as_str()).args(files).output().unwrap();
     let complaint = String::from_utf8_lossy(&output.stderr);
     let verdicts: BTreeMap<_, _> = String::from_utf8(output.stdout)
@@ -427,7 +427,7 @@ fn sound_logs() -> [(Ruleset, Vec<u8>); 8] {
     ]
 }
 
-/// `MLPERF_RUN_ORACLE="SEED COUNT"` (`scripts/oracle --seed SEED --count COUNT`) asks for other
+/// `MLPERF_RUN_ORACLE="SEED COUNT"` (`scripts/oracle/mlcommons --seed SEED --count COUNT`) asks for other
 /// mutants, and more of them.
 pub(crate) fn seed_and_count() -> (u64, usize) {
     let Ok(asked) = std::env::var("MLPERF_RUN_ORACLE") else { return (20_240_612, 320) };

@@ -8,7 +8,7 @@ use tempfile::TempDir;
 use crate::oracle::reference;
 
 fn rehearse(system: &str) -> Output {
-    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/scripts/reproduce");
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/scripts/reproduce/reproduce");
     Command::new(script).args([system, "--rehearse"]).env("OMP_NUM_THREADS", "1").output().unwrap()
 }
 

@@ -114,7 +114,7 @@ fn logs_of_real_runs_are_accepted_by_the_reference_checker() {
         assert_ok(&output, 0);
         for n in [0, 1] {
             let log = bench.path(&format!("resnet/result_{n}.txt"));
-            let oracle = Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts/oracle");
+            let oracle = Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts/oracle/mlcommons");
             let judged = Command::new(oracle).arg(ruleset).arg(&log).output().unwrap();
             assert_ok(&judged, 0);
             let ours = Command::new(env!("CARGO_BIN_EXE_mlperf-run"))
@@ -459,7 +459,7 @@ fn a_closed_log_lacks_nothing_but_the_accuracy() {
         fs::write(bench.folder.path().join("tiny.toml"), recipe).unwrap();
         assert_ok(&bench.run(&images(), &["--runs", "1"]), 5);
         let log = bench.path("resnet/result_0.txt");
-        let oracle = Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts/oracle");
+        let oracle = Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts/oracle/mlcommons");
         let judged = Command::new(oracle).arg(ruleset).arg(&log).output().unwrap();
         let said = String::from_utf8_lossy(&judged.stderr);
         let complaints: Vec<&str> = said.lines().filter(|line| line.contains("FAIL")).collect();

@@ -1,4 +1,4 @@
-//! Sets that other libraries wrote (`scripts/make-format-fixtures`) give the samples of the folder
+//! Sets that other libraries wrote (`scripts/fixtures/formats`) give the samples of the folder
 //! that they were written from, and damaged ones are read within their bounds.
 
 use std::fs;

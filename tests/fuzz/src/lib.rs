@@ -11,7 +11,7 @@ const NUM_READ: usize = 64;
 /// Between the parts of an input of several files.
 const NEXT: &[u8] = b"\n--next--\n";
 
-/// A folder of files below the system's folder for temporary ones, which `scripts/fuzz` has in
+/// A folder of files below the system's folder for temporary ones, which `scripts/fuzz/run` has in
 /// memory; written anew for each input.
 pub struct Files {
     root: PathBuf,

@@ -198,7 +198,7 @@ fn closed_runs_that_converge_as_the_reference_become_a_submission_too() {
 
 /// What package checker, seed checker and repository checker say.
 fn judged_by_the_reference(bench: &Bench) -> String {
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts/oracle");
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts/oracle/mlcommons");
     let mut oracle = Command::new(script);
     let output = oracle.args(["--packages", "4.0.0"]).arg(bench.submission()).output().unwrap();
     let said = String::from_utf8_lossy(&output.stdout);

@@ -117,7 +117,7 @@ fn published_submissions_that_the_reference_accepts_have_no_faults_of_ours() {
 
 /// What the reference's tools say of each folder: packages, seeds (unknown after a crash), names.
 fn reference(ruleset: Ruleset, folders: &[PathBuf]) -> Vec<[Option<bool>; 3]> {
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts/oracle");
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts/oracle/mlcommons");
     let mut command = process::Command::new(script);
     command.args(["--packages", ruleset.as_str()]).args(folders);
     let output = command.output().unwrap();
