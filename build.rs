@@ -4,7 +4,7 @@ use std::{env, error::Error, path::Path, process::Command};
 
 /// The one libtorch that the bridge's C++ interfaces are written for.
 const TORCH: &str = "2.11.0";
-const BRIDGE: &str = "src/dist/c10d";
+const BRIDGE: &str = "src/libtorch";
 
 fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo:rerun-if-changed=build.rs");

@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use mlperf_run::{
     algorithms::BlurPool,
-    dist::c10d::{Autocast, HalfKind, set_channels_last},
+    libtorch::{Autocast, HalfKind, set_channels_last},
     model::{Mode, ModelConfig, Place, ResNet, init},
     optim::{LossName, Optimizer, OptimizerConfig, mean_loss},
 };

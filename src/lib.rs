@@ -1,17 +1,17 @@
 //! `mlperf-run` trains ResNets data-parallel through libtorch and times, checks and documents the
 //! runs as MLPerf Training does.
 //!
-//! The rooms, from the ground up; a room uses rooms on floors below, never beside or above
+//! The modules, lowest layer first; a module uses modules of lower layers only
 //! (`docs/ARCHITECTURE.md`, held to by `tests/tidy.rs`):
 //!
-//! | floor | rooms |
+//! | layer | modules |
 //! |---|---|
 //! | 5 | [`cli`]: the command line |
 //! | 4 | [`console`]: what a person sees · [`launch`]: one process a device · `train`: the loop · [`submission`]: what is handed in |
 //! | 3 | [`recipe`]: what was typed, and what is true |
 //! | 2 | [`algorithms`]: the speed-up methods · [`compliance`]: the rules of the log |
-//! | 1 | [`data`] · [`model`] · [`optim`] · `dist` · [`mllog`] · [`events`] |
-//! | 0 | `dist::c10d`: the bridge to libtorch's C++ |
+//! | 1 | [`data`] · [`model`] · [`optim`] · `distributed` · [`mllog`] · [`events`] |
+//! | 0 | `libtorch`: the bridge to libtorch's C++ |
 
 pub mod algorithms;
 pub mod cli;
@@ -19,9 +19,11 @@ pub mod compliance;
 pub mod console;
 pub mod data;
 #[cfg(feature = "torch")]
-pub mod dist;
+pub mod distributed;
 pub mod events;
 pub mod launch;
+#[cfg(feature = "torch")]
+pub mod libtorch;
 pub mod mllog;
 pub mod model;
 pub mod optim;

@@ -1,4 +1,4 @@
-//! Keeps the house as `docs/ARCHITECTURE.md` draws it: who may know whom, and how files look.
+//! Checks the architecture in `docs/ARCHITECTURE.md`: which module may use which, and how files look.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
@@ -7,20 +7,17 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// Rooms by floor, from the ground up. A room uses floors below, never its own or one above.
-const FLOORS: [&[&str]; 5] = [
-    &["data", "model", "optim", "dist", "mllog", "events"],
+/// Modules by layer, lowest first. A module uses layers below, never its own or a higher one.
+const LAYERS: [&[&str]; 6] = [
+    &["libtorch"],
+    &["data", "model", "optim", "distributed", "mllog", "events"],
     &["algorithms", "compliance"],
     &["recipe"],
     &["console", "launch", "train", "submission"],
     &["cli"],
 ];
 
-/// Uses within a floor, or upwards, that the plan allows, each with its reason.
-const ALLOWED: [(&str, &str, &str); 1] =
-    [("optim", "dist", "dist::c10d is the ground floor: the bridge")];
-
-/// Rooms that never name tch.
+/// Modules that never name tch.
 const TORCHLESS: [&str; 9] =
     ["launch", "recipe", "mllog", "events", "data", "compliance", "submission", "console", "cli"];
 
@@ -42,29 +39,29 @@ fn sources(folder: &str) -> Vec<(PathBuf, String)> {
     found
 }
 
-/// The room of a file: the first folder below src.
-fn room(path: &Path) -> Option<String> {
+/// The module of a file: the first folder below src.
+fn module(path: &Path) -> Option<String> {
     let below = path.strip_prefix(Path::new(env!("CARGO_MANIFEST_DIR")).join("src")).unwrap();
     let first = below.components().next()?.as_os_str().to_string_lossy().into_owned();
-    FLOORS.iter().any(|rooms| rooms.contains(&first.as_str())).then_some(first)
+    LAYERS.iter().any(|modules| modules.contains(&first.as_str())).then_some(first)
 }
 
-fn floor(room: &str) -> Option<usize> {
-    FLOORS.iter().position(|rooms| rooms.contains(&room))
+fn layer(module: &str) -> Option<usize> {
+    LAYERS.iter().position(|modules| modules.contains(&module))
 }
 
-/// Rooms that a source names, as `crate::ROOM` or in a `use crate::{..}` list.
-fn rooms_named(text: &str) -> Vec<String> {
-    let mut rooms = Vec::new();
+/// Modules that a source names, as `crate::ROOM` or in a `use crate::{..}` list.
+fn modules_named(text: &str) -> Vec<String> {
+    let mut modules = Vec::new();
     for (at, _) in text.match_indices("crate::") {
         let rest = &text[at + "crate::".len()..];
         match rest.strip_prefix('{') {
-            Some(list) => rooms.extend(top_names(list)),
-            None => rooms.push(word(rest)),
+            Some(list) => modules.extend(top_names(list)),
+            None => modules.push(word(rest)),
         }
     }
-    rooms.retain(|room| floor(room).is_some());
-    rooms
+    modules.retain(|module| layer(module).is_some());
+    modules
 }
 
 /// First words of the items of a braced list, up to its closing brace.
@@ -91,15 +88,14 @@ fn word(text: &str) -> String {
 }
 
 #[test]
-fn rooms_use_floors_below_only() {
+fn modules_use_layers_below_only() {
     let mut checked = 0;
     for (path, text) in sources("src") {
-        let Some(from) = room(&path) else { continue };
-        for to in rooms_named(&text) {
+        let Some(from) = module(&path) else { continue };
+        for to in modules_named(&text) {
             checked += 1;
-            let allowed = ALLOWED.iter().any(|(a, b, _)| *a == from && *b == to);
             assert!(
-                to == from || floor(&to) < floor(&from) || allowed,
+                to == from || layer(&to) < layer(&from),
                 "{}: {from} may not use {to}",
                 path.display()
             );
@@ -109,25 +105,26 @@ fn rooms_use_floors_below_only() {
 }
 
 #[test]
-fn rooms_without_torch_never_name_it() {
+fn modules_without_torch_never_name_it() {
     for (path, text) in sources("src") {
-        let Some(room) = room(&path).filter(|room| TORCHLESS.contains(&room.as_str())) else {
+        let Some(module) = module(&path).filter(|module| TORCHLESS.contains(&module.as_str()))
+        else {
             continue;
         };
         for name in ["tch::", "torch_sys::"] {
             let named = text
                 .match_indices(name)
                 .any(|(at, _)| !text[..at].ends_with(|c: char| c.is_alphanumeric() || c == '_'));
-            assert!(!named, "{}: {room} names {name}", path.display());
+            assert!(!named, "{}: {module} names {name}", path.display());
         }
     }
 }
 
 #[test]
-fn a_braced_list_of_rooms_is_read() {
+fn a_braced_list_of_modules_is_read() {
     let text =
         "use crate::{\n    data::{Batch, model::X},\n    events::RankEvent,\n};\ncrate::cli::x()";
-    assert_eq!(rooms_named(text), ["data", "events", "cli"]);
+    assert_eq!(modules_named(text), ["data", "events", "cli"]);
 }
 
 #[test]

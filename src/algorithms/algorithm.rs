@@ -11,7 +11,7 @@ use super::{
     swa::PlainMean,
 };
 use crate::{
-    dist::c10d::{BridgeError, TensorList},
+    libtorch::{BridgeError, TensorList},
     optim::{Optimizer, RunLength},
 };
 

@@ -37,7 +37,7 @@ mod dropping {
         },
         ColOut,
     };
-    use crate::{data::Rng, dist::c10d::BridgeError};
+    use crate::{data::Rng, libtorch::BridgeError};
 
     /// Keeps the draws apart from other methods'.
     const METHOD: u64 = 0x636f_6c6f_7574;

@@ -37,7 +37,7 @@ mod cutting {
         },
         CutMix,
     };
-    use crate::{data::Rng, dist::c10d::BridgeError};
+    use crate::{data::Rng, libtorch::BridgeError};
 
     /// Keeps the draws apart from other methods'.
     const METHOD: u64 = 0x6375_746d_6978;

@@ -37,7 +37,7 @@ mod blanking {
         },
         Cutout,
     };
-    use crate::{data::Rng, dist::c10d::BridgeError};
+    use crate::{data::Rng, libtorch::BridgeError};
 
     /// Keeps the draws apart from other methods'.
     const METHOD: u64 = 0x6375_746f_7574;

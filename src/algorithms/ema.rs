@@ -49,7 +49,7 @@ mod averaging {
         super::algorithm::{Algorithm, MethodContext, Progress},
         Ema, ema_smoothing,
     };
-    use crate::dist::c10d::{BridgeError, TensorList};
+    use crate::libtorch::{BridgeError, TensorList};
 
     /// The average of one run.
     pub(in crate::algorithms) struct Averaging {

@@ -38,7 +38,7 @@ mod mixing {
         },
         MixUp,
     };
-    use crate::dist::c10d::BridgeError;
+    use crate::libtorch::BridgeError;
 
     /// Keeps the draws apart from other methods'.
     const METHOD: u64 = 0x006d_6978_7570;

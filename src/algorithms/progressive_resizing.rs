@@ -85,7 +85,7 @@ mod resizing {
     use tch::Tensor;
 
     use super::super::algorithm::{Algorithm, Batch, Progress, SampleLosses};
-    use crate::dist::c10d::BridgeError;
+    use crate::libtorch::BridgeError;
 
     /// Keeps of the images `[N, C, S, S]` the pixels nearest to a grid of `image_size`:
     /// `[N, C, image_size, image_size]`. Pixel `i` comes from `floor(fp32(i) fp32(S / image_size))`, as torch.

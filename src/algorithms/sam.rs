@@ -37,7 +37,7 @@ mod climbing {
         Sam,
     };
     use crate::{
-        dist::c10d::{BridgeError, TensorList},
+        libtorch::{BridgeError, TensorList},
         optim::Optimizer,
     };
 

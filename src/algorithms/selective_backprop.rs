@@ -68,7 +68,7 @@ mod selecting {
         },
         SelectiveBackprop,
     };
-    use crate::{dist::c10d::BridgeError, optim::RunLength};
+    use crate::{libtorch::BridgeError, optim::RunLength};
 
     /// Keeps the draws apart from other methods'.
     const METHOD: u64 = 0x7365_6c65_6374;

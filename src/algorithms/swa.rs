@@ -37,7 +37,7 @@ mod averaging {
         super::algorithm::{Algorithm, MethodContext, Progress},
         Swa,
     };
-    use crate::dist::c10d::{BridgeError, TensorList};
+    use crate::libtorch::{BridgeError, TensorList};
 
     /// The mean of one run.
     pub(in crate::algorithms) struct PlainMean {

@@ -12,7 +12,7 @@ use signal_hook::{consts::TERM_SIGNALS, flag};
 use super::exit::{Exit, Failure, OrExit, Outcome};
 use crate::{
     console,
-    dist::World,
+    distributed::World,
     events::{FailureKind, RankEvent, StepRates},
     recipe::IMAGENET,
     train::{EventSink, RankJob, RunEnd, StepBench, TrainError, bench_steps, run_rank},

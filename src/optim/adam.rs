@@ -14,7 +14,7 @@ use super::{
     config::{OptimizerConfig, OptimizerName},
     groups::weight_decay,
 };
-use crate::dist::c10d::{AdamStep, BridgeError, Params, StepNow};
+use crate::libtorch::{AdamStep, BridgeError, Params, StepNow};
 
 /// Constants of the rule.
 #[derive(Clone, Debug, PartialEq)]

@@ -10,7 +10,7 @@
 //! state and two norms a tensor; its published ResNet recipes have 100 epochs and more.
 
 use super::{adam::Adam, config::OptimizerConfig, groups::is_exempt};
-use crate::dist::c10d::{AdamStep, BridgeError, Params, StepNow};
+use crate::libtorch::{AdamStep, BridgeError, Params, StepNow};
 
 /// Constants of the rule.
 #[derive(Clone, Debug, PartialEq)]

@@ -27,7 +27,7 @@ use super::{
     config::OptimizerConfig,
     groups::{is_exempt, weight_decay},
 };
-use crate::dist::c10d::{BridgeError, LarsStep, Params, StepNow};
+use crate::libtorch::{BridgeError, LarsStep, Params, StepNow};
 
 /// Constants of the rule.
 #[derive(Clone, Debug, PartialEq)]

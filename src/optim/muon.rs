@@ -17,7 +17,7 @@ use super::{
     config::{AdjustLr, OptimizerConfig},
     groups::weight_decay,
 };
-use crate::dist::c10d::{BridgeError, MuonStep, Params, StepNow};
+use crate::libtorch::{BridgeError, MuonStep, Params, StepNow};
 
 /// Constants of the rule.
 #[derive(Clone, Debug, PartialEq)]

@@ -10,7 +10,7 @@ use super::{
     muon::Muon,
     sgd::Sgd,
 };
-use crate::dist::c10d::{BridgeError, Moments, Params, StepNow};
+use crate::libtorch::{BridgeError, Moments, Params, StepNow};
 
 /// The update rules, their parameters and their state.
 pub struct Optimizer {

@@ -3,7 +3,7 @@
 use tch::{Device, Kind, Tensor};
 
 use super::optimizer::Optimizer;
-use crate::dist::c10d::BridgeError;
+use crate::libtorch::BridgeError;
 
 /// Doubles after so many good steps, halves after a bad one: torch's factors.
 const GROWTH: f64 = 2.0;

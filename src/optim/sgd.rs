@@ -18,7 +18,7 @@ use super::{
     config::{OptimizerConfig, OptimizerName},
     groups::weight_decay,
 };
-use crate::dist::c10d::{BridgeError, Params, SgdStep, StepNow};
+use crate::libtorch::{BridgeError, Params, SgdStep, StepNow};
 
 /// Constants of the rule.
 #[derive(Clone, Debug, PartialEq)]

@@ -6,7 +6,7 @@ use super::targets::Targets;
 use crate::{
     algorithms::Batch,
     data::{self, channel_scale},
-    dist::c10d::{BridgeError, Ring},
+    libtorch::{BridgeError, Ring},
 };
 
 /// Batches that are on their way or being worked on; the host runs ahead by no more.

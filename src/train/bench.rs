@@ -19,8 +19,8 @@ use super::{
 };
 use crate::{
     data::{Dataset, Loader, Rng, Shard, TrainSchedule, train_plans},
-    dist::c10d::peak_gpu_bytes,
     events::{StepParts, StepRates},
+    libtorch::peak_gpu_bytes,
     recipe::{Precision, Recipe, RunContext},
 };
 

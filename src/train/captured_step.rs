@@ -15,7 +15,7 @@ use super::{
     batch::DeviceBatch, error::TrainError, trainer::Trainer, warmup::first_epochs_of_sizes,
 };
 use crate::{
-    dist::c10d::{Capturing, Graph},
+    libtorch::{Capturing, Graph},
     recipe::{CudaGraphs, graph_obstacle},
 };
 

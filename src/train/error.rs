@@ -4,8 +4,9 @@ use std::path::PathBuf;
 
 use crate::{
     data::DataError,
-    dist::{DistError, WorldError, c10d::BridgeError},
+    distributed::{DistError, WorldError},
     events::FailureKind,
+    libtorch::BridgeError,
     mllog::MllogError,
     recipe::RecipeError,
 };

@@ -4,7 +4,7 @@ use tch::{Kind, Tensor, no_grad};
 
 use super::{batch::DeviceBatch, step::autocast, trainer::Trainer};
 use crate::{
-    dist::c10d::{BridgeError, TensorList},
+    libtorch::{BridgeError, TensorList},
     model::{Mode, Weights},
 };
 

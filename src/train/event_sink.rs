@@ -1,6 +1,6 @@
 //! Who watches a rank.
 
-use crate::{dist::World, events::RankEvent};
+use crate::{distributed::World, events::RankEvent};
 
 /// Where a rank's events go. Progress of the run is told by rank 0 alone; what concerns one rank
 /// is told by that rank.

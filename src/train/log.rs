@@ -5,7 +5,7 @@ use std::{fs::File, path::Path};
 
 use super::error::TrainError;
 use crate::{
-    dist::World,
+    distributed::World,
     mllog::{
         AdamOptions, Hyperparameters, Init, LarsOptions, Optimizer, PlainOptions, Ready, Running,
         Session, SgdOptions, Status, Stopped, Submission, SystemClock, clear_page_cache,

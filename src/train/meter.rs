@@ -6,8 +6,9 @@ use std::time::{Duration, Instant};
 use super::{error::TrainError, event_sink::EventSink};
 use crate::{
     data::{BadImage, LoaderContext, LoaderStats, diagnosis},
-    dist::{World, c10d::Readout},
+    distributed::World,
     events::{RankEvent, RunStatus, Spent},
+    libtorch::Readout,
     recipe::Recipe,
 };
 

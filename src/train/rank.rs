@@ -17,8 +17,9 @@ use super::{
 };
 use crate::{
     data::Dataset,
-    dist::{World, c10d},
+    distributed::World,
     events::RankEvent,
+    libtorch,
     recipe::{self, DeviceChoice, Origin, RawRecipe, Recipe, RunContext, Source},
 };
 
@@ -122,9 +123,9 @@ pub(super) fn device(recipe: &Recipe, world: &World) -> Result<Device, TrainErro
     if choice == DeviceChoice::Cpu {
         return Ok(Device::Cpu);
     }
-    let problem = match c10d::load_cuda() {
+    let problem = match libtorch::load_cuda() {
         Ok(()) if tch::Cuda::device_count() > world.local_rank as i64 => {
-            c10d::use_gpu(world.local_rank, timeout_s)?;
+            libtorch::use_gpu(world.local_rank, timeout_s)?;
             return Ok(Device::Cuda(world.local_rank));
         }
         Ok(()) => {

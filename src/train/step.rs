@@ -8,7 +8,7 @@ use tch::{Device, Kind, Tensor};
 use super::{batch::DeviceBatch, error::TrainError, trainer::Trainer};
 use crate::{
     algorithms::{Batch, Next},
-    dist::c10d::{Autocast, BridgeError, HalfKind},
+    libtorch::{Autocast, BridgeError, HalfKind},
     model::{Mode, ResNet},
     optim::{mean_loss, sample_losses},
     recipe::{Precision, Recipe},

@@ -17,7 +17,8 @@ use super::{
 };
 use crate::{
     algorithms,
-    dist::{World, c10d},
+    distributed::World,
+    libtorch,
     model::{Arch, Block, CustomConfig, Mode},
     optim::mean_loss,
     recipe::{Precision, RawRecipe, Recipe, RunContext},
@@ -119,7 +120,7 @@ fn warm_up_leaves_every_number_as_it_was() {
     let _turn = in_turn();
     let mut warmed = trainer(&recipe(1), 0, 0);
     let any = Tensor::from(0.0);
-    let random = |what: &Tensor| Vec::<u8>::try_from(c10d::rng_state(what).unwrap()).unwrap();
+    let random = |what: &Tensor| Vec::<u8>::try_from(libtorch::rng_state(what).unwrap()).unwrap();
     let (before, random_before) = (weights(&warmed), random(&any));
     assert_eq!(warmed.warm_up().unwrap(), None, "graphs are not missed on a processor");
     assert_eq!(weights(&warmed), before);
@@ -202,7 +203,7 @@ fn images_are_normalised_on_the_device() {
     let batch = trainer.uploader.batch(&device_batch);
     assert_eq!(Vec::<i64>::try_from(&batch.labels).unwrap(), [1, 2]);
     assert_eq!(batch.images.size(), [2, 3, 4, 4]);
-    assert!(c10d::is_channels_last(&batch.images).unwrap());
+    assert!(libtorch::is_channels_last(&batch.images).unwrap());
     for (channel, (mean, std)) in
         [(0.485, 0.229), (0.456, 0.224), (0.406, 0.225)].iter().enumerate()
     {

@@ -40,11 +40,9 @@ use crate::{
         Cache, Dataset, EvalTransform, Loader, LoaderConfig, LoaderContext, Pool, Sampler, Shard,
         Sharing, TrainSchedule, eval_plans, store, train_plans,
     },
-    dist::{
-        BufferSync, Ddp, DistError, Shared, World,
-        c10d::{self, BridgeError, Math, Readout, TensorList},
-    },
+    distributed::{BufferSync, Ddp, DistError, Shared, World},
     events::RunStatus,
+    libtorch::{self, BridgeError, Math, Readout, TensorList},
     mllog::Status,
     model::{Named, Place, ResNet, init},
     optim::{LossScaler, Optimizer},
@@ -102,7 +100,7 @@ impl Trainer {
         };
         if layout == Layout::ChannelsLast {
             let parameters = model.weights().parameters().iter().map(|(_, tensor)| tensor);
-            parameters.filter(|t| t.dim() == 4).try_for_each(c10d::set_channels_last)?;
+            parameters.filter(|t| t.dim() == 4).try_for_each(libtorch::set_channels_last)?;
         }
         let ddp = if world.world_size > 1 || recipe.raw.train.ddp.in_world_of_one {
             Ddp::join(world, device, recipe.raw.train.ddp.timeout_s)?

@@ -11,10 +11,8 @@ use super::{
 use crate::{
     algorithms::Progress,
     data::Shard,
-    dist::{
-        World,
-        c10d::{self, BridgeError},
-    },
+    distributed::World,
+    libtorch::{self, BridgeError},
 };
 
 /// The reducer settles its buckets before the second step.
@@ -30,8 +28,8 @@ impl Trainer {
         let weights = self.model.weights().snapshot();
         let momenta = self.optimizer.snapshot()?;
         let scale = self.scaler.snapshot();
-        let random = c10d::rng_state(&on_device)?;
-        let host_random = c10d::rng_state(&on_host)?;
+        let random = libtorch::rng_state(&on_device)?;
+        let host_random = libtorch::rng_state(&on_host)?;
 
         for epoch in first_epochs_of_sizes(&self.recipe.image_sizes) {
             self.progress.epoch = epoch;
@@ -45,8 +43,8 @@ impl Trainer {
         self.model.weights().restore(&weights);
         self.optimizer.restore(&momenta)?;
         self.scaler.restore(&scale);
-        c10d::set_rng_state(&on_device, &random)?;
-        c10d::set_rng_state(&on_host, &host_random)?;
+        libtorch::set_rng_state(&on_device, &random)?;
+        libtorch::set_rng_state(&on_host, &host_random)?;
         self.algorithms = algorithms(&self.recipe, self.world.rank, self.eval_weights.trained())?;
         self.progress = Progress::default();
         self.ddp.barrier()?;

@@ -6,7 +6,7 @@ use mlperf_run::{
         ResizeOn, Resolution, Sam, SelectiveBackprop, StochasticDepth, ema_smoothing, mix,
         resize_nearest,
     },
-    dist::c10d::TensorList,
+    libtorch::TensorList,
     optim::{Optimizer, OptimizerConfig, OptimizerName, RunLength, Time},
 };
 use serde_json::Value;

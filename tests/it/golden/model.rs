@@ -216,7 +216,7 @@ fn check_law(law: &Value, found: &Tensor) {
     assert_eq!(found.numel() as u64, law["numel"], "{law}");
     let n = found.numel() as f64;
     let mean = f64::try_from(found.mean(Kind::Double)).unwrap();
-    let (mu, sigma) = match law["dist"].as_str().unwrap() {
+    let (mu, sigma) = match law["distributed"].as_str().unwrap() {
         "normal" => (number("mean"), number("std")),
         "uniform" => {
             let (low, high) = (number("low"), number("high"));

@@ -1,6 +1,6 @@
 //! Who is in the world: torchrun's names in the environment, read once.
 
-use super::c10d::Rendezvous;
+use crate::libtorch::Rendezvous;
 
 /// This process's place among all.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -1,6 +1,5 @@
 //! Data parallelism: who is in the world, and how gradients become means over it.
 
-pub mod c10d;
 mod ddp;
 mod world;
 

@@ -1,11 +1,9 @@
 //! Data-parallel backward: gradients come out as means over all ranks.
 
+use crate::libtorch::{BridgeError, Group, Reducer};
 use tch::Tensor;
 
-use super::{
-    c10d::{BridgeError, Group, Reducer},
-    world::World,
-};
+use super::world::World;
 
 /// Why the ranks lost each other, or backward failed.
 #[derive(Debug, thiserror::Error)]
