@@ -199,42 +199,42 @@ fn blur_stands_where_composer_puts_it() {
 }
 
 #[test]
-fn first_weights_follow_composers_laws() {
+fn first_weights_follow_composers_distributions() {
     let golden = read("init");
     tch::manual_seed(7);
     let net = ResNet::new(&spec("resnet50", 1000), FLOAT);
     init(net.weights(), &[Initializer::KaimingNormal, Initializer::BnUniform]);
-    for law in golden["resnet50"].as_array().unwrap() {
-        let name = law["name"].as_str().unwrap();
-        check_law(law, net.weights().get(name).unwrap());
+    for distribution in golden["resnet50"].as_array().unwrap() {
+        let name = distribution["name"].as_str().unwrap();
+        check_distribution(distribution, net.weights().get(name).unwrap());
     }
 }
 
-/// Five standard errors around the mean and the spread of the law.
-fn check_law(law: &Value, found: &Tensor) {
-    let number = |key: &str| law[key].as_f64().unwrap();
-    assert_eq!(found.numel() as u64, law["numel"], "{law}");
+/// Five standard errors around the mean and the spread of the distribution.
+fn check_distribution(distribution: &Value, found: &Tensor) {
+    let number = |key: &str| distribution[key].as_f64().unwrap();
+    assert_eq!(found.numel() as u64, distribution["numel"], "{distribution}");
     let n = found.numel() as f64;
     let mean = f64::try_from(found.mean(Kind::Double)).unwrap();
-    let (mu, sigma) = match law["distributed"].as_str().unwrap() {
+    let (mu, sigma) = match distribution["dist"].as_str().unwrap() {
         "normal" => (number("mean"), number("std")),
         "uniform" => {
             let (low, high) = (number("low"), number("high"));
             let (min, max) = (found.min(), found.max());
-            assert!(f64::try_from(min).unwrap() >= low - 1e-7, "{law}");
-            assert!(f64::try_from(max).unwrap() <= high + 1e-7, "{law}");
+            assert!(f64::try_from(min).unwrap() >= low - 1e-7, "{distribution}");
+            assert!(f64::try_from(max).unwrap() <= high + 1e-7, "{distribution}");
             (f64::midpoint(low, high), (high - low) / 12f64.sqrt())
         }
         "constant" => {
             let value = number("value");
-            assert!(f64::try_from((found - value).abs().max()).unwrap() == 0.0, "{law}");
+            assert!(f64::try_from((found - value).abs().max()).unwrap() == 0.0, "{distribution}");
             return;
         }
-        other => panic!("no such law here: {other}"),
+        other => panic!("no such distribution here: {other}"),
     };
     let std = f64::try_from(found.std(true)).unwrap();
-    assert!((mean - mu).abs() < 5.0 * sigma / n.sqrt(), "{law}: mean {mean}");
-    assert!((std - sigma).abs() < 5.0 * sigma / n.sqrt(), "{law}: std {std}");
+    assert!((mean - mu).abs() < 5.0 * sigma / n.sqrt(), "{distribution}: mean {mean}");
+    assert!((std - sigma).abs() < 5.0 * sigma / n.sqrt(), "{distribution}: std {std}");
 }
 
 #[test]

@@ -103,8 +103,8 @@ fn the_torch_order_is_that_of_distributed_sampler() {
         let whole = order(num_samples, Shard { rank: 0, world_size: 1 }, seed, epoch);
         assert_eq!(whole, numbers(&case["permutation"]), "{case}");
         for rank in 0..world_size {
-            let fraction = order(num_samples, Shard { rank, world_size }, seed, epoch);
-            assert_eq!(fraction, numbers(&case["per_rank"][rank]), "rank {rank} of {case}");
+            let part = order(num_samples, Shard { rank, world_size }, seed, epoch);
+            assert_eq!(part, numbers(&case["per_rank"][rank]), "rank {rank} of {case}");
         }
     }
 }
