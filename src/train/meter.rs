@@ -198,9 +198,9 @@ impl<'a> Meter<'a> {
 
     /// This rank is through; the clock stands after `minutes` where this rank holds it.
     pub(super) fn run_stop(&mut self, clock: Option<(RunStatus, f64)>, known: &LoaderContext) {
-        let (stats, later_s) = self.waits[1];
-        let data_wait = fraction(stats.wait_s, later_s);
-        let io_wait = fraction(stats.io_wait_s(), later_s);
+        let (later, later_s) = self.waits[1];
+        let data_wait = fraction(later.wait_s, later_s);
+        let io_wait = fraction(later.io_wait_s(), later_s);
         let (rank, time) = (self.rank, self.spent);
         let data_verdict = diagnosis(self.waits, known);
         let Some((status, minutes)) = clock else {
