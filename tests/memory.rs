@@ -13,7 +13,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
-use mlperf_run::data::store::{Import, OnBad, import};
+use mlperf_run::data::import::{Import, OnBad, import};
 use mlperf_run::data::{
     Batch, Cache, EvalTransform, Index, Interpolation, Loader, LoaderConfig, Pool, RamCache,
     Sampler, Shard, Sharing, Split, TrainSchedule, TrainTransform, eval_plans, train_plans,

@@ -11,7 +11,7 @@ use crate::cli::feeds::Feeding;
 use crate::cli::threads;
 use crate::console;
 use crate::data::bench::{DEMANDS, Demand, Fractions, Rates, measure};
-use crate::data::store::Division;
+use crate::data::import::Division;
 use crate::data::{
     ColdEpoch, Index, Interpolation, LoaderContext, LoaderStats, Order, RamCache, ReadAhead, Split,
     TrainTransform, measure_cold,

@@ -10,8 +10,8 @@ use crate::cli::exit::{Exit, Failure, OrExit as _, Outcome};
 use crate::cli::store_text::{describe, division_text};
 use crate::console::{self, Counter, Manner};
 use crate::data::Dataset;
+use crate::data::import::{self, Division, Manifest};
 use crate::data::inspect::{self, Quantiles, SplitSurvey};
-use crate::data::store::{self, Division, Manifest};
 
 /// What `mlperf-run data` takes.
 #[derive(Debug, Args)]
@@ -64,7 +64,7 @@ pub fn run(args: &DataArgs) -> Outcome {
 }
 
 fn verify(args: &VerifyArgs) -> Outcome {
-    match store::stores_in(&args.store).or_exit(Exit::Invalid)?.as_slice() {
+    match import::stores_in(&args.store).or_exit(Exit::Invalid)?.as_slice() {
         // Which says why it is none.
         [] => verify_store(&args.store)?,
         stores => stores.iter().try_for_each(|store| verify_store(store))?,
@@ -78,7 +78,7 @@ fn verify_store(folder: &Path) -> Result<(), Failure> {
         let bytes: u64 = manifest.shards.iter().map(|shard| shard.bytes).sum();
         let counter = Counter::new(Manner::of_stderr(), "reading MB", (bytes / 1_000_000) as usize);
         let progress = |done| counter.set((done / 1_000_000) as usize);
-        store::verify(folder, &progress).or_exit(Exit::Invalid)?
+        import::verify(folder, &progress).or_exit(Exit::Invalid)?
     };
     describe(&manifest);
     let num_shards = console::counted(manifest.shards.len(), "shard");
@@ -88,7 +88,7 @@ fn verify_store(folder: &Path) -> Result<(), Failure> {
 
 fn inspect(args: &InspectArgs) -> Outcome {
     let dataset = Dataset::open(&args.data).or_exit(Exit::Invalid)?;
-    let stores = store::stores_in(&args.data).or_exit(Exit::Invalid)?;
+    let stores = import::stores_in(&args.data).or_exit(Exit::Invalid)?;
     for folder in &stores {
         let manifest = Manifest::read(folder).or_exit(Exit::Invalid)?;
         let name = folder.strip_prefix(&args.data).unwrap_or(folder).display().to_string();

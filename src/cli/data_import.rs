@@ -15,7 +15,7 @@ use crate::cli::exit::{Exit, OrExit as _, Outcome};
 use crate::cli::store_text::describe;
 use crate::cli::threads;
 use crate::console::{self, Counter, Manner};
-use crate::data::store::{self, Import, Manifest, OnBad, StoreError};
+use crate::data::import::{self, Import, Manifest, OnBad, StoreError};
 
 /// What `data import` takes.
 #[derive(Debug, Args)]
@@ -50,7 +50,7 @@ pub(super) fn import(args: &ImportArgs) -> Outcome {
     let started = Instant::now();
     let num_threads = args.threads.unwrap_or_else(threads::num_cores);
     let stores = {
-        let dataset = store::open_source(&request.source, &args.out).or_exit(Exit::Invalid)?;
+        let dataset = import::open_source(&request.source, &args.out).or_exit(Exit::Invalid)?;
         // Up to here nothing is half done that a signal could leave.
         let stop = stop_on_signals().or_exit(Exit::Bug)?;
         let total = dataset.train.len() + dataset.eval.len();
@@ -63,7 +63,7 @@ pub(super) fn import(args: &ImportArgs) -> Outcome {
                 ControlFlow::Continue(())
             }
         };
-        store::import(&request, &args.out, num_threads, &progress)
+        import::import(&request, &args.out, num_threads, &progress)
     };
     if let Err(error @ StoreError::Interrupted) = &stores {
         console::note(error);

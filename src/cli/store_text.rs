@@ -1,7 +1,7 @@
 //! Stores in words.
 
 use crate::console;
-use crate::data::store::{Division, Manifest, Note};
+use crate::data::import::{Division, Manifest, Note};
 
 /// Tells what is in a store, and which of its images are not as they were.
 pub(super) fn describe(manifest: &Manifest) {

@@ -7,11 +7,11 @@ use proptest::prelude::*;
 use tempfile::TempDir;
 use turbojpeg::{Compressor, Image, PixelFormat, Subsamp};
 
-use super::augment::Size;
-use super::random::Rng;
+use crate::data::rng::Rng;
+use crate::data::transform::crop::Size;
 
 /// A smooth coloured image with some noise, RGB `[height, width, 3]`; `seed` sets its colours.
-pub(super) fn image(size: Size, seed: u64) -> Vec<u8> {
+pub(in crate::data) fn image(size: Size, seed: u64) -> Vec<u8> {
     let mut rng = Rng::keyed(&[seed]);
     let base: [f64; 3] = std::array::from_fn(|_| rng.range_f64(40.0, 200.0));
     let mut pixels = Vec::with_capacity(size.height * size.width * 3);
@@ -26,18 +26,23 @@ pub(super) fn image(size: Size, seed: u64) -> Vec<u8> {
 }
 
 /// RGB rows of `width` pixels turned round, left to right.
-pub(super) fn mirrored(pixels: &[u8], width: usize) -> Vec<u8> {
+pub(in crate::data) fn mirrored(pixels: &[u8], width: usize) -> Vec<u8> {
     let lines = pixels.chunks_exact(width * 3);
     lines.flat_map(|line| line.chunks_exact(3).rev()).flatten().copied().collect()
 }
 
 /// Compresses RGB pixels at quality 95 without chroma subsampling.
-pub(super) fn jpeg(pixels: &[u8], size: Size) -> Vec<u8> {
+pub(in crate::data) fn jpeg(pixels: &[u8], size: Size) -> Vec<u8> {
     encode(pixels, size, PixelFormat::RGB, Subsamp::None)
 }
 
 /// Compresses pixels of any format at quality 95.
-pub(super) fn encode(pixels: &[u8], size: Size, format: PixelFormat, subsamp: Subsamp) -> Vec<u8> {
+pub(in crate::data) fn encode(
+    pixels: &[u8],
+    size: Size,
+    format: PixelFormat,
+    subsamp: Subsamp,
+) -> Vec<u8> {
     let Size { height, width } = size;
     let image = Image { pixels, width, pitch: width * format.size(), height, format };
     let mut compressor = Compressor::new().unwrap();
@@ -48,7 +53,7 @@ pub(super) fn encode(pixels: &[u8], size: Size, format: PixelFormat, subsamp: Su
 
 /// A data set of classes `a`, `b` and `c` with `num_train` and `num_eval` images each, of
 /// different sizes.
-pub(super) fn data_set(num_train: usize, num_eval: usize) -> TempDir {
+pub(in crate::data) fn data_set(num_train: usize, num_eval: usize) -> TempDir {
     let root = tempfile::tempdir().unwrap();
     for (split, num_images) in [("train", num_train), ("val", num_eval)] {
         for (label, class) in ["a", "b", "c"].into_iter().enumerate() {
@@ -64,21 +69,21 @@ pub(super) fn data_set(num_train: usize, num_eval: usize) -> TempDir {
 }
 
 /// Writes a file and the folders above it.
-pub(super) fn write(path: &Path, content: &[u8]) {
+pub(in crate::data) fn write(path: &Path, content: &[u8]) {
     fs::create_dir_all(path.parent().unwrap()).unwrap();
     fs::write(path, content).unwrap();
 }
 
 /// Changes to a file: some bytes become others, words become extreme, and its end is lost.
 #[derive(Clone, Debug)]
-pub(super) struct Damage {
+pub(in crate::data) struct Damage {
     bytes: Vec<(usize, u8)>,
     words: Vec<(usize, u64)>,
     keep: usize,
 }
 
 /// Any damage.
-pub(super) fn damage() -> impl Strategy<Value = Damage> {
+pub(in crate::data) fn damage() -> impl Strategy<Value = Damage> {
     let extreme =
         prop_oneof![Just(u64::MAX), Just(1 << 63), Just(u64::from(u32::MAX)), any::<u64>()];
     (
@@ -91,7 +96,7 @@ pub(super) fn damage() -> impl Strategy<Value = Damage> {
 
 impl Damage {
     /// Does it: half in the first bytes, where headers are.
-    pub(super) fn apply(&self, bytes: &mut Vec<u8>) {
+    pub(in crate::data) fn apply(&self, bytes: &mut Vec<u8>) {
         let place = |number: usize, len: usize| match number % 2 {
             0 => (number / 2) % len.min(96),
             _ => (number / 2) % len,

@@ -3,17 +3,19 @@
 
 use std::path::{Path, PathBuf};
 
-use super::augment::{Crop, Size};
-use super::decode::{self, Part};
-use super::index::Index;
-use super::index_cache;
-use super::store::rewrite::Rewriter;
-use super::store::unpack::unpacked;
-use super::store::{OnBad, StoreError};
+use crate::data::format::error::StoreError;
+use crate::data::image::decode;
+use crate::data::image::decode::Part;
+use crate::data::import::OnBad;
+use crate::data::import::parquet::unpacked;
+use crate::data::import::rewrite::Rewriter;
+use crate::data::index::Index;
+use crate::data::index::cache;
+use crate::data::transform::crop::{Crop, Size};
 
 /// The index that a file of the cache holds, where it is a sound one.
 pub fn load_index(file: &Path) -> Option<Index> {
-    index_cache::load(file)
+    cache::load(file)
 }
 
 /// One thread's decoder.

@@ -3,10 +3,10 @@
 
 use serde_json::Value;
 
-use super::augment::{fallback_crop, try_crop};
-use super::decode::DecodedImage;
-use super::resize::{Resizer, Target, View};
-use super::*;
+use crate::data::image::decode::DecodedImage;
+use crate::data::transform::crop::{fallback_crop, try_crop};
+use crate::data::transform::resize::{Resizer, Target, View};
+use crate::data::*;
 
 fn golden(topic: &str) -> Value {
     let bundled = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden");

@@ -1,85 +1,62 @@
-//! The data plane: from files on a disk to uint8 batches in the trainer's hands. This room knows
-//! no model and no tensor.
+//! The data plane: from files on a disk to uint8 batches for the trainer. This module knows no
+//! model and no tensor.
 //!
-//! | file | part |
+//! | folder | part |
 //! |---|---|
-//! | `source` | what lies at a path |
-//! | `container` | readers of folders, archives and shards: what finds the spans |
-//! | `index`, `index_cache` | the samples of a split as spans of files; kept between runs |
-//! | `span_reader`, `ahead` | from a span to bytes; what is read before it is needed |
-//! | `memory`, `budget` | what the machine has free, and what a run asks for |
-//! | `sampler`, `torch_order`, `plan` | which rank sees which sample when, and how it is cut |
-//! | `turbo`, `crop_intervals`, `transcode` | libjpeg-turbo; JPEGs cut down and written anew |
-//! | `pixmap`, `png_file` | images that are stored as pixels; PNGs |
-//! | `cache` | decoded images kept in memory |
-//! | `decode`, `augment`, `resize`, `convolve`, `taps`, `sample` | from a file to a row of pixels |
-//! | `loader`, `batch` | the threads that do so ahead of the trainer |
-//! | `stats`, `verdict` | who waits for whom, and what helps |
-//! | `store` | images packed once: Arrow shards and their manifest |
-//! | `stores` | stores of several sizes as one data set |
-//! | `inspect`, `bench`, `cold` | what a data set looks like, and how fast it can be read |
+//! | `image` | JPEG, PNG and raw pixels: decoding, cropping at restart markers, rewriting |
+//! | `transform` | crop, resize and flip: from a decoded image to a row of a batch |
+//! | `order` | which rank sees which sample when, and the plan of each batch |
+//! | `index` | the samples of a split as spans of files, cached between runs |
+//! | `format` | readers of folders, archives and shards, which find the spans |
+//! | `dataset` | opening a path, stores of several image sizes, reading a span |
+//! | `loader` | threads that read and decode ahead of the trainer, the cache and its memory |
+//! | `import` | making a store: Arrow shards and their manifest |
+//! | `report` | what a data set looks like, how fast it is read, what a run waits for |
+//! | `synth` | the built-in image set |
 
-mod augment;
-mod batch;
-pub mod bench;
-mod budget;
-mod cache;
-mod cold;
 mod config;
-mod container;
-mod convolve;
-mod decode;
-mod diagnosis;
+mod dataset;
 mod error;
 #[cfg(test)]
 mod fixture;
+mod format;
 #[cfg(feature = "fuzz")]
 #[doc(hidden)]
 pub mod fuzz;
 #[cfg(test)]
 mod golden_tests;
+mod image;
+pub mod import;
 mod index;
-mod index_cache;
-pub mod inspect;
 mod loader;
-mod memory;
-mod pixmap;
-mod plan;
-mod png_file;
-pub mod random;
-mod readahead;
-mod resize;
-mod restart_crop;
-mod sample;
-mod sampler;
-mod source;
-mod span_reader;
-mod stats;
-pub mod store;
-mod stores;
+mod order;
+mod report;
+pub mod rng;
 pub mod synth;
-mod taps;
-mod torch_order;
-mod transcode;
-mod turbo;
+mod transform;
 
-pub use augment::{Crop, Size, channel_scale, ffcv_crop, random_resized_crop, torchvision_crop};
-pub use batch::{Batch, Pool};
-pub use budget::{Budget, Need};
-pub use cache::{Cache, Sharing};
-pub use cold::{ColdEpoch, ColdRates, ReadAhead, measure_cold};
 pub use config::{
     DataConfig, EvalTransform, Geometry, Interpolation, MAX_BATCHES_AHEAD, MAX_THREADS, OnBadImage,
     Order, RamCache, SynthConfig, TrainTransform,
 };
-pub use diagnosis::{LoaderContext, diagnosis};
+pub use dataset::open::Dataset;
 pub use error::DataError;
 pub use index::{Index, Split};
+pub use loader::batch::{Batch, Pool};
+pub use loader::budget::{Budget, Need};
+pub use loader::cache::{Cache, Sharing};
+pub use loader::memory::Free;
+pub use loader::stats::{Bound, LoaderStats};
 pub use loader::{BadImage, Loader, LoaderConfig};
-pub use memory::Free;
-pub use plan::{BatchPlan, TrainSchedule, Transform, eval_plans, train_plans, train_plans_from};
-pub use random::Rng;
-pub use sampler::{Sampler, Shard};
-pub use source::Dataset;
-pub use stats::{Bound, LoaderStats};
-pub use torch_order::MAX_TORCH_SAMPLES;
+pub use order::plan::{
+    BatchPlan, TrainSchedule, Transform, eval_plans, train_plans, train_plans_from,
+};
+pub use order::sampler::{Sampler, Shard};
+pub use order::torch::MAX_TORCH_SAMPLES;
+pub use report::cold::{ColdEpoch, ColdRates, ReadAhead, measure_cold};
+pub use report::diagnosis::{LoaderContext, diagnosis};
+pub use report::{bench, inspect};
+pub use rng::Rng;
+pub use transform::crop::{
+    Crop, Size, channel_scale, ffcv_crop, random_resized_crop, torchvision_crop,
+};

@@ -13,7 +13,7 @@ use sha2::{Digest, Sha256};
 
 use super::LaunchError;
 use crate::{
-    data::{DataError, Dataset, Index, SynthConfig, store},
+    data::{DataError, Dataset, Index, SynthConfig, import},
     recipe::{DeviceChoice, Division, Recipe},
 };
 
@@ -81,7 +81,7 @@ pub struct DataStamp {
     pub listing_sha256: String,
     /// Where a run on these images may be submitted, if they are a store.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub store_division: Option<store::Division>,
+    pub store_division: Option<import::Division>,
     /// Of the store's manifest: names are the same in stores of other sizes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub store_sha256: Option<String>,
@@ -126,7 +126,7 @@ impl DataStamp {
             num_classes: dataset.num_classes(),
             listing_sha256: hex(&hasher.finalize()),
             store_division: dataset.division(),
-            store_sha256: store::identity_of(path)?,
+            store_sha256: import::identity_of(path)?,
             synth,
         })
     }

@@ -1,13 +1,13 @@
 //! What a recipe asks of its training images beyond their number: where they lie.
 
 use super::{config::Division, error::RecipeError, raw::RawRecipe, validate::Problems};
-use crate::data::store;
+use crate::data::import;
 
 /// Checks `raw` against the store that its training images lie in, if it is one. Whoever trains
 /// asks, whichever way it was started.
-pub fn check_images(raw: &RawRecipe, store: Option<store::Division>) -> Result<(), RecipeError> {
+pub fn check_images(raw: &RawRecipe, store: Option<import::Division>) -> Result<(), RecipeError> {
     let mut problems = Problems::default();
-    if raw.mlperf.division == Division::Closed && store == Some(store::Division::OpenOnly) {
+    if raw.mlperf.division == Division::Closed && store == Some(import::Division::OpenOnly) {
         problems.add(
             "the training images were shrunk on import, which the closed division does not allow; \
              import them again without --max-side, name the store that was not shrunk, or set \
@@ -32,10 +32,10 @@ mod tests {
     #[test]
     fn a_shrunk_store_is_for_the_open_division_only() {
         for (division, store, is_refused) in [
-            (Division::Closed, Some(store::Division::OpenOnly), true),
-            (Division::Closed, Some(store::Division::ClosedSafe), false),
+            (Division::Closed, Some(import::Division::OpenOnly), true),
+            (Division::Closed, Some(import::Division::ClosedSafe), false),
             (Division::Closed, None, false),
-            (Division::Open, Some(store::Division::OpenOnly), false),
+            (Division::Open, Some(import::Division::OpenOnly), false),
         ] {
             let mut raw = RawRecipe::default();
             raw.mlperf.division = division;
@@ -47,7 +47,7 @@ mod tests {
     fn blocks_are_shuffled_in_stores_only() {
         let mut raw = RawRecipe::default();
         raw.data.train.block_shuffle = true;
-        assert!(check_images(&raw, Some(store::Division::ClosedSafe)).is_ok());
+        assert!(check_images(&raw, Some(import::Division::ClosedSafe)).is_ok());
         let refused = check_images(&raw, None).unwrap_err().to_string();
         assert!(refused.contains("unless the images lie in a store; import them"), "{refused}");
     }

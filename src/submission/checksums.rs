@@ -9,7 +9,7 @@ use super::code::Code;
 use super::finding::Findings;
 use super::inventory::MAX_FILE_BYTES;
 use super::small_file::read_small;
-use crate::data::store::sha256_of;
+use crate::data::import::sha256_of;
 
 /// The list's name, in the submission's folder.
 pub(super) const CHECKSUMS: &str = "SHA256SUMS";

@@ -14,7 +14,7 @@ use super::score::{RunScore, SystemScore, olympic_mean};
 use super::small_file::read_small;
 use super::system::Availability;
 use crate::compliance::Report;
-use crate::data::store::sha256_of;
+use crate::data::import::sha256_of;
 
 /// Judges what belongs to no system: license and code.
 pub(super) fn whole(root: &Path, inventory: &Inventory, findings: &mut Findings) {

@@ -21,7 +21,7 @@ use super::source::Source;
 use super::system::{Availability, SystemDescription, SystemError};
 use super::verify::{Verdict, verify};
 use crate::compliance::Strictness;
-use crate::data::store::sha256_of;
+use crate::data::import::sha256_of;
 use crate::recipe::DeviceChoice;
 
 const LICENSE: &str = include_str!("../../LICENSE");

@@ -15,7 +15,7 @@ use super::error::PackageError;
 use super::score::{NUM_RUNS, RunScore, olympic_mean};
 use super::small_file::read_small;
 use crate::compliance::{Report, Ruleset, RunTiming, check_files};
-use crate::data::{SynthConfig, store};
+use crate::data::{SynthConfig, import};
 use crate::recipe::{DeviceChoice, Division};
 
 /// What `manifest.json` of a run says, as far as a submission needs it.
@@ -79,7 +79,7 @@ pub struct DataSet {
     /// Of the names of all images.
     pub listing_sha256: String,
     /// Where a run on these images may be submitted, if they are a store.
-    pub store_division: Option<store::Division>,
+    pub store_division: Option<import::Division>,
     /// Of the store's manifest.
     pub store_sha256: Option<String>,
     /// What the built-in image set was made from.
@@ -268,7 +268,7 @@ impl Draft {
         }
         let data = &self.manifest.data_set;
         let reason = match (data.store_division, &data.synth) {
-            (Some(store::Division::OpenOnly), _) => "a store of shrunk images",
+            (Some(import::Division::OpenOnly), _) => "a store of shrunk images",
             (_, Some(_)) => "the built-in image set",
             _ => return Ok(()),
         };
@@ -289,8 +289,8 @@ impl Draft {
         let result = format!("resnet/result_{number}.txt");
         let published = self.folder.parent().map(|system| system.join(&result));
         let published = published.filter(|path| path.is_file());
-        match published.map(|path| store::sha256_of(&path)).transpose() {
-            Ok(Some(hash)) if store::sha256_of(&report.path).is_ok_and(|own| own != hash) => {
+        match published.map(|path| import::sha256_of(&path)).transpose() {
+            Ok(Some(hash)) if import::sha256_of(&report.path).is_ok_and(|own| own != hash) => {
                 foreign(format!("other lines than {result}"))
             }
             _ => Ok(()),

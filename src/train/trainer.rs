@@ -38,7 +38,7 @@ use crate::{
     algorithms::{Algorithms, GradientClipping, MethodContext, Progress},
     data::{
         Cache, Dataset, EvalTransform, Loader, LoaderConfig, LoaderContext, Pool, Sampler, Shard,
-        Sharing, TrainSchedule, eval_plans, store, train_plans,
+        Sharing, TrainSchedule, eval_plans, import, train_plans,
     },
     distributed::{BufferSync, Ddp, DistError, Shared, World},
     events::RunStatus,
@@ -284,8 +284,8 @@ impl Trainer {
         LoaderContext {
             store: data.division(),
             division: match raw.mlperf.division {
-                Division::Closed => store::Division::ClosedSafe,
-                Division::Open => store::Division::OpenOnly,
+                Division::Closed => import::Division::ClosedSafe,
+                Division::Open => import::Division::OpenOnly,
             },
             num_threads: self.loader_config().num_threads,
             num_cores: self.num_cores(),

@@ -6,9 +6,10 @@ use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::Arc;
 
-use super::super::fixture::{data_set, write};
-use super::super::store::{Import, OnBad, import as import_set};
-use super::super::*;
+use crate::data::fixture::{data_set, write};
+use crate::data::image::decode::{DecodedImage, Decoder};
+use crate::data::import::{Import, OnBad, import as import_set};
+use crate::data::*;
 
 const SHARD: Shard = Shard { rank: 0, world_size: 1 };
 const TRANSFORM: TrainTransform = TrainTransform {
@@ -123,13 +124,13 @@ fn a_run_that_goes_on_midway_sees_the_rest_of_a_whole_runs_batches() {
 #[test]
 fn reading_ahead_changes_no_batch() {
     let (root, out) = (data_set(6, 1), tempfile::tempdir().unwrap());
-    let import = store::Import {
+    let import = import::Import {
         source: root.path().to_owned(),
         max_sides: Vec::new(),
-        on_bad: store::OnBad::Fail,
+        on_bad: import::OnBad::Fail,
         seed: 0,
     };
-    store::import(&import, out.path(), 1, &|_| ControlFlow::Continue(())).unwrap();
+    import::import(&import, out.path(), 1, &|_| ControlFlow::Continue(())).unwrap();
     for root in [root.path(), out.path()] {
         let index = open(root, Split::Train);
         let batches = |warm, prefetch: bool| {
@@ -188,10 +189,10 @@ fn pngs_are_trained_from_where_they_lie() {
     let archived = tempfile::tempdir().unwrap();
     let mut archive =
         tar::Builder::new(fs::File::create(archived.path().join("train.tar")).unwrap());
-    let mut decoder = decode::Decoder::new();
+    let mut decoder = Decoder::new();
     for i in 0..folder.len() {
         let file = fs::read(folder.path(i)).unwrap();
-        let decode::DecodedImage { pixels, width, height } = decoder.decode(&file).unwrap();
+        let DecodedImage { pixels, width, height } = decoder.decode(&file).unwrap();
         let mut file = Vec::new();
         let mut encoder = ::png::Encoder::new(&mut file, width as u32, height as u32);
         encoder.set_color(::png::ColorType::Rgb);

@@ -3,15 +3,15 @@
 //! Every loop over pixels runs along a row over slices of one length and holds additions,
 //! multiplications, a square root at most and no branch, so that the compiler makes SIMD of it.
 
-use super::super::random::Rng;
-use super::noise::{FieldCrop, NoiseBank};
-use super::texture::Texture;
+use crate::data::rng::Rng;
+use crate::data::synth::noise::{FieldCrop, NoiseBank};
+use crate::data::synth::texture::Texture;
 
 /// An image in the making, `[height, width]` a plane. Luma runs from 0 to 255, chroma is around 0.
 #[derive(Debug, Default)]
-pub(super) struct Canvas {
-    pub(super) width: usize,
-    pub(super) height: usize,
+pub(in crate::data) struct Canvas {
+    pub(in crate::data) width: usize,
+    pub(in crate::data) height: usize,
     luma: Vec<f32>,
     blue: Vec<f32>,
     red: Vec<f32>,
@@ -29,69 +29,69 @@ struct Row {
 }
 
 /// A cut of the noise bank and its amplitude in levels.
-pub(super) type Relief = (FieldCrop, f32);
+pub(in crate::data) type Relief = (FieldCrop, f32);
 
 /// What lies behind everything.
 #[derive(Debug)]
-pub(super) struct Ground {
-    pub(super) luma: f32,
+pub(in crate::data) struct Ground {
+    pub(in crate::data) luma: f32,
     /// Change of luma over the width and the height, levels.
-    pub(super) slope: [f32; 2],
-    pub(super) relief: [Relief; 2],
+    pub(in crate::data) slope: [f32; 2],
+    pub(in crate::data) relief: [Relief; 2],
     /// (Cb, Cr), levels.
-    pub(super) chroma: [f32; 2],
+    pub(in crate::data) chroma: [f32; 2],
     /// One for Cb, one for Cr.
-    pub(super) tint: [Relief; 2],
+    pub(in crate::data) tint: [Relief; 2],
 }
 
 /// A painted shape. Its own coordinates (u, v) put the tips of its arms on the unit circle.
 #[derive(Debug)]
-pub(super) struct Sprite {
+pub(in crate::data) struct Sprite {
     /// Middle, px.
-    pub(super) center: [f32; 2],
+    pub(in crate::data) center: [f32; 2],
     /// Lengths of the two half axes, px.
-    pub(super) axes: [f32; 2],
+    pub(in crate::data) axes: [f32; 2],
     /// Cosine and sine of the turn.
-    pub(super) turn: [f32; 2],
+    pub(in crate::data) turn: [f32; 2],
     /// Arms, 1 to 10.
-    pub(super) lobes: usize,
+    pub(in crate::data) lobes: usize,
     /// How far the arms reach out, as a fraction of the mean radius; 0: an ellipse.
-    pub(super) depth: f32,
+    pub(in crate::data) depth: f32,
     /// Width of the edge, px.
-    pub(super) softness: f32,
-    pub(super) paint: Paint,
+    pub(in crate::data) softness: f32,
+    pub(in crate::data) paint: Paint,
 }
 
 /// The surface of a sprite.
 #[derive(Debug)]
-pub(super) struct Paint {
-    pub(super) luma: f32,
+pub(in crate::data) struct Paint {
+    pub(in crate::data) luma: f32,
     /// (Cb, Cr), levels.
-    pub(super) chroma: [f32; 2],
-    pub(super) texture: Texture,
+    pub(in crate::data) chroma: [f32; 2],
+    pub(in crate::data) texture: Texture,
     /// Periods of the texture in one unit of (u, v).
-    pub(super) frequency: f32,
+    pub(in crate::data) frequency: f32,
     /// Shift of the texture, periods.
-    pub(super) phase: [f32; 2],
+    pub(in crate::data) phase: [f32; 2],
     /// Amplitude of the texture, levels.
-    pub(super) contrast: f32,
-    pub(super) grain: Relief,
+    pub(in crate::data) contrast: f32,
+    pub(in crate::data) grain: Relief,
     /// Change of luma over one unit of u and of v, levels.
-    pub(super) shade: [f32; 2],
+    pub(in crate::data) shade: [f32; 2],
 }
 
 /// What the camera does to the finished scene.
 #[derive(Debug)]
-pub(super) struct Film {
+pub(in crate::data) struct Film {
     /// Contrast about the middle grey.
-    pub(super) gain: f32,
+    pub(in crate::data) gain: f32,
     /// Standard deviation of the sensor's noise, levels.
-    pub(super) noise: f32,
+    pub(in crate::data) noise: f32,
 }
 
 impl Canvas {
     /// Starts an image of `width` x `height` pixels.
-    pub(super) fn start(&mut self, (width, height): (usize, usize)) {
+    pub(in crate::data) fn start(&mut self, (width, height): (usize, usize)) {
         (self.width, self.height) = (width, height);
         for plane in [&mut self.luma, &mut self.blue, &mut self.red] {
             plane.resize(width * height, 0.0);
@@ -103,7 +103,7 @@ impl Canvas {
     }
 
     /// Paints the background over everything.
-    pub(super) fn fill(&mut self, bank: &NoiseBank, ground: &Ground) {
+    pub(in crate::data) fn fill(&mut self, bank: &NoiseBank, ground: &Ground) {
         let scale = [1.0 / self.width as f32, 1.0 / self.height as f32];
         for y in 0..self.height {
             let span = y * self.width..(y + 1) * self.width;
@@ -126,7 +126,7 @@ impl Canvas {
     }
 
     /// Paints a sprite over what is there.
-    pub(super) fn paint(&mut self, bank: &NoiseBank, sprite: &Sprite) {
+    pub(in crate::data) fn paint(&mut self, bank: &NoiseBank, sprite: &Sprite) {
         let reach = sprite.axes[0].max(sprite.axes[1]) + sprite.softness;
         let columns = span(sprite.center[0], reach, self.width);
         for y in span(sprite.center[1], reach, self.height) {
@@ -145,7 +145,7 @@ impl Canvas {
     }
 
     /// Develops the image into `rgb`, `[height, width, 3]`, with the colour matrix of JFIF.
-    pub(super) fn develop(
+    pub(in crate::data) fn develop(
         &self,
         bank: &NoiseBank,
         (film, rng): (&Film, &mut Rng),

@@ -1,10 +1,10 @@
 //! What makes a class: a silhouette and a texture, both of which must be read.
 
-use super::super::random::Rng;
-use super::texture::{TEXTURES, Texture};
+use crate::data::rng::Rng;
+use crate::data::synth::texture::{TEXTURES, Texture};
 
 /// Classes that the grid of lobes, textures, periods and depths can tell apart.
-pub(super) const MAX_CLASSES: usize = 1024;
+pub(in crate::data) const MAX_CLASSES: usize = 1024;
 /// Classes that lobes and textures alone tell apart.
 const ONE_PERIOD: usize = 64;
 
@@ -13,23 +13,23 @@ const STREAM: u64 = u64::from_be_bytes(*b"\0\0\0class");
 
 /// What the images of a class have in common.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Prototype {
+pub(in crate::data) struct Prototype {
     /// Arms of the silhouette.
-    pub(super) lobes: usize,
+    pub(in crate::data) lobes: usize,
     /// How far the arms reach out, as a fraction of the mean radius.
-    pub(super) depth: f32,
+    pub(in crate::data) depth: f32,
     /// Pattern on the object.
-    pub(super) texture: Texture,
+    pub(in crate::data) texture: Texture,
     /// Period of the pattern, as a fraction of the object's side.
-    pub(super) period: f32,
+    pub(in crate::data) period: f32,
     /// Colour that the object leans to: a direction in (Cb, Cr).
-    pub(super) hue: [f32; 2],
+    pub(in crate::data) hue: [f32; 2],
     /// Colour that the background leans to.
-    pub(super) ground_hue: [f32; 2],
+    pub(in crate::data) ground_hue: [f32; 2],
 }
 
 /// The classes of a set.
-pub(super) fn prototypes(seed: u64, num_classes: usize) -> Vec<Prototype> {
+pub(in crate::data) fn prototypes(seed: u64, num_classes: usize) -> Vec<Prototype> {
     (0..num_classes).map(|class| prototype(seed, class, num_classes)).collect()
 }
 
@@ -56,7 +56,7 @@ fn prototype(seed: u64, class: usize, num_classes: usize) -> Prototype {
 }
 
 /// A direction, uniform on the circle.
-pub(super) fn unit_vector(rng: &mut Rng) -> [f32; 2] {
+pub(in crate::data) fn unit_vector(rng: &mut Rng) -> [f32; 2] {
     loop {
         let (x, y) = (rng.range(-1.0, 1.0), rng.range(-1.0, 1.0));
         let square = x * x + y * y;

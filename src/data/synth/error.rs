@@ -36,7 +36,7 @@ pub enum SynthError {
 
 impl SynthError {
     /// Names what was tried on `path` when the file system refused.
-    pub(super) fn io(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
+    pub(in crate::data) fn io(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
         move |source| Self::Io { action, path: path.to_owned(), source }
     }
 }

@@ -14,10 +14,10 @@ use std::thread;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use super::super::config::SynthConfig;
-use super::super::index::Split;
-use super::error::SynthError;
-use super::generator::{GENERATOR_VERSION, Generator, check};
+use crate::data::config::SynthConfig;
+use crate::data::index::Split;
+use crate::data::synth::error::SynthError;
+use crate::data::synth::generator::{GENERATOR_VERSION, Generator, check};
 
 /// The note in a finished set.
 const RECORD: &str = "synth.toml";

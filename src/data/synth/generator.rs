@@ -2,14 +2,14 @@
 
 use std::ops::RangeInclusive;
 
-use super::super::config::SynthConfig;
-use super::super::index::Split;
-use super::super::random::Rng;
-use super::canvas::Canvas;
-use super::class::{MAX_CLASSES, Prototype, prototypes};
-use super::error::SynthError;
-use super::noise::NoiseBank;
-use super::scene::Scene;
+use crate::data::config::SynthConfig;
+use crate::data::index::Split;
+use crate::data::rng::Rng;
+use crate::data::synth::canvas::Canvas;
+use crate::data::synth::class::{MAX_CLASSES, Prototype, prototypes};
+use crate::data::synth::error::SynthError;
+use crate::data::synth::noise::NoiseBank;
+use crate::data::synth::scene::Scene;
 
 /// Counts every change that alters an image, and so names the cached sets.
 pub const GENERATOR_VERSION: u32 = 1;

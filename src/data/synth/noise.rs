@@ -1,11 +1,11 @@
 //! Noise made once and sampled by every image: eight 1/f fields and one line of white noise.
 
-use super::super::random::Rng;
+use crate::data::rng::Rng;
 
 /// Side of a field, a power of two, px; fields repeat beyond it.
 const SIDE: usize = 512;
 /// Fields in the bank.
-pub(super) const NUM_FIELDS: usize = 8;
+pub(in crate::data) const NUM_FIELDS: usize = 8;
 /// Samples of white noise; rows of images start anywhere in the first half.
 const WHITE: usize = 1 << 16;
 
@@ -16,7 +16,7 @@ const FIELD_STREAM: u64 = u64::from_be_bytes(*b"\0\0\0field");
 
 /// The bank.
 #[derive(Debug)]
-pub(super) struct NoiseBank {
+pub(in crate::data) struct NoiseBank {
     /// Each `[SIDE, SIDE]`, mean 0, variance 1, from rough to smooth.
     fields: Vec<Vec<f32>>,
     /// `[WHITE]`, mean 0, variance 1.
@@ -25,7 +25,7 @@ pub(super) struct NoiseBank {
 
 /// Where an image cuts a field: an origin and a flip.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct FieldCrop {
+pub(in crate::data) struct FieldCrop {
     field: usize,
     x: usize,
     y: usize,
@@ -34,14 +34,19 @@ pub(super) struct FieldCrop {
 
 impl NoiseBank {
     /// The bank of a set.
-    pub(super) fn new(seed: u64) -> Self {
+    pub(in crate::data) fn new(seed: u64) -> Self {
         let fields = (0..NUM_FIELDS).map(|index| field(seed, index)).collect();
         let mut rng = Rng::keyed(&[seed, WHITE_STREAM]);
         Self { fields, white: (0..WHITE).map(|_| rng.normal()).collect() }
     }
 
     /// Writes the part of row `y` of a crop that starts at column `x` into `row`.
-    pub(super) fn read_row(&self, crop: FieldCrop, (x, y): (usize, usize), row: &mut [f32]) {
+    pub(in crate::data) fn read_row(
+        &self,
+        crop: FieldCrop,
+        (x, y): (usize, usize),
+        row: &mut [f32],
+    ) {
         let start = ((crop.y + y) % SIDE) * SIDE;
         let line = &self.fields[crop.field][start..start + SIDE];
         for (offset, out) in row.iter_mut().enumerate() {
@@ -52,7 +57,7 @@ impl NoiseBank {
     }
 
     /// `width` samples of white noise, from anywhere.
-    pub(super) fn white(&self, rng: &mut Rng, width: usize) -> &[f32] {
+    pub(in crate::data) fn white(&self, rng: &mut Rng, width: usize) -> &[f32] {
         let start = rng.below(WHITE - width);
         &self.white[start..start + width]
     }
@@ -60,7 +65,7 @@ impl NoiseBank {
 
 impl FieldCrop {
     /// A random cut of a field among `fields`.
-    pub(super) fn draw(rng: &mut Rng, fields: std::ops::Range<usize>) -> Self {
+    pub(in crate::data) fn draw(rng: &mut Rng, fields: std::ops::Range<usize>) -> Self {
         Self {
             field: fields.start + rng.below(fields.len()),
             x: rng.below(SIDE),

@@ -2,24 +2,24 @@
 
 use std::ops::Range;
 
-use super::super::random::Rng;
-use super::canvas::{Film, Ground, Paint, Relief, Sprite};
-use super::class::{Prototype, unit_vector};
-use super::noise::{FieldCrop, NUM_FIELDS};
-use super::texture::{TEXTURES, Texture};
+use crate::data::rng::Rng;
+use crate::data::synth::canvas::{Film, Ground, Paint, Relief, Sprite};
+use crate::data::synth::class::{Prototype, unit_vector};
+use crate::data::synth::noise::{FieldCrop, NUM_FIELDS};
+use crate::data::synth::texture::{TEXTURES, Texture};
 
 /// One image, ready to paint.
 #[derive(Debug)]
-pub(super) struct Scene {
+pub(in crate::data) struct Scene {
     /// Width and height, px.
-    pub(super) extent: (usize, usize),
-    pub(super) ground: Ground,
+    pub(in crate::data) extent: (usize, usize),
+    pub(in crate::data) ground: Ground,
     /// From back to front.
-    pub(super) sprites: Vec<Sprite>,
-    pub(super) film: Film,
+    pub(in crate::data) sprites: Vec<Sprite>,
+    pub(in crate::data) film: Film,
     /// Quality of the JPEG.
-    pub(super) quality: i32,
-    pub(super) subsampling: turbojpeg::Subsamp,
+    pub(in crate::data) quality: i32,
+    pub(in crate::data) subsampling: turbojpeg::Subsamp,
 }
 
 /// Draws the parts of one scene.
@@ -34,7 +34,11 @@ struct Artist<'a> {
 
 impl Scene {
     /// An image of a class, about `size` px on its long side.
-    pub(super) fn draw(rng: &mut Rng, class: &Prototype, (size, difficulty): (usize, f64)) -> Self {
+    pub(in crate::data) fn draw(
+        rng: &mut Rng,
+        class: &Prototype,
+        (size, difficulty): (usize, f64),
+    ) -> Self {
         let extent = extent(rng, size);
         let frame = [extent.0 as f32, extent.1 as f32];
         let (difficulty, short) = (difficulty as f32, frame[0].min(frame[1]));

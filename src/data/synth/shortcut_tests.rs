@@ -1,7 +1,8 @@
 //! What must not solve the set: colours alone, or pixels alone.
 
-use super::Generator;
-use crate::data::{Split, SynthConfig};
+use crate::data::config::SynthConfig;
+use crate::data::index::Split;
+use crate::data::synth::generator::Generator;
 
 const NUM_CLASSES: usize = 16;
 /// Side of a thumbnail, px.

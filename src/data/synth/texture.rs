@@ -2,7 +2,7 @@
 
 /// A pattern over the object's own coordinates.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Texture {
+pub(in crate::data) enum Texture {
     Plain,
     Stripe,
     Checker,
@@ -15,7 +15,7 @@ pub(super) enum Texture {
 }
 
 /// The patterns of classes; the first four are all that up to 32 classes use.
-pub(super) const TEXTURES: [Texture; 8] = [
+pub(in crate::data) const TEXTURES: [Texture; 8] = [
     Texture::Stripe,
     Texture::Checker,
     Texture::Ring,
@@ -29,7 +29,7 @@ pub(super) const TEXTURES: [Texture; 8] = [
 impl Texture {
     /// Writes the tone, -1 to 1, at each point of a row into `tone`. `u` and `v` are coordinates
     /// in periods.
-    pub(super) fn tones(self, (u, v): (&[f32], &[f32]), tone: &mut [f32]) {
+    pub(in crate::data) fn tones(self, (u, v): (&[f32], &[f32]), tone: &mut [f32]) {
         match self {
             Self::Plain => tone.fill(0.0),
             Self::Stripe => each(u, v, tone, |u, _| crisp(wave(u))),

@@ -3,7 +3,7 @@
 
 use libfuzzer_sys::fuzz_target;
 use mlperf_run::data::fuzz::{Decoder, rewrite};
-use mlperf_run::data::store::OnBad;
+use mlperf_run::data::import::OnBad;
 use mlperf_run::data::{Crop, Size};
 
 /// A header may claim a gigabyte, which is allowed and slow.

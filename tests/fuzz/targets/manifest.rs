@@ -4,7 +4,7 @@
 use std::cell::LazyCell;
 
 use libfuzzer_sys::fuzz_target;
-use mlperf_run::data::store::{Manifest, manifest_of, verify};
+use mlperf_run::data::import::{Manifest, manifest_of, verify};
 use mlperf_run_fuzz::Files;
 
 thread_local!(static FILES: LazyCell<Files> = LazyCell::new(Files::new));

@@ -1,0 +1,197 @@
+//! Stores of one source in several sizes, side by side in a folder, as one data set: each epoch
+//! reads the smallest whose images have pixels enough for its crops.
+//!
+//! They hold the same samples in the same order, which is checked row by row: order, crops and
+//! batches of an epoch are those of the store that it reads. The largest stands for all of them; its
+//! validation images, which no store has shrunk, are everybody's.
+
+use std::path::{Path, PathBuf};
+
+use crate::data::config::TrainTransform;
+use crate::data::dataset::open;
+use crate::data::error::DataError;
+use crate::data::format::manifest::{Manifest, has_manifest};
+use crate::data::index::{Index, Split};
+use crate::data::order::plan::Transform;
+
+/// Longest sides of the training images and folders of the stores in `root`, the largest last;
+/// none where there are not several.
+pub(in crate::data) fn list(root: &Path) -> Result<Vec<(usize, PathBuf)>, DataError> {
+    let folders = root.read_dir().into_iter().flatten().flatten().map(|entry| entry.path());
+    let mut stores = Vec::new();
+    for folder in folders.filter(|folder| has_manifest(folder)) {
+        match Manifest::read(&folder) {
+            // Images that are as they were are larger than any that were shrunk.
+            Ok(manifest) => stores.push((manifest.max_side.unwrap_or(usize::MAX), folder)),
+            Err(DataError::NoStore(_)) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    stores.sort_unstable();
+    if let Some([(_, store), (_, other)]) = stores.windows(2).find(|two| two[0].0 == two[1].0) {
+        let reason = "not in size, which is what several are for".to_owned();
+        return Err(DataError::StoresDiffer { store: store.clone(), other: other.clone(), reason });
+    }
+    Ok(if stores.len() > 1 { stores } else { Vec::new() })
+}
+
+/// One split of the stores in `root`; nothing where there are not several.
+pub(in crate::data) fn open(root: &Path, split: Split) -> Result<Option<Index>, DataError> {
+    let mut stores = list(root)?;
+    let Some((_, largest)) = stores.pop() else { return Ok(None) };
+    let mut index = open::open(&largest, split, None)?;
+    if split == Split::Eval {
+        return Ok(Some(index));
+    }
+    for (max_side, folder) in stores {
+        let mut smaller = open::open(&folder, split, None)?;
+        if let Some(reason) = difference(&index, &smaller) {
+            return Err(DataError::StoresDiffer { store: largest, other: folder, reason });
+        }
+        smaller.first_key = (index.smaller.len() + 1) * index.len();
+        index.division = index.division.max(smaller.division);
+        index.smaller.push((max_side, smaller));
+    }
+    Ok(Some(index))
+}
+
+/// In what two stores differ whose images should differ in nothing but size.
+fn difference(store: &Index, other: &Index) -> Option<String> {
+    let (len, other_len) = (store.len(), other.len());
+    if len != other_len {
+        return Some(format!("{len} and {other_len} training images"));
+    }
+    if store.classes != other.classes {
+        return Some("other classes".to_owned());
+    }
+    let row =
+        (0..len).find(|&i| (store.label(i), store.name(i)) != (other.label(i), other.name(i)))?;
+    let [name, other_name] = [store, other].map(|it| String::from_utf8_lossy(it.name(row)));
+    Some(format!("image {row} is {name} and {other_name}"))
+}
+
+impl Index {
+    /// The samples as `transform` reads them: of several stores the smallest whose longest side is
+    /// at least `store_scale` times the crop's, else the largest.
+    pub(in crate::data) fn serving(&self, transform: &Transform) -> &Self {
+        let Transform::Train { image_size, config } = transform else { return self };
+        let wanted = config.store_scale * *image_size as f64;
+        let mut smaller = self.smaller.iter();
+        smaller.find(|(max_side, _)| *max_side as f64 >= wanted).map_or(self, |(_, index)| index)
+    }
+
+    /// All stores, the largest last; itself where there are not several.
+    pub(in crate::data) fn stores(&self) -> impl Iterator<Item = &Self> {
+        self.smaller.iter().map(|(_, index)| index).chain([self])
+    }
+
+    /// What a cache of images knows sample `i` of this store by.
+    pub(in crate::data) fn key(&self, i: usize) -> usize {
+        self.first_key + i
+    }
+
+    /// Keys of a cache of images: one for each sample of each store.
+    pub fn num_keys(&self) -> usize {
+        (self.smaller.len() + 1) * self.len()
+    }
+
+    /// Smaller stores, by the longest side of their images, px; none where there is one store.
+    pub fn smaller(&self) -> impl Iterator<Item = (usize, &Self)> {
+        self.smaller.iter().map(|(max_side, index)| (*max_side, index))
+    }
+
+    /// Where crops of `image_size` are read from, where there are several stores.
+    pub fn store_of(&self, image_size: usize, config: TrainTransform) -> Option<PathBuf> {
+        self.smaller.first()?;
+        let index = self.serving(&Transform::Train { image_size, config });
+        index.place(0).parent().map(Path::to_owned)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::ops::ControlFlow;
+
+    use tempfile::TempDir;
+
+    use super::*;
+    use crate::data::config::EvalTransform;
+    use crate::data::dataset::open::Dataset;
+    use crate::data::fixture::data_set;
+    use crate::data::format::manifest::{Division, identity_of};
+    use crate::data::import::{Import, OnBad, import};
+
+    /// Stores of images with sides of up to 40 px.
+    fn stores(max_sides: &[usize], seed: u64) -> TempDir {
+        let (source, out) = (data_set(4, 2), TempDir::new().unwrap());
+        add_stores(source.path(), (max_sides, seed), out.path());
+        out
+    }
+
+    fn add_stores(source: &Path, (max_sides, seed): (&[usize], u64), out: &Path) {
+        let (source, max_sides) = (source.to_owned(), max_sides.to_vec());
+        let request = Import { source, max_sides, on_bad: OnBad::Fail, seed };
+        import(&request, out, 1, &|_| ControlFlow::Continue(())).unwrap();
+    }
+
+    #[test]
+    fn an_epoch_reads_the_smallest_store_that_has_pixels_enough() {
+        let out = stores(&[36, 32, 34], 0);
+        let dataset = Dataset::open(out.path()).unwrap();
+        let root = out.path().canonicalize().unwrap();
+        let of = |image_size, store_scale| {
+            let config = TrainTransform { store_scale, ..TrainTransform::default() };
+            dataset.train.store_of(image_size, config).unwrap()
+        };
+        for (image_size, store) in [(8, "32"), (16, "32"), (17, "34"), (18, "36"), (64, "36")] {
+            assert_eq!(of(image_size, 2.0), root.join(store), "{image_size} px");
+        }
+        assert_eq!(of(32, 1.0), root.join("32"));
+        let eval = Transform::Eval(EvalTransform::default());
+        assert!(std::ptr::eq(dataset.train.serving(&eval), &raw const *dataset.train));
+        assert_eq!((dataset.train.len(), dataset.eval.len()), (12, 6));
+        assert!(dataset.eval.path(0).starts_with(root.join("36")));
+        assert_eq!(dataset.division(), Some(Division::OpenOnly));
+        let whole = identity_of(out.path()).unwrap();
+        assert!(whole.is_some() && whole != identity_of(&out.path().join("36")).unwrap());
+        let one = Dataset::open(&out.path().join("36")).unwrap();
+        assert_eq!(one.train.store_of(8, TrainTransform::default()), None);
+    }
+
+    #[test]
+    fn images_as_they_were_are_the_largest_store() {
+        let (source, out) = (data_set(4, 2), TempDir::new().unwrap());
+        add_stores(source.path(), (&[32], 0), &out.path().join("small"));
+        assert!(matches!(Dataset::open(out.path()), Err(DataError::NoSplit(_))), "one is no set");
+        add_stores(source.path(), (&[], 0), &out.path().join("all"));
+        let dataset = Dataset::open(out.path()).unwrap();
+        assert!(dataset.train.path(0).starts_with(out.path().canonicalize().unwrap().join("all")));
+        assert_eq!(dataset.division(), Some(Division::OpenOnly), "some epochs read the small one");
+        fs::write(out.path().join("small/manifest.json"), "{}").unwrap();
+        let error = Dataset::open(out.path()).unwrap_err().to_string();
+        assert!(error.contains("small/manifest.json"), "{error}");
+    }
+
+    #[test]
+    fn stores_of_other_samples_or_in_another_order_are_refused() {
+        let (source, out) = (data_set(4, 2), TempDir::new().unwrap());
+        add_stores(source.path(), (&[32], 0), &out.path().join("32"));
+        let other = out.path().join("other");
+        let refused = |seed| {
+            add_stores(source.path(), (&[], seed), &other);
+            let error = Dataset::open(out.path()).unwrap_err().to_string();
+            fs::remove_dir_all(&other).unwrap();
+            error
+        };
+        add_stores(source.path(), (&[32], 0), &out.path().join("same"));
+        let error = Dataset::open(out.path()).unwrap_err().to_string();
+        assert!(error.contains("not in size"), "{error}");
+        fs::remove_dir_all(out.path().join("same")).unwrap();
+        let error = refused(1);
+        assert!(error.contains("image ") && error.contains("with one --seed"), "{error}");
+        fs::remove_file(source.path().join("train/a/000.JPEG")).unwrap();
+        let error = refused(0);
+        assert!(error.contains("11 and 12 training images"), "{error}");
+    }
+}

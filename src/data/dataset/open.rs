@@ -1,0 +1,266 @@
+//! What lies at a path: a folder of images, tar archives, or a store.
+//!
+//! | in `train/` (`val/`, `validation/`) | or named so, beside each other | is |
+//! |---|---|---|
+//! | folders, one a class | | `ImageFolder` |
+//! | `*.tar` | `imagenet1k-train-0000.tar`, `ILSVRC2012_img_train.tar` | archives |
+//! | `*.arrow` | `imagenet-1k-train-00000-of-00292.arrow` | Arrow streams, our stores |
+//! | `*.tfrecord` | `train-00000-of-01024` | TFRecord |
+//! | `*.rec` | `train.rec` | RecordIO |
+//! | `index.json` | | MDS |
+//! | `*.ffcv`, `*.ffcv` | `train_500_0.50_90.ffcv` | FFCV |
+//!
+//! A folder with none of these that holds several stores is all of them (`stores`).
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use crate::data::dataset::multi_resolution;
+use crate::data::error::DataError;
+use crate::data::format::labels::LabelFile;
+use crate::data::format::{arrow, ffcv, folder, mds, recordio, tar, tfrecord};
+use crate::data::index::cache;
+use crate::data::index::{FileStamp, Index, Split};
+use crate::data::{import, synth};
+
+/// Both splits of a data set; their classes agree.
+#[derive(Clone, Debug)]
+pub struct Dataset {
+    /// Training samples.
+    pub train: Arc<Index>,
+    /// Validation samples.
+    pub eval: Arc<Index>,
+}
+
+impl Dataset {
+    /// Lists both splits of the data set at `root`: names and headers are read, no image.
+    pub fn open(root: &Path) -> Result<Self, DataError> {
+        let train = open(root, Split::Train, None)?;
+        let eval = open(root, Split::Eval, Some(&train))?;
+        Self::of(train, eval)
+    }
+
+    /// Memory that the samples of both splits take.
+    pub fn memory_bytes(&self) -> usize {
+        self.train.memory_bytes() + self.eval.memory_bytes()
+    }
+
+    /// Joins two splits where their classes are the same.
+    pub(in crate::data) fn of(mut train: Index, mut eval: Index) -> Result<Self, DataError> {
+        if let Some(first) = first_number(&train)
+            && first_number(&eval) == Some(first)
+        {
+            let longest = train.classes.len().max(eval.classes.len());
+            let numbers = first..first + longest as u32;
+            let classes: Vec<_> = numbers.map(|number| number.to_string()).collect();
+            (train.classes, eval.classes) = (classes.clone(), classes);
+        }
+        if let [class] = train.classes() {
+            return Err(DataError::OneClass { path: place(&train), class: class.clone() });
+        }
+        check_classes(&train, &eval)?;
+        check_classes(&eval, &train)?;
+        if train.classes != eval.classes {
+            let (train, eval) = (place(&train), place(&eval));
+            return Err(DataError::ClassOrder { train, eval });
+        }
+        Ok(Self { train: Arc::new(train), eval: Arc::new(eval) })
+    }
+
+    /// Classes.
+    pub fn num_classes(&self) -> usize {
+        self.train.num_classes()
+    }
+
+    /// Where a run on these images may be submitted, if the training images lie in a store;
+    /// others are never shrunk.
+    pub fn division(&self) -> Option<import::Division> {
+        self.train.division()
+    }
+}
+
+/// The number of the first class, where the container told numbers of classes and no names.
+fn first_number(index: &Index) -> Option<u32> {
+    let first: u32 = index.classes.first()?.parse().ok().filter(|&first| first <= 1)?;
+    let is_numbered =
+        (first..).zip(&index.classes).all(|(number, name)| *name == number.to_string());
+    is_numbered.then_some(first)
+}
+
+fn check_classes(present: &Index, absent: &Index) -> Result<(), DataError> {
+    match present.classes.iter().find(|class| !absent.classes.contains(class)) {
+        None => Ok(()),
+        Some(class) => Err(DataError::ClassMismatch {
+            class: class.clone(),
+            present: place(present),
+            absent: place(absent),
+        }),
+    }
+}
+
+/// What an index was made from, for messages.
+fn place(index: &Index) -> PathBuf {
+    index.stamps[0].path.clone()
+}
+
+/// The index of a split: the one kept from the last time where nothing has changed, else a new
+/// one. `train` names the classes where the validation images do not.
+pub(in crate::data) fn open(
+    root: &Path,
+    split: Split,
+    train: Option<&Index>,
+) -> Result<Index, DataError> {
+    let Ok(root) = root.canonicalize() else {
+        return Err(DataError::NoDataSet(root.to_owned()));
+    };
+    // Before anything is taken from it: half a store has images as well.
+    let manifest = import::manifest_of(&root)?;
+    let cached = cache::file_of(&synth::default_root(), &root, split);
+    let list = || {
+        let index = match scan(&root, split, train) {
+            // Each store of several keeps its own.
+            Err(none @ DataError::NoSplit(_)) => {
+                return multi_resolution::open(&root, split)?.ok_or(none);
+            }
+            index => index?,
+        };
+        let _ = cache::store(&cached, &index);
+        Ok(index)
+    };
+    let mut index = cache::load(&cached).map_or_else(list, Ok)?;
+    // Of shards that do not tell, which older versions wrote, the manifest alone does.
+    index.division = index.division.max(manifest.map(|manifest| manifest.division));
+    Ok(index)
+}
+
+pub(in crate::data) fn scan(
+    root: &Path,
+    split: Split,
+    train: Option<&Index>,
+) -> Result<Index, DataError> {
+    let found = find(root, split)?;
+    let mut index = match &found.container {
+        Container::Folder => return folder::scan(&found.folder),
+        Container::Arrow(shards) => arrow::scan(shards)?,
+        Container::TfRecord(shards) => tfrecord::scan(shards, train)?,
+        Container::RecordIo(files) => recordio::scan(files)?,
+        Container::Mds(listing) => mds::scan(listing)?,
+        Container::Ffcv(file) => ffcv::scan(file)?,
+        Container::Refused(path, reason) => {
+            let (path, reason) = (path.clone(), (*reason).to_owned());
+            return Err(DataError::Container { path, reason });
+        }
+        Container::Archives(archives) => tar::scan(archives, &|| match train {
+            Some(train) => LabelFile::find(root, &train.classes),
+            None if split == Split::Eval => {
+                LabelFile::find(root, &open(root, Split::Train, None)?.classes)
+            }
+            None => Err(DataError::NoLabels(root.to_owned())),
+        })?,
+    };
+    if u32::try_from(index.columns.names.len()).is_err() || !index.is_sound() {
+        let reason = "spans outside its files, or names of more than 4 GiB".to_owned();
+        return Err(DataError::Container { path: found.folder, reason });
+    }
+    // A new archive beside the others shows in the folder.
+    let folder = FileStamp::of(&found.folder);
+    let listed = |source| DataError::List { path: found.folder.clone(), source };
+    index.stamps.push(folder.map_err(listed)?);
+    if let Some(train) = train.filter(|_| split == Split::Eval) {
+        index.stamps.extend(train.stamps.iter().cloned());
+    }
+    Ok(index)
+}
+
+struct Found {
+    folder: PathBuf,
+    container: Container,
+}
+
+enum Container {
+    Folder,
+    Archives(Vec<PathBuf>),
+    Arrow(Vec<PathBuf>),
+    TfRecord(Vec<PathBuf>),
+    RecordIo(Vec<PathBuf>),
+    Mds(PathBuf),
+    Ffcv(PathBuf),
+    /// Known, and why it cannot be trained from.
+    Refused(PathBuf, &'static str),
+}
+
+fn find(root: &Path, split: Split) -> Result<Found, DataError> {
+    if !root.is_dir() {
+        return Err(DataError::NoDataSet(root.to_owned()));
+    }
+    let words: &[&str] = match split {
+        Split::Train => &["train"],
+        Split::Eval => &["val", "validation"],
+    };
+    let folders = words.iter().map(|word| root.join(word));
+    if let Some(folder) = folders.into_iter().find(|folder| folder.is_dir()) {
+        let (num_folders, files) = folder::content(&folder)?;
+        let container = if num_folders > 0 { Container::Folder } else { container(files) };
+        return Ok(Found { folder, container });
+    }
+    let (_, mut files) = folder::content(root)?;
+    files.retain(|file| says(file, words));
+    match container(files) {
+        Container::Folder => Err(DataError::NoSplit(root.join(split.folder_name()))),
+        container => Ok(Found { folder: root.to_owned(), container }),
+    }
+}
+
+/// Makes a container of its files.
+type Make = fn(Vec<PathBuf>) -> Container;
+
+/// What `files` are; they are sorted by name, so that samples keep their numbers.
+fn container(mut files: Vec<PathBuf>) -> Container {
+    files.sort_unstable();
+    let with = |is_wanted: &dyn Fn(&Path) -> bool| -> Vec<PathBuf> {
+        files.iter().filter(|file| is_wanted(file)).cloned().collect()
+    };
+    let ends = |endings: &[&str]| {
+        with(&|file| file.extension().is_some_and(|found| endings.iter().any(|it| found == *it)))
+    };
+    if let Some(listing) = with(&|file| file.ends_with(mds::LISTING)).pop() {
+        return Container::Mds(listing);
+    }
+    let kinds: [(Vec<PathBuf>, Make); 6] = [
+        (ends(&["arrow"]), Container::Arrow),
+        (with(&tfrecord::is_shard), Container::TfRecord),
+        (ends(&["rec"]), Container::RecordIo),
+        (ends(&["tar"]), Container::Archives),
+        (ends(&["beton", "ffcv"]), ffcv_file),
+        (ends(&["parquet"]), parquet),
+    ];
+    let found = kinds.into_iter().find(|(files, _)| !files.is_empty());
+    found.map_or(Container::Folder, |(files, container)| container(files))
+}
+
+/// FFCV writes a split into one file; a second one is another make of the same images.
+fn ffcv_file(mut files: Vec<PathBuf>) -> Container {
+    match (files.pop(), files.pop()) {
+        (Some(file), None) => Container::Ffcv(file),
+        (file, _) => Container::Refused(
+            file.unwrap_or_default(),
+            "there is another such file of the same split beside it; keep one",
+        ),
+    }
+}
+
+fn parquet(mut files: Vec<PathBuf>) -> Container {
+    Container::Refused(
+        files.pop().unwrap_or_default(),
+        "Parquet holds compressed pages, not images in one piece; make a store of it and train \
+         from that: mlperf-run data import FOLDER --out STORE",
+    )
+}
+
+/// Whether one of `words` stands in a file's name. ILSVRC's archive of dogs (`train_t3`) is a part
+/// of another task.
+pub(in crate::data) fn says(file: &Path, words: &[&str]) -> bool {
+    let name = file.file_stem().unwrap_or_default().to_string_lossy().to_lowercase();
+    let mut parts = name.split(|c: char| !c.is_ascii_alphanumeric());
+    parts.clone().any(|part| words.contains(&part)) && !parts.any(|part| part == "t3")
+}

@@ -1,0 +1,117 @@
+//! Files of labels, for archives that hold images only.
+//!
+//! A line names an image and its class, by name or, as Caffe's `val.txt`, by its place in the
+//! sorted names; Kaggle's `LOC_val_solution.csv` has that form too. A line of one word is the
+//! class of the next image in the order of names. The bare numbers of ILSVRC's development kit
+//! are refused: they follow another order of classes, which only a MATLAB file tells.
+
+use std::collections::HashMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use crate::data::error::DataError;
+use crate::data::index::{FileStamp, Index};
+
+const NAMES: [&str; 6] = [
+    "val_labels.txt",
+    "val.txt",
+    "ILSVRC2012_validation_synset_labels.txt",
+    "imagenet_2012_validation_synset_labels.txt",
+    "LOC_val_solution.csv",
+    "ILSVRC2012_validation_ground_truth.txt",
+];
+
+/// Labels by the name of an image.
+pub(in crate::data) struct LabelFile {
+    path: PathBuf,
+    classes: Vec<String>,
+    by_name: HashMap<String, u32>,
+    /// Labels of lines without a name.
+    in_order: Vec<u32>,
+}
+
+impl LabelFile {
+    /// Reads the file of labels that lies in `root`; `classes` are those of training, sorted.
+    pub(in crate::data) fn find(root: &Path, classes: &[String]) -> Result<Self, DataError> {
+        let paths = NAMES.iter().map(|name| root.join(name));
+        let Some(path) = paths.into_iter().find(|path| path.is_file()) else {
+            return Err(DataError::NoLabels(root.to_owned()));
+        };
+        let text = fs::read_to_string(&path).map_err(|error| DataError::Container {
+            path: path.clone(),
+            reason: error.to_string(),
+        })?;
+        let classes = classes.to_vec();
+        let mut file = Self { path, classes, by_name: HashMap::new(), in_order: Vec::new() };
+        for (number, line) in text.lines().enumerate() {
+            file.line(line).map_err(|reason| DataError::BadLabel {
+                path: file.path.clone(),
+                line: number + 1,
+                reason,
+            })?;
+        }
+        Ok(file)
+    }
+
+    fn line(&mut self, line: &str) -> Result<(), String> {
+        let mut words = line.split([' ', '\t', ',']).filter(|word| !word.is_empty());
+        match (words.next(), words.next()) {
+            (None | Some("ImageId"), _) => {}
+            (Some(name), Some(class)) if self.in_order.is_empty() => {
+                let number = class.parse().ok().filter(|&n: &usize| n < self.classes.len());
+                let label = self.label(class).or(number.map(|number| number as u32));
+                let label = label.ok_or_else(|| self.unknown(class))?;
+                let known = self.by_name.insert(stem(name).to_owned(), label);
+                if let Some(other) = known.filter(|&other| other != label) {
+                    let [one, other] = [label, other].map(|label| &self.classes[label as usize]);
+                    return Err(format!("{name} is of class {one} here and of {other} before"));
+                }
+            }
+            (Some(class), None) if self.by_name.is_empty() => {
+                let label = self.label(class).ok_or_else(|| self.unknown(class))?;
+                self.in_order.push(label);
+            }
+            _ => return Err("some lines name their images, others do not".to_owned()),
+        }
+        Ok(())
+    }
+
+    fn label(&self, class: &str) -> Option<u32> {
+        self.classes.iter().position(|known| known == class).map(|label| label as u32)
+    }
+
+    fn unknown(&self, class: &str) -> String {
+        format!("{class} is none of the {} classes of the training images", self.classes.len())
+    }
+
+    /// Labels every image of `index`.
+    pub(in crate::data) fn apply(self, index: &mut Index) -> Result<(), DataError> {
+        let mut order: Vec<usize> = (0..index.len()).collect();
+        order.sort_by(|&a, &b| index.name(a).cmp(index.name(b)));
+        let fault = |reason| DataError::BadLabels { path: self.path.clone(), reason };
+        if self.by_name.is_empty() && self.in_order.len() != order.len() {
+            let (num_labels, num_images) = (self.in_order.len(), order.len());
+            return Err(fault(format!("{num_labels} labels for {num_images} images")));
+        }
+        for (place, &i) in order.iter().enumerate() {
+            let name = String::from_utf8_lossy(index.name(i)).into_owned();
+            let label = if self.by_name.is_empty() {
+                Some(self.in_order[place])
+            } else {
+                self.by_name.get(stem(&name)).copied()
+            };
+            index.columns.labels[i] =
+                label.ok_or_else(|| fault(format!("there is no label for {name}")))?;
+        }
+        let stamp = FileStamp::of(&self.path);
+        index.stamps.push(stamp.map_err(|error| fault(error.to_string()))?);
+        index.classes = self.classes;
+        Ok(())
+    }
+}
+
+/// The last part of a path without its ending.
+fn stem(name: &str) -> &str {
+    let name = name.rsplit('/').next().unwrap_or(name);
+    name.split('.').next().unwrap_or(name)
+}

@@ -1,0 +1,290 @@
+//! `manifest.json`: what a store holds, what was changed, and hashes of its shards.
+
+use std::fs::{self, File};
+use std::io::ErrorKind::{NotADirectory, NotFound};
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+
+use serde::de::IgnoredAny;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use crate::data::dataset::multi_resolution;
+use crate::data::error::DataError;
+use crate::data::format::error::StoreError;
+use crate::data::index::Split;
+
+/// Name of the file; written last, so a folder without it is no whole store.
+pub(in crate::data) const MANIFEST: &str = "manifest.json";
+/// Name of an import's notes on what it has done, until it is done.
+pub(in crate::data) const UNFINISHED: &str = "unfinished.json";
+/// Of the form that is written, and the newest that can be read.
+pub(in crate::data) const VERSION: u32 = 1;
+
+/// What a store holds.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Manifest {
+    /// Of this file's form.
+    pub version: u32,
+    /// Where a run on this store may be submitted.
+    pub division: Division,
+    /// Longest side of training images, px, where larger ones were shrunk.
+    pub max_side: Option<usize>,
+    /// Where the images came from.
+    pub source: PathBuf,
+    /// Of the order of training images.
+    pub seed: u64,
+    /// Names; the index is the label.
+    pub classes: Vec<String>,
+    /// Training images.
+    pub num_train: usize,
+    /// Validation images.
+    pub num_eval: usize,
+    /// The files.
+    pub shards: Vec<ShardRecord>,
+    /// Images that were decoded and compressed anew because they were no plain JPEG.
+    #[serde(rename = "mended")]
+    pub repaired: Vec<Note>,
+    /// Bad images that were left out.
+    pub skipped: Vec<Note>,
+}
+
+/// The part of a manifest that every version has.
+#[derive(Deserialize)]
+struct Form {
+    version: u64,
+}
+
+/// What no other library's manifest tells.
+#[derive(Deserialize)]
+struct Mark {
+    #[serde(rename = "division")]
+    _division: IgnoredAny,
+    #[serde(rename = "shards")]
+    _shards: IgnoredAny,
+}
+
+/// Where a run on a store may be submitted (MLPerf training rules, data set section); of two that
+/// are told, the greater one holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Division {
+    /// Reformatted without loss: both divisions.
+    ClosedSafe,
+    /// Training images were shrunk: the open division.
+    OpenOnly,
+}
+
+/// One shard.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct ShardRecord {
+    /// Name, beside the manifest.
+    pub file: String,
+    /// Images.
+    pub num_rows: usize,
+    /// Length of the file.
+    pub bytes: u64,
+    /// Of the file, in hexadecimal digits.
+    pub sha256: String,
+}
+
+/// An image that is not as it was.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Note {
+    /// The file, or as if its archive were a folder.
+    pub path: PathBuf,
+    /// What is odd about it.
+    pub reason: String,
+}
+
+impl Manifest {
+    /// Reads the manifest of the store in `folder`; its shards are not looked at.
+    ///
+    /// # Errors
+    /// [`DataError::NoStore`] where `folder` is none; any other where it is one that cannot be used.
+    pub fn read(folder: &Path) -> Result<Self, DataError> {
+        let path = folder.join(MANIFEST);
+        let shards = shards_in(folder);
+        let text = match fs::read(&path) {
+            Ok(text) => Some(text),
+            Err(error) if matches!(error.kind(), NotFound | NotADirectory) => None,
+            Err(error) => return Err(DataError::Manifest { path, reason: error.to_string() }),
+        };
+        // An import of several sizes keeps its notes in the folder above its stores, which are
+        // whole as soon as they have their manifests.
+        let above = folder.parent().filter(|_| text.is_none() && !shards.is_empty());
+        if above.into_iter().chain([folder]).any(|it| it.join(UNFINISHED).is_file()) {
+            return Err(DataError::Unfinished(folder.to_owned()));
+        }
+        // Any set may have a file of this name. It is a store's by what it tells, and where shards
+        // lie beside it that are called as ours: damage must not make a store a plain folder.
+        let tells = |text: &Vec<u8>| serde_json::from_slice::<Mark>(text).is_ok();
+        match text.filter(|text| !shards.is_empty() || tells(text)) {
+            Some(text) => Self::parse(path, &text),
+            None => Err(DataError::NoStore(folder.to_owned())),
+        }
+    }
+
+    fn parse(path: PathBuf, text: &[u8]) -> Result<Self, DataError> {
+        // First, as nothing is known of the rest of a newer one.
+        match serde_json::from_slice(text) {
+            Ok(Form { version }) if version > u64::from(VERSION) => {
+                Err(DataError::NewerStore { path, version, known: VERSION })
+            }
+            _ => serde_json::from_slice(text)
+                .map_err(|error| DataError::Manifest { path, reason: error.to_string() }),
+        }
+    }
+
+    /// An error unless the shards in `folder` are those of the manifest by `differs`, which says in
+    /// what a shard is another.
+    fn compare(
+        &self,
+        folder: &Path,
+        mut differs: impl FnMut(&ShardRecord, &Path) -> Option<String>,
+    ) -> Result<(), DataError> {
+        let mut faults = Vec::new();
+        for shard in &self.shards {
+            // A manifest names files beside it, nothing else.
+            let is_plain =
+                Path::new(&shard.file).file_name().is_some_and(|name| *name == *shard.file);
+            let fault = if is_plain {
+                differs(shard, &folder.join(&shard.file))
+            } else {
+                Some("not a file name".to_owned())
+            };
+            faults.extend(fault.map(|fault| format!("{} ({fault})", shard.file)));
+        }
+        let is_listed = |file: &String| self.shards.iter().any(|shard| shard.file == *file);
+        let unlisted = shards_in(folder).into_iter().filter(|file| !is_listed(file));
+        faults.extend(unlisted.map(|file| format!("{file} (not in the manifest)")));
+        if faults.is_empty() {
+            return Ok(());
+        }
+        let (folder, num_shards) = (folder.to_owned(), self.shards.len());
+        Err(DataError::StoreDiffers { folder, num_shards, faults })
+    }
+}
+
+/// The manifest of the store in `folder`, whose shards are there and of their lengths; nothing where
+/// `folder` is no store. No shard is read.
+pub fn manifest_of(folder: &Path) -> Result<Option<Manifest>, DataError> {
+    let manifest = match Manifest::read(folder) {
+        Err(DataError::NoStore(_)) => return Ok(None),
+        read => read?,
+    };
+    manifest.compare(folder, |shard, path| match fs::metadata(path) {
+        Err(error) => Some(error.to_string()),
+        Ok(found) if found.len() != shard.bytes => {
+            Some(format!("{} bytes, not {}", found.len(), shard.bytes))
+        }
+        Ok(_) => None,
+    })?;
+    Ok(Some(manifest))
+}
+
+/// The store in `folder`, or those side by side in it, the largest last; none where it holds none.
+pub fn stores_in(folder: &Path) -> Result<Vec<PathBuf>, DataError> {
+    if manifest_of(folder)?.is_some() {
+        return Ok(vec![folder.to_owned()]);
+    }
+    Ok(multi_resolution::list(folder)?.into_iter().map(|(_, store)| store).collect())
+}
+
+/// Whether `folder` has a manifest at all, of whatever kind; one that nobody may look into has none.
+pub(in crate::data) fn has_manifest(folder: &Path) -> bool {
+    folder.join(MANIFEST).exists()
+}
+
+/// What tells the store in `folder` from all others, those of the same images in other sizes
+/// among them: the hash of its manifest, which has those of its shards. Of a folder of stores, the
+/// hash of theirs, from the smallest on. Nothing where it is neither.
+pub fn identity_of(folder: &Path) -> Result<Option<String>, DataError> {
+    let stores = stores_in(folder)?;
+    let hashes: Result<Vec<String>, _> = stores.iter().map(|store| hash_of(store)).collect();
+    hashes.map(|hashes| match hashes.as_slice() {
+        [] => None,
+        [hash] => Some(hash.clone()),
+        hashes => Some(hex(Sha256::new_with_prefix(hashes.concat()))),
+    })
+}
+
+fn hash_of(store: &Path) -> Result<String, DataError> {
+    let path = store.join(MANIFEST);
+    match sha256_of(&path) {
+        Ok((_, sha256)) => Ok(sha256),
+        Err(error) => Err(DataError::Manifest { path, reason: error.to_string() }),
+    }
+}
+
+/// Reads every byte of the store in `folder` and compares; `progress` hears of bytes read.
+pub fn verify(folder: &Path, progress: &dyn Fn(u64)) -> Result<Manifest, DataError> {
+    let manifest = Manifest::read(folder)?;
+    let mut num_read = 0;
+    manifest.compare(folder, |shard, path| {
+        let hash = sha256_of(path);
+        num_read = u64::saturating_add(num_read, shard.bytes);
+        progress(num_read);
+        match hash {
+            Err(error) => Some(error.to_string()),
+            Ok(found) if found != (shard.bytes, shard.sha256.clone()) => {
+                Some("other content".to_owned())
+            }
+            Ok(_) => None,
+        }
+    })?;
+    Ok(manifest)
+}
+
+/// Name of a shard of a split.
+pub(in crate::data) fn shard_name(split: Split, number: usize) -> String {
+    format!("{}-{number:05}.arrow", split.folder_name())
+}
+
+/// Files in `folder` that are called as shards of a store are.
+fn shards_in(folder: &Path) -> Vec<String> {
+    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+    let names = entries.filter_map(|entry| entry.file_name().into_string().ok());
+    let mut names: Vec<String> = names.filter(|name| is_shard_name(name)).collect();
+    names.sort_unstable();
+    names
+}
+
+pub(in crate::data) fn is_shard_name(name: &str) -> bool {
+    let number = name.strip_suffix(".arrow").and_then(|name| name.rsplit_once('-'));
+    let number = number.and_then(|(_, number)| number.parse().ok());
+    number.is_some_and(|it| {
+        [Split::Train, Split::Eval].into_iter().any(|split| shard_name(split, it) == name)
+    })
+}
+
+/// Length and hash of a file, the latter in hexadecimal digits.
+pub fn sha256_of(path: &Path) -> io::Result<(u64, String)> {
+    let (mut file, mut hasher) = (File::open(path)?, Sha256::new());
+    let (mut buffer, mut length) = (vec![0; 1 << 20], 0);
+    loop {
+        match file.read(&mut buffer)? {
+            0 => return Ok((length, hex(hasher))),
+            n => {
+                hasher.update(&buffer[..n]);
+                length += n as u64;
+            }
+        }
+    }
+}
+
+pub(in crate::data) fn hex(hasher: Sha256) -> String {
+    use std::fmt::Write as _;
+    hasher.finalize().iter().fold(String::new(), |mut text, byte| {
+        write!(text, "{byte:02x}").expect("a string takes every write");
+        text
+    })
+}
+
+/// Writes a file that is there whole or not at all.
+pub(in crate::data) fn write_whole(path: &Path, value: &impl Serialize) -> Result<(), StoreError> {
+    let text = serde_json::to_string_pretty(value).expect("text and numbers are JSON");
+    let partial = path.with_extension("partial");
+    fs::write(&partial, text).map_err(StoreError::io("write", &partial))?;
+    fs::rename(&partial, path).map_err(StoreError::io("write", path))
+}

@@ -1,0 +1,194 @@
+//! MXNet's RecordIO, as `im2rec` writes it, trained from in place. The file of offsets (`.idx`)
+//! is not needed; where it is there, it must name as many records.
+//!
+//! Layout (dmlc-core `recordio.h`, MXNet `image_recordio.h`), little endian: magic, then a word of
+//! which the upper 3 bits say which part of a record this is and the others its length, then the
+//! part, padded to 4 bytes. A record is 24 bytes of header (number of labels or 0, the label, two
+//! ids), the labels if there are several, and the image.
+//!
+//! Where the magic itself turns up in a record, the writer takes it out and splits the record
+//! there. By chance that befalls a handful of `ImageNet`'s images, which are put together again
+//! when they are read ([`join`]).
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use crate::data::error::DataError;
+use crate::data::format::shards::{
+    Shard, Window, class, cut, each, fault, number_classes, refused,
+};
+use crate::data::index::{Entry, Index, SPLIT_RECORD};
+
+const MAGIC: [u8; 4] = 0xced7_230a_u32.to_le_bytes();
+/// Magic and length of a part.
+const PART_HEADER: u64 = 8;
+/// Of a record, before labels and image.
+const HEADER: u64 = 24;
+/// Labels that a record may have; a classifier has one.
+const MAX_LABELS: u32 = 1024;
+
+/// Lists the images of `files`.
+pub(in crate::data) fn scan(files: &[PathBuf]) -> Result<Index, DataError> {
+    let mut num_before = 0;
+    let mut index = each(files, |shard, index| {
+        let mut records = Records { window: Window::new(shard), at: 0 };
+        while records.at < shard.length {
+            records.push_next(shard, index)?;
+        }
+        check_offsets(&files[shard.place as usize], index.len() - num_before)?;
+        num_before = index.len();
+        Ok(())
+    })?;
+    if u32::try_from(index.columns.names.len()).is_err() {
+        return Err(fault(&files[0], &"more records than an index can name"));
+    }
+    number_classes(&mut index, 0);
+    Ok(index)
+}
+
+/// Holds the file of offsets, if there is one, against the records that were found.
+fn check_offsets(records: &Path, num_records: usize) -> io::Result<()> {
+    let Ok(text) = fs::read_to_string(records.with_extension("idx")) else { return Ok(()) };
+    let num_lines = text.lines().filter(|line| !line.trim().is_empty()).count();
+    if num_lines == num_records {
+        return Ok(());
+    }
+    Err(refused(format!("it has {num_records} records, and the .idx beside it names {num_lines}")))
+}
+
+struct Records<'a> {
+    window: Window<'a>,
+    at: u64,
+}
+
+/// Which part of a record.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Part {
+    Whole,
+    First,
+    Middle,
+    Last,
+}
+
+impl Part {
+    /// What a part's header says, and how long the part is.
+    fn parse(header: [u8; 8]) -> io::Result<(Self, u32)> {
+        let [magic @ .., a, b, c, d] = header;
+        if magic != MAGIC {
+            return Err(cut());
+        }
+        let word = u32::from_le_bytes([a, b, c, d]);
+        let part = match word >> 29 {
+            0 => Self::Whole,
+            1 => Self::First,
+            2 => Self::Middle,
+            3 => Self::Last,
+            _ => return Err(cut()),
+        };
+        Ok((part, word & ((1 << 29) - 1)))
+    }
+}
+
+impl Records<'_> {
+    fn push_next(&mut self, shard: &Shard, index: &mut Index) -> io::Result<()> {
+        let record = self.at;
+        let (part, length) = Part::parse(self.window.array(record)?)?;
+        let start = record + PART_HEADER;
+        let mut end = shard.end(start, u64::from(length))?;
+        let flags = match part {
+            Part::Whole => 0,
+            Part::First => {
+                end = self.last_part(shard, end)?;
+                SPLIT_RECORD
+            }
+            Part::Middle | Part::Last => return Err(cut()),
+        };
+        let header = self.header(start, u64::from(length))?;
+        let offset = if flags == 0 { start + header.length } else { record };
+        let length = u32::try_from(end - offset).map_err(|_| cut())?;
+        let (place, size, label) = (shard.place, [0; 2], header.label);
+        let name = header.id.to_string();
+        let name = name.as_bytes();
+        index.push(&Entry { place, offset, length, label, size, flags, name });
+        // The last record may lack what pads it.
+        self.at = end.next_multiple_of(4);
+        Ok(())
+    }
+
+    /// The end of the last part of a record whose first part ends at `end`.
+    fn last_part(&mut self, shard: &Shard, mut end: u64) -> io::Result<u64> {
+        loop {
+            let at = end.next_multiple_of(4);
+            let (part, length) = Part::parse(self.window.array(at)?)?;
+            end = shard.end(at + PART_HEADER, u64::from(length))?;
+            match part {
+                Part::Middle => {}
+                Part::Last => return Ok(end),
+                Part::Whole | Part::First => return Err(cut()),
+            }
+        }
+    }
+
+    /// The header of a record whose first part is so long.
+    fn header(&mut self, start: u64, part_len: u64) -> io::Result<Header> {
+        if part_len < HEADER {
+            return Err(cut());
+        }
+        let num_labels = self.window.u32(start)?;
+        if num_labels > MAX_LABELS {
+            return Err(cut());
+        }
+        let length = HEADER + 4 * u64::from(num_labels);
+        if part_len < length {
+            return Err(cut());
+        }
+        let label = self.window.u32(start + if num_labels == 0 { 4 } else { HEADER })?;
+        let label = whole(f32::from_bits(label))?;
+        let id = self.window.u64(start + 8)?;
+        Ok(Header { id, label, length })
+    }
+}
+
+struct Header {
+    id: u64,
+    label: u32,
+    /// With the labels.
+    length: u64,
+}
+
+/// Labels are stored as floats.
+fn whole(label: f32) -> io::Result<u32> {
+    if label >= 0.0 && label.fract() == 0.0 {
+        return class(label as u64);
+    }
+    Err(refused(format!("label {label} is no class")))
+}
+
+/// Makes the image of a split record of its bytes, in place.
+pub(in crate::data) fn join(record: &mut Vec<u8>) -> io::Result<()> {
+    let (mut from, mut to) = (0, 0);
+    loop {
+        let header = record.get(from..from + 8).and_then(<[u8]>::first_chunk).ok_or_else(cut)?;
+        let (part, length) = Part::parse(*header)?;
+        let (start, length) = (from + 8, length as usize);
+        record.get(start..start + length).ok_or_else(cut)?;
+        record.copy_within(start..start + length, to);
+        to += length;
+        if part == Part::Last {
+            break;
+        }
+        // Shorter than the header of the next part, whose place it takes.
+        record[to..to + 4].copy_from_slice(&MAGIC);
+        to += 4;
+        from = (start + length).next_multiple_of(4);
+    }
+    record.truncate(to);
+    let num_labels = record.first_chunk().map(|word| u32::from_le_bytes(*word)).ok_or_else(cut)?;
+    let skip = HEADER as usize + 4 * num_labels.min(MAX_LABELS) as usize;
+    if skip > record.len() {
+        return Err(cut());
+    }
+    record.drain(..skip);
+    Ok(())
+}

@@ -1,0 +1,142 @@
+//! What readers of shards share. Whatever a header says is held against the file's length before
+//! anything is read or reserved.
+
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{Advice, fadvise};
+
+use crate::data::error::DataError;
+use crate::data::index::{FileStamp, Index};
+
+/// Classes that a set may have: far above any real one.
+const MAX_CLASSES: u64 = 1 << 20;
+
+/// A file of samples.
+pub(in crate::data) struct Shard {
+    file: File,
+    pub(in crate::data) length: u64,
+    /// Its number among the files of the index.
+    pub(in crate::data) place: u32,
+}
+
+/// Lists the samples of `files`, one file after the other, as `scan` finds them.
+pub(in crate::data) fn each(
+    files: &[PathBuf],
+    mut scan: impl FnMut(&Shard, &mut Index) -> io::Result<()>,
+) -> Result<Index, DataError> {
+    let mut index = Index::new(files.to_vec(), Vec::new());
+    for (place, path) in files.iter().enumerate() {
+        let fault = |error: io::Error| fault(path, &error);
+        index.stamps.push(FileStamp::of(path).map_err(fault)?);
+        let shard = Shard::open(path, place as u32).map_err(fault)?;
+        scan(&shard, &mut index).map_err(fault)?;
+    }
+    if index.is_empty() {
+        return Err(DataError::NoImages(files[0].clone()));
+    }
+    Ok(index)
+}
+
+pub(in crate::data) fn fault(path: &Path, reason: &impl ToString) -> DataError {
+    DataError::Container { path: path.to_owned(), reason: reason.to_string() }
+}
+
+impl Shard {
+    pub(in crate::data) fn open(path: &Path, place: u32) -> io::Result<Self> {
+        let file = File::open(path)?;
+        // Headers lie far apart; what the system would read ahead of them is not wanted.
+        let _ = fadvise(&file, 0, None, Advice::Random);
+        let length = file.metadata()?.len();
+        Ok(Self { file, length, place })
+    }
+
+    /// The end of a span, which lies in the file.
+    pub(in crate::data) fn end(&self, start: u64, length: u64) -> io::Result<u64> {
+        start.checked_add(length).filter(|&end| end <= self.length).ok_or_else(cut)
+    }
+
+    /// A span of at most `limit` bytes.
+    pub(in crate::data) fn read(&self, at: u64, length: u64, limit: u64) -> io::Result<Vec<u8>> {
+        self.end(at, length)?;
+        if length > limit {
+            return Err(cut());
+        }
+        let mut bytes = vec![0; length as usize];
+        self.file.read_exact_at(&mut bytes, at)?;
+        Ok(bytes)
+    }
+}
+
+/// Reads small things that lie near each other at one go.
+pub(in crate::data) struct Window<'a> {
+    pub(in crate::data) shard: &'a Shard,
+    start: u64,
+    bytes: Vec<u8>,
+}
+
+impl<'a> Window<'a> {
+    const LENGTH: u64 = 1024;
+
+    pub(in crate::data) fn new(shard: &'a Shard) -> Self {
+        Self { shard, start: 0, bytes: Vec::new() }
+    }
+
+    /// `N` bytes, no more than a window has.
+    pub(in crate::data) fn array<const N: usize>(&mut self, at: u64) -> io::Result<[u8; N]> {
+        let end = self.shard.end(at, N as u64)?;
+        if at < self.start || end > self.start + self.bytes.len() as u64 {
+            let length = Self::LENGTH.max(N as u64).min(self.shard.length - at);
+            self.bytes.resize(length as usize, 0);
+            self.shard.file.read_exact_at(&mut self.bytes, at)?;
+            self.start = at;
+        }
+        let first = (at - self.start) as usize;
+        Ok(self.bytes[first..first + N].try_into().expect("as many bytes as were asked for"))
+    }
+
+    /// Little endian.
+    pub(in crate::data) fn u32(&mut self, at: u64) -> io::Result<u32> {
+        self.array(at).map(u32::from_le_bytes)
+    }
+
+    /// Little endian.
+    pub(in crate::data) fn u64(&mut self, at: u64) -> io::Result<u64> {
+        self.array(at).map(u64::from_le_bytes)
+    }
+
+    /// A number of 1 to 8 bytes, little endian.
+    pub(in crate::data) fn number(&mut self, at: u64, num_bytes: u64) -> io::Result<u64> {
+        let mut wide = [0; 8];
+        for (i, byte) in wide.iter_mut().take(num_bytes as usize).enumerate() {
+            [*byte] = self.array(at + i as u64)?;
+        }
+        Ok(u64::from_le_bytes(wide))
+    }
+}
+
+/// A label as it is stored. A negative one, which some sets have for unknown, is huge here.
+pub(in crate::data) fn class(number: u64) -> io::Result<u32> {
+    let number = Some(number).filter(|&number| number < MAX_CLASSES);
+    number.map(|number| number as u32).ok_or_else(|| refused("a label that is no class"))
+}
+
+/// Names classes that have numbers only, from `first` on, up to that of the highest label.
+pub(in crate::data) fn number_classes(index: &mut Index, first: u32) {
+    let num_classes = index.columns.labels.iter().max().map_or(0, |&label| label + 1);
+    index.classes = (first..first + num_classes).map(|number| number.to_string()).collect();
+}
+
+pub(in crate::data) fn cut() -> io::Error {
+    io::Error::other("cut short or damaged")
+}
+
+pub(in crate::data) fn refused(reason: impl Into<String>) -> io::Error {
+    io::Error::other(reason.into())
+}
+
+pub(in crate::data) fn other(error: impl std::fmt::Display) -> io::Error {
+    io::Error::other(error.to_string())
+}

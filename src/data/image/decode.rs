@@ -1,0 +1,300 @@
+//! Files to RGB pixels: JPEG by libjpeg-turbo; PNG whole (`png_file`); pixmaps, which are pixels, as
+//! they are. Of a JPEG only the part that is asked for is decoded, at a half, quarter or eighth where
+//! that will do. Buffers are kept from image to image.
+//!
+//! - A part is bit for bit what a whole decode has there: chroma is interpolated over neighbours,
+//!   so some pixels more than asked for are decoded around it.
+//! - Rows above the part cost Huffman decoding only, those below nothing; a file with restart
+//!   markers is cut down first (`crop_intervals`).
+//! - Strict: what libjpeg-turbo merely warns of (a file cut short, damaged entropy data) is an
+//!   error, for it would fill the rest with grey. A file without an end is decoded whole to find
+//!   out; damage outside the part is found by `data import`, not here.
+//! - EXIF orientation is not applied, as in torchvision.
+
+#[cfg(test)]
+mod tests;
+
+use std::io;
+
+use crate::data::image::restart_crop::{RestartCrop, RestartCropper};
+use crate::data::image::turbojpeg::{ColorComponents, Decompressor, Fault, Header, Region};
+use crate::data::image::{png, ppm};
+use crate::data::transform::crop::{Crop, Size};
+use crate::data::transform::resize::View;
+use thiserror::Error;
+
+/// PIL's limit against decompression bombs, px.
+pub(in crate::data) const MAX_PIXELS: usize = 178_956_970;
+/// Pixels around a part that its own depend on, with some to spare: chroma is interpolated over
+/// one sample to each side, which is two pixels at half resolution.
+const MARGIN: usize = 4;
+
+/// Where pixels begin in their buffer. Rows that begin at multiples of 32 bytes libjpeg-turbo writes
+/// past the caches, and whoever resizes them would wait for memory.
+const START: usize = 1;
+
+/// Why a file gives no image; the path is the caller's to add.
+#[derive(Debug, Error)]
+pub(in crate::data) enum DecodeError {
+    #[error("{0}")]
+    Read(#[from] io::Error),
+    #[error("the file is empty")]
+    Empty,
+    #[error("not a JPEG or PNG but {0}")]
+    NotImage(&'static str),
+    #[error("not a JPEG or PNG but {0}, which has to be converted to one of them")]
+    Foreign(&'static str),
+    #[error("a JPEG header without an image")]
+    NoFrame,
+    #[error("{width} x {height} px exceed the limit of {MAX_PIXELS} px")]
+    TooLarge { width: usize, height: usize },
+    #[error("{0}")]
+    Damaged(String),
+}
+
+impl DecodeError {
+    fn of(fault: Fault) -> Self {
+        Self::Damaged(fault.message)
+    }
+}
+
+/// A decoded image: `pixels` is RGB, `[height, width, 3]`.
+#[derive(Clone, Copy)]
+pub(in crate::data) struct DecodedImage<'a> {
+    pub(in crate::data) pixels: &'a [u8],
+    pub(in crate::data) width: usize,
+    pub(in crate::data) height: usize,
+}
+
+impl DecodedImage<'_> {
+    pub(in crate::data) fn size(&self) -> Size {
+        Size { height: self.height, width: self.width }
+    }
+}
+
+/// Part of an image to decode.
+#[derive(Clone, Copy)]
+pub(in crate::data) struct Part {
+    /// The box, px of the whole image.
+    pub(in crate::data) crop: Crop,
+    /// 1, or 2, 4, 8 to decode at that fraction.
+    pub(in crate::data) denominator: usize,
+}
+
+/// One thread's decoder.
+pub(in crate::data) struct Decoder {
+    decompressor: Decompressor,
+    cropper: RestartCropper,
+    pixels: Vec<u8>,
+    /// Size of the whole image in `pixels`, or of what could be decoded of a damaged one.
+    decoded: Option<Size>,
+}
+
+impl Decoder {
+    pub(in crate::data) fn new() -> Self {
+        let (decompressor, cropper) = (Decompressor::new(), RestartCropper::default());
+        Self { decompressor, cropper, pixels: Vec::new(), decoded: None }
+    }
+
+    /// Size of a file's image; says what is wrong with a file that is none.
+    pub(in crate::data) fn size(&mut self, file: &[u8]) -> Result<Size, DecodeError> {
+        if let Some(image) = ppm::read(file)? {
+            return Ok(image.size());
+        }
+        if png::is_png(file) {
+            return png::size(file);
+        }
+        let Header { width, height, .. } = self.header(file)?;
+        Ok(Size { height, width })
+    }
+
+    /// How many values a pixel is stored as; nothing where the file is no JPEG.
+    pub(in crate::data) fn components(&mut self, file: &[u8]) -> Option<ColorComponents> {
+        self.header(file).ok().map(|header| header.components)
+    }
+
+    /// Size of a JPEG of which nothing but its coefficients can be damaged: its colours and their
+    /// sampling are of the usual kinds.
+    pub(in crate::data) fn plain_size(&mut self, file: &[u8]) -> Option<Size> {
+        let Header { width, height, mcu, components } = self.header(file).ok()?;
+        (mcu.is_some() && components == ColorComponents::UpToThree)
+            .then_some(Size { height, width })
+    }
+
+    /// The JPEG that was decoded last, or what could be decoded of it where it is damaged.
+    pub(in crate::data) fn decoded(&self) -> Option<DecodedImage<'_>> {
+        let Size { height, width } = self.decoded?;
+        Some(DecodedImage { pixels: &self.pixels[START..][..width * height * 3], width, height })
+    }
+
+    /// Decodes all of an image.
+    pub(in crate::data) fn decode<'a>(
+        &'a mut self,
+        file: &'a [u8],
+    ) -> Result<DecodedImage<'a>, DecodeError> {
+        self.decoded = None;
+        let Size { height, width } = self.size(file)?;
+        let crop = Crop { top: 0, left: 0, height, width };
+        Ok(self.decode_part(file, Part { crop, denominator: 1 })?.image)
+    }
+
+    /// Decodes a part of an image, and little around it where it is a JPEG.
+    pub(in crate::data) fn decode_part<'a>(
+        &'a mut self,
+        file: &'a [u8],
+        part: Part,
+    ) -> Result<View<'a>, DecodeError> {
+        if let Some(image) = ppm::read(file)? {
+            return Ok(View { image, crop: part.crop });
+        }
+        if png::is_png(file) {
+            self.decoded = None;
+            let image = png::decode(file, &mut self.pixels)?;
+            return Ok(View { image, crop: part.crop });
+        }
+        let whole = self.header(file)?;
+        let size = Size { height: whole.height, width: whole.width };
+        let mut crop = part.crop;
+        let cropped = Some(file)
+            .filter(|file| {
+                has_end(file)
+                    && whole.mcu.is_some()
+                    && whole.components == ColorComponents::UpToThree
+            })
+            .and_then(|file| self.cropper.crop_intervals(file, around(crop, MARGIN, size)));
+        let (file, header) = match cropped {
+            Some(RestartCrop { file, top, left }) => {
+                let header = self.decompressor.read_header(file).map_err(DecodeError::of)?;
+                (crop.top, crop.left) = (crop.top - top, crop.left - left);
+                (file, header.ok_or(DecodeError::NoFrame)?)
+            }
+            None => (file, whole),
+        };
+        let crop = scaled(crop, part.denominator, header);
+        let region = region(crop, part.denominator, (header, has_end(file)));
+        let bytes = region.width
+            * region.height
+            * if header.components == ColorComponents::Four { 4 } else { 3 };
+        if self.pixels.len() < START + bytes {
+            self.pixels.resize(START + bytes, 0);
+        }
+        let pixels = &mut self.pixels[START..][..bytes];
+        let decoded = self.decompressor.decode((file, header), region, pixels);
+        self.decoded = Some(Size { height: region.height, width: region.width });
+        if let Err(fault) = decoded {
+            self.decoded
+                .take_if(|_| !fault.is_warning || header.components == ColorComponents::Four);
+            return Err(DecodeError::of(fault));
+        }
+        if header.components == ColorComponents::Four {
+            cmyk_to_rgb(pixels);
+        }
+        let Region { left, top, width, height, .. } = region;
+        let image =
+            DecodedImage { pixels: &self.pixels[START..][..width * height * 3], width, height };
+        let crop = Crop { top: crop.top - top, left: crop.left - left, ..crop };
+        Ok(View { image, crop })
+    }
+
+    fn header(&mut self, file: &[u8]) -> Result<Header, DecodeError> {
+        if file.is_empty() {
+            return Err(DecodeError::Empty);
+        }
+        if !file.starts_with(&[0xff, 0xd8]) {
+            return Err(no_image(file));
+        }
+        let header = self.decompressor.read_header(file).map_err(DecodeError::of)?;
+        let header = header.ok_or(DecodeError::NoFrame)?;
+        let Header { width, height, .. } = header;
+        if width * height > MAX_PIXELS {
+            return Err(DecodeError::TooLarge { width, height });
+        }
+        Ok(header)
+    }
+}
+
+/// `crop` with `margin` pixels around it, as far as there are any.
+fn around(crop: Crop, margin: usize, within: Size) -> Crop {
+    let (top, left) = (crop.top.saturating_sub(margin), crop.left.saturating_sub(margin));
+    let bottom = (crop.top + crop.height + margin).min(within.height);
+    let right = (crop.left + crop.width + margin).min(within.width);
+    Crop { top, left, height: bottom - top, width: right - left }
+}
+
+/// `crop` in pixels of the image at a fraction: the nearest box.
+fn scaled(crop: Crop, denominator: usize, header: Header) -> Crop {
+    if denominator == 1 {
+        return crop;
+    }
+    let axis = |start: usize, length: usize, limit: usize| {
+        let limit = limit.div_ceil(denominator);
+        let near = |value: usize| (value + denominator / 2) / denominator;
+        let start = near(start).min(limit - 1);
+        (start, near(length).clamp(1, limit - start))
+    };
+    let (top, height) = axis(crop.top, crop.height, header.height);
+    let (left, width) = axis(crop.left, crop.width, header.width);
+    Crop { top, left, height, width }
+}
+
+/// What to decode for `crop`, given in pixels of the fraction.
+fn region(crop: Crop, denominator: usize, (header, has_end): (Header, bool)) -> Region {
+    let width = header.width.div_ceil(denominator);
+    let height = header.height.div_ceil(denominator);
+    let whole = Region { left: 0, top: 0, width, height, denominator };
+    let Some((mcu, _)) =
+        header.mcu.filter(|_| has_end && header.components == ColorComponents::UpToThree)
+    else {
+        return whole;
+    };
+    let step = mcu.div_ceil(denominator);
+    let wide = around(crop, MARGIN, Size { height, width });
+    let left = wide.left / step * step;
+    let right = (wide.left + wide.width).next_multiple_of(step).min(width);
+    Region { left, top: wide.top, width: right - left, height: wide.height, denominator }
+}
+
+/// Whether a file ends with an end of image; zeros may follow.
+fn has_end(file: &[u8]) -> bool {
+    let end = file.iter().rposition(|&byte| byte != 0).map_or(0, |last| last + 1);
+    file[..end].ends_with(&[0xff, 0xd9])
+}
+
+/// In place; the result fills three quarters. Inks are taken to be stored inverted, as Adobe's
+/// programs write them and PIL assumes: `R = C K / 255`.
+fn cmyk_to_rgb(pixels: &mut [u8]) {
+    for i in 0..pixels.len() / 4 {
+        let black = u32::from(pixels[4 * i + 3]);
+        for channel in 0..3 {
+            let ink = u32::from(pixels[4 * i + channel]);
+            pixels[3 * i + channel] = ((ink * black + 127) / 255) as u8;
+        }
+    }
+}
+
+/// What a file seems to be by its first bytes.
+fn no_image(file: &[u8]) -> DecodeError {
+    const IMAGES: [(&[u8], &str); 5] = [
+        (b"GIF8", "a GIF"),
+        (b"BM", "a BMP"),
+        (b"II*\0", "a TIFF"),
+        (b"MM\0*", "a TIFF"),
+        (b"P5", "a PGM"),
+    ];
+    const OTHERS: [(&[u8], &str); 4] = [
+        (b"\x1f\x8b", "a gzip archive"),
+        (b"PK\x03\x04", "a zip archive"),
+        (b"<", "HTML or XML"),
+        (b"version https://git-lfs", "a Git LFS pointer"),
+    ];
+    let name_in = |known: &[(&[u8], &'static str)]| {
+        known.iter().find(|(magic, _)| file.starts_with(magic)).map(|(_, name)| *name)
+    };
+    if file.len() > 12 && file.starts_with(b"RIFF") && &file[8..12] == b"WEBP" {
+        return DecodeError::Foreign("a WebP");
+    }
+    match name_in(&IMAGES) {
+        Some(name) => DecodeError::Foreign(name),
+        None => DecodeError::NotImage(name_in(&OTHERS).unwrap_or("something unknown")),
+    }
+}

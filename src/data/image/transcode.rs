@@ -1,0 +1,99 @@
+//! Lossless rewriting of JPEGs: the same coefficients, as sequential Huffman code with restart
+//! markers. Progressive files then decode three times as fast, and parts of any file can be
+//! decoded alone (`crop_intervals`).
+#![expect(unsafe_code, reason = "calls of a C library; see the rules of `turbo`")]
+
+use std::{ptr, slice};
+
+use turbojpeg::raw;
+
+use crate::data::image::turbojpeg::{Int, init, last_error};
+
+/// Rewrites. Each file gets a handle of its own, as in `turbo`.
+pub(in crate::data) struct Transcoder {
+    handle: raw::tjhandle,
+}
+
+// SAFETY: a handle is memory of its own and knows no thread.
+unsafe impl Send for Transcoder {}
+
+impl Transcoder {
+    pub(in crate::data) fn new() -> Self {
+        Self { handle: init(raw::TJINIT_TJINIT_TRANSFORM) }
+    }
+
+    /// Pixels across that one MCU covers.
+    pub(in crate::data) fn mcu_width(&mut self, file: &[u8]) -> Result<usize, String> {
+        *self = Self::new();
+        // SAFETY: pointer and length are those of a slice; the handle is alive.
+        let code = unsafe {
+            let length = file.len() as raw::size_t;
+            raw::tj3DecompressHeader(self.handle, file.as_ptr(), length)
+        };
+        if code != 0 {
+            return Err(last_error(self.handle));
+        }
+        // SAFETY: the handle is alive.
+        let subsampling = unsafe { raw::tj3Get(self.handle, raw::TJPARAM_TJPARAM_SUBSAMP as Int) };
+        Ok(match subsampling {
+            raw::TJSAMP_TJSAMP_422 | raw::TJSAMP_TJSAMP_420 => 16,
+            raw::TJSAMP_TJSAMP_411 => 32,
+            _ => 8,
+        })
+    }
+
+    /// The file with a restart marker after every `mcus` MCUs, and without
+    /// metadata that no decoder here uses.
+    pub(in crate::data) fn transcode(
+        &mut self,
+        file: &[u8],
+        mcus: usize,
+    ) -> Result<Vec<u8>, String> {
+        *self = Self::new();
+        let options = raw::TJXOPT_COPYNONE | raw::TJXOPT_OPTIMIZE;
+        // SAFETY: all fields are numbers and pointers, for which zero means none.
+        let mut transform: raw::tjtransform = unsafe { std::mem::zeroed() };
+        transform.options = options as Int;
+        let (mut bytes, mut length) = (ptr::null_mut(), 0);
+        // SAFETY: the handle is alive; pointer and length are those of a slice; C allocates the
+        // result, which is copied and freed below.
+        let code = unsafe {
+            // A header that was read leaves its own kind of code behind as the one to write.
+            let settings = [
+                (raw::TJPARAM_TJPARAM_RESTARTBLOCKS, mcus as Int),
+                (raw::TJPARAM_TJPARAM_PROGRESSIVE, 0),
+                (raw::TJPARAM_TJPARAM_ARITHMETIC, 0),
+            ];
+            let set = |&(parameter, value)| raw::tj3Set(self.handle, parameter as Int, value) == 0;
+            let mut code = if settings.iter().all(set) { 0 } else { -1 };
+            if code == 0 {
+                code = raw::tj3Transform(
+                    self.handle,
+                    file.as_ptr(),
+                    file.len() as raw::size_t,
+                    1,
+                    &raw mut bytes,
+                    &raw mut length,
+                    &raw const transform,
+                );
+            }
+            code
+        };
+        let result = if code == 0 {
+            // SAFETY: C has written `length` bytes there.
+            Ok(unsafe { slice::from_raw_parts(bytes, length as usize) }.to_vec())
+        } else {
+            Err(last_error(self.handle))
+        };
+        // SAFETY: C's own allocation or null, not used after this.
+        unsafe { raw::tj3Free(bytes.cast()) };
+        result
+    }
+}
+
+impl Drop for Transcoder {
+    fn drop(&mut self) {
+        // SAFETY: nobody uses the handle after this.
+        unsafe { raw::tj3Destroy(self.handle) }
+    }
+}

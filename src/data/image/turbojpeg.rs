@@ -1,0 +1,182 @@
+//! libjpeg-turbo behind safe calls: the safe crate decodes whole images only, its raw functions
+//! also decode parts of them and transcode with restart markers.
+//!
+//! Rules: a handle is used by one thread at a time (`&mut self`); sizes handed to C come from the
+//! slices themselves and are checked against what C will write before the call.
+#![expect(unsafe_code, reason = "calls of a C library; see the rules above")]
+
+use std::ffi::CStr;
+
+use turbojpeg::raw;
+
+/// What a JPEG's header says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::data) struct Header {
+    pub(in crate::data) width: usize,
+    pub(in crate::data) height: usize,
+    /// Pixels that one MCU covers; nothing where parts cannot be decoded.
+    pub(in crate::data) mcu: Option<(usize, usize)>,
+    pub(in crate::data) components: ColorComponents,
+}
+
+/// What libjpeg-turbo finds wrong.
+#[derive(Debug)]
+pub(in crate::data) struct Fault {
+    pub(in crate::data) message: String,
+    /// It went on nevertheless, and filled the rest with grey.
+    pub(in crate::data) is_warning: bool,
+}
+
+/// How many values a pixel is stored as.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::data) enum ColorComponents {
+    /// Grey, `RGB` or `YCbCr`.
+    UpToThree,
+    /// CMYK or YCCK.
+    Four,
+}
+
+/// Part of an image, px of the image as decoded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::data) struct Region {
+    /// A multiple of the MCU's width divided by the denominator.
+    pub(in crate::data) left: usize,
+    pub(in crate::data) top: usize,
+    pub(in crate::data) width: usize,
+    pub(in crate::data) height: usize,
+    /// 1, 2, 4 or 8: sides are divided by it and rounded up.
+    pub(in crate::data) denominator: usize,
+}
+
+/// Decodes.
+pub(in crate::data) struct Decompressor {
+    handle: raw::tjhandle,
+}
+
+// SAFETY: a handle is memory of its own and knows no thread.
+unsafe impl Send for Decompressor {}
+
+impl Decompressor {
+    pub(in crate::data) fn new() -> Self {
+        Self { handle: init(raw::TJINIT_TJINIT_DECOMPRESS) }
+    }
+
+    /// Reads a header; nothing where the file has tables alone and no image.
+    ///
+    /// Each file gets a handle of its own. One that has seen another file would take tables that
+    /// this one lacks from there, and this one for the rest of a header that it failed in.
+    pub(in crate::data) fn read_header(&mut self, file: &[u8]) -> Result<Option<Header>, Fault> {
+        *self = Self::new();
+        // SAFETY: pointer and length are those of a slice; the handle is alive.
+        let code = unsafe {
+            raw::tj3DecompressHeader(self.handle, file.as_ptr(), file.len() as raw::size_t)
+        };
+        if code != 0 {
+            return Err(self.fault());
+        }
+        let width = usize::try_from(self.get(raw::TJPARAM_TJPARAM_JPEGWIDTH));
+        let height = usize::try_from(self.get(raw::TJPARAM_TJPARAM_JPEGHEIGHT));
+        let (Ok(width), Ok(height)) = (width, height) else { return Ok(None) };
+        let mcu = match self.get(raw::TJPARAM_TJPARAM_SUBSAMP) {
+            _ if self.get(raw::TJPARAM_TJPARAM_LOSSLESS) != 0 => None,
+            raw::TJSAMP_TJSAMP_444 | raw::TJSAMP_TJSAMP_GRAY => Some((8, 8)),
+            raw::TJSAMP_TJSAMP_422 => Some((16, 8)),
+            raw::TJSAMP_TJSAMP_420 => Some((16, 16)),
+            raw::TJSAMP_TJSAMP_440 => Some((8, 16)),
+            raw::TJSAMP_TJSAMP_411 => Some((32, 8)),
+            raw::TJSAMP_TJSAMP_441 => Some((8, 32)),
+            _ => None,
+        };
+        let components = match self.get(raw::TJPARAM_TJPARAM_COLORSPACE) as raw::TJCS {
+            raw::TJCS_TJCS_CMYK | raw::TJCS_TJCS_YCCK => ColorComponents::Four,
+            _ => ColorComponents::UpToThree,
+        };
+        Ok(Some(Header { width, height, mcu, components }))
+    }
+
+    /// Decodes a part of the file whose header was read last: RGB, or four color components as they are
+    /// stored. What libjpeg-turbo merely warns of is an error.
+    pub(in crate::data) fn decode(
+        &mut self,
+        (file, header): (&[u8], Header),
+        region: Region,
+        pixels: &mut [u8],
+    ) -> Result<(), Fault> {
+        let (format, bytes) = match header.components {
+            ColorComponents::UpToThree => (raw::TJPF_TJPF_RGB, 3),
+            ColorComponents::Four => (raw::TJPF_TJPF_CMYK, 4),
+        };
+        let Region { left, top, width, height, denominator } = region;
+        let scaled =
+            [header.width, header.height].map(|image_size| image_size.div_ceil(denominator));
+        assert!(pixels.len() >= width * height * bytes, "no room for {region:?}");
+        assert!(left + width <= scaled[0] && top + height <= scaled[1], "{region:?} of {header:?}");
+        let is_whole = [width, height] == scaled;
+        let number = |image_size: usize| image_size as Int;
+        let factor = raw::tjscalingfactor { num: 1, denom: number(denominator) };
+        let [x, y, w, h] = if is_whole { [0; 4] } else { [left, top, width, height].map(number) };
+        let crop = raw::tjregion { x, y, w, h };
+        // SAFETY: the handle is alive and has read this file's header; `pixels` holds the region,
+        // as asserted above, at the pitch that is given.
+        let code = unsafe {
+            let mut code = raw::tj3SetScalingFactor(self.handle, factor);
+            if code == 0 {
+                code = raw::tj3SetCroppingRegion(self.handle, crop);
+            }
+            if code == 0 {
+                code = raw::tj3Decompress8(
+                    self.handle,
+                    file.as_ptr(),
+                    file.len() as raw::size_t,
+                    pixels.as_mut_ptr(),
+                    number(width * bytes),
+                    format,
+                );
+            }
+            code
+        };
+        if code == 0 { Ok(()) } else { Err(self.fault()) }
+    }
+
+    fn get(&mut self, parameter: raw::TJPARAM) -> Int {
+        // SAFETY: the handle is alive.
+        unsafe { raw::tj3Get(self.handle, parameter as Int) }
+    }
+
+    fn fault(&mut self) -> Fault {
+        // SAFETY: the handle is alive.
+        let code = unsafe { raw::tj3GetErrorCode(self.handle) };
+        let is_warning = code as raw::TJERR == raw::TJERR_TJERR_WARNING;
+        Fault { message: last_error(self.handle), is_warning }
+    }
+}
+
+impl Drop for Decompressor {
+    fn drop(&mut self) {
+        // SAFETY: nobody uses the handle after this.
+        unsafe { raw::tj3Destroy(self.handle) }
+    }
+}
+
+/// `int` of C.
+pub(in crate::data) type Int = std::ffi::c_int;
+
+/// Scans of an image, of which progressive files have about ten. Each takes time by the size of
+/// the image, however few bytes it has: without a limit some hundred kilobytes take minutes.
+const MAX_SCANS: Int = 100;
+
+pub(in crate::data) fn init(kind: raw::TJINIT) -> raw::tjhandle {
+    // SAFETY: takes a number, returns memory or null.
+    let handle = unsafe { raw::tj3Init(kind as Int) };
+    assert!(!handle.is_null(), "a handle is a small allocation");
+    // SAFETY: the handle is alive.
+    let code = unsafe { raw::tj3Set(handle, raw::TJPARAM_TJPARAM_SCANLIMIT as Int, MAX_SCANS) };
+    assert_eq!(code, 0, "any number of scans may be the limit");
+    handle
+}
+
+pub(in crate::data) fn last_error(handle: raw::tjhandle) -> String {
+    // SAFETY: the handle is alive; the text is its own, ends in a zero, and is copied at once.
+    let text = unsafe { CStr::from_ptr(raw::tj3GetErrorStr(handle)) };
+    text.to_string_lossy().replace('\n', " ")
+}

@@ -1,0 +1,18 @@
+//! Importing a data set into a store: Arrow shards and their manifest.
+
+pub(in crate::data) mod pack;
+pub(in crate::data) mod parquet;
+mod progress;
+pub(in crate::data) mod rewrite;
+pub(in crate::data) mod shard_writer;
+#[cfg(test)]
+mod tests;
+#[cfg(test)]
+mod use_tests;
+
+pub use pack::{Import, OnBad, import, open_source};
+
+pub use crate::data::format::error::StoreError;
+pub use crate::data::format::manifest::{
+    Division, Manifest, Note, ShardRecord, identity_of, manifest_of, sha256_of, stores_in, verify,
+};

@@ -1,0 +1,359 @@
+//! From any data set to a store, or to several of different sizes in one pass.
+//!
+//! Shards are written one after the other and noted in `unfinished.json`; an import that was cut
+//! off goes on after the last one that is whole. What is written depends on source, seed and
+//! options alone, never on the number of threads.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::thread;
+
+use serde::{Deserialize, Serialize};
+
+use crate::data::dataset::open::Dataset;
+use crate::data::dataset::span_reader::SpanReader;
+use crate::data::format::error::StoreError;
+use crate::data::format::manifest::{
+    Division, MANIFEST, Manifest, Note, UNFINISHED, VERSION, shard_name, stores_in, write_whole,
+};
+use crate::data::format::tfrecord::Messages;
+use crate::data::import::parquet::unpacked;
+use crate::data::import::progress::Progress;
+use crate::data::import::rewrite::{Rewriter, Rewritten};
+use crate::data::import::shard_writer::{Row, ShardWriter, partial, schema};
+use crate::data::index::{Index, Split};
+use crate::data::rng::Rng;
+
+/// Keeps the stream of the order apart from other uses of the same seed.
+const STORE_STREAM: u64 = 0x7374_6f72_6500;
+/// About a gigabyte of `ImageNet`.
+const ROWS_PER_SHARD: usize = 8192;
+/// Images in a record batch, and in memory at once.
+const ROWS_PER_BATCH: usize = 256;
+
+/// What a bad image leads to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "snake_case")]
+pub enum OnBad {
+    /// The import ends with an error that names it.
+    Fail,
+    /// It is left out and listed in the manifest.
+    Skip,
+    /// What can be decoded of it is compressed anew; where nothing can, it is left out.
+    Reencode,
+}
+
+/// What to import, and how.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Import {
+    /// The data set, in any container.
+    pub source: PathBuf,
+    /// Longest sides of training images, px, a store each in a folder of that name where there
+    /// are several; none keeps all images as they are.
+    pub max_sides: Vec<usize>,
+    /// What a bad image leads to.
+    pub on_bad: OnBad,
+    /// Of the order of training images.
+    pub seed: u64,
+}
+
+/// A whole import.
+struct Work<'a> {
+    import: &'a Import,
+    dataset: &'a Dataset,
+    folders: Vec<PathBuf>,
+    /// Of the splits, where they are TFRecord files.
+    messages: [Option<Messages>; 2],
+    /// Where runs on the stores may be submitted.
+    division: Division,
+    /// Where the source is a store of shrunk images: their longest side, px.
+    source_side: Option<usize>,
+    num_threads: usize,
+    progress: &'a (dyn Fn(usize) -> ControlFlow<()> + Sync),
+}
+
+/// What goes into one shard.
+struct Part<'a> {
+    split: Split,
+    index: &'a Index,
+    file: &'a str,
+    samples: &'a [u32],
+    /// Images of the import before these.
+    num_before: usize,
+}
+
+/// Imports into `out`; `progress` hears of images done, and may break the import off: the same
+/// import goes on with the shard that it was at. Returns the folders of the stores.
+pub fn import(
+    import: &Import,
+    out: &Path,
+    num_threads: usize,
+    progress: &(dyn Fn(usize) -> ControlFlow<()> + Sync),
+) -> Result<Vec<PathBuf>, StoreError> {
+    check_sides(&import.max_sides)?;
+    let dataset = open_source(&import.source, out)?;
+    let folders = match import.max_sides.as_slice() {
+        [] | [_] => vec![out.to_owned()],
+        sides => sides.iter().map(|side| out.join(side.to_string())).collect(),
+    };
+    // What was shrunk before stays so.
+    let shrunk = (!import.max_sides.is_empty()).then_some(Division::OpenOnly);
+    let division = shrunk.max(dataset.division()).unwrap_or(Division::ClosedSafe);
+    let largest = stores_in(&import.source)?.pop();
+    let source_side = largest.map(|store| Manifest::read(&store)).transpose()?;
+    let source_side = source_side.and_then(|manifest| manifest.max_side);
+    let dataset = &dataset;
+    let work = Work {
+        import,
+        dataset,
+        messages: [Messages::of(&dataset.train)?, Messages::of(&dataset.eval)?],
+        folders,
+        division,
+        source_side,
+        num_threads,
+        progress,
+    };
+    let done = Progress::none(import, dataset, work.folders.len());
+    work.run(out, done.or_earlier(out, &work.folders)?)?;
+    let spool = spool(out);
+    if spool.exists() {
+        fs::remove_dir_all(&spool).map_err(StoreError::io("remove", &spool))?;
+    }
+    Ok(work.folders)
+}
+
+/// The data set `source` as an import into `out` reads it: Parquet is written out beside `out`, until
+/// the import is done.
+pub fn open_source(source: &Path, out: &Path) -> Result<Dataset, StoreError> {
+    check_apart(source, out)?;
+    Ok(Dataset::open(&unpacked(source, &spool(out))?)?)
+}
+
+fn check_sides(sides: &[usize]) -> Result<(), StoreError> {
+    if let Some(side) = sides.iter().find(|side| !(32..=65535).contains(*side)) {
+        return Err(StoreError::MaxSide(*side));
+    }
+    let mut known = BTreeSet::new();
+    match sides.iter().find(|side| !known.insert(**side)) {
+        Some(side) => Err(StoreError::SameSide(*side)),
+        None => Ok(()),
+    }
+}
+
+/// A store in its source would be a part of it the next time.
+fn check_apart(source: &Path, out: &Path) -> Result<(), StoreError> {
+    let whole = std::path::absolute(out).map_err(StoreError::io("find", out))?;
+    // `out` need not be there yet: the folder that is there decides.
+    let place = whole.ancestors().find_map(|folder| folder.canonicalize().ok());
+    match (place, source.canonicalize()) {
+        (Some(place), Ok(whole)) if place.starts_with(&whole) => {
+            Err(StoreError::WithinSource { out: out.to_owned(), set: source.to_owned() })
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Where Parquet is written out to, beside the store.
+fn spool(out: &Path) -> PathBuf {
+    // Without the slash that may end it: beside it, not in it.
+    let mut name = out.components().as_path().as_os_str().to_owned();
+    name.push(".unpacked");
+    PathBuf::from(name)
+}
+
+impl Work<'_> {
+    fn run(&self, out: &Path, mut done: Progress) -> Result<(), StoreError> {
+        let mut num_before = 0;
+        for split in [Split::Train, Split::Eval] {
+            let (index, order) = self.order(split);
+            for (number, samples) in order.chunks(ROWS_PER_SHARD).enumerate() {
+                let file = shard_name(split, number);
+                if !done.shards[0].iter().any(|shard| shard.file == file) {
+                    let part = Part { split, index, file: &file, samples, num_before };
+                    self.write_shard(&part, &mut done).inspect_err(|_| self.discard(&file))?;
+                    write_whole(&out.join(UNFINISHED), &done)?;
+                }
+                num_before += samples.len();
+                self.tell(num_before)?;
+            }
+        }
+        for (name, num_rows) in [("train", done.num_train), ("val", done.num_eval)] {
+            if num_rows == 0 {
+                return Err(StoreError::Nothing(name));
+            }
+        }
+        for (store, folder) in self.folders.iter().enumerate() {
+            write_whole(&folder.join(MANIFEST), &self.manifest(store, &done))?;
+        }
+        let note = out.join(UNFINISHED);
+        fs::remove_file(&note).map_err(StoreError::io("remove", &note))
+    }
+
+    /// An error where somebody asks to stop.
+    fn tell(&self, num_done: usize) -> Result<(), StoreError> {
+        match (self.progress)(num_done) {
+            ControlFlow::Continue(()) => Ok(()),
+            ControlFlow::Break(()) => Err(StoreError::Interrupted),
+        }
+    }
+
+    /// Frees the room that a shard takes which will not be finished.
+    fn discard(&self, file: &str) {
+        for folder in &self.folders {
+            let _ = fs::remove_file(partial(&folder.join(file)));
+        }
+    }
+
+    /// Training images are shuffled, so that neighbours in a shard are of all classes.
+    fn order(&self, split: Split) -> (&Index, Vec<u32>) {
+        let index = match split {
+            Split::Train => &self.dataset.train,
+            Split::Eval => &self.dataset.eval,
+        };
+        let mut order: Vec<u32> = (0..index.len() as u32).collect();
+        if split == Split::Train {
+            Rng::keyed(&[STORE_STREAM, self.import.seed]).shuffle(&mut order);
+        }
+        (index, order)
+    }
+
+    /// Writes one shard of every store. Validation images are never shrunk: the stores share
+    /// them.
+    fn write_shard(&self, part: &Part<'_>, done: &mut Progress) -> Result<(), StoreError> {
+        let Part { split, index, file, samples, num_before } = *part;
+        let sides: Vec<Option<usize>> = match (split, self.import.max_sides.as_slice()) {
+            (Split::Eval, _) | (Split::Train, []) => vec![None],
+            (Split::Train, sides) => sides.iter().copied().map(Some).collect(),
+        };
+        let paths: Vec<_> = self.folders[..sides.len()].iter().map(|it| it.join(file)).collect();
+        let division = match split {
+            Split::Train => self.division,
+            Split::Eval => Division::ClosedSafe,
+        };
+        let schema = Arc::new(schema(self.dataset.train.classes(), division));
+        let create = |path: &PathBuf| ShardWriter::create(path, &schema);
+        let mut writers = paths.iter().map(create).collect::<Result<Vec<_>, _>>()?;
+        let mut num_rows = 0;
+        for (batch, samples) in samples.chunks(ROWS_PER_BATCH).enumerate() {
+            let mut rows = vec![Vec::with_capacity(samples.len()); sides.len()];
+            for (&sample, rewritten) in samples.iter().zip(self.rewrite(part, samples, &sides)) {
+                let (sample, path) = (sample as usize, index.path(sample as usize));
+                match rewritten {
+                    Err(reason) if self.import.on_bad == OnBad::Fail => {
+                        return Err(StoreError::BadImage { path, reason });
+                    }
+                    Err(reason) => drop(done.skipped.insert(Note { path, reason })),
+                    Ok(Rewritten { files, repaired }) => {
+                        num_rows += 1;
+                        done.repaired.extend(repaired.map(|reason| Note { path, reason }));
+                        for (rows, (bytes, size)) in rows.iter_mut().zip(files) {
+                            let (label, name) = (index.label(sample), name(index, sample));
+                            let (width, height) = (size.width, size.height);
+                            rows.push(Row { bytes, name, label, width, height });
+                        }
+                    }
+                }
+            }
+            for ((writer, path), rows) in writers.iter_mut().zip(&paths).zip(&rows) {
+                if !rows.is_empty() {
+                    writer.write(path, rows)?;
+                }
+            }
+            self.tell(num_before + batch * ROWS_PER_BATCH + samples.len())?;
+        }
+        for ((store, writer), path) in writers.into_iter().enumerate().zip(&paths) {
+            done.shards[store].push(writer.finish(path)?);
+        }
+        self.fraction(file, done, sides.len())?;
+        match split {
+            Split::Train => done.num_train += num_rows,
+            Split::Eval => done.num_eval += num_rows,
+        }
+        Ok(())
+    }
+
+    /// Gives the stores from `first` on the shard that the first store has.
+    fn fraction(&self, file: &str, done: &mut Progress, first: usize) -> Result<(), StoreError> {
+        let record = done.shards[0].last().expect("a shard was written").clone();
+        let source = self.folders[0].join(file);
+        for (store, folder) in self.folders.iter().enumerate().skip(first) {
+            let path = folder.join(file);
+            let _ = fs::remove_file(&path);
+            // Some file systems have no links.
+            let copy = || {
+                fs::copy(&source, partial(&path))?;
+                fs::rename(partial(&path), &path)
+            };
+            fs::hard_link(&source, &path)
+                .or_else(|_| copy())
+                .map_err(StoreError::io("write", &path))?;
+            done.shards[store].push(record.clone());
+        }
+        Ok(())
+    }
+
+    /// Reads and rewrites images on all threads; results in the order of `samples`.
+    fn rewrite(
+        &self,
+        part: &Part<'_>,
+        samples: &[u32],
+        sides: &[Option<usize>],
+    ) -> Vec<Result<Rewritten, String>> {
+        let index = part.index;
+        let [of_train, of_eval] = &self.messages;
+        let messages = if part.split == Split::Train { of_train } else { of_eval };
+        let next = AtomicUsize::new(0);
+        let results = Mutex::new(Vec::with_capacity(samples.len()));
+        thread::scope(|scope| {
+            for _ in 0..self.num_threads.min(samples.len()) {
+                scope.spawn(|| {
+                    let (mut rewriter, mut spans) = (Rewriter::new(), SpanReader::default());
+                    let mut bytes = Vec::new();
+                    loop {
+                        let i = next.fetch_add(1, Ordering::Relaxed);
+                        let Some(&sample) = samples.get(i) else { return };
+                        let sample = sample as usize;
+                        let whole = messages.as_ref().map(|it| it.check(index, sample));
+                        let read = whole.unwrap_or(Ok(()));
+                        let rewritten = read
+                            .and_then(|()| spans.read(index, sample, &mut bytes))
+                            .map_err(|error| error.to_string())
+                            .and_then(|()| rewriter.rewrite(&bytes, sides, self.import.on_bad));
+                        results.lock().expect("no thread panics with it").push((i, rewritten));
+                    }
+                });
+            }
+        });
+        let mut results = results.into_inner().expect("no thread panics with it");
+        results.sort_unstable_by_key(|(i, _)| *i);
+        results.into_iter().map(|(_, rewritten)| rewritten).collect()
+    }
+
+    fn manifest(&self, store: usize, done: &Progress) -> Manifest {
+        let sides = [self.import.max_sides.get(store).copied(), self.source_side];
+        Manifest {
+            version: VERSION,
+            division: self.division,
+            max_side: sides.into_iter().flatten().min(),
+            source: self.import.source.clone(),
+            seed: self.import.seed,
+            classes: self.dataset.train.classes().to_vec(),
+            num_train: done.num_train,
+            num_eval: done.num_eval,
+            shards: done.shards[store].clone(),
+            repaired: done.repaired.iter().cloned().collect(),
+            skipped: done.skipped.iter().cloned().collect(),
+        }
+    }
+}
+
+/// Class and file name.
+fn name(index: &Index, sample: usize) -> String {
+    let class = &index.classes()[index.label(sample)];
+    let path = index.path(sample);
+    format!("{class}/{}", path.file_name().unwrap_or_default().to_string_lossy())
+}

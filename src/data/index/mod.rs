@@ -1,0 +1,258 @@
+//! The samples of one split, as spans: file, offset, length, label, width, height, flags.
+//!
+//! A folder of images, a tar archive and a store differ in how their spans are found, and in
+//! nothing after that: the loader trains from any of them in place. Columns lie apart, names in
+//! one arena: 1.28 million samples take about 70 MB.
+
+pub(in crate::data) mod cache;
+
+use std::collections::HashMap;
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
+
+use crate::data::dataset::open;
+use crate::data::error::DataError;
+use crate::data::format::manifest::Division;
+use crate::data::transform::crop::Size;
+
+/// Which half of a data set.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Split {
+    /// `train`.
+    Train,
+    /// `val` or `validation`.
+    Eval,
+}
+
+impl Split {
+    pub(in crate::data) fn folder_name(self) -> &'static str {
+        match self {
+            Self::Train => "train",
+            Self::Eval => "val",
+        }
+    }
+}
+
+/// The sample is a file of its own, and the span has neither offset nor length.
+pub(in crate::data) const WHOLE_FILE: u8 = 1;
+
+/// The span is a whole RecordIO record, whose parts have to be joined.
+pub(in crate::data) const SPLIT_RECORD: u8 = 2;
+
+/// The span is pixels, RGB, of an image whose size the index has.
+pub(in crate::data) const PIXELS: u8 = 4;
+
+/// One sample on its way into an index.
+pub(in crate::data) struct Entry<'a> {
+    pub(in crate::data) place: u32,
+    pub(in crate::data) offset: u64,
+    pub(in crate::data) length: u32,
+    pub(in crate::data) label: u32,
+    /// Height and width, px; zeros where unknown.
+    pub(in crate::data) size: [u16; 2],
+    pub(in crate::data) flags: u8,
+    /// Below the place; a path has this name.
+    pub(in crate::data) name: &'a [u8],
+}
+
+/// Columns of the samples, element `i` for sample `i`.
+#[derive(Debug, Default, PartialEq)]
+pub(in crate::data) struct Columns {
+    pub(in crate::data) places: Vec<u32>,
+    pub(in crate::data) offsets: Vec<u64>,
+    pub(in crate::data) lengths: Vec<u32>,
+    pub(in crate::data) labels: Vec<u32>,
+    pub(in crate::data) sizes: Vec<[u16; 2]>,
+    pub(in crate::data) flags: Vec<u8>,
+    pub(in crate::data) names: Vec<u8>,
+    pub(in crate::data) name_ends: Vec<u32>,
+}
+
+/// What can be told about a file without reading it: an index is stale when one of these changes.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub(in crate::data) struct FileStamp {
+    pub(in crate::data) path: PathBuf,
+    pub(in crate::data) length: u64,
+    pub(in crate::data) modified: (i64, i64),
+}
+
+/// Samples and labels of one split.
+#[derive(Debug)]
+pub struct Index {
+    /// Class folders, archives or shards, and a handle of each archive that has been read.
+    pub(in crate::data) places: Vec<(PathBuf, OnceLock<std::fs::File>)>,
+    pub(in crate::data) classes: Vec<String>,
+    pub(in crate::data) columns: Columns,
+    pub(in crate::data) stamps: Vec<FileStamp>,
+    /// The same samples shrunk, with the longest sides of their images, px, which rise.
+    pub(in crate::data) smaller: Vec<(usize, Self)>,
+    /// What a cache of images knows the first sample by.
+    pub(in crate::data) first_key: usize,
+    pub(in crate::data) division: Option<Division>,
+}
+
+impl Index {
+    /// Lists one split of the data set at `root`, whatever its container.
+    pub fn open(root: &Path, split: Split) -> Result<Self, DataError> {
+        open::open(root, split, None)
+    }
+
+    pub(in crate::data) fn new(places: Vec<PathBuf>, stamps: Vec<FileStamp>) -> Self {
+        Self {
+            places: places.into_iter().map(|place| (place, OnceLock::new())).collect(),
+            classes: Vec::new(),
+            columns: Columns::default(),
+            stamps,
+            smaller: Vec::new(),
+            first_key: 0,
+            division: None,
+        }
+    }
+
+    pub(in crate::data) fn push(&mut self, entry: &Entry<'_>) {
+        let columns = &mut self.columns;
+        columns.places.push(entry.place);
+        columns.offsets.push(entry.offset);
+        columns.lengths.push(entry.length);
+        columns.labels.push(entry.label);
+        columns.sizes.push(entry.size);
+        columns.flags.push(entry.flags);
+        columns.names.extend_from_slice(entry.name);
+        columns.name_ends.push(columns.names.len() as u32);
+    }
+
+    /// Samples.
+    pub fn len(&self) -> usize {
+        self.columns.labels.len()
+    }
+
+    /// Whether there are no samples; an opened index always has some.
+    pub fn is_empty(&self) -> bool {
+        self.columns.labels.is_empty()
+    }
+
+    /// Classes.
+    pub fn num_classes(&self) -> usize {
+        self.classes.len()
+    }
+
+    /// Class names; the index is the label.
+    pub fn classes(&self) -> &[String] {
+        &self.classes
+    }
+
+    /// Where a run that trains on these images may be submitted, as their store tells; nothing
+    /// where they lie in none.
+    pub fn division(&self) -> Option<Division> {
+        self.division
+    }
+
+    /// Label of sample `i`.
+    pub fn label(&self, i: usize) -> usize {
+        self.columns.labels[i] as usize
+    }
+
+    /// Name of sample `i`: its file, or as if its archive were a folder.
+    pub fn path(&self, i: usize) -> PathBuf {
+        let mut path = PathBuf::new();
+        self.path_into(i, &mut path);
+        path
+    }
+
+    /// The same in a buffer that is used again.
+    pub(in crate::data) fn path_into(&self, i: usize, path: &mut PathBuf) {
+        path.as_mut_os_string().clear();
+        path.push(self.place(i));
+        path.push(OsStr::from_bytes(self.name(i)));
+    }
+
+    /// Width and height of sample `i`, px, where the container tells them.
+    pub fn size(&self, i: usize) -> Option<Size> {
+        let [height, width] = self.columns.sizes[i].map(usize::from);
+        (height > 0 && width > 0).then_some(Size { height, width })
+    }
+
+    /// An error where a file that spans lie in is no longer what it was: the spans may show
+    /// anything. Folders may change and files go, for what is gone is named when it is read.
+    pub(in crate::data) fn check_unchanged(&self) -> Result<(), DataError> {
+        let stamps = self.stores().flat_map(|store| &store.stamps);
+        let mut changed = stamps.filter(|stamp| !stamp.is_current());
+        let changed = changed.find(|stamp| stamp.path.is_file());
+        changed.map_or(Ok(()), |stamp| Err(DataError::Changed(stamp.path.clone())))
+    }
+
+    /// Neighbours that are read at one go where blocks are shuffled: about 12 MB.
+    pub fn block_len(&self) -> usize {
+        const BLOCK_BYTES: u64 = 12 << 20;
+        let bytes: u64 = self.columns.lengths.iter().map(|&length| u64::from(length)).sum();
+        let mean = bytes / self.len().max(1) as u64;
+        BLOCK_BYTES.checked_div(mean).unwrap_or(128).clamp(16, 4096) as usize
+    }
+
+    /// Class folder, archive or shard of sample `i`.
+    pub(in crate::data) fn place(&self, i: usize) -> &Path {
+        &self.places[self.columns.places[i] as usize].0
+    }
+
+    pub(in crate::data) fn name(&self, i: usize) -> &[u8] {
+        let ends = &self.columns.name_ends;
+        let start = if i == 0 { 0 } else { ends[i - 1] };
+        &self.columns.names[start as usize..ends[i] as usize]
+    }
+
+    /// Memory that the samples take.
+    pub(in crate::data) fn memory_bytes(&self) -> usize {
+        let columns = &self.columns;
+        let words = [&columns.places, &columns.lengths, &columns.labels, &columns.name_ends];
+        4 * words.iter().map(|column| column.capacity()).sum::<usize>()
+            + 4 * columns.sizes.capacity()
+            + 8 * columns.offsets.capacity()
+            + columns.flags.capacity()
+            + columns.names.capacity()
+            + self.smaller.iter().map(|(_, index)| index.memory_bytes()).sum::<usize>()
+    }
+
+    /// Sorts the classes by name; labels follow.
+    pub(in crate::data) fn sort_classes(&mut self) {
+        let mut order: Vec<usize> = (0..self.classes.len()).collect();
+        order.sort_unstable_by(|&a, &b| self.classes[a].cmp(&self.classes[b]));
+        let mut label_of = vec![0; order.len()];
+        for (label, &class) in order.iter().enumerate() {
+            label_of[class] = label as u32;
+        }
+        self.classes = order.iter().map(|&class| self.classes[class].clone()).collect();
+        self.columns.labels.iter_mut().for_each(|label| *label = label_of[*label as usize]);
+    }
+
+    /// Whether every place has a file stamp, whose length is that of the file that its spans lie in,
+    /// and every label has a class.
+    pub(in crate::data) fn is_sound(&self) -> bool {
+        let columns = &self.columns;
+        let lens = [columns.places.len(), columns.lengths.len(), columns.offsets.len()];
+        let more = [columns.sizes.len(), columns.flags.len(), columns.name_ends.len()];
+        let num_classes = self.classes.len() as u32;
+        let ends = &columns.name_ends;
+        lens.iter().chain(&more).all(|&len| len == self.len())
+            && columns.labels.iter().all(|&label| label < num_classes)
+            && columns.places.iter().all(|&place| (place as usize) < self.places.len())
+            && ends.is_sorted()
+            && ends.last().is_none_or(|&end| end as usize == columns.names.len())
+            && self.spans_lie_in_their_files()
+    }
+
+    fn spans_lie_in_their_files(&self) -> bool {
+        let stamps = self.stamps.iter().map(|it| (it.path.as_path(), it.length));
+        let stamps: HashMap<_, _> = stamps.collect();
+        let length_of = |(place, _): &(PathBuf, _)| stamps.get(place.as_path()).copied();
+        let lengths: Option<Vec<u64>> = self.places.iter().map(length_of).collect();
+        let Some(lengths) = lengths else { return false };
+        let columns = &self.columns;
+        (0..self.len()).all(|i| {
+            let end = columns.offsets[i].checked_add(u64::from(columns.lengths[i]));
+            columns.flags[i] & WHOLE_FILE != 0
+                || end.is_some_and(|end| end <= lengths[columns.places[i] as usize])
+        })
+    }
+}

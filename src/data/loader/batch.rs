@@ -1,0 +1,146 @@
+//! A finished batch, and the buffers that go round between loader and trainer.
+
+use bytes::BytesMut;
+use crossbeam_channel::{Receiver, Sender, unbounded};
+
+use crate::data::order::plan::BatchPlan;
+
+/// Pixels and labels of one batch. Grows to the largest batch seen and stays there.
+#[derive(Debug, Default)]
+pub(in crate::data) struct Buffers {
+    pixels: BytesMut,
+    labels: Vec<i64>,
+    row_len: usize,
+}
+
+/// Buffers that are free. Loaders that share a pool take each other's: a loader that is gone leaves
+/// no memory behind that the next one would not use.
+#[derive(Clone, Debug)]
+pub struct Pool {
+    back: Sender<Buffers>,
+    pub(in crate::data) free: Receiver<Buffers>,
+}
+
+impl Default for Pool {
+    fn default() -> Self {
+        let (back, free) = unbounded();
+        Self { back, free }
+    }
+}
+
+impl Pool {
+    /// A free buffer, or a new one.
+    pub(in crate::data) fn take(&self) -> Buffers {
+        self.free.try_recv().unwrap_or_default()
+    }
+}
+
+/// Rows of one buffer, each of which a thread may own while it writes it.
+pub(in crate::data) struct OpenRows {
+    rows: Vec<BytesMut>,
+    labels: Vec<i64>,
+    row_len: usize,
+}
+
+impl Buffers {
+    /// Makes room for `num_rows` rows of `image_size * image_size` pixels and takes them apart.
+    pub(in crate::data) fn open(mut self, num_rows: usize, image_size: usize) -> OpenRows {
+        self.row_len = image_size * image_size * 3;
+        self.pixels.resize(num_rows * self.row_len, 0);
+        self.labels.resize(num_rows, 0);
+        let mut rows = Vec::with_capacity(num_rows);
+        for _ in 1..num_rows {
+            rows.push(self.pixels.split_to(self.row_len));
+        }
+        // With what room there is behind.
+        rows.push(self.pixels);
+        OpenRows { rows, labels: self.labels, row_len: self.row_len }
+    }
+
+    fn move_row(&mut self, from: usize, to: usize) {
+        self.pixels.copy_within(from * self.row_len..(from + 1) * self.row_len, to * self.row_len);
+        self.labels[to] = self.labels[from];
+    }
+}
+
+impl OpenRows {
+    /// A row to write to; it comes back by [`Self::put`].
+    pub(in crate::data) fn take(&mut self, row: usize) -> BytesMut {
+        std::mem::take(&mut self.rows[row])
+    }
+
+    pub(in crate::data) fn put(&mut self, row: usize, pixels: BytesMut, label: i64) {
+        self.rows[row] = pixels;
+        self.labels[row] = label;
+    }
+
+    /// One buffer again: rows lie side by side, so nothing is copied.
+    pub(in crate::data) fn close(&mut self) -> Buffers {
+        let mut rows = std::mem::take(&mut self.rows).into_iter();
+        let mut pixels = rows.next().unwrap_or_default();
+        rows.for_each(|row| pixels.unsplit(row));
+        Buffers { pixels, labels: std::mem::take(&mut self.labels), row_len: self.row_len }
+    }
+}
+
+/// A batch of images. Its buffer goes back to the pool when it is dropped.
+pub struct Batch {
+    /// Epoch, from 0.
+    pub epoch: usize,
+    /// Step of the epoch, from 0.
+    pub step: usize,
+    /// Side of the images, px.
+    pub image_size: usize,
+    num_rows: usize,
+    buffers: Buffers,
+    pool: Pool,
+}
+
+impl Batch {
+    pub(in crate::data) fn new(plan: &BatchPlan, buffers: Buffers, pool: Pool) -> Self {
+        let (epoch, step, image_size) = (plan.epoch, plan.step, plan.transform.image_size());
+        Self { epoch, step, image_size, num_rows: plan.samples.len(), buffers, pool }
+    }
+
+    /// Closes the gaps of rows that hold nothing.
+    pub(in crate::data) fn without_rows(mut self, absent: &[usize]) -> Self {
+        let mut num_cached = 0;
+        for row in 0..self.num_rows {
+            if !absent.contains(&row) {
+                if num_cached != row {
+                    self.buffers.move_row(row, num_cached);
+                }
+                num_cached += 1;
+            }
+        }
+        self.num_rows = num_cached;
+        self
+    }
+
+    /// Pixels, RGB, row-major `[len, image_size, image_size, 3]`.
+    pub fn images(&self) -> &[u8] {
+        &self.buffers.pixels[..self.num_rows * self.buffers.row_len]
+    }
+
+    /// Labels, `[len]`.
+    pub fn labels(&self) -> &[i64] {
+        &self.buffers.labels[..self.num_rows]
+    }
+
+    /// Images.
+    pub fn len(&self) -> usize {
+        self.num_rows
+    }
+
+    /// Whether there are no images; a loader gives no such batch away.
+    pub fn is_empty(&self) -> bool {
+        self.num_rows == 0
+    }
+}
+
+impl Drop for Batch {
+    fn drop(&mut self) {
+        // It cannot fail: the batch has the other end as well.
+        let _ = self.pool.back.send(std::mem::take(&mut self.buffers));
+    }
+}

@@ -1,0 +1,171 @@
+//! How much memory a run asks of a machine, told before it asks. Arithmetic only.
+
+use std::fmt;
+
+use crate::data::config::RamCache;
+use crate::data::error::DataError;
+use crate::data::loader::memory::Free;
+
+/// Of a decoding thread: a file, what a crop needs of its image, and tables of the resize; some
+/// megapixels at most.
+const SCRATCH_BYTES: u64 = 4 << 20;
+
+/// What the loaders of a machine's ranks are started with.
+#[derive(Clone, Copy, Debug)]
+pub struct Need {
+    /// Ranks of the machine.
+    pub num_ranks: usize,
+    /// Decoding threads of each.
+    pub num_threads: usize,
+    /// Batches of each that are made ahead, and that are being trained on.
+    pub num_batches: usize,
+    /// Largest batch of a rank in training and in evaluation, bytes. Both loaders are full while a
+    /// run evaluates.
+    pub batch_bytes: [u64; 2],
+    /// Spans of all images, which each rank holds.
+    pub index_bytes: u64,
+    /// Decoded images that the ranks keep together.
+    pub ram_cache: RamCache,
+}
+
+/// What that comes to, bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Budget {
+    num_ranks: u64,
+    batches: u64,
+    scratch: u64,
+    index: u64,
+    images: u64,
+    free: Free,
+}
+
+impl Need {
+    /// The budget on a machine that has so much free.
+    pub fn budget(&self, free: Free) -> Budget {
+        let mut budget = Budget {
+            num_ranks: self.num_ranks as u64,
+            batches: self.num_batches as u64 * self.batch_bytes.iter().sum::<u64>(),
+            scratch: self.num_threads as u64 * SCRATCH_BYTES,
+            index: self.index_bytes,
+            images: 0,
+            free,
+        };
+        budget.images = match self.ram_cache {
+            RamCache::Off => 0,
+            RamCache::Auto => free.for_images().min(budget.room()),
+            RamCache::Bytes(bytes) => bytes,
+        };
+        budget
+    }
+}
+
+impl Budget {
+    fn of_ranks(&self) -> u64 {
+        self.num_ranks * (self.batches + self.scratch + self.index)
+    }
+
+    /// What is left for images beside all else.
+    fn room(&self) -> u64 {
+        let Free { memory, shared } = self.free;
+        // Where nothing can be told of the memory, the room for files in it has to do.
+        let left = if memory == 0 { shared } else { memory.saturating_sub(self.of_ranks()) };
+        left.min(shared)
+    }
+
+    /// Refuses a cache of images that is larger than what is left beside all else.
+    pub fn check(&self) -> Result<(), DataError> {
+        let room = self.room();
+        if self.images > room {
+            let [wanted, room] = [self.images, room].map(size);
+            return Err(DataError::CacheRoom { wanted, room });
+        }
+        Ok(())
+    }
+}
+
+/// One line for a person.
+impl fmt::Display for Budget {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let [batches, scratch, index] = [self.batches, self.scratch, self.index].map(size);
+        let ranks = if self.num_ranks == 1 { "rank" } else { "ranks" };
+        let num_ranks = self.num_ranks;
+        write!(f, "{num_ranks} {ranks} x ({batches} of batches, {scratch} for threads, ")?;
+        write!(f, "{index} of index)")?;
+        if self.images > 0 {
+            write!(f, ", {} of decoded images", size(self.images))?;
+        }
+        let free = self.free.memory;
+        if free > 0 {
+            write!(f, "; {} free", size(free))?;
+            if self.of_ranks() + self.images > free {
+                write!(f, ", which is less: lower data.batches_ahead or the number of ranks")?;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn size(bytes: u64) -> String {
+    match bytes as f64 {
+        bytes if bytes >= 1e9 => format!("{:.1} GB", bytes / 1e9),
+        bytes if bytes >= 1e7 => format!("{:.0} MB", bytes / 1e6),
+        bytes => format!("{:.1} MB", bytes / 1e6),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const GB: u64 = 1_000_000_000;
+
+    fn need(ram_cache: RamCache) -> Need {
+        Need {
+            num_ranks: 8,
+            num_threads: 8,
+            num_batches: 3,
+            batch_bytes: [40_000_000, 10_000_000],
+            index_bytes: 82_000_000,
+            ram_cache,
+        }
+    }
+
+    #[test]
+    fn a_budget_is_one_line() {
+        let free = Free { memory: 512 * GB, shared: 256 * GB };
+        let budget = need(RamCache::Bytes(64 * GB)).budget(free);
+        assert_eq!(
+            budget.to_string(),
+            "8 ranks x (150 MB of batches, 34 MB for threads, 82 MB of index), 64.0 GB of decoded \
+             images; 512.0 GB free"
+        );
+        let little = need(RamCache::Off).budget(Free { memory: GB, ..free }).to_string();
+        assert!(
+            little.ends_with(
+                "1.0 GB free, which is less: lower data.batches_ahead or the \
+                                  number of ranks"
+            ),
+            "{little}"
+        );
+    }
+
+    #[test]
+    fn a_cache_has_to_fit_beside_all_else() {
+        let check = |bytes, memory, shared| {
+            need(RamCache::Bytes(bytes)).budget(Free { memory, shared }).check()
+        };
+        assert!(check(60 * GB, 64 * GB, 64 * GB).is_ok());
+        let error = check(63 * GB, 64 * GB, 64 * GB).unwrap_err().to_string();
+        assert!(
+            error.contains("asks for 63.0 GB") && error.contains("room for 61.9 GB"),
+            "{error}"
+        );
+        assert!(check(60 * GB, 64 * GB, 32 * GB).is_err(), "files in memory have a limit");
+        assert!(check(GB, 0, 2 * GB).is_ok(), "a machine that does not tell its memory");
+        let auto = need(RamCache::Auto).budget(Free { memory: 100 * GB, shared: 50 * GB });
+        assert_eq!(auto.images, 35 * GB);
+        assert!(auto.check().is_ok());
+        let little = need(RamCache::Auto).budget(Free { memory: 3 * GB, shared: 3 * GB });
+        assert!(little.check().is_ok() && little.images < GB, "auto takes what there is");
+    }
+}

@@ -1,0 +1,23 @@
+//! The order of torch's `DistributedSampler`, number for number: FFCV shuffles by it under data
+//! parallelism, and with it what `MosaicML` submitted (always with seed 0).
+//!
+//! torch permutes by a Fisher-Yates shuffle from the front (`randperm` of the CPU generator), with
+//! numbers of MT19937 (Matsumoto and Nishimura 1998), seeded with seed + epoch. Modulo makes the
+//! early places a little uneven, by one part in thousands; that is torch's law and is kept.
+
+use rand_mt::Mt;
+
+/// From so many samples on torch draws 64-bit numbers: another law.
+pub const MAX_TORCH_SAMPLES: usize = u32::MAX as usize / 20 - 1;
+
+/// `torch.randperm(num_samples)` of a generator with `seed`, of which 32 bits count.
+pub(in crate::data) fn permutation(num_samples: usize, seed: u64) -> Vec<u32> {
+    assert!(num_samples <= MAX_TORCH_SAMPLES, "{num_samples} samples");
+    let mut random = Mt::new(seed as u32);
+    let mut order: Vec<u32> = (0..num_samples as u32).collect();
+    for i in 0..num_samples.saturating_sub(1) {
+        let left = (num_samples - i) as u32;
+        order.swap(i, i + (random.next_u32() % left) as usize);
+    }
+    order
+}

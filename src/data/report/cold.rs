@@ -1,0 +1,194 @@
+//! How fast a data set is read that is not in memory, beside the disk's own rate.
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::thread;
+use std::time::Instant;
+
+use rustix::fs::{Advice, fadvise, fsync};
+
+use crate::data::config::{OnBadImage, TrainTransform};
+use crate::data::error::DataError;
+use crate::data::index::Index;
+use crate::data::index::WHOLE_FILE;
+use crate::data::loader::{Loader, LoaderConfig};
+use crate::data::order::plan::{TrainSchedule, Transform, train_plans};
+use crate::data::order::sampler::{Sampler, Shard};
+use crate::data::report::bench::BATCH;
+
+/// Read in order to learn the disk's rate, at most.
+const IN_ORDER: u64 = 1 << 30;
+const BLOCK: usize = 4 << 20;
+/// Threads that read files of their own in order: one alone would wait for the disk each time.
+const NUM_READERS: usize = 16;
+
+/// What was measured.
+#[derive(Clone, Copy, Debug)]
+pub struct ColdRates {
+    /// Images that were decoded.
+    pub num_images: usize,
+    /// Images a second, none of which was in memory.
+    pub images_per_s: f64,
+    /// Bytes of their files a second.
+    pub bytes_per_s: f64,
+    /// Bytes a second that the disk gave when the same files were read from front to back.
+    pub disk_bytes_per_s: f64,
+}
+
+/// How much is read, and how.
+#[derive(Clone, Copy, Debug)]
+pub struct ColdEpoch {
+    /// Side of the crops, px.
+    pub image_size: usize,
+    /// Crops, and whether they come in blocks of neighbours.
+    pub transform: TrainTransform,
+    /// Decoding threads.
+    pub num_threads: usize,
+    /// Images, at most an epoch.
+    pub num_images: usize,
+    /// What else fills the system's cache.
+    pub ahead: ReadAhead,
+}
+
+/// What fills the system's cache beside the reads that batches ask for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum ReadAhead {
+    /// Nothing.
+    #[default]
+    Batches,
+    /// Archives and shards are streamed from front to back, as a run does from its start.
+    Stream,
+}
+
+/// Drops the pages of the first training images of an epoch from memory, decodes them, and then
+/// reads the files in order, with their pages dropped again. Pages that others have not yet written
+/// to the disk are written first.
+pub fn measure_cold(index: &Arc<Index>, epoch: &ColdEpoch) -> Result<ColdRates, DataError> {
+    let ColdEpoch { image_size, transform, num_threads, num_images, ahead } = *epoch;
+    let batch_per_rank = BATCH.min(index.len());
+    let steps_per_epoch = (num_images / BATCH).clamp(1, (index.len() / BATCH).max(1));
+    let (image_sizes, epochs) = (vec![image_size], 0..1);
+    let schedule =
+        TrainSchedule { batch_per_rank, steps_per_epoch, epochs, image_sizes, transform };
+    let alone = Shard { rank: 0, world_size: 1 };
+    let mut sampler = Sampler::new(index.len(), alone, 0);
+    if transform.block_shuffle {
+        sampler = sampler.in_blocks(index.block_len());
+    }
+    let order: Vec<u32> = sampler.epoch_order(0)[..steps_per_epoch * batch_per_rank].to_vec();
+    let read = index.serving(&Transform::Train { image_size, config: transform });
+    let files = files(read, &order);
+    let fault = |(path, error): (PathBuf, io::Error)| DataError::Container {
+        path,
+        reason: error.to_string(),
+    };
+    drop_pages(&files).map_err(fault)?;
+    let config = LoaderConfig {
+        num_threads,
+        batches_ahead: 4,
+        on_bad_image: OnBadImage::Skip,
+        warm: (ahead == ReadAhead::Stream).then_some(alone),
+        ..LoaderConfig::default()
+    };
+    let start = Instant::now();
+    let mut loader = Loader::start(Arc::clone(index), train_plans(sampler, schedule), config);
+    while loader.next_batch()?.is_some() {}
+    let wall_s = start.elapsed().as_secs_f64();
+    drop(loader);
+    drop_pages(&files).map_err(fault)?;
+    let disk_bytes_per_s = read_in_order(&files);
+    let num_images = order.len();
+    Ok(ColdRates {
+        num_images,
+        images_per_s: num_images as f64 / wall_s,
+        bytes_per_s: bytes(read, &order) as f64 / wall_s,
+        disk_bytes_per_s,
+    })
+}
+
+/// The files that hold `order`, sorted by name.
+fn files(index: &Index, order: &[u32]) -> Vec<PathBuf> {
+    let is_whole = |&sample: &u32| index.columns.flags[sample as usize] & WHOLE_FILE != 0;
+    let whole = order.iter().copied().filter(is_whole);
+    let mut files: Vec<PathBuf> = whole.map(|sample| index.path(sample as usize)).collect();
+    if files.is_empty() {
+        files = index.places.iter().map(|(path, _)| path.clone()).collect();
+    }
+    files.sort_unstable();
+    files
+}
+
+fn bytes(index: &Index, order: &[u32]) -> u64 {
+    let length = |&sample: &u32| match index.columns.lengths[sample as usize] {
+        0 => index.path(sample as usize).metadata().map_or(0, |metadata| metadata.len()),
+        length => u64::from(length),
+    };
+    order.iter().map(length).sum()
+}
+
+fn drop_pages(files: &[PathBuf]) -> Result<(), (PathBuf, io::Error)> {
+    for path in files {
+        let dropped = File::open(path).and_then(|file| {
+            // Pages that are not on the disk yet stay.
+            fsync(&file)?;
+            Ok(fadvise(&file, 0, None, Advice::DontNeed)?)
+        });
+        dropped.map_err(|error| (path.clone(), error))?;
+    }
+    Ok(())
+}
+
+/// Bytes a second.
+fn read_in_order(files: &[PathBuf]) -> f64 {
+    let (next, num_bytes) = (AtomicUsize::new(0), AtomicU64::new(0));
+    let num_readers = if files.len() > NUM_READERS { NUM_READERS } else { 1 };
+    let start = Instant::now();
+    thread::scope(|scope| {
+        for _ in 0..num_readers {
+            scope.spawn(|| {
+                let mut block = vec![0; BLOCK];
+                while let Some(path) = files.get(next.fetch_add(1, Ordering::Relaxed)) {
+                    if num_bytes.load(Ordering::Relaxed) >= IN_ORDER {
+                        return;
+                    }
+                    let Ok(mut file) = File::open(path) else { continue };
+                    while let Ok(num_read @ 1..) = file.read(&mut block) {
+                        let before = num_bytes.fetch_add(num_read as u64, Ordering::Relaxed);
+                        if before >= IN_ORDER {
+                            return;
+                        }
+                    }
+                }
+            });
+        }
+    });
+    num_bytes.into_inner() as f64 / start.elapsed().as_secs_f64()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::data::fixture;
+    use crate::data::index::Split;
+
+    #[test]
+    fn cold_files_are_all_counted() {
+        let root = fixture::data_set(30, 1);
+        let index = Arc::new(Index::open(root.path(), Split::Train).unwrap());
+        let order: Vec<u32> = (0..index.len() as u32).collect();
+        let expected = bytes(&index, &order) as f64 / index.len() as f64;
+        for (block_shuffle, ahead) in [(false, ReadAhead::Batches), (true, ReadAhead::Stream)] {
+            let transform = TrainTransform { block_shuffle, ..TrainTransform::default() };
+            let epoch =
+                ColdEpoch { image_size: 16, transform, num_threads: 2, num_images: 64, ahead };
+            let rates = measure_cold(&index, &epoch).unwrap();
+            assert_eq!(rates.num_images, 64);
+            let mean = rates.bytes_per_s / rates.images_per_s;
+            assert!((0.8..1.25).contains(&(mean / expected)), "{mean} bytes a file");
+            assert!(rates.disk_bytes_per_s > 0.0);
+        }
+    }
+}

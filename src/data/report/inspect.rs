@@ -1,0 +1,226 @@
+//! What a data set looks like: counts, sizes, and a sheet of images and of crops as training
+//! sees them.
+
+use std::fs::File;
+use std::io::{self, BufWriter};
+use std::path::{Path, PathBuf};
+
+use crate::data::config::{EvalTransform, TrainTransform};
+use crate::data::dataset::span_reader::SpanReader;
+use crate::data::error::DataError;
+use crate::data::image::decode::Decoder;
+use crate::data::index::Index;
+use crate::data::order::plan::Transform;
+use crate::data::rng::Rng;
+use crate::data::transform::crop::Size;
+use crate::data::transform::sample::SampleReader;
+
+/// Keeps the choice of images apart from other uses of the same seed.
+const INSPECT_STREAM: u64 = 0x0069_6e73_7065;
+
+/// Three numbers for many.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Quantiles {
+    /// The least.
+    pub least: f64,
+    /// Half are below.
+    pub median: f64,
+    /// The greatest.
+    pub greatest: f64,
+}
+
+/// What one split holds.
+#[derive(Clone, Debug)]
+pub struct SplitSurvey {
+    /// Images.
+    pub num_images: usize,
+    /// Classes.
+    pub num_classes: usize,
+    /// Images of each class.
+    pub class_sizes: Quantiles,
+    /// Images whose files were read; what follows is of these.
+    pub num_looked_at: usize,
+    /// Widths, px.
+    pub widths: Quantiles,
+    /// Heights, px.
+    pub heights: Quantiles,
+    /// Widths over heights.
+    pub aspects: Quantiles,
+    /// Lengths of files.
+    pub bytes: Quantiles,
+    /// Progressive JPEGs, which decode three times as slowly.
+    pub num_progressive: usize,
+    /// JPEGs with restart markers, parts of which can be decoded alone.
+    pub num_with_restarts: usize,
+    /// Images without a sound header, and what is wrong with them.
+    pub bad: Vec<(PathBuf, String)>,
+}
+
+/// Looks at `num` images of a split, chosen by `seed`.
+pub fn survey(index: &Index, num: usize, seed: u64) -> SplitSurvey {
+    let mut class_sizes = vec![0.0; index.num_classes()];
+    (0..index.len()).for_each(|i| class_sizes[index.label(i)] += 1.0);
+    let (mut spans, mut decoder, mut file) = (SpanReader::default(), Decoder::new(), Vec::new());
+    let (mut sizes, mut bytes, mut bad) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut num_progressive, mut num_with_restarts) = (0, 0);
+    let samples = choose(index, num, seed);
+    for &i in &samples {
+        let size = spans.read(index, i, &mut file).map_err(|error| error.to_string());
+        let size = size.and_then(|()| decoder.size(&file).map_err(|error| error.to_string()));
+        match size {
+            Err(reason) => bad.push((index.path(i), reason)),
+            Ok(size) => {
+                sizes.push(size);
+                bytes.push(file.len() as f64);
+                let markers = markers(&file);
+                num_progressive += usize::from(markers.contains(&0xc2));
+                num_with_restarts += usize::from(markers.contains(&0xdd));
+            }
+        }
+    }
+    let of = |measure: fn(&Size) -> f64| quantiles(sizes.iter().map(measure).collect());
+    SplitSurvey {
+        num_images: index.len(),
+        num_classes: index.num_classes(),
+        class_sizes: quantiles(class_sizes),
+        num_looked_at: samples.len(),
+        widths: of(|size| size.width as f64),
+        heights: of(|size| size.height as f64),
+        aspects: of(|size| size.width as f64 / size.height as f64),
+        bytes: quantiles(bytes),
+        num_progressive,
+        num_with_restarts,
+        bad,
+    }
+}
+
+/// Up to `num` different samples.
+fn choose(index: &Index, num: usize, seed: u64) -> Vec<usize> {
+    let mut samples: Vec<usize> = (0..index.len()).collect();
+    if num < samples.len() {
+        let mut rng = Rng::keyed(&[INSPECT_STREAM, seed]);
+        for i in 0..num {
+            let other = i + rng.below(samples.len() - i);
+            samples.swap(i, other);
+        }
+        samples.truncate(num);
+    }
+    samples
+}
+
+fn quantiles(mut values: Vec<f64>) -> Quantiles {
+    values.sort_unstable_by(f64::total_cmp);
+    let (Some(&least), Some(&greatest)) = (values.first(), values.last()) else {
+        return Quantiles::default();
+    };
+    Quantiles { least, median: values[values.len() / 2], greatest }
+}
+
+/// Markers of a JPEG up to its first scan.
+fn markers(file: &[u8]) -> Vec<u8> {
+    let (mut at, mut found) = (2, Vec::new());
+    while let Some(&[0xff, marker, high, low]) = file.get(at..at + 4) {
+        found.push(marker);
+        if marker == 0xda {
+            break;
+        }
+        at += 2 + usize::from(u16::from_be_bytes([high, low]));
+    }
+    found
+}
+
+/// Images across a sheet.
+const COLUMNS: usize = 8;
+/// Rows of images, and as many of crops below them.
+const ROWS: usize = 4;
+/// Side of an image on a sheet, px.
+const IMAGE_SIZE: usize = 128;
+
+/// Draws random images, whole but for a square, and below them crops as training sees them by
+/// the default law, as a PNG.
+pub fn contact_sheet(index: &Index, seed: u64, path: &Path) -> Result<(), DataError> {
+    let whole = EvalTransform {
+        resize_size: IMAGE_SIZE,
+        crop_size: IMAGE_SIZE,
+        ..EvalTransform::default()
+    };
+    let crop = Transform::Train { image_size: IMAGE_SIZE, config: TrainTransform::default() };
+    let mut sheet = vec![255; 2 * ROWS * COLUMNS * IMAGE_SIZE * IMAGE_SIZE * 3];
+    let (mut reader, mut pixels) = (SampleReader::new(None), vec![0; IMAGE_SIZE * IMAGE_SIZE * 3]);
+    for (place, &i) in choose(index, ROWS * COLUMNS, seed).iter().enumerate() {
+        for (row, transform) in [(0, Transform::Eval(whole)), (ROWS, crop)] {
+            let rng = &mut Rng::keyed(&[INSPECT_STREAM, seed, i as u64]);
+            // A bad image leaves its place white; `survey` names it.
+            if reader.read((index, i), (&transform, rng), &mut pixels).is_ok() {
+                put(&mut sheet, (row + place / COLUMNS, place % COLUMNS), &pixels);
+            }
+        }
+    }
+    write_png(path, &sheet).map_err(|source| DataError::Sheet { path: path.to_owned(), source })
+}
+
+fn put(sheet: &mut [u8], (row, column): (usize, usize), pixels: &[u8]) {
+    for (y, line) in pixels.chunks_exact(IMAGE_SIZE * 3).enumerate() {
+        let start = ((row * IMAGE_SIZE + y) * COLUMNS + column) * IMAGE_SIZE * 3;
+        sheet[start..start + IMAGE_SIZE * 3].copy_from_slice(line);
+    }
+}
+
+fn write_png(path: &Path, pixels: &[u8]) -> io::Result<()> {
+    let out = BufWriter::new(File::create(path)?);
+    let mut encoder =
+        png::Encoder::new(out, (COLUMNS * IMAGE_SIZE) as u32, (2 * ROWS * IMAGE_SIZE) as u32);
+    encoder.set_color(png::ColorType::Rgb);
+    let mut writer = encoder.write_header()?;
+    writer.write_image_data(pixels)?;
+    Ok(writer.finish()?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::data::fixture;
+    use crate::data::index::Split;
+
+    #[test]
+    fn a_survey_counts_and_names_what_is_bad() {
+        let root = fixture::data_set(5, 1);
+        let bad = root.path().join("train/b/002.JPEG");
+        fixture::write(&bad, b"GIF89a");
+        let index = Index::open(root.path(), Split::Train).unwrap();
+        let survey = survey(&index, 100, 0);
+        assert_eq!((survey.num_images, survey.num_classes, survey.num_looked_at), (15, 3, 15));
+        assert_eq!(survey.widths, Quantiles { least: 36.0, median: 38.0, greatest: 40.0 });
+        assert_eq!(survey.heights, Quantiles { least: 24.0, median: 30.0, greatest: 36.0 });
+        let five = Quantiles { least: 5.0, median: 5.0, greatest: 5.0 };
+        assert_eq!(survey.class_sizes, five);
+        let reason = "not a JPEG or PNG but a GIF, which has to be converted to one of them";
+        assert_eq!(survey.bad, [(bad, reason.to_owned())]);
+        let some = super::survey(&index, 4, 0);
+        assert_eq!(some.num_looked_at, 4);
+        let mut chosen = choose(&index, 9, 1);
+        chosen.sort_unstable();
+        chosen.dedup();
+        assert_eq!(chosen.len(), 9);
+    }
+
+    #[test]
+    fn a_sheet_shows_images_above_and_crops_below() {
+        let root = fixture::data_set(1, 1);
+        let index = Index::open(root.path(), Split::Train).unwrap();
+        let path = root.path().join("sheet.png");
+        contact_sheet(&index, 0, &path).unwrap();
+        let decoder = png::Decoder::new(io::BufReader::new(File::open(&path).unwrap()));
+        let mut reader = decoder.read_info().unwrap();
+        let mut pixels = vec![0; reader.output_buffer_size().unwrap()];
+        let frame = reader.next_frame(&mut pixels).unwrap();
+        assert_eq!((frame.width, frame.height), (1024, 1024));
+        let white = |x: usize, y: usize| pixels[(y * 1024 + x) * 3..][..3] == [255; 3];
+        // Three images in the first row of each half.
+        for (x, y, expected) in [(64, 64, false), (320, 64, false), (448, 64, true)] {
+            assert_eq!((white(x, y), white(x, y + 512)), (expected, expected), "{x}");
+        }
+        let missing = contact_sheet(&index, 0, Path::new("/nowhere/sheet.png")).unwrap_err();
+        assert!(missing.to_string().contains("/nowhere/sheet.png"), "{missing}");
+    }
+}

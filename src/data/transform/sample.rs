@@ -1,0 +1,235 @@
+//! One sample's road: span, bytes, box, part of the image, resized row. Each thread has a reader
+//! of its own with all the scratch it needs.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crate::data::config::{Geometry, TrainTransform};
+use crate::data::dataset::span_reader::SpanReader;
+use crate::data::image::decode::{DecodeError, DecodedImage, Decoder, Part};
+use crate::data::index::Index;
+use crate::data::loader::cache::Cache;
+use crate::data::order::plan::Transform;
+use crate::data::rng::Rng;
+use crate::data::transform::crop::{Crop, Size, ffcv_crop, random_resized_crop, torchvision_crop};
+use crate::data::transform::resize::{Resizer, Target, View};
+
+/// One thread's reader.
+pub(in crate::data) struct SampleReader {
+    spans: SpanReader,
+    file: Vec<u8>,
+    decoder: Decoder,
+    resizer: Resizer,
+    cache: Option<Arc<Cache>>,
+    /// The whole image resized, where the crop comes after.
+    whole: Vec<u8>,
+    /// Spent reading, and on all that follows.
+    times: [Duration; 2],
+}
+
+impl SampleReader {
+    /// Training images are kept in `cache` and taken from it.
+    pub(in crate::data) fn new(cache: Option<Arc<Cache>>) -> Self {
+        Self {
+            spans: SpanReader::default(),
+            file: Vec::new(),
+            decoder: Decoder::new(),
+            resizer: Resizer::default(),
+            cache,
+            whole: Vec::new(),
+            times: [Duration::ZERO; 2],
+        }
+    }
+
+    /// Reads sample `i` and makes a row of it: RGB, `[image_size, image_size, 3]`. `rng` draws crop and flip.
+    pub(in crate::data) fn read(
+        &mut self,
+        (index, i): (&Index, usize),
+        how: (&Transform, &mut Rng),
+        row: &mut [u8],
+    ) -> Result<(), DecodeError> {
+        let begin = Instant::now();
+        let key = index.key(i);
+        let kept = self.cache.as_ref().and_then(|cache| cache.find(key));
+        if let (Some(image), Transform::Train { image_size, config }) = (kept, how.0)
+            && make_of_whole(&mut self.resizer, image, (config, how.1), (*image_size, row))
+        {
+            self.times[1] += begin.elapsed();
+            return Ok(());
+        }
+        let read = self.spans.read(index, i, &mut self.file);
+        let middle = Instant::now();
+        let made = read.map_err(DecodeError::from).and_then(|()| self.make(key, how, row));
+        self.times[0] += middle - begin;
+        self.times[1] += middle.elapsed();
+        made
+    }
+
+    /// Times spent reading and decoding since the last call.
+    pub(in crate::data) fn take_times(&mut self) -> [Duration; 2] {
+        std::mem::take(&mut self.times)
+    }
+
+    /// Makes a row of the file that was read.
+    fn make(
+        &mut self,
+        key: usize,
+        (transform, rng): (&Transform, &mut Rng),
+        row: &mut [u8],
+    ) -> Result<(), DecodeError> {
+        let image = self.decoder.size(&self.file)?;
+        let image_size = transform.image_size();
+        match transform {
+            Transform::Train { config, .. } => {
+                if let Some(cache) = &self.cache
+                    && let Some(image) = keep(cache, key, (&mut self.decoder, &self.file))
+                    && make_of_whole(&mut self.resizer, image, (config, rng), (image_size, row))
+                {
+                    return Ok(());
+                }
+                let crop = random_resized_crop(image, config, rng);
+                let denominator = if config.dct_scale { denominator(crop, image_size) } else { 1 };
+                let view = self.decoder.decode_part(&self.file, Part { crop, denominator })?;
+                resize_flipped(&mut self.resizer, view, (config, rng), (image_size, row));
+            }
+            Transform::Eval(config) => match config.geometry {
+                Geometry::Ffcv => {
+                    let crop = ffcv_crop(image, config);
+                    let part = Part { crop, denominator: 1 };
+                    let view = self.decoder.decode_part(&self.file, part)?;
+                    let target = Target::new(row, Size::square(image_size));
+                    self.resizer.resize(view, config.interpolation, target);
+                }
+                Geometry::Torchvision => {
+                    let (resized, crop) = torchvision_crop(image, config);
+                    let image = self.decoder.decode(&self.file)?;
+                    self.whole.resize(resized.height * resized.width * 3, 0);
+                    let whole = Target::new(&mut self.whole, resized);
+                    self.resizer.resize(View::whole(image), config.interpolation, whole);
+                    let Size { height, width } = resized;
+                    let image = DecodedImage { pixels: &self.whole, width, height };
+                    View { image, crop }.copy_to(row);
+                }
+            },
+        }
+        Ok(())
+    }
+}
+
+/// Keeps an image, where there is room and it is not kept: that image, decoded.
+fn keep<'a>(
+    cache: &Cache,
+    key: usize,
+    (decoder, file): (&'a mut Decoder, &'a [u8]),
+) -> Option<DecodedImage<'a>> {
+    if !cache.has_room() || cache.find(key).is_some() {
+        return None;
+    }
+    // A damaged image may still give its crop; it is never kept.
+    let image = decoder.decode(file).ok()?;
+    cache.keep(key, image);
+    Some(image)
+}
+
+/// Makes a row of a whole image. `false`, and no number drawn, where the crop has to be decoded
+/// at a fraction.
+fn make_of_whole(
+    resizer: &mut Resizer,
+    image: DecodedImage<'_>,
+    (config, rng): (&TrainTransform, &mut Rng),
+    (image_size, row): (usize, &mut [u8]),
+) -> bool {
+    let mut drawn = rng.clone();
+    let crop = random_resized_crop(image.size(), config, &mut drawn);
+    let is_whole = !config.dct_scale || denominator(crop, image_size) == 1;
+    if is_whole {
+        *rng = drawn;
+        resize_flipped(resizer, View { image, crop }, (config, rng), (image_size, row));
+    }
+    is_whole
+}
+
+/// The smallest fraction at which `crop` is still no smaller than the row.
+fn denominator(crop: Crop, image_size: usize) -> usize {
+    let factor = crop.height.min(crop.width) / image_size;
+    [8, 4, 2].into_iter().find(|&denominator| factor >= denominator).unwrap_or(1)
+}
+
+/// Makes a training row of a crop, mirrored as often as `config` says.
+fn resize_flipped(
+    resizer: &mut Resizer,
+    view: View<'_>,
+    (config, rng): (&TrainTransform, &mut Rng),
+    (image_size, row): (usize, &mut [u8]),
+) {
+    let is_mirrored = rng.chance(config.hflip);
+    let target = Target { is_mirrored, ..Target::new(row, Size::square(image_size)) };
+    resizer.resize(view, config.interpolation, target);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::data::config::{EvalTransform, Interpolation};
+    use crate::data::fixture;
+    use crate::data::index::Split;
+
+    /// An index of one file.
+    fn index_of(size: Size) -> (tempfile::TempDir, Index) {
+        let root = tempfile::tempdir().unwrap();
+        let path = root.path().join("train/a/a.jpg");
+        fixture::write(&path, &fixture::jpeg(&fixture::image(size, 1), size));
+        let index = Index::open(root.path(), Split::Train).unwrap();
+        (root, index)
+    }
+
+    /// Rows of one file, of which nothing but the flip is left to chance.
+    fn row(hflip: f64, draw: u64) -> Vec<u8> {
+        let (_root, index) = index_of(Size { height: 20, width: 20 });
+        let config = TrainTransform {
+            scale: [1.0, 1.0],
+            ratio: [1.0, 1.0],
+            hflip,
+            ..TrainTransform::default()
+        };
+        let transform = Transform::Train { image_size: 10, config };
+        let mut row = vec![0; 300];
+        let rng = &mut Rng::keyed(&[draw]);
+        SampleReader::new(None).read((&index, 0), (&transform, rng), &mut row).unwrap();
+        row
+    }
+
+    #[test]
+    fn flips_occur_as_often_as_asked_for() {
+        let plain = row(0.0, 0);
+        let flipped = fixture::mirrored(&plain, 10);
+        assert_eq!(row(1.0, 0), flipped);
+        let num_flipped = (0..200).filter(|&draw| row(0.25, draw) == flipped).count();
+        assert!((25..=75).contains(&num_flipped), "{num_flipped} of 200");
+    }
+
+    #[test]
+    fn torchvision_geometry_resizes_first_and_cuts_then() {
+        let (_root, index) = index_of(Size { height: 30, width: 47 });
+        let config = EvalTransform {
+            resize_size: 16,
+            crop_size: 12,
+            geometry: Geometry::Torchvision,
+            interpolation: Interpolation::Bilinear,
+        };
+        let mut reader = SampleReader::new(None);
+        let transform = Transform::Eval(config);
+        let mut row = vec![0; 12 * 12 * 3];
+        reader.read((&index, 0), (&transform, &mut Rng::keyed(&[])), &mut row).unwrap();
+
+        let mut whole = vec![0; 16 * 25 * 3];
+        let target = Target::new(&mut whole, Size { height: 16, width: 25 });
+        let image = reader.decoder.decode(&reader.file).unwrap();
+        Resizer::default().resize(View::whole(image), config.interpolation, target);
+        for (y, line) in row.chunks(36).enumerate() {
+            // 25 - 12 = 13 columns are cut: 6 on the left, half to even.
+            let start = ((y + 2) * 25 + 6) * 3;
+            assert_eq!(line, &whole[start..start + 36]);
+        }
+    }
+}
