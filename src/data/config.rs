@@ -4,6 +4,47 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+/// Which half of a data set.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Split {
+    /// `train`.
+    Train,
+    /// `val` or `validation`.
+    Eval,
+}
+
+impl Split {
+    pub(in crate::data) fn folder_name(self) -> &'static str {
+        match self {
+            Self::Train => "train",
+            Self::Eval => "val",
+        }
+    }
+}
+
+/// Where a run on a store may be submitted (MLPerf training rules, data set section); of two that
+/// are told, the greater one holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Division {
+    /// Reformatted without loss: both divisions.
+    ClosedSafe,
+    /// Training images were shrunk: the open division.
+    OpenOnly,
+}
+
+/// What a bad image leads to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "snake_case")]
+pub enum OnBad {
+    /// The import ends with an error that names it.
+    Fail,
+    /// It is left out and listed in the manifest.
+    Skip,
+    /// What can be decoded of it is compressed anew; where nothing can, it is left out.
+    Reencode,
+}
+
 /// Threads that any process may be asked to decode with: more than the largest machines have cores.
 pub const MAX_THREADS: usize = 1024;
 /// Batches that may be decoded ahead: gigabytes at any batch size that trains.

@@ -3,15 +3,15 @@
 
 use std::path::{Path, PathBuf};
 
+use crate::data::config::OnBad;
 use crate::data::format::error::StoreError;
 use crate::data::image::decode;
 use crate::data::image::decode::Part;
-use crate::data::import::OnBad;
+use crate::data::image::pixels::{Crop, Size};
 use crate::data::import::parquet::unpacked;
 use crate::data::import::rewrite::Rewriter;
 use crate::data::index::Index;
 use crate::data::index::cache;
-use crate::data::transform::crop::{Crop, Size};
 
 /// The index that a file of the cache holds, where it is a sound one.
 pub fn load_index(file: &Path) -> Option<Index> {

@@ -3,9 +3,10 @@
 
 use serde_json::Value;
 
-use crate::data::image::decode::DecodedImage;
+use crate::data::image::pixels::DecodedImage;
+use crate::data::image::pixels::View;
 use crate::data::transform::crop::{fallback_crop, try_crop};
-use crate::data::transform::resize::{Resizer, Target, View};
+use crate::data::transform::resize::{Resizer, Target};
 use crate::data::*;
 
 fn golden(topic: &str) -> Value {

@@ -37,11 +37,12 @@ mod transform;
 
 pub use config::{
     DataConfig, EvalTransform, Geometry, Interpolation, MAX_BATCHES_AHEAD, MAX_THREADS, OnBadImage,
-    Order, RamCache, SynthConfig, TrainTransform,
+    Order, RamCache, Split, SynthConfig, TrainTransform,
 };
 pub use dataset::open::Dataset;
 pub use error::DataError;
-pub use index::{Index, Split};
+pub use image::pixels::{Crop, Size};
+pub use index::Index;
 pub use loader::batch::{Batch, Pool};
 pub use loader::budget::{Budget, Need};
 pub use loader::cache::{Cache, Sharing};
@@ -57,6 +58,4 @@ pub use report::cold::{ColdEpoch, ColdRates, ReadAhead, measure_cold};
 pub use report::diagnosis::{LoaderContext, diagnosis};
 pub use report::{bench, inspect};
 pub use rng::Rng;
-pub use transform::crop::{
-    Crop, Size, channel_scale, ffcv_crop, random_resized_crop, torchvision_crop,
-};
+pub use transform::crop::{channel_scale, ffcv_crop, random_resized_crop, torchvision_crop};

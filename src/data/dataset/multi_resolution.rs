@@ -7,11 +7,12 @@
 
 use std::path::{Path, PathBuf};
 
+use crate::data::config::Split;
 use crate::data::config::TrainTransform;
 use crate::data::dataset::open;
 use crate::data::error::DataError;
 use crate::data::format::manifest::{Manifest, has_manifest};
-use crate::data::index::{Index, Split};
+use crate::data::index::Index;
 use crate::data::order::plan::Transform;
 
 /// Longest sides of the training images and folders of the stores in `root`, the largest last;
@@ -116,11 +117,13 @@ mod tests {
     use tempfile::TempDir;
 
     use super::*;
+    use crate::data::config::Division;
     use crate::data::config::EvalTransform;
+    use crate::data::config::OnBad;
     use crate::data::dataset::open::Dataset;
     use crate::data::fixture::data_set;
-    use crate::data::format::manifest::{Division, identity_of};
-    use crate::data::import::{Import, OnBad, import};
+    use crate::data::format::manifest::identity_of;
+    use crate::data::import::{Import, import};
 
     /// Stores of images with sides of up to 40 px.
     fn stores(max_sides: &[usize], seed: u64) -> TempDir {

@@ -15,12 +15,13 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use crate::data::config::Split;
 use crate::data::dataset::multi_resolution;
 use crate::data::error::DataError;
 use crate::data::format::labels::LabelFile;
 use crate::data::format::{arrow, ffcv, folder, mds, recordio, tar, tfrecord};
 use crate::data::index::cache;
-use crate::data::index::{FileStamp, Index, Split};
+use crate::data::index::{FileStamp, Index};
 use crate::data::{import, synth};
 
 /// Both splits of a data set; their classes agree.
@@ -101,6 +102,13 @@ fn check_classes(present: &Index, absent: &Index) -> Result<(), DataError> {
 /// What an index was made from, for messages.
 fn place(index: &Index) -> PathBuf {
     index.stamps[0].path.clone()
+}
+
+impl Index {
+    /// Lists one split of the data set at `root`, whatever its container.
+    pub fn open(root: &Path, split: Split) -> Result<Self, DataError> {
+        open(root, split, None)
+    }
 }
 
 /// The index of a split: the one kept from the last time where nothing has changed, else a new

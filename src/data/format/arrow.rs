@@ -12,11 +12,14 @@ use std::path::PathBuf;
 use arrow_ipc::{MessageHeader, RecordBatch, convert::try_fb_to_schema, root_as_message};
 use arrow_schema::{DataType, Field, Schema};
 
+use crate::data::config::Division;
 use crate::data::error::DataError;
 use crate::data::format::shards;
 use crate::data::format::shards::{class, cut, each, number_classes, other, refused};
-use crate::data::import::shard_writer;
 use crate::data::index::{Entry, Index};
+
+/// Key of the division in the schema's metadata.
+pub(in crate::data) const DIVISION: &str = "mlperf_run.division";
 
 /// A message's metadata is some hundred bytes; a damaged length must not fill the memory.
 const MAX_METADATA: u64 = 1 << 26;
@@ -68,7 +71,7 @@ impl Shard<'_> {
                     let schema = message.header_as_schema().ok_or_else(cut)?;
                     let schema = try_fb_to_schema(schema).map_err(other)?;
                     index.classes = class_names(&schema, index)?;
-                    index.division = index.division.max(shard_writer::division_in(&schema)?);
+                    index.division = index.division.max(division_in(&schema)?);
                     columns = Some(Columns::find(&schema)?);
                 }
                 MessageHeader::RecordBatch => {
@@ -289,4 +292,13 @@ fn class_names(schema: &Schema, index: &Index) -> io::Result<Vec<String>> {
         return Err(refused("other class names than in the shards before"));
     }
     Ok(names)
+}
+
+/// The division in a shard's schema. A shard that another program or an older version wrote has none.
+fn division_in(schema: &Schema) -> io::Result<Option<Division>> {
+    let word = schema.metadata().get(DIVISION);
+    let known = word.map(|word| serde_json::from_value(serde_json::json!(word)));
+    known.transpose().map_err(|error| {
+        io::Error::other(format!("its {DIVISION} is not known: {error}; update mlperf-run"))
+    })
 }

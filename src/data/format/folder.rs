@@ -127,9 +127,9 @@ fn list(path: &Path) -> Result<Vec<(std::ffi::OsString, Kind)>, DataError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::data::config::Split;
     use crate::data::dataset::open::Dataset;
     use crate::data::fixture::write;
-    use crate::data::index::Split;
 
     /// A folder with empty files at `paths`.
     fn tree(paths: &[&str]) -> tempfile::TempDir {

@@ -7,14 +7,15 @@ use std::path::{Path, PathBuf};
 use proptest::prelude::*;
 use tempfile::TempDir;
 
+use crate::data::config::Split;
 use crate::data::dataset::open;
 use crate::data::dataset::open::Dataset;
 use crate::data::dataset::span_reader::SpanReader;
 use crate::data::error::DataError;
 use crate::data::fixture::damage;
 use crate::data::image::decode::Decoder;
+use crate::data::index::Index;
 use crate::data::index::PIXELS;
-use crate::data::index::{Index, Split};
 
 fn fixtures() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/formats")

@@ -1,5 +1,6 @@
 //! `manifest.json`: what a store holds, what was changed, and hashes of its shards.
 
+use crate::data::config::Division;
 use std::fs::{self, File};
 use std::io::ErrorKind::{NotADirectory, NotFound};
 use std::io::{self, Read};
@@ -9,10 +10,10 @@ use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+use crate::data::config::Split;
 use crate::data::dataset::multi_resolution;
 use crate::data::error::DataError;
 use crate::data::format::error::StoreError;
-use crate::data::index::Split;
 
 /// Name of the file; written last, so a folder without it is no whole store.
 pub(in crate::data) const MANIFEST: &str = "manifest.json";
@@ -62,17 +63,6 @@ struct Mark {
     _division: IgnoredAny,
     #[serde(rename = "shards")]
     _shards: IgnoredAny,
-}
-
-/// Where a run on a store may be submitted (MLPerf training rules, data set section); of two that
-/// are told, the greater one holds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Division {
-    /// Reformatted without loss: both divisions.
-    ClosedSafe,
-    /// Training images were shrunk: the open division.
-    OpenOnly,
 }
 
 /// One shard.

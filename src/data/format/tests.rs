@@ -10,13 +10,14 @@ use std::time::SystemTime;
 use proptest::prelude::*;
 use tempfile::TempDir;
 
+use crate::data::config::Split;
 use crate::data::dataset::open;
 use crate::data::dataset::open::Dataset;
 use crate::data::dataset::span_reader::SpanReader;
 use crate::data::error::DataError;
 use crate::data::fixture::{damage, data_set, write};
+use crate::data::index::cache;
 use crate::data::index::{Entry, FileStamp, Index};
-use crate::data::index::{Split, cache};
 
 /// An archive of files, written as `tar` does.
 fn archive(path: &Path, files: &[(String, Vec<u8>)]) {

@@ -14,17 +14,12 @@
 #[cfg(test)]
 mod tests;
 
-use std::io;
+use crate::data::image::pixels::{Crop, DecodeError, DecodedImage, MAX_PIXELS, Size, View};
 
 use crate::data::image::restart_crop::{RestartCrop, RestartCropper};
-use crate::data::image::turbojpeg::{ColorComponents, Decompressor, Fault, Header, Region};
+use crate::data::image::turbojpeg::{ColorComponents, Decompressor, Header, Region};
 use crate::data::image::{png, ppm};
-use crate::data::transform::crop::{Crop, Size};
-use crate::data::transform::resize::View;
-use thiserror::Error;
 
-/// PIL's limit against decompression bombs, px.
-pub(in crate::data) const MAX_PIXELS: usize = 178_956_970;
 /// Pixels around a part that its own depend on, with some to spare: chroma is interpolated over
 /// one sample to each side, which is two pixels at half resolution.
 const MARGIN: usize = 4;
@@ -32,45 +27,6 @@ const MARGIN: usize = 4;
 /// Where pixels begin in their buffer. Rows that begin at multiples of 32 bytes libjpeg-turbo writes
 /// past the caches, and whoever resizes them would wait for memory.
 const START: usize = 1;
-
-/// Why a file gives no image; the path is the caller's to add.
-#[derive(Debug, Error)]
-pub(in crate::data) enum DecodeError {
-    #[error("{0}")]
-    Read(#[from] io::Error),
-    #[error("the file is empty")]
-    Empty,
-    #[error("not a JPEG or PNG but {0}")]
-    NotImage(&'static str),
-    #[error("not a JPEG or PNG but {0}, which has to be converted to one of them")]
-    Foreign(&'static str),
-    #[error("a JPEG header without an image")]
-    NoFrame,
-    #[error("{width} x {height} px exceed the limit of {MAX_PIXELS} px")]
-    TooLarge { width: usize, height: usize },
-    #[error("{0}")]
-    Damaged(String),
-}
-
-impl DecodeError {
-    fn of(fault: Fault) -> Self {
-        Self::Damaged(fault.message)
-    }
-}
-
-/// A decoded image: `pixels` is RGB, `[height, width, 3]`.
-#[derive(Clone, Copy)]
-pub(in crate::data) struct DecodedImage<'a> {
-    pub(in crate::data) pixels: &'a [u8],
-    pub(in crate::data) width: usize,
-    pub(in crate::data) height: usize,
-}
-
-impl DecodedImage<'_> {
-    pub(in crate::data) fn size(&self) -> Size {
-        Size { height: self.height, width: self.width }
-    }
-}
 
 /// Part of an image to decode.
 #[derive(Clone, Copy)]

@@ -1,6 +1,7 @@
 //! Reading and writing image files: JPEG through libjpeg-turbo, PNG and raw pixels.
 
 pub(in crate::data) mod decode;
+pub(in crate::data) mod pixels;
 pub(in crate::data) mod png;
 pub(in crate::data) mod ppm;
 pub(in crate::data) mod restart_crop;

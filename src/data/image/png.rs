@@ -9,8 +9,8 @@
 
 use std::io::Cursor;
 
-use crate::data::image::decode::{DecodeError, DecodedImage, MAX_PIXELS};
-use crate::data::transform::crop::Size;
+use crate::data::image::pixels::Size;
+use crate::data::image::pixels::{DecodeError, DecodedImage, MAX_PIXELS};
 
 const SIGNATURE: &[u8] = b"\x89PNG\r\n\x1a\n";
 
@@ -93,7 +93,7 @@ mod tests {
     use crate::data::fixture;
     use crate::data::fixture::Damage;
     use crate::data::image::decode::{Decoder, Part};
-    use crate::data::transform::crop::Crop;
+    use crate::data::image::pixels::Crop;
 
     const SIZE: Size = Size { height: 5, width: 7 };
 

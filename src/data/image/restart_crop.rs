@@ -7,7 +7,7 @@
 //!
 //! Sequential Huffman files of one scan only; others are decoded whole.
 
-use crate::data::transform::crop::Crop;
+use crate::data::image::pixels::Crop;
 
 /// Cuts; keeps its memory from file to file.
 #[derive(Default)]

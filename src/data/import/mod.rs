@@ -10,9 +10,10 @@ mod tests;
 #[cfg(test)]
 mod use_tests;
 
-pub use pack::{Import, OnBad, import, open_source};
+pub use crate::data::config::{Division, OnBad};
+pub use pack::{Import, import, open_source};
 
 pub use crate::data::format::error::StoreError;
 pub use crate::data::format::manifest::{
-    Division, Manifest, Note, ShardRecord, identity_of, manifest_of, sha256_of, stores_in, verify,
+    Manifest, Note, ShardRecord, identity_of, manifest_of, sha256_of, stores_in, verify,
 };

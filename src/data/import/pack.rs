@@ -4,6 +4,7 @@
 //! off goes on after the last one that is whole. What is written depends on source, seed and
 //! options alone, never on the number of threads.
 
+use crate::data::config::OnBad;
 use std::collections::BTreeSet;
 use std::fs;
 use std::ops::ControlFlow;
@@ -14,18 +15,20 @@ use std::thread;
 
 use serde::{Deserialize, Serialize};
 
+use crate::data::config::Division;
+use crate::data::config::Split;
 use crate::data::dataset::open::Dataset;
 use crate::data::dataset::span_reader::SpanReader;
 use crate::data::format::error::StoreError;
 use crate::data::format::manifest::{
-    Division, MANIFEST, Manifest, Note, UNFINISHED, VERSION, shard_name, stores_in, write_whole,
+    MANIFEST, Manifest, Note, UNFINISHED, VERSION, shard_name, stores_in, write_whole,
 };
 use crate::data::format::tfrecord::Messages;
 use crate::data::import::parquet::unpacked;
 use crate::data::import::progress::Progress;
 use crate::data::import::rewrite::{Rewriter, Rewritten};
 use crate::data::import::shard_writer::{Row, ShardWriter, partial, schema};
-use crate::data::index::{Index, Split};
+use crate::data::index::Index;
 use crate::data::rng::Rng;
 
 /// Keeps the stream of the order apart from other uses of the same seed.
@@ -34,18 +37,6 @@ const STORE_STREAM: u64 = 0x7374_6f72_6500;
 const ROWS_PER_SHARD: usize = 8192;
 /// Images in a record batch, and in memory at once.
 const ROWS_PER_BATCH: usize = 256;
-
-/// What a bad image leads to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
-#[serde(rename_all = "snake_case")]
-pub enum OnBad {
-    /// The import ends with an error that names it.
-    Fail,
-    /// It is left out and listed in the manifest.
-    Skip,
-    /// What can be decoded of it is compressed anew; where nothing can, it is left out.
-    Reencode,
-}
 
 /// What to import, and how.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -7,10 +7,11 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use crate::data::config::OnBad;
 use crate::data::dataset::open::Dataset;
 use crate::data::format::error::StoreError;
 use crate::data::format::manifest::{Note, ShardRecord, UNFINISHED, is_shard_name, write_whole};
-use crate::data::import::{Import, OnBad};
+use crate::data::import::Import;
 
 /// What an import that is not over has done, and for what.
 #[derive(Debug, PartialEq, Serialize, Deserialize)]

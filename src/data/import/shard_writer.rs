@@ -14,8 +14,10 @@ use arrow_schema::{ArrowError, DataType, Field, Fields, Schema};
 use serde_json::json;
 use sha2::{Digest, Sha256};
 
+use crate::data::config::Division;
+use crate::data::format::arrow::DIVISION;
 use crate::data::format::error::StoreError;
-use crate::data::format::manifest::{Division, ShardRecord, hex};
+use crate::data::format::manifest::{ShardRecord, hex};
 
 /// One row.
 #[derive(Clone, Debug)]
@@ -26,10 +28,6 @@ pub(in crate::data) struct Row {
     pub(in crate::data) width: usize,
     pub(in crate::data) height: usize,
 }
-
-/// In the schema of a shard: where a run on its images may be submitted, so that a shard that has
-/// lost its manifest still tells.
-const DIVISION: &str = "mlperf_run.division";
 
 /// The schema of shards with these classes.
 pub(in crate::data) fn schema(classes: &[String], division: Division) -> Schema {
@@ -51,16 +49,6 @@ pub(in crate::data) fn schema(classes: &[String], division: Division) -> Schema 
     let metadata = [("huggingface", features.to_string()), (DIVISION, division)];
     let metadata = metadata.map(|(key, value)| (key.to_owned(), value));
     Schema::new(fields).with_metadata(HashMap::from(metadata))
-}
-
-/// What a shard's schema tells of its division; nothing where another program or an older version
-/// wrote it.
-pub(in crate::data) fn division_in(schema: &Schema) -> io::Result<Option<Division>> {
-    let told = schema.metadata().get(DIVISION);
-    let known = told.map(|word| serde_json::from_value(json!(word)));
-    known.transpose().map_err(|error| {
-        io::Error::other(format!("its {DIVISION} is not known: {error}; update mlperf-run"))
-    })
 }
 
 fn image_fields() -> Fields {

@@ -10,11 +10,12 @@ use turbojpeg::{PixelFormat, Subsamp, Transform, Transformer};
 use crate::data::dataset::open::Dataset;
 use crate::data::dataset::span_reader::SpanReader;
 use crate::data::fixture::{data_set, encode, image, jpeg, write};
-use crate::data::image::decode::{DecodedImage, Decoder};
+use crate::data::image::decode::Decoder;
+use crate::data::image::pixels::DecodedImage;
+use crate::data::image::pixels::Size;
 use crate::data::import::rewrite::Rewriter;
 use crate::data::import::*;
 use crate::data::index::Index;
-use crate::data::transform::crop::Size;
 
 fn request(source: &Path, max_sides: &[usize], on_bad: OnBad) -> Import {
     Import { source: source.to_owned(), max_sides: max_sides.to_vec(), on_bad, seed: 3 }

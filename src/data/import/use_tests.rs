@@ -10,12 +10,13 @@ use arrow_schema::Schema;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
+use crate::data::config::Split;
 use crate::data::dataset::open::Dataset;
 use crate::data::error::DataError;
 use crate::data::fixture::{data_set, write};
 use crate::data::import::shard_writer::{ShardWriter, schema};
 use crate::data::import::*;
-use crate::data::index::{Index, Split};
+use crate::data::index::Index;
 
 fn request(source: &Path, max_sides: &[usize]) -> Import {
     let (source, max_sides) = (source.to_owned(), max_sides.to_vec());

@@ -16,8 +16,9 @@ use std::time::{Duration, SystemTime};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use crate::data::format::manifest::Division;
-use crate::data::index::{Columns, FileStamp, Index, Split};
+use crate::data::config::Division;
+use crate::data::config::Split;
+use crate::data::index::{Columns, FileStamp, Index};
 
 const VERSION: u32 = 3;
 const SETTLED: Duration = Duration::from_secs(3);

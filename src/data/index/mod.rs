@@ -12,28 +12,9 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
-use crate::data::dataset::open;
+use crate::data::config::Division;
 use crate::data::error::DataError;
-use crate::data::format::manifest::Division;
-use crate::data::transform::crop::Size;
-
-/// Which half of a data set.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Split {
-    /// `train`.
-    Train,
-    /// `val` or `validation`.
-    Eval,
-}
-
-impl Split {
-    pub(in crate::data) fn folder_name(self) -> &'static str {
-        match self {
-            Self::Train => "train",
-            Self::Eval => "val",
-        }
-    }
-}
+use crate::data::image::pixels::Size;
 
 /// The sample is a file of its own, and the span has neither offset nor length.
 pub(in crate::data) const WHOLE_FILE: u8 = 1;
@@ -94,11 +75,6 @@ pub struct Index {
 }
 
 impl Index {
-    /// Lists one split of the data set at `root`, whatever its container.
-    pub fn open(root: &Path, split: Split) -> Result<Self, DataError> {
-        open::open(root, split, None)
-    }
-
     pub(in crate::data) fn new(places: Vec<PathBuf>, stamps: Vec<FileStamp>) -> Self {
         Self {
             places: places.into_iter().map(|place| (place, OnceLock::new())).collect(),

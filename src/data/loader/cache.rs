@@ -30,7 +30,7 @@ use rustix::process::geteuid;
 
 use crate::data::config::RamCache;
 use crate::data::error::DataError;
-use crate::data::image::decode::DecodedImage;
+use crate::data::image::pixels::DecodedImage;
 use crate::data::loader::memory::{Free, SHARED};
 
 const NAME: &str = "mlperf-run-cache";
@@ -226,7 +226,7 @@ mod tests {
 
     use super::*;
     use crate::data::fixture;
-    use crate::data::transform::crop::Size;
+    use crate::data::image::pixels::Size;
 
     const IMAGE_SIZE: Size = Size { height: 20, width: 30 };
 

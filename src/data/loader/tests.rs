@@ -6,9 +6,11 @@ use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::Arc;
 
+use crate::data::config::OnBad;
 use crate::data::fixture::{data_set, write};
-use crate::data::image::decode::{DecodedImage, Decoder};
-use crate::data::import::{Import, OnBad, import as import_set};
+use crate::data::image::decode::Decoder;
+use crate::data::image::pixels::DecodedImage;
+use crate::data::import::{Import, import as import_set};
 use crate::data::*;
 
 const SHARD: Shard = Shard { rank: 0, world_size: 1 };

@@ -13,6 +13,7 @@ use crate::data::config::{OnBadImage, TrainTransform};
 use crate::data::dataset::span_reader::SpanReader;
 use crate::data::error::DataError;
 use crate::data::image::decode::{Decoder, Part};
+use crate::data::image::pixels::Size;
 use crate::data::index::Index;
 use crate::data::index::cache;
 use crate::data::index::{Entry, FileStamp};
@@ -22,7 +23,7 @@ use crate::data::loader::{Loader, LoaderConfig};
 use crate::data::order::plan::{TrainSchedule, Transform, train_plans};
 use crate::data::order::sampler::{Sampler, Shard};
 use crate::data::rng::Rng;
-use crate::data::transform::crop::{Size, random_resized_crop};
+use crate::data::transform::crop::random_resized_crop;
 use crate::data::transform::resize::{Resizer, Target};
 
 /// Images in a batch.
@@ -224,8 +225,8 @@ impl Demand {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::data::config::Split;
     use crate::data::fixture;
-    use crate::data::index::Split;
 
     #[test]
     fn a_measurement_counts_what_it_read() {

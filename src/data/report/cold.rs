@@ -171,8 +171,8 @@ fn read_in_order(files: &[PathBuf]) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::data::config::Split;
     use crate::data::fixture;
-    use crate::data::index::Split;
 
     #[test]
     fn cold_files_are_all_counted() {

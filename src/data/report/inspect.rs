@@ -9,10 +9,10 @@ use crate::data::config::{EvalTransform, TrainTransform};
 use crate::data::dataset::span_reader::SpanReader;
 use crate::data::error::DataError;
 use crate::data::image::decode::Decoder;
+use crate::data::image::pixels::Size;
 use crate::data::index::Index;
 use crate::data::order::plan::Transform;
 use crate::data::rng::Rng;
-use crate::data::transform::crop::Size;
 use crate::data::transform::sample::SampleReader;
 
 /// Keeps the choice of images apart from other uses of the same seed.
@@ -179,8 +179,8 @@ fn write_png(path: &Path, pixels: &[u8]) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::data::config::Split;
     use crate::data::fixture;
-    use crate::data::index::Split;
 
     #[test]
     fn a_survey_counts_and_names_what_is_bad() {

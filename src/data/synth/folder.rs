@@ -14,8 +14,8 @@ use std::thread;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+use crate::data::config::Split;
 use crate::data::config::SynthConfig;
-use crate::data::index::Split;
 use crate::data::synth::error::SynthError;
 use crate::data::synth::generator::{GENERATOR_VERSION, Generator, check};
 

@@ -2,8 +2,8 @@
 
 use std::ops::RangeInclusive;
 
+use crate::data::config::Split;
 use crate::data::config::SynthConfig;
-use crate::data::index::Split;
 use crate::data::rng::Rng;
 use crate::data::synth::canvas::Canvas;
 use crate::data::synth::class::{MAX_CLASSES, Prototype, prototypes};

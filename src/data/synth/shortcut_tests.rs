@@ -1,7 +1,7 @@
 //! What must not solve the set: colours alone, or pixels alone.
 
+use crate::data::config::Split;
 use crate::data::config::SynthConfig;
-use crate::data::index::Split;
 use crate::data::synth::generator::Generator;
 
 const NUM_CLASSES: usize = 16;

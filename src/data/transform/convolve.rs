@@ -9,8 +9,9 @@
 
 use multiversion::multiversion;
 
-use crate::data::image::decode::DecodedImage;
-use crate::data::transform::resize::{Target, View};
+use crate::data::image::pixels::DecodedImage;
+use crate::data::image::pixels::View;
+use crate::data::transform::resize::Target;
 use crate::data::transform::weights::{Kernel, Taps};
 
 /// Rows whose columns are combined at a time.

@@ -2,39 +2,11 @@
 //! constants that normalise bytes. Pure geometry; no pixels here.
 
 use crate::data::config::{EvalTransform, TrainTransform};
+use crate::data::image::pixels::{Crop, Size};
 use crate::data::rng::Rng;
 
 /// Tries of the random-resized crop before it falls back to the centre.
 const MAX_TRIES: usize = 10;
-
-/// A box of an image, px.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Crop {
-    /// First row.
-    pub top: usize,
-    /// First column.
-    pub left: usize,
-    /// Rows.
-    pub height: usize,
-    /// Columns.
-    pub width: usize,
-}
-
-/// Height and width, px.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Size {
-    /// Rows.
-    pub height: usize,
-    /// Columns.
-    pub width: usize,
-}
-
-impl Size {
-    /// A square.
-    pub fn square(image_size: usize) -> Self {
-        Self { height: image_size, width: image_size }
-    }
-}
 
 /// Random-resized crop with torchvision's law (Szegedy et al. 2014, section 6): up to ten draws
 /// of area and aspect ratio, then the centre at the nearest allowed ratio.

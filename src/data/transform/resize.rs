@@ -2,37 +2,9 @@
 //! differ from torchvision by up to 17 of 255, filters that do not by one or two.
 
 use crate::data::config::Interpolation;
-use crate::data::image::decode::DecodedImage;
+use crate::data::image::pixels::Size;
+use crate::data::image::pixels::View;
 use crate::data::transform::convolve::Convolution;
-use crate::data::transform::crop::{Crop, Size};
-
-/// A box of an image.
-#[derive(Clone, Copy)]
-pub(in crate::data) struct View<'a> {
-    pub(in crate::data) image: DecodedImage<'a>,
-    pub(in crate::data) crop: Crop,
-}
-
-impl<'a> View<'a> {
-    /// All of an image.
-    pub(in crate::data) fn whole(image: DecodedImage<'a>) -> Self {
-        let DecodedImage { height, width, .. } = image;
-        Self { image, crop: Crop { top: 0, left: 0, height, width } }
-    }
-
-    /// Row `y` of the box, `[width * 3]`.
-    pub(in crate::data) fn row(&self, y: usize) -> &'a [u8] {
-        let start = ((self.crop.top + y) * self.image.width + self.crop.left) * 3;
-        &self.image.pixels[start..start + self.crop.width * 3]
-    }
-
-    /// Copies the box as it is; `out` is `[height, width, 3]`.
-    pub(in crate::data) fn copy_to(&self, out: &mut [u8]) {
-        for (y, line) in out.chunks_exact_mut(self.crop.width * 3).enumerate() {
-            line.copy_from_slice(self.row(y));
-        }
-    }
-}
 
 /// Where a resized image goes: RGB, `[height, width, 3]`.
 pub(in crate::data) struct Target<'a> {
@@ -85,6 +57,7 @@ fn nearest(view: View<'_>, target: Target<'_>) {
 
 #[cfg(test)]
 mod tests {
+    use crate::data::image::pixels::{Crop, DecodedImage};
     use fast_image_resize::images::Image;
     use fast_image_resize::{FilterType, PixelType, ResizeAlg, ResizeOptions};
 

@@ -6,13 +6,16 @@ use std::time::{Duration, Instant};
 
 use crate::data::config::{Geometry, TrainTransform};
 use crate::data::dataset::span_reader::SpanReader;
-use crate::data::image::decode::{DecodeError, DecodedImage, Decoder, Part};
+use crate::data::image::decode::{Decoder, Part};
+use crate::data::image::pixels::View;
+use crate::data::image::pixels::{Crop, Size};
+use crate::data::image::pixels::{DecodeError, DecodedImage};
 use crate::data::index::Index;
 use crate::data::loader::cache::Cache;
 use crate::data::order::plan::Transform;
 use crate::data::rng::Rng;
-use crate::data::transform::crop::{Crop, Size, ffcv_crop, random_resized_crop, torchvision_crop};
-use crate::data::transform::resize::{Resizer, Target, View};
+use crate::data::transform::crop::{ffcv_crop, random_resized_crop, torchvision_crop};
+use crate::data::transform::resize::{Resizer, Target};
 
 /// One thread's reader.
 pub(in crate::data) struct SampleReader {
@@ -170,9 +173,9 @@ fn resize_flipped(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::data::config::Split;
     use crate::data::config::{EvalTransform, Interpolation};
     use crate::data::fixture;
-    use crate::data::index::Split;
 
     /// An index of one file.
     fn index_of(size: Size) -> (tempfile::TempDir, Index) {

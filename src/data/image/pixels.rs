@@ -1,0 +1,106 @@
+//! What all image code shares: sizes, crops, decoded pixels, and why a file gives none.
+
+use std::io;
+
+use thiserror::Error;
+
+use crate::data::image::turbojpeg::Fault;
+
+/// Height and width, px.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Size {
+    /// Rows.
+    pub height: usize,
+    /// Columns.
+    pub width: usize,
+}
+
+/// A box of an image, px.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Crop {
+    /// First row.
+    pub top: usize,
+    /// First column.
+    pub left: usize,
+    /// Rows.
+    pub height: usize,
+    /// Columns.
+    pub width: usize,
+}
+
+impl Size {
+    /// A square.
+    pub fn square(image_size: usize) -> Self {
+        Self { height: image_size, width: image_size }
+    }
+}
+
+/// PIL's limit against decompression bombs, px.
+pub(in crate::data) const MAX_PIXELS: usize = 178_956_970;
+
+/// Why a file gives no image; the path is the caller's to add.
+#[derive(Debug, Error)]
+pub(in crate::data) enum DecodeError {
+    #[error("{0}")]
+    Read(#[from] io::Error),
+    #[error("the file is empty")]
+    Empty,
+    #[error("not a JPEG or PNG but {0}")]
+    NotImage(&'static str),
+    #[error("not a JPEG or PNG but {0}, which has to be converted to one of them")]
+    Foreign(&'static str),
+    #[error("a JPEG header without an image")]
+    NoFrame,
+    #[error("{width} x {height} px exceed the limit of {MAX_PIXELS} px")]
+    TooLarge { width: usize, height: usize },
+    #[error("{0}")]
+    Damaged(String),
+}
+
+impl DecodeError {
+    pub(in crate::data) fn of(fault: Fault) -> Self {
+        Self::Damaged(fault.message)
+    }
+}
+
+/// A decoded image: `pixels` is RGB, `[height, width, 3]`.
+#[derive(Clone, Copy)]
+pub(in crate::data) struct DecodedImage<'a> {
+    pub(in crate::data) pixels: &'a [u8],
+    pub(in crate::data) width: usize,
+    pub(in crate::data) height: usize,
+}
+
+impl DecodedImage<'_> {
+    pub(in crate::data) fn size(&self) -> Size {
+        Size { height: self.height, width: self.width }
+    }
+}
+
+/// A box of an image.
+#[derive(Clone, Copy)]
+pub(in crate::data) struct View<'a> {
+    pub(in crate::data) image: DecodedImage<'a>,
+    pub(in crate::data) crop: Crop,
+}
+
+impl<'a> View<'a> {
+    /// All of an image.
+    pub(in crate::data) fn whole(image: DecodedImage<'a>) -> Self {
+        let DecodedImage { height, width, .. } = image;
+        Self { image, crop: Crop { top: 0, left: 0, height, width } }
+    }
+
+    /// Row `y` of the box, `[width * 3]`.
+    pub(in crate::data) fn row(&self, y: usize) -> &'a [u8] {
+        let start = ((self.crop.top + y) * self.image.width + self.crop.left) * 3;
+        &self.image.pixels[start..start + self.crop.width * 3]
+    }
+
+    /// Copies the box as it is; `out` is `[height, width, 3]`.
+    pub(in crate::data) fn copy_to(&self, out: &mut [u8]) {
+        for (y, line) in out.chunks_exact_mut(self.crop.width * 3).enumerate() {
+            line.copy_from_slice(self.row(y));
+        }
+    }
+}
