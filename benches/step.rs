@@ -5,7 +5,7 @@
 use std::time::Instant;
 
 use mlperf_run::{
-    algorithms::BlurPool,
+    algorithms::{BlurPool, Method},
     libtorch::{Autocast, HalfKind, set_channels_last},
     model::{Mode, ModelConfig, Place, ResNet, init},
     optim::{LossName, Optimizer, OptimizerConfig, mean_loss},
@@ -26,7 +26,7 @@ fn main() {
     let place = Place { kind: Kind::Float, device: Device::Cpu };
     let mut spec = config.spec(1000);
     if std::env::var_os("BENCH_BLURPOOL").is_some() {
-        BlurPool::default().apply(&mut spec);
+        BlurPool::default().change_model(&mut spec);
     }
     let net = ResNet::new(&spec, place);
     init(net.weights(), &config.initializers);

@@ -11,7 +11,7 @@
 //! | 3 | [`recipe`]: what was typed, and what is true |
 //! | 2 | [`algorithms`]: the speed-up methods · [`compliance`]: the rules of the log |
 //! | 1 | [`data`] · [`model`] · [`optim`] · `distributed` · [`mllog`] · [`events`] |
-//! | 0 | `libtorch`: the bridge to libtorch's C++ |
+//! | 0 | `libtorch`: the bridge to libtorch's C++ · [`problems`]: what is wrong with a recipe |
 
 pub mod algorithms;
 pub mod cli;
@@ -27,6 +27,7 @@ pub mod libtorch;
 pub mod mllog;
 pub mod model;
 pub mod optim;
+pub mod problems;
 pub mod recipe;
 pub mod submission;
 #[cfg(feature = "torch")]

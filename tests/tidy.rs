@@ -9,7 +9,7 @@ use std::{
 
 /// Modules by layer, lowest first. A module uses layers below, never its own or a higher one.
 const LAYERS: [&[&str]; 6] = [
-    &["libtorch"],
+    &["libtorch", "problems"],
     &["data", "model", "optim", "distributed", "mllog", "events"],
     &["algorithms", "compliance"],
     &["recipe"],

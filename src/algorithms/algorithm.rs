@@ -1,21 +1,17 @@
-//! Where methods touch a run. A method implements what it needs; the rest does nothing.
+//! What a method does during training. A method implements what it needs; the rest does nothing.
 //!
-//! Deliberately absent: events and priorities. What a method changes before anything is built (the
-//! network, the sizes by epoch, the targets) it changes on configs, in its own file.
+//! There are deliberately no events and no priorities. What a method changes before anything is
+//! built (the network, the image sizes, the targets) it changes on configs, through
+//! [`Method`](super::Method).
 
 use tch::Tensor;
 
-use super::{
-    AlgorithmsConfig, colout::Dropping, cutmix::Cutting, cutout::Blanking, ema::Averaging,
-    mixup::Mixing, progressive_resizing::Resizing, sam::Climbing, selective_backprop::Selecting,
-    swa::PlainMean,
-};
 use crate::{
     libtorch::{BridgeError, TensorList},
     optim::{Optimizer, RunLength},
 };
 
-/// Where a run stands.
+/// How far a run has come.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Progress {
     /// Updates made so far.
@@ -24,17 +20,17 @@ pub struct Progress {
     pub epoch: usize,
 }
 
-/// A batch on the device. N samples of this rank, R the side of the images, K classes.
+/// A batch on the device: N samples of this rank, R by R pixels, K classes.
 pub struct Batch {
-    /// `[N, 3, R, R]`, normalised.
+    /// `[N, 3, R, R]`, normalized.
     pub images: Tensor,
     /// `[N]`, int64.
     pub labels: Tensor,
-    /// `[N, K]`, of the images' kind.
+    /// `[N, K]`, of the kind of the images.
     pub targets: Tensor,
 }
 
-/// Loss of each sample of a batch, `[N]`, by a forward pass.
+/// Computes the loss of each sample of a batch, `[N]`, by a forward pass.
 pub type SampleLosses<'a> = dyn Fn(&Batch) -> Result<Tensor, BridgeError> + 'a;
 
 /// What follows a backward pass.
@@ -42,11 +38,11 @@ pub type SampleLosses<'a> = dyn Fn(&Batch) -> Result<Tensor, BridgeError> + 'a;
 pub enum Next {
     /// The update.
     Update,
-    /// The same batch forward and backward once more, by the weights as they are now.
+    /// Another forward and backward pass of the same batch, with the current weights.
     BackwardAgain,
 }
 
-/// A speed-up method while a run goes on. Nothing here may make the host wait for the device.
+/// A speed-up method during training. Nothing here may make the host wait for the device.
 pub trait Algorithm {
     /// Changes a training batch before its forward pass.
     fn before_forward(
@@ -58,7 +54,7 @@ pub trait Algorithm {
         Ok(batch)
     }
 
-    /// Looks at the gradients, which are means over ranks (and scaled, where losses are).
+    /// Acts on the gradients, which are all-reduced, and scaled where the loss is.
     fn after_backward(
         &mut self,
         _now: Progress,
@@ -67,29 +63,29 @@ pub trait Algorithm {
         Ok(Next::Update)
     }
 
-    /// Looks at the weights after an update; `now.step` counts it already.
+    /// Acts on the weights after an update, which `now.step` counts already.
     fn after_step(&mut self, _now: Progress) -> Result<(), BridgeError> {
         Ok(())
     }
 
-    /// The weights to judge instead of the trained ones, in the order of
+    /// The weights to evaluate instead of the trained ones, in the order of
     /// [`Weights::all`](crate::model::Weights::all).
     fn eval_weights(&self) -> Option<&TensorList> {
         None
     }
 }
 
-/// What methods are built for.
+/// The run that a method is started for.
 pub struct MethodContext<'a> {
-    /// All weights and buffers of the network, in its own order.
+    /// All weights and buffers of the network, in the order of its `Weights`.
     pub weights: &'a TensorList,
     /// Length of the run.
     pub run_length: &'a RunLength,
-    /// Side of the training images by epoch, px.
+    /// Size of the training images by epoch, px.
     pub image_sizes: &'a [usize],
     /// Seed of the run.
     pub seed: u64,
-    /// Rank that it is built on.
+    /// Rank of this process.
     pub rank: usize,
 }
 
@@ -97,37 +93,9 @@ pub struct MethodContext<'a> {
 pub struct Algorithms(Vec<Box<dyn Algorithm>>);
 
 impl Algorithms {
-    /// Those that `config` switches on and that act while the run goes on, in their first state.
-    pub fn new(config: &AlgorithmsConfig, context: &MethodContext) -> Result<Self, BridgeError> {
-        let mut methods: Vec<Box<dyn Algorithm>> = Vec::new();
-        if config.progressive_resizing.is_some() {
-            methods.push(Box::new(Resizing::new(context.image_sizes)));
-        }
-        if let Some(selective_backprop) = &config.selective_backprop {
-            methods.push(Box::new(Selecting::new(selective_backprop, context)));
-        }
-        if let Some(colout) = &config.colout {
-            methods.push(Box::new(Dropping::new(colout, context)));
-        }
-        if let Some(cutout) = &config.cutout {
-            methods.push(Box::new(Blanking::new(cutout, context)));
-        }
-        if let Some(mixup) = &config.mixup {
-            methods.push(Box::new(Mixing::new(mixup, context)));
-        }
-        if let Some(cutmix) = &config.cutmix {
-            methods.push(Box::new(Cutting::new(cutmix, context)));
-        }
-        if let Some(sam) = &config.sam {
-            methods.push(Box::new(Climbing::new(sam, context.weights)?));
-        }
-        if let Some(ema) = &config.ema {
-            methods.push(Box::new(Averaging::new(ema, context)?));
-        }
-        if let Some(swa) = &config.swa {
-            methods.push(Box::new(PlainMean::new(swa, context)?));
-        }
-        Ok(Self(methods))
+    /// `methods` act in their order.
+    pub fn new(methods: Vec<Box<dyn Algorithm>>) -> Self {
+        Self(methods)
     }
 
     /// See [`Algorithm::before_forward`].
@@ -141,7 +109,7 @@ impl Algorithms {
         methods.try_fold(batch, |batch, method| method.before_forward(now, batch, losses))
     }
 
-    /// See [`Algorithm::after_backward`]; the first method that wants another pass has it.
+    /// See [`Algorithm::after_backward`]; the first method that asks for another pass gets it.
     pub fn after_backward(
         &mut self,
         now: Progress,

@@ -1,23 +1,24 @@
-//! `FixRes`: trains on smaller crops than it judges, because random crops magnify objects.
+//! `FixRes`: trains on smaller crops than it evaluates, because random crops magnify objects.
 //!
 //! Source: Touvron et al. 2019, "Fixing the train-test resolution discrepancy", section 3; here
-//! the sizes alone, without the fine-tuning of section 4. Suggested: 176 to train on, a crop of 224
-//! of 232 to judge by. Trade-off: 38 % fewer pixels a step than 224, at about equal accuracy;
+//! the sizes alone, without the fine-tuning of section 4. Suggested: train at 176, evaluate a crop
+//! of 224 of 232. Trade-off: 38 % fewer pixels a step than 224, at about equal accuracy;
 //! evaluation keeps its size.
 
 use serde::{Deserialize, Serialize};
 
-use crate::data::DataConfig;
+use super::method::Method;
+use crate::{data::DataConfig, problems::Problems};
 
-/// `[algorithms.fixres]`: leads over the sizes in `[data.train]` and `[data.eval]`.
+/// `[algorithms.fixres]`: overrides the sizes in `[data.train]` and `[data.eval]`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct FixRes {
-    /// Side of the training crop, px.
+    /// Size of the training crop, px.
     pub train_crop_size: usize,
     /// Short side that the evaluation crop is cut from, px.
     pub eval_resize_size: usize,
-    /// Side of the evaluation crop, px.
+    /// Size of the evaluation crop, px.
     pub eval_crop_size: usize,
 }
 
@@ -27,9 +28,19 @@ impl Default for FixRes {
     }
 }
 
-impl FixRes {
-    /// Sets the three sizes.
-    pub fn apply(&self, data: &mut DataConfig) {
+impl Method for FixRes {
+    fn check(&self, _data: &DataConfig, problems: &mut Problems) {
+        if self.train_crop_size > self.eval_crop_size {
+            problems.add(format!(
+                "algorithms.fixres.train_crop_size ({}) exceeds eval_crop_size ({}), and the \
+                 method trains on smaller crops than it evaluates; lower train_crop_size or \
+                 remove the table",
+                self.train_crop_size, self.eval_crop_size
+            ));
+        }
+    }
+
+    fn change_data(&self, data: &mut DataConfig) {
         data.train.crop_size = self.train_crop_size;
         data.eval.resize_size = self.eval_resize_size;
         data.eval.crop_size = self.eval_crop_size;

@@ -1,12 +1,18 @@
 //! Gradient clipping: bounds the gradient, so that one odd batch cannot throw the weights far.
 //!
-//! Source: Pascanu et al. 2013, "On the difficulty of training recurrent neural networks", algorithm 1:
-//! `norm` multiplies all gradients by `min(1, threshold / (|g| + 1e-6))`, with the norm over all
-//! weights, as torch's `clip_grad_norm_`; `value` cuts each number off at the threshold. Suggested: `norm`,
-//! 1 to 5, where the loss jumps; off elsewhere. Trade-off: one pass over the gradients; it hides learning
-//! rates that are too high.
+//! Source: Pascanu et al. 2013, "On the difficulty of training recurrent neural networks", algorithm
+//! 1: `norm` multiplies all gradients by `min(1, threshold / (|g| + 1e-6))`, with the norm over all
+//! weights, as torch's `clip_grad_norm_`;
+//! `value` clamps each number to the threshold. Suggested: `norm`,
+//! 1 to 5, where the loss jumps; off elsewhere. Trade-off: one pass over the gradients; it hides
+//! learning rates that are too high.
 
 use serde::{Deserialize, Serialize};
+
+use super::method::Method;
+#[cfg(feature = "torch")]
+use crate::optim::Clip;
+use crate::{data::DataConfig, problems::Problems};
 
 /// `[algorithms.gradient_clipping]`
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -34,11 +40,16 @@ impl Default for GradientClipping {
     }
 }
 
+impl Method for GradientClipping {
+    fn check(&self, _data: &DataConfig, problems: &mut Problems) {
+        problems.above_zero("algorithms.gradient_clipping.threshold", self.threshold);
+    }
+}
+
+#[cfg(feature = "torch")]
 impl GradientClipping {
-    /// What the optimizer is to do before each update.
-    #[cfg(feature = "torch")]
-    pub fn clip(&self) -> crate::optim::Clip {
-        use crate::optim::Clip;
+    /// What the optimizer does before each update.
+    pub fn clip(&self) -> Clip {
         match self.clip {
             ClipBy::Norm => Clip::Norm(self.threshold),
             ClipBy::Value => Clip::Value(self.threshold),

@@ -1,10 +1,10 @@
-//! Random numbers of the methods: keyed by seed, rank and step, so that a step draws the same ones
-//! whatever was drawn before it.
+//! Random numbers of the methods. They are keyed by seed, rank and step, so that a step draws the
+//! same numbers whatever was drawn before it.
 
 use super::algorithm::{MethodContext, Progress};
 use crate::data::Rng;
 
-/// Where a method's numbers come from.
+/// The random numbers of one method.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct MethodRng {
     method: u64,
@@ -13,12 +13,12 @@ pub(super) struct MethodRng {
 }
 
 impl MethodRng {
-    /// `method`: a number of its own, so that methods draw independently.
+    /// `method` is a number that no other method has, so that methods draw independently.
     pub(super) fn new(method: u64, context: &MethodContext) -> Self {
         Self { method, seed: context.seed, rank: context.rank as u64 }
     }
 
-    /// The numbers of the step that begins.
+    /// The generator of the step that begins.
     pub(super) fn at(&self, now: Progress) -> Rng {
         Rng::keyed(&[self.method, self.seed, self.rank, now.step as u64])
     }

@@ -1,12 +1,32 @@
 //! `MixUp`: trains on mixtures of two images and of their targets, so that the network behaves
-//! linearly between examples and is less sure of what it memorised.
+//! linearly between examples and is less sure of what it memorized.
 //!
-//! Source: Zhang et al. 2018, "mixup: Beyond Empirical Risk Minimization", section 2; as Composer
-//! 0.7.0 has it: one share a batch, `m = min(b, 1 - b)` with b from Beta(alpha, alpha);
-//! `x = (1 - m) x + m x[order]` and the targets alike, for a random order of the batch. Suggested: 0.2.
-//! Trade-off: accuracy of runs of 60 epochs or more, harm to shorter ones; one pass over the batch.
+//! Source: Zhang et al. 2018, "mixup: Beyond Empirical Risk Minimization", section 2; like Composer
+//! 0.7.0, one mixing factor a batch, `m = min(b, 1 - b)` with b from Beta(alpha, alpha);
+//! `x = (1 - m) x + m x[order]` and the targets alike, for a random order of the batch.
+//! Suggested: 0.2. Trade-off: improves the accuracy of runs of 60 epochs or more, harms shorter
+//! ones; one pass over the batch.
 
 use serde::{Deserialize, Serialize};
+#[cfg(feature = "torch")]
+use tch::Tensor;
+
+use super::method::{Method, check_alpha};
+#[cfg(feature = "torch")]
+use super::{
+    algorithm::{Algorithm, Batch, MethodContext, Progress, SampleLosses},
+    method_rng::{MethodRng, beta, order},
+};
+#[cfg(feature = "torch")]
+use crate::libtorch::BridgeError;
+use crate::{data::DataConfig, problems::Problems};
+
+/// Mixes `fraction` of the images and targets at `order` `[N]` (int64) into the batch.
+#[cfg(feature = "torch")]
+pub fn mixup(batch: Batch, fraction: f64, order: &Tensor) -> Batch {
+    let mixed = |t: &Tensor| t.lerp(&t.index_select(0, order), fraction);
+    Batch { images: mixed(&batch.images), targets: mixed(&batch.targets), ..batch }
+}
 
 /// `[algorithms.mixup]`
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -22,57 +42,40 @@ impl Default for MixUp {
     }
 }
 
-#[cfg(feature = "torch")]
-pub(super) use mixing::Mixing;
-#[cfg(feature = "torch")]
-pub use mixing::mix;
-
-#[cfg(feature = "torch")]
-mod mixing {
-    use tch::Tensor;
-
-    use super::{
-        super::{
-            algorithm::{Algorithm, Batch, MethodContext, Progress, SampleLosses},
-            method_rng::{MethodRng, beta, order},
-        },
-        MixUp,
-    };
-    use crate::libtorch::BridgeError;
-
-    /// Keeps the draws apart from other methods'.
-    const METHOD: u64 = 0x006d_6978_7570;
-
-    /// Mixes `fraction` of the images and targets at `order` `[N]` (int64) into the batch.
-    pub fn mix(batch: Batch, fraction: f64, order: &Tensor) -> Batch {
-        let mixed = |t: &Tensor| t.lerp(&t.index_select(0, order), fraction);
-        Batch { images: mixed(&batch.images), targets: mixed(&batch.targets), ..batch }
+impl Method for MixUp {
+    fn check(&self, _data: &DataConfig, problems: &mut Problems) {
+        check_alpha("algorithms.mixup.alpha", self.alpha, problems);
     }
 
-    /// The method in a run.
-    pub(in crate::algorithms) struct Mixing {
-        alpha: f64,
-        method_rng: MethodRng,
+    fn graph_obstacle(&self) -> Option<&'static str> {
+        Some("mixes by another factor in every step")
     }
 
-    impl Mixing {
-        pub(in crate::algorithms) fn new(config: &MixUp, context: &MethodContext) -> Self {
-            Self { alpha: config.alpha, method_rng: MethodRng::new(METHOD, context) }
-        }
+    #[cfg(feature = "torch")]
+    fn start(&self, context: &MethodContext) -> Result<Option<Box<dyn Algorithm>>, BridgeError> {
+        let rng = MethodRng::new(0x006d_6978_7570, context);
+        Ok(Some(Box::new(MixUpAlgorithm { alpha: self.alpha, rng })))
     }
+}
 
-    impl Algorithm for Mixing {
-        fn before_forward(
-            &mut self,
-            now: Progress,
-            batch: Batch,
-            _losses: &SampleLosses,
-        ) -> Result<Batch, BridgeError> {
-            let mut rng = self.method_rng.at(now);
-            let fraction = beta(&mut rng, self.alpha);
-            let order = Tensor::from_slice(&order(&mut rng, batch.labels.size()[0] as usize));
-            let order = order.to_device(batch.images.device());
-            Ok(mix(batch, fraction.min(1.0 - fraction), &order))
-        }
+#[cfg(feature = "torch")]
+struct MixUpAlgorithm {
+    alpha: f64,
+    rng: MethodRng,
+}
+
+#[cfg(feature = "torch")]
+impl Algorithm for MixUpAlgorithm {
+    fn before_forward(
+        &mut self,
+        now: Progress,
+        batch: Batch,
+        _losses: &SampleLosses,
+    ) -> Result<Batch, BridgeError> {
+        let mut rng = self.rng.at(now);
+        let fraction = beta(&mut rng, self.alpha);
+        let order = Tensor::from_slice(&order(&mut rng, batch.labels.size()[0] as usize));
+        let order = order.to_device(batch.images.device());
+        Ok(mixup(batch, fraction.min(1.0 - fraction), &order))
     }
 }

@@ -1,40 +1,58 @@
 //! Progressive resizing: trains on small images first and on full-sized ones last, because the
-//! first epochs learn what small images show as well.
+//! first epochs learn what small images show just as well.
 //!
-//! Source: Howard 2018 (the fast.ai entry to `DAWNBench`); as Composer 0.7.0 has it. With f the share of
-//! the run that is done, `r = clamp((f - delay) / (1 - delay - finetune), 0, 1)` and
+//! Source: Howard 2018 (the fast.ai entry to `DAWNBench`); like Composer 0.7.0. With f the fraction
+//! of the run that is done, `r = clamp((f - delay) / (1 - delay - finetune), 0, 1)` and
 //! `image_size = round(crop (initial + (1 - initial) r) / increment) increment`, halves to even; f
-//! changes between epochs only. Suggested: all defaults. Trade-off: about half of the arithmetic of
-//! a run saved for a few tenths of a point of accuracy; the faster steps ask more images a second
-//! of the data path. `device-nearest` makes every crop at full size and drops pixels on the
-//! device, as submitted; `decoder` makes the crop at the size that the network sees, which is
+//! changes between epochs only. Suggested: all defaults. Trade-off: saves about half of the
+//! arithmetic of a run for a few tenths of a point of accuracy; the faster steps need more images
+//! a second from the loader. `device-nearest` makes every crop at full size and drops pixels on
+//! the device, as submitted; `decoder` makes the crop at the size that the network sees, which is
 //! cheaper and does not alias.
 
 use serde::{Deserialize, Serialize};
+#[cfg(feature = "torch")]
+use tch::Tensor;
+
+#[cfg(feature = "torch")]
+use super::algorithm::{Algorithm, Batch, MethodContext, Progress, SampleLosses};
+use super::method::{ImageSizes, Method};
+#[cfg(feature = "torch")]
+use crate::libtorch::BridgeError;
+use crate::{data::DataConfig, problems::Problems};
+
+/// Keeps of the images `[N, C, S, S]` the pixels nearest to a grid of `image_size`:
+/// `[N, C, image_size, image_size]`. Pixel `i` comes from `floor(fp32(i) fp32(S / image_size))`,
+/// as in torch.
+#[cfg(feature = "torch")]
+pub fn resize_nearest(images: &Tensor, image_size: usize) -> Tensor {
+    let scale = image_size as f64 / images.size()[3] as f64;
+    images.upsample_nearest2d([image_size as i64; 2], scale, scale)
+}
 
 /// `[algorithms.progressive_resizing]`
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct ProgressiveResizing {
-    /// First side, as a share of the crop.
+    /// First image size, as a fraction of the crop size.
     pub initial_scale: f64,
-    /// Share of the run at the first side.
+    /// Fraction of the run at the first size.
     pub delay_fraction: f64,
-    /// Share of the run at the full side.
+    /// Fraction of the run at the full size.
     pub finetune_fraction: f64,
-    /// Sides are multiples of it, px.
+    /// Image sizes are multiples of it, px.
     pub size_increment: usize,
-    /// Where images become small.
+    /// Where images are made smaller.
     pub resize_on: ResizeOn,
 }
 
-/// Where images become small.
+/// Where images are made smaller.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum ResizeOn {
     /// On the device, by dropping pixels.
     DeviceNearest,
-    /// When the crop is made.
+    /// In the loader, when the crop is made.
     Decoder,
 }
 
@@ -51,7 +69,7 @@ impl Default for ProgressiveResizing {
 }
 
 impl ProgressiveResizing {
-    /// Side of the training images, px, when `fraction` (0 to 1) of the run is done.
+    /// Size of the training images, px, when `fraction` (0 to 1) of the run is done.
     pub fn image_size(&self, crop_size: usize, fraction: f64) -> usize {
         let ramp = 1.0 - self.delay_fraction - self.finetune_fraction;
         let done = match fraction - self.delay_fraction {
@@ -67,56 +85,71 @@ impl ProgressiveResizing {
         let image_size = (crop_size as f64 * scale / increment).round_ties_even() * increment;
         (image_size as usize).min(crop_size)
     }
+}
 
-    /// Side by epoch, px; index 0 is epoch 1.
-    pub fn image_sizes(&self, crop_size: usize, num_epochs: usize) -> Vec<usize> {
-        let image_size = |epoch| self.image_size(crop_size, epoch as f64 / num_epochs as f64);
-        (0..num_epochs).map(image_size).collect()
+impl Method for ProgressiveResizing {
+    fn check(&self, data: &DataConfig, problems: &mut Problems) {
+        const NAME: &str = "algorithms.progressive_resizing";
+        let Self { initial_scale, delay_fraction, finetune_fraction, size_increment, .. } = *self;
+        problems.above_zero(&format!("{NAME}.initial_scale"), initial_scale);
+        problems.zero_to_one(&format!("{NAME}.delay_fraction"), delay_fraction);
+        problems.zero_to_one(&format!("{NAME}.finetune_fraction"), finetune_fraction);
+        problems.one_or_more(&format!("{NAME}.size_increment"), size_increment);
+        if delay_fraction + finetune_fraction > 1.0 {
+            problems.add(format!(
+                "{NAME}: delay_fraction ({delay_fraction}) and finetune_fraction \
+                 ({finetune_fraction}) together exceed the run; lower one of them"
+            ));
+        }
+        let crop_size = data.train.crop_size;
+        if initial_scale >= 1.0 {
+            problems.add(format!(
+                "{NAME} changes nothing: initial_scale ({initial_scale}) is the full size; lower \
+                 it or remove the table"
+            ));
+        } else if initial_scale > 0.0 && size_increment > 0 && self.image_size(crop_size, 0.0) == 0
+        {
+            problems.add(format!(
+                "{NAME}: initial_scale ({initial_scale}) of a crop of {crop_size} px, in multiples \
+                 of {size_increment}, is 0 px; raise initial_scale or lower size_increment"
+            ));
+        }
+    }
+
+    fn image_sizes(&self, crop_size: usize, num_epochs: usize) -> Option<ImageSizes> {
+        let size = |epoch| self.image_size(crop_size, epoch as f64 / num_epochs as f64);
+        let trained: Vec<usize> = (0..num_epochs).map(size).collect();
+        let loaded = match self.resize_on {
+            ResizeOn::DeviceNearest => vec![crop_size; num_epochs],
+            ResizeOn::Decoder => trained.clone(),
+        };
+        Some(ImageSizes { loaded, trained })
+    }
+
+    #[cfg(feature = "torch")]
+    fn start(&self, context: &MethodContext) -> Result<Option<Box<dyn Algorithm>>, BridgeError> {
+        let image_sizes = context.image_sizes.to_owned();
+        Ok(Some(Box::new(ProgressiveResizingAlgorithm { image_sizes })))
     }
 }
 
 #[cfg(feature = "torch")]
-pub(super) use resizing::Resizing;
-#[cfg(feature = "torch")]
-pub use resizing::resize_nearest;
+struct ProgressiveResizingAlgorithm {
+    image_sizes: Vec<usize>,
+}
 
 #[cfg(feature = "torch")]
-mod resizing {
-    use tch::Tensor;
-
-    use super::super::algorithm::{Algorithm, Batch, Progress, SampleLosses};
-    use crate::libtorch::BridgeError;
-
-    /// Keeps of the images `[N, C, S, S]` the pixels nearest to a grid of `image_size`:
-    /// `[N, C, image_size, image_size]`. Pixel `i` comes from `floor(fp32(i) fp32(S / image_size))`, as torch.
-    pub fn resize_nearest(images: &Tensor, image_size: usize) -> Tensor {
-        let scale = image_size as f64 / images.size()[3] as f64;
-        images.upsample_nearest2d([image_size as i64; 2], scale, scale)
-    }
-
-    /// Makes batches as small as their epoch wants them.
-    pub(in crate::algorithms) struct Resizing {
-        image_sizes: Vec<usize>,
-    }
-
-    impl Resizing {
-        pub(in crate::algorithms) fn new(image_sizes: &[usize]) -> Self {
-            Self { image_sizes: image_sizes.to_owned() }
+impl Algorithm for ProgressiveResizingAlgorithm {
+    fn before_forward(
+        &mut self,
+        now: Progress,
+        batch: Batch,
+        _losses: &SampleLosses,
+    ) -> Result<Batch, BridgeError> {
+        let image_size = self.image_sizes[now.epoch];
+        if batch.images.size()[3] == image_size as i64 {
+            return Ok(batch);
         }
-    }
-
-    impl Algorithm for Resizing {
-        fn before_forward(
-            &mut self,
-            now: Progress,
-            batch: Batch,
-            _losses: &SampleLosses,
-        ) -> Result<Batch, BridgeError> {
-            let image_size = self.image_sizes[now.epoch];
-            if batch.images.size()[3] == image_size as i64 {
-                return Ok(batch);
-            }
-            Ok(Batch { images: resize_nearest(&batch.images, image_size), ..batch })
-        }
+        Ok(Batch { images: resize_nearest(&batch.images, image_size), ..batch })
     }
 }

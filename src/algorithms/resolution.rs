@@ -1,26 +1,29 @@
-//! Resolution ramp: crops grow from one side to another late in the run.
+//! Resolution ramp: crops grow from one size to another late in the run.
 //!
 //! Source: FFCV's ResNet-50 training (Leclerc et al. 2022, section 5):
 //! `image_size = round(lerp(epoch; start_ramp..end_ramp; min_res..max_res) / increment) increment`,
-//! halves to even; the crop itself is made at that side. Suggested: 160 to 192 px, the ramp over
-//! the last third but a few epochs. Trade-off: as progressive resizing, with larger first images:
-//! less saved, less accuracy lost.
+//! halves to even; the loader makes the crop at that size. Suggested: 160 to 192 px, the ramp over
+//! the last third but a few epochs. Trade-off: like progressive resizing, with larger first images,
+//! it saves less and loses less accuracy.
 
 use serde::{Deserialize, Serialize};
+
+use super::method::{ImageSizes, Method};
+use crate::{data::DataConfig, problems::Problems};
 
 /// `[algorithms.resolution]`
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Resolution {
-    /// First side, px.
+    /// First image size, px.
     pub min_res: usize,
-    /// Last side, px.
+    /// Last image size, px.
     pub max_res: usize,
-    /// Last epoch, from 0, at the first side.
+    /// Last epoch, from 0, at the first size.
     pub start_ramp: usize,
-    /// First epoch, from 0, at the last side.
+    /// First epoch, from 0, at the last size.
     pub end_ramp: usize,
-    /// Sides are multiples of it, px.
+    /// Image sizes are multiples of it, px.
     pub increment: usize,
 }
 
@@ -31,7 +34,7 @@ impl Default for Resolution {
 }
 
 impl Resolution {
-    /// Side of the training images in `epoch`, from 0, px.
+    /// Size of the training images in `epoch`, from 0, px.
     pub fn image_size(&self, epoch: usize) -> usize {
         if epoch <= self.start_ramp {
             return self.min_res;
@@ -43,5 +46,25 @@ impl Resolution {
         let image_size = self.min_res as f64 + (self.max_res as f64 - self.min_res as f64) * done;
         let increment = self.increment as f64;
         ((image_size / increment).round_ties_even() * increment) as usize
+    }
+}
+
+impl Method for Resolution {
+    fn check(&self, _data: &DataConfig, problems: &mut Problems) {
+        let Self { min_res, max_res, start_ramp, end_ramp, increment } = *self;
+        problems.image_size("algorithms.resolution.max_res", max_res);
+        problems.one_or_more("algorithms.resolution.min_res", min_res);
+        problems.one_or_more("algorithms.resolution.increment", increment);
+        if min_res > max_res || start_ramp > end_ramp {
+            problems.add(format!(
+                "algorithms.resolution must rise from min_res ({min_res}) to max_res ({max_res}) \
+                 between start_ramp ({start_ramp}) and end_ramp ({end_ramp}); exchange what falls"
+            ));
+        }
+    }
+
+    fn image_sizes(&self, _crop_size: usize, num_epochs: usize) -> Option<ImageSizes> {
+        let sizes: Vec<usize> = (0..num_epochs).map(|epoch| self.image_size(epoch)).collect();
+        Some(ImageSizes { loaded: sizes.clone(), trained: sizes })
     }
 }

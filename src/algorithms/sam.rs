@@ -1,7 +1,7 @@
-//! SAM: steps by the gradient at a nearby point where the loss is higher, which seeks flat minima.
+//! SAM: steps by the gradient at a nearby point where the loss is higher, which finds flat minima.
 //!
-//! Source: Foret et al. 2021, "Sharpness-Aware Minimization", algorithm 1 and equation 2; as Composer
-//! 0.7.0 has it: on every `interval`-th step the weights move to `w + rho g / (|g| + epsilon)`, with the
+//! Source: Foret et al. 2021, "Sharpness-Aware Minimization", algorithm 1 and equation 2; like
+//! Composer 0.7.0: on every `interval`-th step the weights move to `w + rho g / (|g| + epsilon)`, with the
 //! norm over all weights, a second forward and backward gives the gradient there, and the optimizer
 //! steps from w by it. Suggested: rho 0.05, or 0.5 with interval 10. Trade-off: twice the cost of
 //! each such step for up to 0.7 points in runs of 90 epochs; nothing for short ones. Here the first
@@ -9,11 +9,21 @@
 
 use serde::{Deserialize, Serialize};
 
+#[cfg(feature = "torch")]
+use super::algorithm::{Algorithm, MethodContext, Next, Progress};
+use super::method::Method;
+use crate::{data::DataConfig, problems::Problems};
+#[cfg(feature = "torch")]
+use crate::{
+    libtorch::{BridgeError, TensorList},
+    optim::Optimizer,
+};
+
 /// `[algorithms.sam]`
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Sam {
-    /// How far to climb.
+    /// Length of the climb.
     pub rho: f64,
     /// Guards the division by the gradient's norm.
     pub epsilon: f64,
@@ -27,53 +37,58 @@ impl Default for Sam {
     }
 }
 
-#[cfg(feature = "torch")]
-pub use climbing::Climbing;
-
-#[cfg(feature = "torch")]
-mod climbing {
-    use super::{
-        super::algorithm::{Algorithm, Next, Progress},
-        Sam,
-    };
-    use crate::{
-        libtorch::{BridgeError, TensorList},
-        optim::Optimizer,
-    };
-
-    /// The method in a run.
-    pub struct Climbing {
-        config: Sam,
-        weights: TensorList,
-        /// The weights at the foot of the climb.
-        foot: TensorList,
-        is_up: bool,
+impl Method for Sam {
+    fn check(&self, _data: &DataConfig, problems: &mut Problems) {
+        problems.above_zero("algorithms.sam.rho", self.rho);
+        problems.at_least_zero("algorithms.sam.epsilon", self.epsilon);
+        problems.one_or_more("algorithms.sam.interval", self.interval);
     }
 
-    impl Climbing {
-        /// For these weights, all of them.
-        pub fn new(config: &Sam, weights: &TensorList) -> Result<Self, BridgeError> {
-            let (config, foot) = (config.clone(), weights.duplicate()?);
-            Ok(Self { config, weights: weights.shared()?, foot, is_up: false })
-        }
+    fn graph_obstacle(&self) -> Option<&'static str> {
+        Some("computes some steps twice")
     }
 
-    impl Algorithm for Climbing {
-        fn after_backward(
-            &mut self,
-            now: Progress,
-            optimizer: &mut Optimizer,
-        ) -> Result<Next, BridgeError> {
-            if self.is_up {
-                self.is_up = false;
-                self.weights.copy_from(&self.foot)?;
-            } else if (now.step + 1).is_multiple_of(self.config.interval) {
-                self.is_up = true;
-                self.foot.copy_from(&self.weights)?;
-                optimizer.ascend(self.config.rho, self.config.epsilon)?;
-                return Ok(Next::BackwardAgain);
-            }
-            Ok(Next::Update)
+    #[cfg(feature = "torch")]
+    fn start(&self, context: &MethodContext) -> Result<Option<Box<dyn Algorithm>>, BridgeError> {
+        Ok(Some(Box::new(SamAlgorithm::new(self, context.weights)?)))
+    }
+}
+
+/// SAM during training.
+#[cfg(feature = "torch")]
+pub struct SamAlgorithm {
+    config: Sam,
+    weights: TensorList,
+    /// The weights before the climb.
+    start: TensorList,
+    is_up: bool,
+}
+
+#[cfg(feature = "torch")]
+impl SamAlgorithm {
+    /// Acts on `weights`, which are all of the network's.
+    pub fn new(config: &Sam, weights: &TensorList) -> Result<Self, BridgeError> {
+        let (config, start) = (config.clone(), weights.duplicate()?);
+        Ok(Self { config, weights: weights.shared()?, start, is_up: false })
+    }
+}
+
+#[cfg(feature = "torch")]
+impl Algorithm for SamAlgorithm {
+    fn after_backward(
+        &mut self,
+        now: Progress,
+        optimizer: &mut Optimizer,
+    ) -> Result<Next, BridgeError> {
+        if self.is_up {
+            self.is_up = false;
+            self.weights.copy_from(&self.start)?;
+        } else if (now.step + 1).is_multiple_of(self.config.interval) {
+            self.is_up = true;
+            self.start.copy_from(&self.weights)?;
+            optimizer.ascend(self.config.rho, self.config.epsilon)?;
+            return Ok(Next::BackwardAgain);
         }
+        Ok(Next::Update)
     }
 }

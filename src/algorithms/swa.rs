@@ -1,24 +1,29 @@
-//! SWA: judges the plain mean of the weights at the ends of late epochs, which lies more in the middle
-//! of a flat minimum than any of them.
+//! SWA: evaluates the mean of the weights at the ends of late epochs, which is nearer to the middle of
+//! a flat minimum than any of them.
 //!
 //! Source: Izmailov et al. 2018, "Averaging Weights Leads to Wider Optima and Better Generalization",
 //! algorithm 1: from `start` on, every `interval`, `mean += (weights - mean) / n`. Suggested: the last
 //! quarter of the run, with a learning rate that stays up (`scheduler.name = "constant"`, or a cosine
 //! with `alpha_f` of 0.1). Trade-off: 0.7 to 0.8 points on a trained network, nothing where the
-//! rate has decayed to zero; two copies of the weights. Batch norm's statistics are averaged along,
-//! where the paper takes them anew by a pass over the data.
+//! rate has decayed to zero; two copies of the weights. Batch norm's statistics are averaged too;
+//! the paper recomputes them by a pass over the data.
 
 use serde::{Deserialize, Serialize};
 
-use crate::optim::Time;
+#[cfg(feature = "torch")]
+use super::algorithm::{Algorithm, MethodContext, Progress};
+use super::method::Method;
+#[cfg(feature = "torch")]
+use crate::libtorch::{BridgeError, TensorList};
+use crate::{data::DataConfig, optim::Time, problems::Problems};
 
 /// `[algorithms.swa]`
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Swa {
-    /// Before the first weights that count.
+    /// Time before the first weights that count.
     pub start: Time,
-    /// From weights that count to the next.
+    /// Time from weights that count to the next.
     pub interval: Time,
 }
 
@@ -28,84 +33,76 @@ impl Default for Swa {
     }
 }
 
+impl Method for Swa {
+    fn check(&self, _data: &DataConfig, problems: &mut Problems) {
+        self.start.check("algorithms.swa.start", problems);
+        self.interval.check_positive("algorithms.swa.interval", problems);
+    }
+
+    #[cfg(feature = "torch")]
+    fn start(&self, context: &MethodContext) -> Result<Option<Box<dyn Algorithm>>, BridgeError> {
+        Ok(Some(Box::new(SwaAlgorithm {
+            weights: context.weights.shared()?,
+            mean: context.weights.duplicate()?,
+            num_averaged: 0,
+            start: self.start.to_steps(context.run_length),
+            interval: self.interval.to_steps(context.run_length).max(1),
+        })))
+    }
+}
+
 #[cfg(feature = "torch")]
-pub(super) use averaging::PlainMean;
+struct SwaAlgorithm {
+    weights: TensorList,
+    mean: TensorList,
+    num_averaged: usize,
+    start: usize,
+    interval: usize,
+}
 
 #[cfg(feature = "torch")]
-mod averaging {
-    use super::{
-        super::algorithm::{Algorithm, MethodContext, Progress},
-        Swa,
-    };
-    use crate::libtorch::{BridgeError, TensorList};
-
-    /// The mean of one run.
-    pub(in crate::algorithms) struct PlainMean {
-        weights: TensorList,
-        mean: TensorList,
-        num_averaged: usize,
-        start: usize,
-        interval: usize,
+impl Algorithm for SwaAlgorithm {
+    fn after_step(&mut self, now: Progress) -> Result<(), BridgeError> {
+        if now.step <= self.start || !(now.step - self.start).is_multiple_of(self.interval) {
+            return Ok(());
+        }
+        self.num_averaged += 1;
+        self.mean.lerp(&self.weights, 1.0 / self.num_averaged as f64)
     }
 
-    impl PlainMean {
-        pub(in crate::algorithms) fn new(
-            config: &Swa,
-            context: &MethodContext,
-        ) -> Result<Self, BridgeError> {
-            Ok(Self {
-                weights: context.weights.shared()?,
-                mean: context.weights.duplicate()?,
-                num_averaged: 0,
-                start: config.start.to_steps(context.run_length),
-                interval: config.interval.to_steps(context.run_length).max(1),
-            })
-        }
+    fn eval_weights(&self) -> Option<&TensorList> {
+        (self.num_averaged > 0).then_some(&self.mean)
     }
+}
 
-    impl Algorithm for PlainMean {
-        fn after_step(&mut self, now: Progress) -> Result<(), BridgeError> {
-            if now.step <= self.start || !(now.step - self.start).is_multiple_of(self.interval) {
-                return Ok(());
-            }
-            self.num_averaged += 1;
-            self.mean.lerp(&self.weights, 1.0 / self.num_averaged as f64)
+#[cfg(all(test, feature = "torch"))]
+mod tests {
+    use tch::Tensor;
+
+    use super::*;
+    use crate::optim::RunLength;
+
+    #[test]
+    fn the_ends_of_late_epochs_count_alike() {
+        let weight = Tensor::from_slice(&[0f64]);
+        let weights = TensorList::new([&weight]).unwrap();
+        let run_length = RunLength { steps_per_epoch: 2, num_epochs: 4, batch_size: 1 };
+        let context = MethodContext {
+            weights: &weights,
+            run_length: &run_length,
+            image_sizes: &[],
+            seed: 0,
+            rank: 0,
+        };
+        let config = Swa { start: Time::Fraction(0.25), interval: Time::Epochs(1.0) };
+        let mut swa = config.start(&context).unwrap().unwrap();
+        for step in 1..=8 {
+            let _ = weight.shallow_clone().fill_(step as f64);
+            swa.after_step(Progress { step, epoch: (step - 1) / 2 }).unwrap();
+            assert_eq!(swa.eval_weights().is_some(), step >= 4, "{step}");
         }
-
-        fn eval_weights(&self) -> Option<&TensorList> {
-            (self.num_averaged > 0).then_some(&self.mean)
-        }
-    }
-
-    #[cfg(test)]
-    mod tests {
-        use tch::Tensor;
-
-        use super::*;
-        use crate::optim::{RunLength, Time};
-
-        #[test]
-        fn the_ends_of_late_epochs_count_alike() {
-            let weight = Tensor::from_slice(&[0f64]);
-            let weights = TensorList::new([&weight]).unwrap();
-            let run_length = RunLength { steps_per_epoch: 2, num_epochs: 4, batch_size: 1 };
-            let context = MethodContext {
-                weights: &weights,
-                run_length: &run_length,
-                image_sizes: &[],
-                seed: 0,
-                rank: 0,
-            };
-            let config = Swa { start: Time::Fraction(0.25), interval: Time::Epochs(1.0) };
-            let mut swa = PlainMean::new(&config, &context).unwrap();
-            for step in 1..=8 {
-                let _ = weight.shallow_clone().fill_(step as f64);
-                swa.after_step(Progress { step, epoch: (step - 1) / 2 }).unwrap();
-                assert_eq!(swa.eval_weights().is_some(), step >= 4, "{step}");
-            }
-            let judged = Tensor::from_slice(&[0f64]);
-            TensorList::new([&judged]).unwrap().copy_from(swa.eval_weights().unwrap()).unwrap();
-            assert!((judged.double_value(&[0]) - (4.0 + 6.0 + 8.0) / 3.0).abs() < 1e-12);
-        }
+        let evaluated = Tensor::from_slice(&[0f64]);
+        TensorList::new([&evaluated]).unwrap().copy_from(swa.eval_weights().unwrap()).unwrap();
+        assert!((evaluated.double_value(&[0]) - (4.0 + 6.0 + 8.0) / 3.0).abs() < 1e-12);
     }
 }

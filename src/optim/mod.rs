@@ -1,14 +1,16 @@
-//! Losses, learning-rate schedules and update rules. This room sees tensors and gradients only.
+//! Losses, learning-rate schedules and update rules. This module sees tensors and gradients only.
 //!
-//! | file | what stands there |
+//! | file | content |
 //! |---|---|
 //! | `optimizer` | which tensor follows which rule; step, state |
 //! | `sgd`, `lars`, `adam`, `lamb`, `muon` | one rule each: equation, source, suggested values |
 //! | `schedule`, `time` | learning rate by step |
+//! | `config`, `check` | the tables of a recipe and their checks |
 //! | `scaler`, `loss` | loss scaling, losses |
 
 #[cfg(feature = "torch")]
 mod adam;
+mod check;
 mod config;
 #[cfg(feature = "torch")]
 mod groups;

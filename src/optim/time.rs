@@ -4,6 +4,8 @@ use std::{fmt, str::FromStr};
 
 use serde::{Deserialize, Serialize};
 
+use crate::problems::Problems;
+
 /// A length of training.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
@@ -12,7 +14,7 @@ pub enum Time {
     Epochs(f64),
     /// `ba`: optimizer steps.
     Steps(u64),
-    /// `dur`: share of the whole run, 0 to 1.
+    /// `dur`: fraction of the whole run, 0 to 1.
     Fraction(f64),
     /// `sp`: training samples, over all ranks.
     Samples(u64),
@@ -46,12 +48,30 @@ impl Time {
             Self::Samples(n) => n as usize / run_length.batch_size,
         }
     }
+
+    /// Requires a finite number from 0; the parser does, and other sources do not.
+    pub fn check(self, key: &str, problems: &mut Problems) {
+        if let Self::Epochs(n) | Self::Fraction(n) = self {
+            problems.at_least_zero(key, n);
+        }
+    }
+
+    /// Requires a length above 0.
+    pub fn check_positive(self, key: &str, problems: &mut Problems) {
+        self.check(key, problems);
+        if matches!(
+            self,
+            Self::Steps(0) | Self::Samples(0) | Self::Epochs(0.0) | Self::Fraction(0.0)
+        ) {
+            problems.add(format!("{key} ({self}) must be above 0"));
+        }
+    }
 }
 
 /// Why a text is no [`Time`].
 #[derive(Debug, thiserror::Error)]
 #[error(
-    "'{0}' is no length of time; write epochs as \"8ep\", steps as \"20ba\", a share of the run as \"0.4dur\" or samples as \"1000sp\""
+    "'{0}' is no length of time; write epochs as \"8ep\", steps as \"20ba\", a fraction of the run as \"0.4dur\" or samples as \"1000sp\""
 )]
 pub struct TimeError(String);
 

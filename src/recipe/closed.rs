@@ -9,9 +9,6 @@ use crate::{
     optim::{LossName, OptimizerConfig, OptimizerName, ScheduleConfig},
 };
 
-/// Methods that leave the reference's mathematics alone, or that it has itself.
-const CLOSED_METHODS: [&str; 2] = ["channels_last", "label_smoothing"];
-
 /// What in `raw` the open division alone allows.
 pub(super) fn open_only(raw: &RawRecipe) -> Vec<String> {
     let mut found = Vec::new();
@@ -24,14 +21,7 @@ pub(super) fn open_only(raw: &RawRecipe) -> Vec<String> {
     }
     found.extend(optimizer(&raw.optimizer));
     found.extend(scheduler(&raw.scheduler, raw.optimizer.lr));
-    let methods = &raw.algorithms;
-    let on = toml::Table::try_from(methods).unwrap_or_default();
-    let open = on.keys().filter(|name| !CLOSED_METHODS.contains(&name.as_str()));
-    found.extend(open.map(|name| format!("algorithms.{name}")));
-    let smoothing = methods.label_smoothing.as_ref().map_or(0.0, |s| s.smoothing);
-    if ![0.0, 0.1].contains(&smoothing) {
-        found.push("algorithms.label_smoothing.smoothing other than 0 or 0.1".to_owned());
-    }
+    found.extend(raw.algorithms.open_only());
     found
 }
 

@@ -2,6 +2,8 @@
 
 use std::{fmt, io, path::PathBuf};
 
+use crate::problems::Problems;
+
 /// Why there is no recipe.
 #[derive(Debug, thiserror::Error)]
 pub enum RecipeError {
@@ -38,6 +40,14 @@ pub enum RecipeError {
     /// Every value can be read, but together they make no run.
     #[error("invalid recipe: {}", listed(.0))]
     Invalid(Vec<String>),
+}
+
+impl RecipeError {
+    /// An error that lists `problems`, if there are any.
+    pub(super) fn unless_sound(problems: Problems) -> Result<(), Self> {
+        let problems = problems.into_vec();
+        if problems.is_empty() { Ok(()) } else { Err(Self::Invalid(problems)) }
+    }
 }
 
 /// Where something was typed.

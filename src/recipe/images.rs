@@ -1,7 +1,7 @@
 //! What a recipe asks of its training images beyond their number: where they lie.
 
-use super::{config::Division, error::RecipeError, raw::RawRecipe, validate::Problems};
-use crate::data::import;
+use super::{config::Division, error::RecipeError, raw::RawRecipe};
+use crate::{data::import, problems::Problems};
 
 /// Checks `raw` against the store that its training images lie in, if it is one. Whoever trains
 /// asks, whichever way it was started.
@@ -22,7 +22,7 @@ pub fn check_images(raw: &RawRecipe, store: Option<import::Division>) -> Result<
              it to false",
         );
     }
-    problems.into_result()
+    RecipeError::unless_sound(problems)
 }
 
 #[cfg(test)]

@@ -14,16 +14,12 @@ use std::{
 
 use sha2::{Digest, Sha256};
 
-use super::{
-    error::RecipeError,
-    raw::RawRecipe,
-    validate::{self, Problems},
-};
+use super::{error::RecipeError, raw::RawRecipe, validate};
 use crate::{
-    algorithms::ResizeOn,
     data::{MAX_TORCH_SAMPLES, Order},
     model::ModelSpec,
     optim::{RunLength, Schedule, Time},
+    problems::Problems,
 };
 
 /// Epochs that a run may have: far above any real run, and small enough for tables by epoch.
@@ -82,13 +78,13 @@ impl Recipe {
         let raw = filled(raw, run_context);
         validate::writable(&raw)?;
         let run_length = run_length(&raw, run_context)?;
-        let image_sizes = image_sizes(&raw, &run_length);
+        let sizes = raw.algorithms.image_sizes(raw.data.train.crop_size, run_length.num_epochs);
         Ok(Self {
             seed: raw.run.seed.expect("`filled` puts one in"),
             spec: spec(&raw, run_context)?,
             schedule: schedule(&raw, &run_length)?,
-            crop_sizes: crop_sizes(&raw, &image_sizes),
-            image_sizes,
+            crop_sizes: sizes.loaded,
+            image_sizes: sizes.trained,
             eval_epochs: eval_epochs(&raw, &run_length),
             batch_per_rank: raw.train.batch_size / run_context.world_size,
             eval_batch_per_rank: raw.eval.batch_size / run_context.world_size,
@@ -104,6 +100,11 @@ impl Recipe {
         toml::to_string(&self.raw).expect("`validate::writable` has tried it")
     }
 
+    /// Why the steps cannot be captured once and replayed; `None` where they can.
+    pub fn graph_obstacle(&self) -> Option<String> {
+        self.raw.algorithms.graph_obstacle().or_else(|| self.raw.optimizer.graph_obstacle())
+    }
+
     /// Hash of [`Recipe::to_toml`], in hexadecimal digits: names what was run, seed included.
     pub fn sha256(&self) -> String {
         Sha256::digest(self.to_toml()).iter().fold(String::new(), |mut hex, byte| {
@@ -115,9 +116,7 @@ impl Recipe {
 
 /// `raw` with the sizes that a method sets.
 fn sized(mut raw: RawRecipe) -> RawRecipe {
-    if let Some(fixres) = raw.algorithms.fixres.clone() {
-        fixres.apply(&mut raw.data);
-    }
+    raw.algorithms.change_data(&mut raw.data);
     raw
 }
 
@@ -169,7 +168,7 @@ fn fits(raw: &RawRecipe, run_context: &RunContext) -> Result<(), RecipeError> {
             raw.train.batch_size, run_context.num_train
         ));
     }
-    problems.into_result()
+    RecipeError::unless_sound(problems)
 }
 
 /// `raw` with every value written out that it left to the run context.
@@ -223,7 +222,7 @@ fn run_length(raw: &RawRecipe, run_context: &RunContext) -> Result<RunLength, Re
             raw.run.max_duration
         ));
     }
-    problems.into_result()?;
+    RecipeError::unless_sound(problems)?;
     Ok(RunLength { steps_per_epoch, num_epochs, batch_size })
 }
 
@@ -244,18 +243,10 @@ fn num_epochs(raw: &RawRecipe, steps_per_epoch: usize) -> usize {
 /// The network with every change that methods make to it.
 fn spec(raw: &RawRecipe, run_context: &RunContext) -> Result<ModelSpec, RecipeError> {
     let mut spec = raw.model.spec(run_context.num_classes);
-    if let Some(blurpool) = &raw.algorithms.blurpool {
-        blurpool.apply(&mut spec);
-    }
-    if let Some(stochastic_depth) = &raw.algorithms.stochastic_depth {
-        stochastic_depth.apply(&mut spec);
-    }
-    if let Some(ghost_batch_norm) = &raw.algorithms.ghost_batch_norm {
-        ghost_batch_norm.apply(&mut spec);
-    }
-    if let Some(blur) = &spec.blur {
-        validate::blur(&spec, blur)?;
-    }
+    raw.algorithms.change_model(&mut spec);
+    let mut problems = Problems::default();
+    raw.algorithms.check_model(&spec, &mut problems);
+    RecipeError::unless_sound(problems)?;
     Ok(spec)
 }
 
@@ -276,7 +267,7 @@ fn schedule(raw: &RawRecipe, run_length: &RunLength) -> Result<Schedule, RecipeE
             raw.scheduler.t_warmup, run_length.num_epochs, run_length.steps_per_epoch
         ));
     }
-    problems.into_result()?;
+    RecipeError::unless_sound(problems)?;
     Ok(Schedule::new(&config, raw.optimizer.lr, run_length))
 }
 
@@ -285,26 +276,6 @@ fn scaled(length: Time, ratio: f64, run_length: &RunLength) -> Time {
     match length {
         Time::Fraction(_) => length,
         length => Time::Steps((length.to_steps(run_length) as f64 * ratio) as u64),
-    }
-}
-
-/// Side of the training images by epoch, px.
-fn image_sizes(raw: &RawRecipe, run_length: &RunLength) -> Vec<usize> {
-    let (crop_size, num_epochs) = (raw.data.train.crop_size, run_length.num_epochs);
-    let methods = &raw.algorithms;
-    match (&methods.progressive_resizing, &methods.resolution) {
-        (Some(method), _) => method.image_sizes(crop_size, num_epochs),
-        (None, Some(method)) => (0..num_epochs).map(|epoch| method.image_size(epoch)).collect(),
-        (None, None) => vec![crop_size; num_epochs],
-    }
-}
-
-/// Side of the crops, which the device may make smaller still.
-fn crop_sizes(raw: &RawRecipe, image_sizes: &[usize]) -> Vec<usize> {
-    let resize_on = raw.algorithms.progressive_resizing.as_ref().map(|method| method.resize_on);
-    match resize_on {
-        Some(ResizeOn::DeviceNearest) => vec![raw.data.train.crop_size; image_sizes.len()],
-        Some(ResizeOn::Decoder) | None => image_sizes.to_owned(),
     }
 }
 

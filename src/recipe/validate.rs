@@ -6,7 +6,6 @@ use super::{
     closed,
     config::{DeviceChoice, Division, Precision},
     error::RecipeError,
-    methods, optimizer_checks,
     raw::RawRecipe,
 };
 use crate::{
@@ -14,8 +13,9 @@ use crate::{
         DataConfig, EvalTransform, MAX_BATCHES_AHEAD, MAX_THREADS, Order, SynthConfig,
         TrainTransform,
     },
-    model::{Arch, Block, Blur, CustomConfig, ModelConfig, ModelSpec},
+    model::{Arch, CustomConfig, ModelConfig},
     optim::Time,
+    problems::Problems,
 };
 
 /// Rulesets of MLPerf Training whose ResNet rules are known.
@@ -23,74 +23,8 @@ const RULESETS: [&str; 5] = ["2.0.0", "2.1.0", "3.0.0", "3.1.0", "4.0.0"];
 /// Values of `submission_status` that the logging checker takes.
 const STATUSES: [&str; 4] = ["cloud", "onprem", "preview", "research"];
 
-/// Of images, px: larger ones are typing errors, and their batches exceed every memory.
-const MAX_SIDE: usize = 8192;
 const MAX_BATCH: usize = 1 << 24;
 const MAX_TIMEOUT_S: u64 = 24 * 60 * 60;
-
-/// What was found wrong so far.
-#[derive(Debug, Default)]
-pub(super) struct Problems(Vec<String>);
-
-impl Problems {
-    /// Adds a sentence: key, value, cure.
-    pub(super) fn add(&mut self, problem: impl Into<String>) {
-        self.0.push(problem.into());
-    }
-
-    /// An error if there is any.
-    pub(super) fn into_result(self) -> Result<(), RecipeError> {
-        if self.0.is_empty() { Ok(()) } else { Err(RecipeError::Invalid(self.0)) }
-    }
-
-    pub(super) fn above_zero(&mut self, key: &str, value: f64) {
-        if !(value.is_finite() && value > 0.0) {
-            self.add(format!("{key} ({value}) must be a finite number above 0"));
-        }
-    }
-
-    pub(super) fn at_least_zero(&mut self, key: &str, value: f64) {
-        if !(value.is_finite() && value >= 0.0) {
-            self.add(format!("{key} ({value}) must be a finite number from 0"));
-        }
-    }
-
-    pub(super) fn zero_to_one(&mut self, key: &str, value: f64) {
-        if !(0.0..=1.0).contains(&value) {
-            self.add(format!("{key} ({value}) must be from 0 to 1"));
-        }
-    }
-
-    pub(super) fn zero_to_below_one(&mut self, key: &str, value: f64) {
-        if !(0.0..1.0).contains(&value) {
-            self.add(format!("{key} ({value}) must be from 0 to below 1"));
-        }
-    }
-
-    /// Refuses a length of nothing.
-    pub(super) fn positive_time(&mut self, key: &str, length: Time) {
-        time(key, length, self);
-        if matches!(
-            length,
-            Time::Steps(0) | Time::Samples(0) | Time::Epochs(0.0) | Time::Fraction(0.0)
-        ) {
-            self.add(format!("{key} ({length}) must be above 0"));
-        }
-    }
-
-    /// Of an image, px.
-    pub(super) fn image_size(&mut self, key: &str, value: usize) {
-        if !(1..=MAX_SIDE).contains(&value) {
-            self.add(format!("{key} ({value}) must be from 1 to {MAX_SIDE} px"));
-        }
-    }
-
-    pub(super) fn one_or_more(&mut self, key: &str, value: usize) {
-        if value == 0 {
-            self.add(format!("{key} (0) must be 1 or more"));
-        }
-    }
-}
 
 /// Checks all that can be checked without a data set.
 pub(super) fn validate(raw: &RawRecipe) -> Result<(), RecipeError> {
@@ -101,10 +35,10 @@ pub(super) fn validate(raw: &RawRecipe) -> Result<(), RecipeError> {
     model(&raw.model, p);
     data(&raw.data, p);
     train(raw, p);
-    optimizer_checks::optimizer("optimizer", &raw.optimizer, p);
-    optimizer_checks::scheduler(&raw.scheduler, p);
-    methods::methods(raw, p);
-    problems.into_result()
+    raw.optimizer.check(p);
+    raw.scheduler.check(p);
+    raw.algorithms.check(&raw.data, p);
+    RecipeError::unless_sound(problems)
 }
 
 /// Refuses what TOML cannot hold: integers from 2^63 and paths that are not UTF-8.
@@ -115,39 +49,7 @@ pub(super) fn writable(raw: &RawRecipe) -> Result<(), RecipeError> {
             "a value cannot be written as TOML ({error}); keep numbers below 2^63 and paths UTF-8"
         ));
     }
-    problems.into_result()
-}
-
-/// Refuses a blur that finds no layer to act on.
-pub(super) fn blur(spec: &ModelSpec, blur: &Blur) -> Result<(), RecipeError> {
-    let mut problems = Problems::default();
-    let widest = widest_strided_input(spec);
-    if !blur.maxpools && !blur.convs {
-        problems.add(
-            "algorithms.blurpool changes nothing: replace_convs and replace_maxpools are false; \
-             set one to true or remove the table",
-        );
-    } else if !blur.maxpools && widest < blur.min_channels {
-        problems.add(format!(
-            "algorithms.blurpool changes nothing: no strided convolution has min_channels ({}) \
-             channels in (the widest has {widest}); lower min_channels or remove the table",
-            blur.min_channels
-        ));
-    }
-    problems.into_result()
-}
-
-/// Most channels that a strided convolution of the network takes in: the shortcut of the last
-/// stage, or the stem's 3 where there is one stage only.
-fn widest_strided_input(spec: &ModelSpec) -> usize {
-    let expansion = match spec.block {
-        Block::Basic => 1,
-        Block::Bottleneck => 4,
-    };
-    match spec.depths.len() {
-        0 | 1 => 3,
-        stages => spec.width.saturating_mul(expansion << (stages - 2)),
-    }
+    RecipeError::unless_sound(problems)
 }
 
 fn run(raw: &RawRecipe, p: &mut Problems) {
@@ -165,14 +67,7 @@ fn run(raw: &RawRecipe, p: &mut Problems) {
              or samples (\"64000sp\")",
             run.max_duration
         )),
-        length => time("run.max_duration", length, p),
-    }
-}
-
-/// Refuses lengths that did not pass the parser.
-pub(super) fn time(key: &str, length: Time, p: &mut Problems) {
-    if let Time::Epochs(n) | Time::Fraction(n) = length {
-        p.at_least_zero(key, n);
+        length => length.check("run.max_duration", p),
     }
 }
 
@@ -362,7 +257,7 @@ fn train(raw: &RawRecipe, p: &mut Problems) {
              remove the key",
         );
     }
-    p.positive_time("eval.interval", raw.eval.interval);
-    time("eval.start", raw.eval.start, p);
-    time("eval.offset", raw.eval.offset, p);
+    raw.eval.interval.check_positive("eval.interval", p);
+    raw.eval.start.check("eval.start", p);
+    raw.eval.offset.check("eval.offset", p);
 }

@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     libtorch::{Capturing, Graph},
-    recipe::{CudaGraphs, graph_obstacle},
+    recipe::CudaGraphs,
 };
 
 /// The reducer of gradients times its first ten steps; timers cannot be recorded.
@@ -147,7 +147,7 @@ impl Trainer {
         }
         let without =
             |reason: &str| format!("steps are launched one by one, without CUDA graphs: {reason}");
-        if let Some(obstacle) = graph_obstacle(&self.recipe.raw) {
+        if let Some(obstacle) = self.recipe.graph_obstacle() {
             return Ok(Some(without(&obstacle)));
         }
         self.progress.epoch = epochs[0];

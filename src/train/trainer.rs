@@ -348,7 +348,7 @@ pub(super) fn algorithms(
 ) -> Result<Algorithms, BridgeError> {
     let Recipe { run_length, image_sizes, seed, .. } = recipe;
     let context = MethodContext { weights, run_length, image_sizes, seed: *seed, rank };
-    Algorithms::new(&recipe.raw.algorithms, &context)
+    recipe.raw.algorithms.start(&context)
 }
 
 fn shared<'a>(model: &'a ResNet, config: &DdpConfig) -> Shared<'a> {

@@ -1,7 +1,7 @@
 //! Methods that change the network, held to a network without them that does the same by hand.
 
 use mlperf_run::{
-    algorithms::{DropDistribution, DropMethod, GhostBatchNorm, StochasticDepth},
+    algorithms::{DropDistribution, DropMethod, GhostBatchNorm, Method, StochasticDepth},
     model::{Arch, Block, CustomConfig, Mode, ModelConfig, ModelSpec, Place, ResNet, init},
 };
 use tch::{Device, Kind, Tensor, no_grad};
@@ -46,7 +46,7 @@ fn scale_branches(net: &ResNet, factor: impl Fn(usize) -> f64) {
 fn ghost_batches_are_normalised_one_after_the_other() {
     let plain = network(&spec(), None);
     let mut changed = spec();
-    GhostBatchNorm { ghost_batch_size: 3 }.apply(&mut changed);
+    GhostBatchNorm { ghost_batch_size: 3 }.change_model(&mut changed);
     let ghost = network(&changed, Some(&plain));
     let images = images(6);
     let whole = ghost.forward(&images, Mode::Train);
@@ -65,14 +65,14 @@ fn a_branch_that_is_left_out_adds_nothing_and_counts_by_its_rate_in_evaluation()
         let plain = network(&spec(), None);
         let mut changed = spec();
         let distribution = DropDistribution::Linear;
-        StochasticDepth { method, drop_rate: 0.6, distribution }.apply(&mut changed);
+        StochasticDepth { method, drop_rate: 0.6, distribution }.change_model(&mut changed);
         let dropped = network(&changed, Some(&plain));
         scale_branches(&plain, |i| 1.0 - 0.6 * (i + 1) as f64 / 3.0);
         let images = images(4);
         assert_close(&dropped.forward(&images, Mode::Eval), &plain.forward(&images, Mode::Eval));
 
         let always = DropDistribution::Uniform;
-        StochasticDepth { method, drop_rate: 1.0, distribution: always }.apply(&mut changed);
+        StochasticDepth { method, drop_rate: 1.0, distribution: always }.change_model(&mut changed);
         let dropped = network(&changed, Some(&plain));
         scale_branches(&plain, |_| 0.0);
         let logits = dropped.forward(&images, Mode::Train);

@@ -13,10 +13,10 @@ fn read(path: &str) -> String {
 
 /// Names of all methods, in the order in which they act.
 fn methods() -> Vec<String> {
-    let config = read("src/algorithms/config.rs");
-    let fields =
-        config.lines().filter_map(|line| line.trim().strip_prefix("pub ")?.split_once(": "));
-    let names: Vec<String> = fields.map(|(name, _)| name.to_owned()).collect();
+    let registry = read("src/algorithms/registry.rs");
+    let table = registry.split("\nmethods! {").nth(1).unwrap().split("\n}").next().unwrap();
+    let lines = table.lines().filter_map(|line| line.trim().split_once(": "));
+    let names: Vec<String> = lines.map(|(name, _)| name.to_owned()).collect();
     assert!(names.len() >= 7, "{names:?}");
     names
 }

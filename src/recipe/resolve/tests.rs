@@ -1,6 +1,7 @@
 //! What a recipe becomes, and which are wrong.
 
 use super::*;
+use crate::recipe::{built_in_names, find, load};
 use crate::{algorithms::BlurPool, optim::ScheduleName};
 
 fn run_context() -> RunContext {
@@ -132,4 +133,13 @@ fn methods_change_the_network() {
     assert_eq!(resolved(|_| ()).spec.blur, None);
     let blurred = resolved(|raw| raw.algorithms.blurpool = Some(BlurPool::default()));
     assert!(blurred.spec.blur.is_some());
+}
+
+#[test]
+fn the_published_recipes_can_be_captured() {
+    for name in built_in_names() {
+        let raw = load(&find(name).unwrap(), &[]).unwrap();
+        let obstacle = raw.algorithms.graph_obstacle().or_else(|| raw.optimizer.graph_obstacle());
+        assert_eq!(obstacle, None, "{name}");
+    }
 }

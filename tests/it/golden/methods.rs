@@ -2,8 +2,8 @@
 
 use mlperf_run::{
     algorithms::{
-        Algorithm, Batch, Climbing, DropDistribution, Next, Progress, ProgressiveResizing,
-        ResizeOn, Resolution, Sam, SelectiveBackprop, StochasticDepth, ema_smoothing, mix,
+        Algorithm, Batch, DropDistribution, Next, Progress, ProgressiveResizing, ResizeOn,
+        Resolution, Sam, SamAlgorithm, SelectiveBackprop, StochasticDepth, ema_smoothing, mixup,
         resize_nearest,
     },
     libtorch::TensorList,
@@ -127,7 +127,7 @@ fn images_and_targets_are_mixed_alike() {
         let one_hot = labels.one_hot(targets.size()[1]).to_kind(Kind::Double);
         let order = tensor(&case["indices"]).to_kind(Kind::Int64);
         let batch = Batch { images: tensor(&case["input"]), labels, targets: one_hot };
-        let mixed = mix(batch, number(case, "mixing"), &order);
+        let mixed = mixup(batch, number(case, "mixing"), &order);
         assert!(deviation(&mixed.images, &tensor(&case["mixed_input"])) < 1e-9, "{case}");
         assert!(deviation(&mixed.targets, &targets) < 1e-9, "{case}");
     }
@@ -149,7 +149,7 @@ fn sam_steps_by_the_gradient_of_a_higher_place() {
     let mut optimizer = Optimizer::new(&config, &named).unwrap();
     let (rho, epsilon) = (number(case, "rho"), number(case, "epsilon"));
     let config = Sam { rho, epsilon, interval: number(case, "interval") as usize };
-    let mut sam = Climbing::new(&config, &TensorList::new([&weight]).unwrap()).unwrap();
+    let mut sam = SamAlgorithm::new(&config, &TensorList::new([&weight]).unwrap()).unwrap();
     for (step, wanted) in case["weights_after_each_step"].as_array().unwrap().iter().enumerate() {
         backward();
         let now = Progress { step, epoch: 0 };

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use mlperf_run::{
-    algorithms::{BlurPool, LabelSmoothing, Spread},
+    algorithms::{BlurPool, LabelSmoothing, Method, Spread},
     model::{
         Arch, BlurOrder, Initializer, Mode, ModelConfig, ModelSpec, Place, ResNet, blur,
         blurred_conv, init, max_pool,
@@ -105,7 +105,7 @@ fn forward_and_backward_of_whole_networks_agree_in_double() {
         let classes = case["num_classes"].as_u64().unwrap() as usize;
         let mut spec = spec(arch, classes);
         if case["blurpool"].as_bool().unwrap() {
-            BlurPool::default().apply(&mut spec);
+            BlurPool::default().change_model(&mut spec);
         }
         let salt = case["salt"].as_u64().unwrap() as u32;
         let net = ResNet::new(&spec, DOUBLE);
@@ -187,7 +187,7 @@ fn blur_pooling_agrees_with_its_gradients() {
 fn blur_stands_where_composer_puts_it() {
     for (arch, modules) in read("blurpool")["replaced_modules"].as_object().unwrap() {
         let mut spec = spec(arch, 10);
-        BlurPool::default().apply(&mut spec);
+        BlurPool::default().change_model(&mut spec);
         let mut wanted: Vec<&str> =
             modules.as_object().unwrap().keys().map(String::as_str).collect();
         wanted.sort_unstable();

@@ -1,14 +1,41 @@
-//! Checks of `[optimizer]` and `[scheduler]`: what is out of range, and what the rule or schedule
-//! that was picked does not know.
+//! Checks of `[optimizer]` and `[scheduler]`: values out of range, and keys that the chosen rule or
+//! schedule does not have.
 
-use super::validate::{Problems, time};
-use crate::optim::{OptimizerConfig, OptimizerName, ScheduleConfig, ScheduleName};
+use super::{
+    config::{OptimizerConfig, OptimizerName},
+    schedule::{ScheduleConfig, ScheduleName},
+};
+use crate::problems::Problems;
 
-/// Fewer Newton-Schulz iterations than this are plenty.
+/// More Newton-Schulz iterations than this are a typing error.
 const MAX_NS_STEPS: usize = 99;
 
+impl OptimizerConfig {
+    /// Adds what is wrong with `[optimizer]`.
+    pub fn check(&self, problems: &mut Problems) {
+        optimizer("optimizer", self, problems);
+    }
+
+    /// Why the steps cannot be captured once and replayed; `None` where they can.
+    pub fn graph_obstacle(&self) -> Option<String> {
+        let rules = [Some(self), self.others.as_deref()];
+        let dampened = rules.into_iter().flatten().find(|rule| rule.dampening != 0.0)?;
+        Some(format!(
+            "optimizer.dampening ({}) makes the first step differ from all others; set it to 0",
+            dampened.dampening
+        ))
+    }
+}
+
+impl ScheduleConfig {
+    /// Adds what is wrong with `[scheduler]`.
+    pub fn check(&self, problems: &mut Problems) {
+        scheduler(self, problems);
+    }
+}
+
 /// Checks the table `section` of an update rule.
-pub(super) fn optimizer(section: &str, optimizer: &OptimizerConfig, p: &mut Problems) {
+fn optimizer(section: &str, optimizer: &OptimizerConfig, p: &mut Problems) {
     let key = |name: &str| format!("{section}.{name}");
     p.above_zero(&key("lr"), optimizer.lr);
     p.zero_to_below_one(&key("momentum"), optimizer.momentum);
@@ -69,15 +96,15 @@ fn muon(section: &str, optimizer: &OptimizerConfig, p: &mut Problems) {
 }
 
 /// Checks `[scheduler]`.
-pub(super) fn scheduler(scheduler: &ScheduleConfig, p: &mut Problems) {
-    time("scheduler.t_warmup", scheduler.t_warmup, p);
+fn scheduler(scheduler: &ScheduleConfig, p: &mut Problems) {
+    scheduler.t_warmup.check("scheduler.t_warmup", p);
     p.zero_to_one("scheduler.alpha_f", scheduler.alpha_f);
     p.zero_to_one("scheduler.alpha_i", scheduler.alpha_i.unwrap_or_default());
     p.at_least_zero("scheduler.end_lr", scheduler.end_lr.unwrap_or_default());
     p.above_zero("scheduler.power", scheduler.power.unwrap_or(1.0));
     p.above_zero("scheduler.gamma", scheduler.gamma.unwrap_or(1.0));
     for milestone in scheduler.milestones.iter().flatten() {
-        time("scheduler.milestones", *milestone, p);
+        milestone.check("scheduler.milestones", p);
     }
     for name in scheduler.foreign_keys() {
         p.add(format!(
@@ -99,5 +126,18 @@ pub(super) fn scheduler(scheduler: &ScheduleConfig, p: &mut Problems) {
             "scheduler.name is multistep and there are no scheduler.milestones; add them, as in \
              [\"30ep\", \"60ep\", \"80ep\"]",
         );
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_dampened_momentum_cannot_be_captured() {
+        let config: OptimizerConfig = toml::from_str("dampening = 0.5").unwrap();
+        let message = config.graph_obstacle().unwrap();
+        assert!(message.contains("dampening (0.5)"), "{message}");
+        assert_eq!(OptimizerConfig::default().graph_obstacle(), None);
     }
 }
