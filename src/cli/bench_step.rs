@@ -9,7 +9,7 @@ use crate::{
     console,
     events::StepRates,
     launch::{Libtorch, Machine, RankLayout, StepMeasurement, find_rank_program, measure_steps},
-    recipe::{self, DeviceChoice, IMAGENET, RawRecipe, Recipe},
+    recipe::{self, DeviceChoice, IMAGENET, Recipe, RecipeFile},
 };
 
 /// What `bench step` takes.
@@ -48,10 +48,10 @@ pub(super) struct BenchStepArgs {
 }
 
 pub(super) fn run(args: &BenchStepArgs) -> Outcome {
-    let raw = one_rank(args).or_exit(Exit::Invalid)?;
+    let file = one_rank(args).or_exit(Exit::Invalid)?;
     let rank_layout =
-        RankLayout::detect(raw.run.device, 1, &Machine::detect()).or_exit(Exit::Invalid)?;
-    let recipe = Recipe::resolve(raw, &IMAGENET).or_exit(Exit::Invalid)?;
+        RankLayout::detect(file.run.device, 1, &Machine::detect()).or_exit(Exit::Invalid)?;
+    let recipe = Recipe::resolve(file, &IMAGENET).or_exit(Exit::Invalid)?;
     let image_sizes = match args.image_size.as_slice() {
         [] if args.all_sizes => all(&recipe.image_sizes),
         [] => extremes(&recipe.image_sizes),
@@ -86,20 +86,20 @@ pub(super) fn run(args: &BenchStepArgs) -> Outcome {
 }
 
 /// The recipe as one rank sees it, on images that need not be there.
-fn one_rank(args: &BenchStepArgs) -> anyhow::Result<RawRecipe> {
+fn one_rank(args: &BenchStepArgs) -> anyhow::Result<RecipeFile> {
     let source = recipe::find(&args.recipe)?;
-    let mut raw = recipe::load(&source, &args.overrides)?;
+    let mut file = recipe::load(&source, &args.overrides)?;
     if let Some(device) = args.device {
-        raw.run.device = device;
+        file.run.device = device;
     }
-    let fraction = raw.train.batch_size / raw.run.num_ranks.max(1);
-    raw.train.batch_size = args.batch.unwrap_or(fraction);
-    raw.eval.batch_size = raw.train.batch_size;
-    raw.run.num_ranks = 1;
-    raw.model.num_classes = 0;
-    raw.data.path = None;
-    raw.data.synth = None;
-    Ok(raw)
+    let fraction = file.train.batch_size / file.run.num_ranks.max(1);
+    file.train.batch_size = args.batch.unwrap_or(fraction);
+    file.eval.batch_size = file.train.batch_size;
+    file.run.num_ranks = 1;
+    file.model.num_classes = 0;
+    file.data.path = None;
+    file.data.synth = None;
+    Ok(file)
 }
 
 /// Each once, from the least on.

@@ -29,15 +29,15 @@ impl Feeding {
         throughput: Option<&Path>,
     ) -> anyhow::Result<Self> {
         let source = recipe::find(name)?;
-        let mut raw = recipe::load(&source, overrides)?;
-        raw.run.num_ranks = 1;
-        raw.model.num_classes = 0;
-        (raw.data.path, raw.data.synth) = (None, None);
+        let mut file = recipe::load(&source, overrides)?;
+        file.run.num_ranks = 1;
+        file.model.num_classes = 0;
+        (file.data.path, file.data.synth) = (None, None);
         let demand = match throughput {
             Some(path) => plan::throughput(path)?,
             None => Throughput::parse(PUBLISHED).expect("a table of this program's own"),
         };
-        let recipe = Recipe::resolve(raw, &IMAGENET)?;
+        let recipe = Recipe::resolve(file, &IMAGENET)?;
         Ok(Self { name: source.name, recipe, demand })
     }
 
@@ -54,7 +54,7 @@ impl Feeding {
 
     /// How it crops, decodes and keeps images.
     pub(super) fn transform(&self) -> TrainTransform {
-        self.recipe.raw.data.train
+        self.recipe.data.train
     }
 
     /// How many accelerators `cores` feed that gave these images a second, by crop side.

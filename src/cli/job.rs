@@ -20,7 +20,7 @@ use crate::{
         Machine, Manifest, MasterPort, ProgramStamp, RankFailure, RankLayout, RecipeStamp,
         ResultsDir, RunFolder,
     },
-    recipe::{self, RawRecipe, Recipe, RunContext},
+    recipe::{self, Recipe, RecipeFile, RunContext},
     submission::{SystemDescription, SystemError},
 };
 
@@ -42,7 +42,7 @@ pub(super) struct Stage {
 pub(super) struct Job {
     name: String,
     /// Flags laid on, device and ranks settled, submitter named.
-    raw: RawRecipe,
+    file: RecipeFile,
     rank_layout: RankLayout,
     images: Images,
     system: String,
@@ -77,33 +77,35 @@ impl Job {
     /// Finds, loads and resolves a recipe for this machine. Nothing is written.
     pub(super) fn resolve(name: &str, args: &TrainArgs, manner: Manner) -> Result<Self, Failure> {
         let source = recipe::find(name).or_exit(Exit::Invalid)?;
-        let mut raw = recipe::load(&source, &args.all_overrides()).or_exit(Exit::Invalid)?;
+        let mut file = recipe::load(&source, &args.all_overrides()).or_exit(Exit::Invalid)?;
         if let Some(data) = &args.data {
-            raw.train_on(data);
+            file.train_on(data);
         }
-        if raw.run.name.is_empty() {
-            raw.run.name = source.name.replace('/', "-");
+        if file.run.name.is_empty() {
+            file.run.name = source.name.replace('/', "-");
         }
         let machine = Machine::detect();
-        let (rank_layout, images) = settle(&raw, &machine).or_exit(Exit::Invalid)?;
-        raw.run.device = rank_layout.device.into();
-        name_submitter(&mut raw, args.system.as_deref()).or_exit(Exit::Invalid)?;
-        let run_context = images.run_context(&raw, rank_layout.num_ranks).or_exit(Exit::Invalid)?;
-        Recipe::resolve(raw.clone(), &run_context).or_exit(Exit::Invalid)?;
+        let (rank_layout, images) = settle(&file, &machine).or_exit(Exit::Invalid)?;
+        file.run.device = rank_layout.device.into();
+        name_submitter(&mut file, args.system.as_deref()).or_exit(Exit::Invalid)?;
+        let run_context =
+            images.run_context(&file, rank_layout.num_ranks).or_exit(Exit::Invalid)?;
+        Recipe::resolve(file.clone(), &run_context).or_exit(Exit::Invalid)?;
         if let Some(warning) = rank_layout.warning(&machine) {
             Screen::new(manner).line(&format!("warning: {warning}"));
         }
         let system = args.system.clone().unwrap_or_else(|| {
-            format!("{}-{}", launch::host_name(), raw.run.name).replace(|c: char| !is_plain(c), "-")
+            format!("{}-{}", launch::host_name(), file.run.name)
+                .replace(|c: char| !is_plain(c), "-")
         });
-        Ok(Self { name: source.name, raw, rank_layout, images, system })
+        Ok(Self { name: source.name, file, rank_layout, images, system })
     }
 
     /// Takes a place for each run's results, then makes the built-in image set where it is to be
     /// trained on.
     pub(super) fn prepare(self, args: &TrainArgs, manner: Manner) -> Result<ReadyJob, Failure> {
         let place = ResultsDir::open(&args.results, &self.system).or_exit(Exit::Invalid)?;
-        let numbers = (0..self.raw.mlperf.runs).map(|i| args.result.map(|first| first + i));
+        let numbers = (0..self.file.mlperf.runs).map(|i| args.result.map(|first| first + i));
         let folders = numbers.map(|number| place.reserve(number)).collect::<Result<_, _>>();
         let folders = folders.or_exit(Exit::Invalid)?;
         let (data, index_bytes) = self.images_on_disk(manner).or_exit(Exit::Invalid)?;
@@ -134,7 +136,7 @@ impl Job {
     fn budget(&self, data: &DataStamp, index_bytes: usize) -> anyhow::Result<Budget> {
         let recipe = self.recipe_of(0, data)?;
         let RankLayout { device, num_ranks, .. } = self.rank_layout;
-        let config = &recipe.raw.data;
+        let config = &recipe.data;
         let num_in_hand = match device {
             Device::Cpu => 1,
             // Three more lie where the GPU fetches them.
@@ -161,16 +163,16 @@ impl Job {
 
     /// The recipe of run `index`, for the ranks: everything settled, the images at a path.
     fn recipe_of(&self, index: usize, data: &DataStamp) -> anyhow::Result<Recipe> {
-        let mut raw = self.raw.clone();
-        raw.train_on(&data.path);
-        raw.run.seed = raw.run.seed.map(|first| first.wrapping_add(index as u64));
+        let mut file = self.file.clone();
+        file.train_on(&data.path);
+        file.run.seed = file.run.seed.map(|first| first.wrapping_add(index as u64));
         let run_context = RunContext {
             world_size: self.rank_layout.num_ranks,
             num_classes: data.num_classes,
             num_train: data.num_train,
             num_eval: data.num_eval,
         };
-        Ok(Recipe::resolve(raw, &run_context)?)
+        Ok(Recipe::resolve(file, &run_context)?)
     }
 }
 
@@ -255,12 +257,12 @@ impl ReadyJob {
         tools: &Tools,
     ) -> Result<(), LaunchError> {
         let manifest = Manifest {
-            ruleset: recipe.raw.mlperf.ruleset.clone(),
-            division: recipe.raw.mlperf.division,
+            ruleset: recipe.mlperf.ruleset.clone(),
+            division: recipe.mlperf.division,
             recipe: RecipeStamp::of(&self.job.name, recipe),
             seed: recipe.seed,
             world_size: self.job.rank_layout.num_ranks,
-            device: recipe.raw.run.device,
+            device: recipe.run.device,
             data_set: self.data.clone(),
             libtorch: tools.libtorch.version().to_owned(),
             commit: option_env!("MLPERF_RUN_COMMIT"),
@@ -276,9 +278,9 @@ impl ReadyJob {
 }
 
 /// Ranks and images; where both are missing, one sentence says so.
-fn settle(raw: &RawRecipe, machine: &Machine) -> Result<(RankLayout, Images), LaunchError> {
-    let rank_layout = RankLayout::detect(raw.run.device, raw.run.num_ranks, machine);
-    match (rank_layout, Images::of(&raw.data)) {
+fn settle(file: &RecipeFile, machine: &Machine) -> Result<(RankLayout, Images), LaunchError> {
+    let rank_layout = RankLayout::detect(file.run.device, file.run.num_ranks, machine);
+    match (rank_layout, Images::of(&file.data)) {
         (Ok(rank_layout), Ok(images)) => Ok((rank_layout, images)),
         (Err(LaunchError::NoGpu), Err(missing)) => Err(LaunchError::NoGpuNoImages(missing)),
         (Err(error), _) => Err(error),
@@ -288,9 +290,9 @@ fn settle(raw: &RawRecipe, machine: &Machine) -> Result<(RankLayout, Images), La
 
 /// Says in the log who runs on what: as the named system's description does, else as the recipe
 /// does, else as the machine does.
-fn name_submitter(raw: &mut RawRecipe, system: Option<&str>) -> Result<(), SystemError> {
+fn name_submitter(file: &mut RecipeFile, system: Option<&str>) -> Result<(), SystemError> {
     let described = system.map(SystemDescription::find).transpose()?.flatten();
-    let mlperf = &mut raw.mlperf;
+    let mlperf = &mut file.mlperf;
     if let Some(system) = described {
         mlperf.org = system.submitter;
         mlperf.platform = system.system_name;
@@ -310,7 +312,7 @@ fn name_submitter(raw: &mut RawRecipe, system: Option<&str>) -> Result<(), Syste
 
 /// Judges the log by the recipe's ruleset, as the reference does.
 fn check(log: &Path, recipe: &Recipe) -> anyhow::Result<LogCheck> {
-    let ruleset = recipe.raw.mlperf.ruleset.parse()?;
+    let ruleset = recipe.mlperf.ruleset.parse()?;
     let report = compliance::check_file(log, ruleset)
         .with_context(|| format!("cannot read the log {}", log.display()))?;
     Ok(LogCheck {

@@ -12,7 +12,7 @@ use crate::{
     console,
     data::{Dataset, Index, Split, inspect},
     events::RankEvent,
-    recipe::{self, IMAGENET, Plan, RawRecipe, Recipe, RunContext, Throughput},
+    recipe::{self, IMAGENET, Plan, Recipe, RecipeFile, RunContext, Throughput},
 };
 
 /// Training images that are opened to learn how large they are.
@@ -48,7 +48,7 @@ pub fn run(args: &PlanArgs) -> Outcome {
 /// What the verb prints. It is a recipe again: what is not part of one stands in comments.
 pub fn text(args: &PlanArgs) -> anyhow::Result<String> {
     let (recipe, mut notes) = planned(args)?;
-    let index = recipe.raw.data.path.as_ref().map(|path| Index::open(path, Split::Train));
+    let index = recipe.data.path.as_ref().map(|path| Index::open(path, Split::Train));
     let index = index.transpose()?;
     let survey = index.as_ref().map(|index| inspect::survey(index, NUM_LOOKED_AT, 0));
     notes.extend(index.iter().flat_map(|index| stores_read(index, &recipe)));
@@ -74,7 +74,7 @@ fn stores_read(index: &Index, recipe: &Recipe) -> Vec<String> {
     let mut image_sizes = recipe.crop_sizes.clone();
     image_sizes.sort_unstable();
     image_sizes.dedup();
-    let store = |image_size| index.store_of(image_size, recipe.raw.data.train);
+    let store = |image_size| index.store_of(image_size, recipe.data.train);
     let read =
         image_sizes.into_iter().filter_map(|image_size| Some((image_size, store(image_size)?)));
     read.map(|(image_size, store)| {
@@ -108,30 +108,30 @@ fn commented(text: &str) -> String {
 /// The recipe, and what had to be assumed.
 fn planned(args: &PlanArgs) -> anyhow::Result<(Recipe, Vec<String>)> {
     let source = recipe::find(&args.recipe)?;
-    let mut raw = recipe::load(&source, &args.overrides)?;
+    let mut file = recipe::load(&source, &args.overrides)?;
     if let Some(data) = &args.data {
-        raw.train_on(data);
+        file.train_on(data);
     }
     let mut notes = vec![format!("recipe {}, resolved", source.name)];
-    let mut run_context = counts(&raw, &mut notes)?;
-    run_context.world_size = args.nproc.unwrap_or(raw.run.num_ranks);
-    if args.nproc.is_none() && raw.run.num_ranks == 0 {
+    let mut run_context = counts(&file, &mut notes)?;
+    run_context.world_size = args.nproc.unwrap_or(file.run.num_ranks);
+    if args.nproc.is_none() && file.run.num_ranks == 0 {
         run_context.world_size = 1;
         notes.push("assumed: 1 rank, as neither the recipe nor --nproc names a number".into());
     }
-    if raw.run.seed.is_none() {
+    if file.run.seed.is_none() {
         notes.push(
             "the recipe names no seed: each run draws one, and this one is an example".into(),
         );
     }
-    Ok((Recipe::resolve(raw, &run_context)?, notes))
+    Ok((Recipe::resolve(file, &run_context)?, notes))
 }
 
-/// Counts of the data set that `raw` names.
-fn counts(raw: &RawRecipe, notes: &mut Vec<String>) -> anyhow::Result<RunContext> {
-    if let Some(path) = &raw.data.path {
+/// Counts of the data set that `file` names.
+fn counts(file: &RecipeFile, notes: &mut Vec<String>) -> anyhow::Result<RunContext> {
+    if let Some(path) = &file.data.path {
         let dataset = Dataset::open(path)?;
-        recipe::check_images(raw, dataset.division())?;
+        recipe::check_images(file, dataset.division())?;
         return Ok(RunContext {
             num_classes: dataset.num_classes(),
             num_train: dataset.train.len(),
@@ -139,8 +139,8 @@ fn counts(raw: &RawRecipe, notes: &mut Vec<String>) -> anyhow::Result<RunContext
             ..IMAGENET
         });
     }
-    if let Some(synth) = &raw.data.synth {
-        recipe::check_images(raw, None)?;
+    if let Some(synth) = &file.data.synth {
+        recipe::check_images(file, None)?;
         return Ok(RunContext {
             num_classes: synth.num_classes,
             num_train: synth.num_train,

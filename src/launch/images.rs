@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use super::{LaunchError, NoImages};
 use crate::{
     data::{DataConfig, Dataset, SynthConfig},
-    recipe::{RawRecipe, RunContext, check_images},
+    recipe::{RecipeFile, RunContext, check_images},
 };
 
 /// Where the images come from.
@@ -27,17 +27,17 @@ impl Images {
         }
     }
 
-    /// What `raw` is resolved for, which may be trained on these images; a folder is listed, a set
+    /// What `file` is resolved for, which may be trained on these images; a folder is listed, a set
     /// need not be there.
     pub fn run_context(
         &self,
-        raw: &RawRecipe,
+        file: &RecipeFile,
         world_size: usize,
     ) -> Result<RunContext, LaunchError> {
         Ok(match self {
             Self::Folder(path) => {
                 let dataset = Dataset::open(path)?;
-                check_images(raw, dataset.division())?;
+                check_images(file, dataset.division())?;
                 RunContext {
                     world_size,
                     num_classes: dataset.num_classes(),
@@ -46,7 +46,7 @@ impl Images {
                 }
             }
             Self::Synth(synth) => {
-                check_images(raw, None)?;
+                check_images(file, None)?;
                 RunContext {
                     world_size,
                     num_classes: synth.num_classes,
@@ -87,6 +87,6 @@ mod tests {
             SynthConfig { num_classes: 4, num_train: 8, num_eval: 12, ..SynthConfig::default() };
         let images = Images::of(&config(None, Some(synth))).unwrap();
         let expected = RunContext { world_size: 2, num_classes: 4, num_train: 8, num_eval: 12 };
-        assert_eq!(images.run_context(&RawRecipe::default(), 2).unwrap(), expected);
+        assert_eq!(images.run_context(&RecipeFile::default(), 2).unwrap(), expected);
     }
 }

@@ -3,7 +3,7 @@
 //! Rules of thumb, not errors: they come from carrying the `ImageNet` recipes over to smaller sets.
 //! The built-in image set has recipes of its own and is left in peace.
 
-use super::resolve::Recipe;
+use super::resolved::Recipe;
 use crate::{
     data::inspect::SplitSurvey,
     optim::{OptimizerName, Time},
@@ -24,7 +24,7 @@ const FEW_IMAGES: usize = 16;
 
 /// Sentences, each with a cure. `survey` is of the training images, where they may be looked at.
 pub fn advice(recipe: &Recipe, survey: Option<&SplitSurvey>) -> Vec<String> {
-    if recipe.raw.data.synth.is_some() {
+    if recipe.data.synth.is_some() {
         return Vec::new();
     }
     let found = [steps, warmup, half_life, rate, batch, layout].map(|rule| rule(recipe));
@@ -52,7 +52,7 @@ fn warmup(recipe: &Recipe) -> Option<String> {
 }
 
 fn half_life(recipe: &Recipe) -> Option<String> {
-    let half_life = recipe.raw.algorithms.ema.as_ref()?.half_life;
+    let half_life = recipe.algorithms.ema.as_ref()?.half_life;
     let fraction = Time::to_steps(half_life, &recipe.run_length) as f64
         / recipe.run_length.total_steps() as f64;
     (fraction > LONG_HALF_LIFE).then(|| {
@@ -65,17 +65,17 @@ fn half_life(recipe: &Recipe) -> Option<String> {
 }
 
 fn rate(recipe: &Recipe) -> Option<String> {
-    let optimizer = &recipe.raw.optimizer;
+    let optimizer = &recipe.optimizer;
     if !matches!(optimizer.name, OptimizerName::Sgd | OptimizerName::DecoupledSgdw) {
         return None;
     }
-    let usual = LR_PER_IMAGE * recipe.raw.train.batch_size as f64;
+    let usual = LR_PER_IMAGE * recipe.train.batch_size as f64;
     let times = optimizer.lr / usual;
     (!(1.0 / FAR_LR..=FAR_LR).contains(&times)).then(|| {
         format!(
             "optimizer.lr ({}) is {times:.2} times what the published recipes take for \
              train.batch_size ({}); set it to about {usual:.3}",
-            optimizer.lr, recipe.raw.train.batch_size
+            optimizer.lr, recipe.train.batch_size
         )
     })
 }
@@ -91,7 +91,7 @@ fn batch(recipe: &Recipe) -> Option<String> {
 }
 
 fn layout(recipe: &Recipe) -> Option<String> {
-    let algorithms = &recipe.raw.algorithms;
+    let algorithms = &recipe.algorithms;
     (algorithms.blurpool.is_some() && algorithms.channels_last.is_none()).then(|| {
         "algorithms.blurpool is slow on images that lie plane by plane (43 % of a step's speed on \
          processors, 11 % channels last); add [algorithms.channels_last]"
@@ -102,8 +102,8 @@ fn layout(recipe: &Recipe) -> Option<String> {
 fn crop(recipe: &Recipe, survey: &SplitSurvey) -> Option<String> {
     let image_size = survey.widths.median.min(survey.heights.median);
     let crop = recipe.image_sizes.iter().copied().max()?;
-    let resizes = recipe.raw.algorithms.progressive_resizing.is_some()
-        || recipe.raw.algorithms.fixres.is_some();
+    let resizes =
+        recipe.algorithms.progressive_resizing.is_some() || recipe.algorithms.fixres.is_some();
     (survey.num_looked_at > survey.bad.len() && image_size < crop as f64).then(|| {
         let cure = if resizes {
             "remove [algorithms.progressive_resizing] and [algorithms.fixres] and lower both \
@@ -123,14 +123,14 @@ mod tests {
     use super::*;
     use crate::{
         data::inspect::Quantiles,
-        recipe::{RawRecipe, RunContext, find, load},
+        recipe::{RecipeFile, RunContext, find, load},
     };
 
     fn recipe(overrides: &[&str], num_train: usize) -> Recipe {
         let overrides: Vec<String> = overrides.iter().map(|text| (*text).to_owned()).collect();
-        let raw: RawRecipe = load(&find("optimized").unwrap(), &overrides).unwrap();
+        let file: RecipeFile = load(&find("optimized").unwrap(), &overrides).unwrap();
         let run_context = RunContext { world_size: 8, num_classes: 1000, num_train, num_eval: 100 };
-        Recipe::resolve(raw, &run_context).unwrap()
+        Recipe::resolve(file, &run_context).unwrap()
     }
 
     #[test]

@@ -3,25 +3,25 @@
 //! Source: the closed ResNet rules of the logging checker: SGD or LARS with polynomial decay,
 //! smoothing 0 or 0.1, the reference's network and loss.
 
-use super::raw::RawRecipe;
+use super::file::RecipeFile;
 use crate::{
     model::Arch,
     optim::{LossName, OptimizerConfig, OptimizerName, ScheduleConfig},
 };
 
-/// What in `raw` the open division alone allows.
-pub(super) fn open_only(raw: &RawRecipe) -> Vec<String> {
+/// What in `file` the open division alone allows.
+pub(super) fn open_only(file: &RecipeFile) -> Vec<String> {
     let mut found = Vec::new();
     // Research is not scored: rehearsals of the closed rules run on small networks.
-    if raw.model.arch != Arch::Resnet50 && raw.mlperf.status != "research" {
+    if file.model.arch != Arch::Resnet50 && file.mlperf.status != "research" {
         found.push("model.arch other than resnet50".to_owned());
     }
-    if raw.loss.name == LossName::BinaryCrossEntropyWithLogits {
+    if file.loss.name == LossName::BinaryCrossEntropyWithLogits {
         found.push("loss.name = binary_cross_entropy_with_logits".to_owned());
     }
-    found.extend(optimizer(&raw.optimizer));
-    found.extend(scheduler(&raw.scheduler, raw.optimizer.lr));
-    found.extend(raw.algorithms.open_only());
+    found.extend(optimizer(&file.optimizer));
+    found.extend(scheduler(&file.scheduler, file.optimizer.lr));
+    found.extend(file.algorithms.open_only());
     found
 }
 

@@ -1,7 +1,7 @@
 //! How many accelerators a loader feeds in a recipe, by what it gives and what they take at the
 //! sides of each epoch.
 
-use super::{forecast::Throughput, resolve::Recipe};
+use super::{forecast::Throughput, resolved::Recipe};
 
 /// The epoch in which a loader feeds fewest.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -36,7 +36,7 @@ impl Feeds {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::recipe::{IMAGENET, RawRecipe, StepRate};
+    use crate::recipe::{IMAGENET, RecipeFile, StepRate};
 
     fn table(rates: &[(usize, f64)]) -> Throughput {
         let steps =
@@ -46,7 +46,7 @@ mod tests {
 
     #[test]
     fn the_epoch_that_feeds_fewest_counts() {
-        let mut recipe = Recipe::resolve(RawRecipe::default(), &IMAGENET).unwrap();
+        let mut recipe = Recipe::resolve(RecipeFile::default(), &IMAGENET).unwrap();
         recipe.crop_sizes = vec![100, 100, 200];
         recipe.image_sizes = vec![50, 100, 200];
         let supply = table(&[(100, 9000.0), (200, 3000.0)]);

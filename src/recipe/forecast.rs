@@ -6,7 +6,7 @@
 
 use serde::Deserialize;
 
-use super::resolve::Recipe;
+use super::resolved::Recipe;
 use crate::events::RankEvent;
 
 /// Images per second that a machine trains, and what comes on top of the steps.

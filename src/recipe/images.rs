@@ -1,13 +1,13 @@
 //! What a recipe asks of its training images beyond their number: where they lie.
 
-use super::{config::Division, error::RecipeError, raw::RawRecipe};
+use super::{config::Division, error::RecipeError, file::RecipeFile};
 use crate::{data::import, problems::Problems};
 
-/// Checks `raw` against the store that its training images lie in, if it is one. Whoever trains
+/// Checks `file` against the store that its training images lie in, if it is one. Whoever trains
 /// asks, whichever way it was started.
-pub fn check_images(raw: &RawRecipe, store: Option<import::Division>) -> Result<(), RecipeError> {
+pub fn check_images(file: &RecipeFile, store: Option<import::Division>) -> Result<(), RecipeError> {
     let mut problems = Problems::default();
-    if raw.mlperf.division == Division::Closed && store == Some(import::Division::OpenOnly) {
+    if file.mlperf.division == Division::Closed && store == Some(import::Division::OpenOnly) {
         problems.add(
             "the training images were shrunk on import, which the closed division does not allow; \
              import them again without --max-side, name the store that was not shrunk, or set \
@@ -15,7 +15,7 @@ pub fn check_images(raw: &RawRecipe, store: Option<import::Division>) -> Result<
         );
     }
     // Only neighbours in a store are of all classes.
-    if raw.data.train.block_shuffle && store.is_none() {
+    if file.data.train.block_shuffle && store.is_none() {
         problems.add(
             "data.train.block_shuffle keeps neighbours together, which are of one class unless the \
              images lie in a store; import them (mlperf-run data import DATA --out STORE), or set \
@@ -37,18 +37,18 @@ mod tests {
             (Division::Closed, None, false),
             (Division::Open, Some(import::Division::OpenOnly), false),
         ] {
-            let mut raw = RawRecipe::default();
-            raw.mlperf.division = division;
-            assert_eq!(check_images(&raw, store).is_err(), is_refused, "{division:?}, {store:?}");
+            let mut file = RecipeFile::default();
+            file.mlperf.division = division;
+            assert_eq!(check_images(&file, store).is_err(), is_refused, "{division:?}, {store:?}");
         }
     }
 
     #[test]
     fn blocks_are_shuffled_in_stores_only() {
-        let mut raw = RawRecipe::default();
-        raw.data.train.block_shuffle = true;
-        assert!(check_images(&raw, Some(import::Division::ClosedSafe)).is_ok());
-        let refused = check_images(&raw, None).unwrap_err().to_string();
+        let mut file = RecipeFile::default();
+        file.data.train.block_shuffle = true;
+        assert!(check_images(&file, Some(import::Division::ClosedSafe)).is_ok());
+        let refused = check_images(&file, None).unwrap_err().to_string();
         assert!(refused.contains("unless the images lie in a store; import them"), "{refused}");
     }
 }

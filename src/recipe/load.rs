@@ -9,14 +9,14 @@ use toml::{Table, Value, de::DeTable};
 
 use super::{
     error::{Place, RecipeError},
+    file::RecipeFile,
     find::{Origin, Source, find_extended},
     layer::{Layer, Merged, walk},
-    raw::RawRecipe,
     suggest,
 };
 
 /// Reads `source`, laid over the recipes that it extends, with each override `a.b=c` laid on top.
-pub fn load(source: &Source, overrides: &[String]) -> Result<RawRecipe, RecipeError> {
+pub fn load(source: &Source, overrides: &[String]) -> Result<RecipeFile, RecipeError> {
     let mut merged = Merged::default();
     for layer in chain(source)?.into_iter().rev() {
         merged.merge(layer);
@@ -24,11 +24,11 @@ pub fn load(source: &Source, overrides: &[String]) -> Result<RawRecipe, RecipeEr
     for text in overrides {
         merged.merge(Layer::of_override(text)?);
     }
-    let mut raw = typed(&merged, source)?;
-    if raw.run.name.is_empty() {
-        raw.run.name = source.name.replace('/', "-");
+    let mut file = typed(&merged, source)?;
+    if file.run.name.is_empty() {
+        file.run.name = source.name.replace('/', "-");
     }
-    Ok(raw)
+    Ok(file)
 }
 
 /// The layer of `source` and of all that it extends, the most basic one last.
@@ -73,22 +73,22 @@ fn same(a: &Source, b: &Source) -> bool {
 
 /// Types the merged table. It goes through text because typing errors carry a place in a text
 /// only; from that place the key is found, and from the key the file and line it was typed in.
-fn typed(merged: &Merged, source: &Source) -> Result<RawRecipe, RecipeError> {
+fn typed(merged: &Merged, source: &Source) -> Result<RecipeFile, RecipeError> {
     let text = merged.table.to_string();
     let refuse = |path: &str, message: String| {
         let place = merged.place(path).cloned();
         let place = place.unwrap_or(Place { label: source.name.clone(), line: None });
         RecipeError::Text { place, message }
     };
-    let raw: RawRecipe = toml::from_str(&text).map_err(|error| {
+    let file: RecipeFile = toml::from_str(&text).map_err(|error| {
         let path = error.span().and_then(|at| key_at(&text, &at)).unwrap_or_default();
         refuse(&path, explain(&path, error.message()))
     })?;
-    match Table::try_from(&raw).ok().and_then(|kept| cut_list(&merged.table, &kept, "")) {
+    match Table::try_from(&file).ok().and_then(|kept| cut_list(&merged.table, &kept, "")) {
         Some((path, typed, kept)) => {
             Err(refuse(&path, format!("{path} has {typed} values and takes {kept}")))
         }
-        None => Ok(raw),
+        None => Ok(file),
     }
 }
 

@@ -1,23 +1,24 @@
-//! Recipes: [`load()`] reads what was typed, [`Recipe::resolve`] turns it into what is true.
+//! Recipes: [`load()`] reads a [`RecipeFile`], [`Recipe::resolve`] checks it and settles its values.
 //!
-//! A recipe is a TOML file. Its road: [`find()`] (name to text), [`load()`] (`extends`, overrides,
-//! types; the only place that may say that a text is wrong), [`Recipe::resolve`] (the only place
-//! that may say that a recipe is wrong), after which there is nothing left to check. Deliberately
-//! absent: anything that needs a GPU, a data set or libtorch; a [`RunContext`] stands for them.
+//! A recipe is a TOML file. It passes through [`find()`] (name to text), [`load()`] (`extends`,
+//! overrides, types; reports errors of the text) and [`Recipe::resolve`] (reports errors of the
+//! recipe). A [`Recipe`] needs no further checks. Nothing here needs a GPU, a data set or libtorch;
+//! a [`RunContext`] gives the facts about them.
 
 mod advice;
 mod closed;
 mod config;
 mod error;
 mod feeds;
+mod file;
 mod find;
 mod forecast;
 mod images;
 mod layer;
 mod load;
 mod plan;
-mod raw;
 mod resolve;
+mod resolved;
 mod suggest;
 mod validate;
 
@@ -28,10 +29,10 @@ pub use config::{
 };
 pub use error::{Place, RecipeError};
 pub use feeds::Feeds;
+pub use file::RecipeFile;
 pub use find::{Origin, Source, built_in_names, find};
 pub use forecast::{StepRate, Throughput};
 pub use images::check_images;
 pub use load::load;
 pub use plan::{Plan, PlanRow};
-pub use raw::RawRecipe;
-pub use resolve::{IMAGENET, Recipe, RunContext};
+pub use resolved::{IMAGENET, Recipe, RunContext};

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::resolve::Recipe;
+use super::resolved::Recipe;
 
 /// A run seen from above.
 #[derive(Clone, Debug, PartialEq)]

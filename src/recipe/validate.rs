@@ -6,7 +6,7 @@ use super::{
     closed,
     config::{DeviceChoice, Division, Precision},
     error::RecipeError,
-    raw::RawRecipe,
+    file::RecipeFile,
 };
 use crate::{
     data::{
@@ -27,24 +27,24 @@ const MAX_BATCH: usize = 1 << 24;
 const MAX_TIMEOUT_S: u64 = 24 * 60 * 60;
 
 /// Checks all that can be checked without a data set.
-pub(super) fn validate(raw: &RawRecipe) -> Result<(), RecipeError> {
+pub(super) fn validate(file: &RecipeFile) -> Result<(), RecipeError> {
     let mut problems = Problems::default();
     let p = &mut problems;
-    run(raw, p);
-    mlperf(raw, p);
-    model(&raw.model, p);
-    data(&raw.data, p);
-    train(raw, p);
-    raw.optimizer.check(p);
-    raw.scheduler.check(p);
-    raw.algorithms.check(&raw.data, p);
+    run(file, p);
+    mlperf(file, p);
+    model(&file.model, p);
+    data(&file.data, p);
+    train(file, p);
+    file.optimizer.check(p);
+    file.scheduler.check(p);
+    file.algorithms.check(&file.data, p);
     RecipeError::unless_sound(problems)
 }
 
 /// Refuses what TOML cannot hold: integers from 2^63 and paths that are not UTF-8.
-pub(super) fn writable(raw: &RawRecipe) -> Result<(), RecipeError> {
+pub(super) fn writable(file: &RecipeFile) -> Result<(), RecipeError> {
     let mut problems = Problems::default();
-    if let Err(error) = toml::Table::try_from(raw) {
+    if let Err(error) = toml::Table::try_from(file) {
         problems.add(format!(
             "a value cannot be written as TOML ({error}); keep numbers below 2^63 and paths UTF-8"
         ));
@@ -52,8 +52,8 @@ pub(super) fn writable(raw: &RawRecipe) -> Result<(), RecipeError> {
     RecipeError::unless_sound(problems)
 }
 
-fn run(raw: &RawRecipe, p: &mut Problems) {
-    let run = &raw.run;
+fn run(file: &RecipeFile, p: &mut Problems) {
+    let run = &file.run;
     if run.name.contains(['/', '\\', '\0']) || run.name.starts_with('.') {
         p.add(format!(
             "run.name ('{}') names a folder; write it without slashes and leading dots",
@@ -71,8 +71,8 @@ fn run(raw: &RawRecipe, p: &mut Problems) {
     }
 }
 
-fn mlperf(raw: &RawRecipe, p: &mut Problems) {
-    let mlperf = &raw.mlperf;
+fn mlperf(file: &RecipeFile, p: &mut Problems) {
+    let mlperf = &file.mlperf;
     if !RULESETS.contains(&mlperf.ruleset.as_str()) {
         let known = RULESETS.join(", ");
         p.add(format!("mlperf.ruleset ({}) is not known; use one of {known}", mlperf.ruleset));
@@ -88,7 +88,7 @@ fn mlperf(raw: &RawRecipe, p: &mut Problems) {
         ));
     }
     p.one_or_more("mlperf.runs", mlperf.runs);
-    let open_only = closed::open_only(raw);
+    let open_only = closed::open_only(file);
     if mlperf.division == Division::Closed && !open_only.is_empty() {
         p.add(format!(
             "mlperf.division is closed, which does not allow {}; change them or set \
@@ -224,40 +224,40 @@ fn synthetic(synth: &SynthConfig, p: &mut Problems) {
     p.zero_to_one("data.synth.difficulty", synth.difficulty);
 }
 
-fn train(raw: &RawRecipe, p: &mut Problems) {
-    p.one_or_more("train.batch_size", raw.train.batch_size);
+fn train(file: &RecipeFile, p: &mut Problems) {
+    p.one_or_more("train.batch_size", file.train.batch_size);
     for (key, num) in
-        [("train.batch_size", raw.train.batch_size), ("eval.batch_size", raw.eval.batch_size)]
+        [("train.batch_size", file.train.batch_size), ("eval.batch_size", file.eval.batch_size)]
     {
         if num > MAX_BATCH {
             p.add(format!("{key} ({num}) must be at most {MAX_BATCH} images"));
         }
     }
-    p.one_or_more("train.ddp.bucket_mb", raw.train.ddp.bucket_mb);
-    let timeout_s = raw.train.ddp.timeout_s;
+    p.one_or_more("train.ddp.bucket_mb", file.train.ddp.bucket_mb);
+    let timeout_s = file.train.ddp.timeout_s;
     if !(1..=MAX_TIMEOUT_S).contains(&timeout_s) {
         p.add(format!(
             "train.ddp.timeout_s ({timeout_s}) must be from 1 to {MAX_TIMEOUT_S}, a day"
         ));
     }
-    p.above_zero("train.grad_scaler.init_scale", raw.train.grad_scaler.init_scale);
-    p.one_or_more("train.grad_scaler.growth_interval", raw.train.grad_scaler.growth_interval);
+    p.above_zero("train.grad_scaler.init_scale", file.train.grad_scaler.init_scale);
+    p.one_or_more("train.grad_scaler.growth_interval", file.train.grad_scaler.growth_interval);
     for (key, precision) in
-        [("train.precision", raw.train.precision), ("eval.precision", raw.eval.precision)]
+        [("train.precision", file.train.precision), ("eval.precision", file.eval.precision)]
     {
-        if precision == Precision::AmpFp16 && raw.run.device == DeviceChoice::Cpu {
+        if precision == Precision::AmpFp16 && file.run.device == DeviceChoice::Cpu {
             p.add(format!(
                 "{key} (amp_fp16) needs a GPU and run.device is cpu; set {key} to fp32 or amp_bf16"
             ));
         }
     }
-    if raw.eval.precision == Precision::Fp64 {
+    if file.eval.precision == Precision::Fp64 {
         p.add(
             "eval.precision (fp64) follows the weights, which train.precision = \"fp64\" makes; \
              remove the key",
         );
     }
-    raw.eval.interval.check_positive("eval.interval", p);
-    raw.eval.start.check("eval.start", p);
-    raw.eval.offset.check("eval.offset", p);
+    file.eval.interval.check_positive("eval.interval", p);
+    file.eval.start.check("eval.start", p);
+    file.eval.offset.check("eval.offset", p);
 }

@@ -62,7 +62,7 @@ pub fn bench_steps(
     let stop = Arc::new(AtomicBool::new(false));
     let data = bench.data.as_deref().map(Dataset::open).transpose()?;
     let mut trainer = Trainer::build(&recipe, &job.world, device, stop)?;
-    let ceilings = Ceilings::measure(recipe.raw.train.precision, device);
+    let ceilings = Ceilings::measure(recipe.train.precision, device);
     let eval_images_per_s = trainer.eval_rate(data.as_ref())?;
     for &image_size in &bench.image_sizes {
         trainer.progress.epoch = epoch_of(&recipe, image_size)?;
@@ -112,7 +112,7 @@ impl Trainer {
             steps_per_epoch,
             epochs: 0..num_epochs,
             image_sizes: vec![image_size; num_epochs],
-            transform: self.recipe.raw.data.train,
+            transform: self.recipe.data.train,
         };
         let sampler = self.sampler(data.train.len(), Shard { rank: 0, world_size: 1 });
         let plans = train_plans(sampler, schedule);
@@ -138,7 +138,7 @@ impl Trainer {
         let batch_size = self.recipe.batch_per_rank;
         let images_per_s = batch_size as f64 / step_ms[1] * 1e3;
         let flops = 2.0 * PASSES * self.recipe.spec.macs(image_size) as f64;
-        let num_bytes = match self.recipe.raw.train.precision {
+        let num_bytes = match self.recipe.train.precision {
             Precision::Fp64 => 8.0,
             Precision::Fp32 => 4.0,
             Precision::AmpBf16 | Precision::AmpFp16 => 2.0,
@@ -253,8 +253,7 @@ impl Trainer {
 
     /// Images judged in a second: all validation images of `data`, decoded, else a batch of noise.
     fn eval_rate(&self, data: Option<&Dataset>) -> Result<f64, TrainError> {
-        let (num, image_size) =
-            (self.recipe.eval_batch_per_rank, self.recipe.raw.data.eval.crop_size);
+        let (num, image_size) = (self.recipe.eval_batch_per_rank, self.recipe.data.eval.crop_size);
         let (pixels, labels) = noise(num, image_size, self.recipe.run_context.num_classes);
         let right = Tensor::zeros([], (Kind::Int64, self.device));
         let count_correct = || {

@@ -13,7 +13,7 @@ use super::{
 use crate::{
     model::{Arch, Block, CustomConfig, Mode},
     optim::mean_loss,
-    recipe::{self, Precision, RawRecipe, Recipe, RunContext},
+    recipe::{self, Precision, Recipe, RecipeFile, RunContext},
 };
 
 const CROP: usize = 32;
@@ -32,40 +32,40 @@ fn uniform(i: usize, p: usize) -> f64 {
 }
 
 /// A published recipe on a narrow network and small images.
-fn narrow(mut raw: RawRecipe, world_size: usize, precision: Precision) -> Recipe {
-    raw.run.seed = Some(0);
-    raw.run.max_duration = "10ep".parse().unwrap();
-    raw.run.scale_schedule_ratio = 1.0;
-    raw.model.arch = Arch::Custom;
-    raw.model.num_classes = 10;
-    raw.model.custom =
+fn narrow(mut file: RecipeFile, world_size: usize, precision: Precision) -> Recipe {
+    file.run.seed = Some(0);
+    file.run.max_duration = "10ep".parse().unwrap();
+    file.run.scale_schedule_ratio = 1.0;
+    file.model.arch = Arch::Custom;
+    file.model.num_classes = 10;
+    file.model.custom =
         Some(CustomConfig { block: Block::Bottleneck, depths: vec![1, 1], width: 8 });
-    raw.data.train.crop_size = CROP;
-    raw.data.eval.crop_size = CROP;
-    raw.train.batch_size = BATCH;
-    raw.eval.batch_size = BATCH;
-    raw.train.precision = precision;
-    raw.scheduler.t_warmup = "2ep".parse().unwrap();
+    file.data.train.crop_size = CROP;
+    file.data.eval.crop_size = CROP;
+    file.train.batch_size = BATCH;
+    file.eval.batch_size = BATCH;
+    file.train.precision = precision;
+    file.scheduler.t_warmup = "2ep".parse().unwrap();
     let num_train = BATCH * STEPS_PER_EPOCH;
     let run_context = RunContext { world_size, num_classes: 10, num_train, num_eval: BATCH };
-    Recipe::resolve(raw, &run_context).unwrap()
+    Recipe::resolve(file, &run_context).unwrap()
 }
 
 fn optimized(world_size: usize, precision: Precision) -> Recipe {
-    let mut raw = recipe::load(&recipe::find("optimized").unwrap(), &[]).unwrap();
-    raw.optimizer.lr = 0.1;
-    raw.algorithms.fixres = None;
-    let ema = raw.algorithms.ema.as_mut().unwrap();
+    let mut file = recipe::load(&recipe::find("optimized").unwrap(), &[]).unwrap();
+    file.optimizer.lr = 0.1;
+    file.algorithms.fixres = None;
+    let ema = file.algorithms.ema.as_mut().unwrap();
     ema.half_life = "10ba".parse().unwrap();
     ema.update_interval = "2ba".parse().unwrap();
-    narrow(raw, world_size, precision)
+    narrow(file, world_size, precision)
 }
 
 fn nvidia_closed(world_size: usize, precision: Precision) -> Recipe {
-    let mut raw = recipe::load(&recipe::find("nvidia-closed").unwrap(), &[]).unwrap();
-    raw.mlperf.division = recipe::Division::Open;
-    raw.optimizer.lr = 1.0;
-    narrow(raw, world_size, precision)
+    let mut file = recipe::load(&recipe::find("nvidia-closed").unwrap(), &[]).unwrap();
+    file.mlperf.division = recipe::Division::Open;
+    file.optimizer.lr = 1.0;
+    narrow(file, world_size, precision)
 }
 
 fn refill(trainer: &Trainer) {
@@ -112,7 +112,7 @@ fn losses(rank: usize, mut trainer: Trainer) -> Vec<f64> {
     let eval_weights = (0..world_size).map(|rank| {
         let batch = trainer.uploader.batch(&batch(&trainer, 0, rank));
         let logits = no_grad(|| trainer.model.forward(&batch.images, Mode::Eval));
-        number(&mean_loss(trainer.recipe.raw.loss.name, &logits, &batch.targets))
+        number(&mean_loss(trainer.recipe.loss.name, &logits, &batch.targets))
     });
     losses.push(eval_weights.sum::<f64>() / world_size as f64);
     losses

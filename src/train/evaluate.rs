@@ -64,7 +64,7 @@ impl Trainer {
     ) -> Result<(), BridgeError> {
         no_grad(|| {
             let batch = self.uploader.batch(device_batch);
-            let _autocast = autocast(self.recipe.raw.eval.precision, self.device)?;
+            let _autocast = autocast(self.recipe.eval.precision, self.device)?;
             let logits = self.model.forward(&batch.images, Mode::Eval); // [N, K]
             let eval_weights = logits.argmax(-1, false).eq_tensor(&batch.labels).sum(Kind::Int64);
             let _ = right.shallow_clone().g_add_(&eval_weights);

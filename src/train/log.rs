@@ -40,7 +40,7 @@ impl InitLog {
         }
         let file = File::create_new(path)
             .map_err(|source| TrainError::File { path: path.to_owned(), source })?;
-        let mlperf = &recipe.raw.mlperf;
+        let mlperf = &recipe.mlperf;
         let submission = Submission {
             org: mlperf.org.clone(),
             platform: mlperf.platform.clone(),
@@ -64,7 +64,7 @@ impl InitLog {
     pub fn init_stop(self, recipe: &Recipe, weights: &Weights) -> Result<ReadyLog, TrainError> {
         let Some(session) = self.0 else { return Ok(ReadyLog(None)) };
         let session = session.hyperparameters(&hyperparameters(recipe))?;
-        let session = if wants_weights(&recipe.raw.mlperf) {
+        let session = if wants_weights(&recipe.mlperf) {
             let names = weights.parameters().iter().filter_map(|(name, _)| reference_name(name));
             session.weights_initialization(names)?
         } else {
@@ -95,10 +95,10 @@ fn hyperparameters(recipe: &Recipe) -> Hyperparameters {
 
 /// `opt_name`, and the optimizer's numbers under the keys that the log has for it.
 fn optimizer(recipe: &Recipe) -> (&'static str, Optimizer) {
-    let (config, schedule) = (&recipe.raw.optimizer, &recipe.schedule);
+    let (config, schedule) = (&recipe.optimizer, &recipe.schedule);
     let plain = PlainOptions {
         base_learning_rate: config.lr,
-        end_learning_rate: recipe.raw.scheduler.end_lr(config.lr),
+        end_learning_rate: recipe.scheduler.end_lr(config.lr),
         decay_steps: schedule.decay_steps(),
         weight_decay: config.weight_decay,
         warmup_epochs: schedule.warmup_steps() as f64 / recipe.run_length.steps_per_epoch as f64,
@@ -109,7 +109,7 @@ fn optimizer(recipe: &Recipe) -> (&'static str, Optimizer) {
             let options = SgdOptions {
                 base_learning_rate: plain.base_learning_rate,
                 end_learning_rate: Some(plain.end_learning_rate),
-                decay_poly_power: recipe.raw.scheduler.power(),
+                decay_poly_power: recipe.scheduler.power(),
                 decay_steps: Some(plain.decay_steps),
                 momentum: config.momentum,
                 weight_decay: plain.weight_decay,
@@ -121,7 +121,7 @@ fn optimizer(recipe: &Recipe) -> (&'static str, Optimizer) {
             let options = LarsOptions {
                 base_learning_rate: plain.base_learning_rate,
                 end_learning_rate: plain.end_learning_rate,
-                decay_poly_power: recipe.raw.scheduler.power(),
+                decay_poly_power: recipe.scheduler.power(),
                 decay_steps: plain.decay_steps,
                 epsilon: config.epsilon(),
                 momentum: config.momentum,

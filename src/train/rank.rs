@@ -20,7 +20,7 @@ use crate::{
     distributed::World,
     events::RankEvent,
     libtorch,
-    recipe::{self, DeviceChoice, Origin, RawRecipe, Recipe, RunContext, Source},
+    recipe::{self, DeviceChoice, Origin, Recipe, RecipeFile, RunContext, Source},
 };
 
 /// What a rank is started with.
@@ -78,7 +78,7 @@ fn train(
         num_epochs: recipe.run_length.num_epochs,
         steps_per_epoch: recipe.run_length.steps_per_epoch,
         batch_size: recipe.run_length.batch_size,
-        target: recipe.raw.mlperf.target,
+        target: recipe.mlperf.target,
     });
     let end = trainer.run(data, log, event_sink)?;
     if job.world.is_main() {
@@ -89,7 +89,7 @@ fn train(
     Ok(end)
 }
 
-fn load(job: &RankJob) -> Result<RawRecipe, TrainError> {
+fn load(job: &RankJob) -> Result<RecipeFile, TrainError> {
     let text = fs::read_to_string(&job.recipe)
         .map_err(|source| TrainError::File { path: job.recipe.clone(), source })?;
     let name = job.recipe.display().to_string();
@@ -103,23 +103,23 @@ pub(super) fn resolved(job: &RankJob, run_context: &RunContext) -> Result<Recipe
 }
 
 fn read_recipe(job: &RankJob) -> Result<(Recipe, Dataset), TrainError> {
-    let raw = load(job)?;
+    let file = load(job)?;
     // Names and labels only: no image is opened before run_start.
-    let path = raw.data.path.clone().unwrap_or_default();
+    let path = file.data.path.clone().unwrap_or_default();
     let data = Dataset::open(&path)?;
-    recipe::check_images(&raw, data.division())?;
+    recipe::check_images(&file, data.division())?;
     let run_context = RunContext {
         world_size: job.world.world_size,
         num_classes: data.num_classes(),
         num_train: data.train.len(),
         num_eval: data.eval.len(),
     };
-    Ok((Recipe::resolve(raw, &run_context)?, data))
+    Ok((Recipe::resolve(file, &run_context)?, data))
 }
 
 /// The device of this rank. The first to call libtorch, which learns of CUDA here or never.
 pub(super) fn device(recipe: &Recipe, world: &World) -> Result<Device, TrainError> {
-    let (choice, timeout_s) = (recipe.raw.run.device, recipe.raw.train.ddp.timeout_s);
+    let (choice, timeout_s) = (recipe.run.device, recipe.train.ddp.timeout_s);
     if choice == DeviceChoice::Cpu {
         return Ok(Device::Cpu);
     }

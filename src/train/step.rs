@@ -57,7 +57,7 @@ impl Trainer {
         let Self { algorithms, model, recipe, device, progress, .. } = self;
         let losses = |batch: &Batch| {
             let logits = logits(model, recipe, *device, &batch.images)?;
-            Ok(sample_losses(recipe.raw.loss.name, &logits, &batch.targets))
+            Ok(sample_losses(recipe.loss.name, &logits, &batch.targets))
         };
         algorithms.before_forward(*progress, batch, &losses)
     }
@@ -74,7 +74,7 @@ impl Trainer {
     pub(super) fn loss(&self, batch: &Batch) -> Result<Tensor, TrainError> {
         self.ddp.before_forward()?;
         let logits = logits(&self.model, &self.recipe, self.device, &batch.images)?;
-        Ok(mean_loss(self.recipe.raw.loss.name, &logits, &batch.targets))
+        Ok(mean_loss(self.recipe.loss.name, &logits, &batch.targets))
     }
 }
 
@@ -85,7 +85,7 @@ fn logits(
     device: Device,
     images: &Tensor,
 ) -> Result<Tensor, BridgeError> {
-    let _autocast = autocast(recipe.raw.train.precision, device)?;
+    let _autocast = autocast(recipe.train.precision, device)?;
     Ok(model.forward(images, Mode::Train))
 }
 

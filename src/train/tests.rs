@@ -21,7 +21,7 @@ use crate::{
     libtorch,
     model::{Arch, Block, CustomConfig, Mode},
     optim::mean_loss,
-    recipe::{Precision, RawRecipe, Recipe, RunContext},
+    recipe::{Precision, Recipe, RecipeFile, RunContext},
 };
 
 const IMAGE_SIZE: usize = 16;
@@ -35,22 +35,22 @@ pub(super) fn in_turn() -> MutexGuard<'static, ()> {
 }
 
 fn recipe(world_size: usize) -> Recipe {
-    let mut raw = RawRecipe::default();
-    raw.run.seed = Some(11);
-    raw.run.max_duration = "4ep".parse().unwrap();
-    raw.model.arch = Arch::Custom;
-    raw.model.custom = Some(CustomConfig { block: Block::Basic, depths: vec![1, 1], width: 8 });
-    raw.data.train.crop_size = IMAGE_SIZE;
-    raw.data.eval.crop_size = IMAGE_SIZE;
-    raw.train.batch_size = GLOBAL_BATCH;
-    raw.optimizer.lr = 0.1;
-    raw.scheduler.t_warmup = "0ep".parse().unwrap();
-    raw.algorithms.channels_last = Some(algorithms::ChannelsLast {});
-    raw.algorithms.blurpool = Some(algorithms::BlurPool::default());
-    raw.algorithms.blurpool.as_mut().unwrap().min_channels = 8;
+    let mut file = RecipeFile::default();
+    file.run.seed = Some(11);
+    file.run.max_duration = "4ep".parse().unwrap();
+    file.model.arch = Arch::Custom;
+    file.model.custom = Some(CustomConfig { block: Block::Basic, depths: vec![1, 1], width: 8 });
+    file.data.train.crop_size = IMAGE_SIZE;
+    file.data.eval.crop_size = IMAGE_SIZE;
+    file.train.batch_size = GLOBAL_BATCH;
+    file.optimizer.lr = 0.1;
+    file.scheduler.t_warmup = "0ep".parse().unwrap();
+    file.algorithms.channels_last = Some(algorithms::ChannelsLast {});
+    file.algorithms.blurpool = Some(algorithms::BlurPool::default());
+    file.algorithms.blurpool.as_mut().unwrap().min_channels = 8;
     let run_context =
         RunContext { world_size, num_classes: NUM_CLASSES, num_train: 64, num_eval: 8 };
-    Recipe::resolve(raw, &run_context).unwrap()
+    Recipe::resolve(file, &run_context).unwrap()
 }
 
 fn trainer(recipe: &Recipe, rank: usize, port: u16) -> Trainer {
@@ -165,7 +165,7 @@ fn frozen_step(trainer: &mut Trainer, device_batch: &DeviceBatch) {
     let batch = trainer.uploader.batch(device_batch);
     trainer.ddp.before_forward().unwrap();
     let logits = trainer.model.forward(&batch.images, Mode::Eval);
-    let loss = mean_loss(trainer.recipe.raw.loss.name, &logits, &batch.targets);
+    let loss = mean_loss(trainer.recipe.loss.name, &logits, &batch.targets);
     trainer.ddp.backward(&loss).unwrap();
     trainer.optimizer.set_lr(0.05);
     trainer.optimizer.step().unwrap();
@@ -219,7 +219,7 @@ fn bf16_steps_stay_near_fp32_and_keep_weights_in_fp32() {
     let _turn = in_turn();
     let losses = [Precision::Fp32, Precision::AmpBf16].map(|precision| {
         let mut recipe = recipe(1);
-        recipe.raw.train.precision = precision;
+        recipe.train.precision = precision;
         let mut trainer = trainer(&recipe, 0, 0);
         refill(&trainer);
         let step = |step| {
@@ -243,7 +243,7 @@ fn the_average_is_judged_and_the_trained_weights_come_back() {
     let _turn = in_turn();
     let mut recipe = recipe(1);
     let ema = algorithms::Ema { update_interval: "1ba".parse().unwrap(), ..Default::default() };
-    recipe.raw.algorithms.ema = Some(ema);
+    recipe.algorithms.ema = Some(ema);
     let mut trainer = trainer(&recipe, 0, 0);
     trainer.warm_up().unwrap();
     let start = weights(&trainer);
@@ -277,7 +277,7 @@ fn the_average_is_judged_and_the_trained_weights_come_back() {
 #[test]
 fn batches_shrink_to_the_side_of_their_epoch() {
     let _turn = in_turn();
-    let mut recipe = recipe(1).raw;
+    let mut recipe = recipe(1).to_file();
     recipe.algorithms.progressive_resizing = Some(algorithms::ProgressiveResizing::default());
     let run_context = RunContext { world_size: 1, num_classes: 4, num_train: 64, num_eval: 8 };
     let recipe = Recipe::resolve(recipe, &run_context).unwrap();
@@ -328,9 +328,9 @@ fn every_method_trains_alone_and_with_the_others() {
     ];
     let together = tables.join("\n");
     for text in tables.iter().chain(&others).chain([&together.as_str()]) {
-        let on: RawRecipe = toml::from_str(text).unwrap();
-        let raw = RawRecipe { algorithms: on.algorithms, ..recipe(1).raw };
-        let recipe = Recipe::resolve(raw, &recipe(1).run_context).unwrap();
+        let on: RecipeFile = toml::from_str(text).unwrap();
+        let file = RecipeFile { algorithms: on.algorithms, ..recipe(1).to_file() };
+        let recipe = Recipe::resolve(file, &recipe(1).run_context).unwrap();
         let mut trainer = trainer(&recipe, 0, 0);
         trainer.warm_up().unwrap();
         let before = weights(&trainer);
@@ -365,9 +365,13 @@ fn a_recorded_step_trains_as_the_step_itself() {
         "[optimizer]\nname = \"lamb\"\n[algorithms.progressive_resizing]\n[algorithms.gradient_clipping]",
     ];
     for text in texts {
-        let on: RawRecipe = toml::from_str(text).unwrap();
-        let raw = RawRecipe { algorithms: on.algorithms, optimizer: on.optimizer, ..recipe(1).raw };
-        let recipe = Recipe::resolve(raw, &recipe(1).run_context).unwrap();
+        let on: RecipeFile = toml::from_str(text).unwrap();
+        let file = RecipeFile {
+            algorithms: on.algorithms,
+            optimizer: on.optimizer,
+            ..recipe(1).to_file()
+        };
+        let recipe = Recipe::resolve(file, &recipe(1).run_context).unwrap();
         let mut plain = trainer(&recipe, 0, 0);
         let mut capturing = trainer(&recipe, 0, 0);
         capturing.mode = CaptureMode::Host;
@@ -449,7 +453,7 @@ fn where_the_reducer_cannot_be_captured_gradients_are_exchanged_around_it() {
     let fraction = GLOBAL_BATCH / 2;
     let mut recipe = recipe(2);
     // Rank 0's statistics of batch norm go to all before each step, which is not to be recorded.
-    recipe.raw.train.ddp.broadcast_buffers = true;
+    recipe.train.ddp.broadcast_buffers = true;
     let train = |mode| {
         in_world(&recipe, move |rank, mut trainer| {
             refill(&trainer);
@@ -493,7 +497,7 @@ fn gradients_of_a_recording_that_failed_are_forgotten() {
 fn a_method_that_draws_anew_keeps_steps_from_being_recorded() {
     let _turn = in_turn();
     let mut recipe = recipe(1);
-    recipe.raw.algorithms.mixup = Some(algorithms::MixUp::default());
+    recipe.algorithms.mixup = Some(algorithms::MixUp::default());
     let mut trainer = trainer(&recipe, 0, 0);
     trainer.mode = CaptureMode::Host;
     let reason = trainer.warm_up().unwrap().expect("mixup draws");
@@ -506,7 +510,7 @@ fn a_rank_alone_trains_the_same_through_the_reducer() {
     let _turn = in_turn();
     let train = |in_world_of_one| {
         let mut recipe = recipe(1);
-        recipe.raw.train.ddp.in_world_of_one = in_world_of_one;
+        recipe.train.ddp.in_world_of_one = in_world_of_one;
         let mut by_rank = in_world(&recipe, |_, mut trainer| {
             assert_eq!(trainer.ddp.is_reduced(), in_world_of_one);
             trainer.recipe.image_sizes = vec![IMAGE_SIZE; 4];

@@ -88,13 +88,13 @@ impl Trainer {
         device: Device,
         stop: Arc<AtomicBool>,
     ) -> Result<Self, TrainError> {
-        let TrainConfig { tf32, cudnn_benchmark: benchmark, deterministic, .. } = recipe.raw.train;
+        let TrainConfig { tf32, cudnn_benchmark: benchmark, deterministic, .. } = recipe.train;
         Math { tf32, benchmark, deterministic }.set()?;
         tch::manual_seed(recipe.seed as i64);
-        let kind = kind(recipe.raw.train.precision);
+        let kind = kind(recipe.train.precision);
         let model = ResNet::new(&recipe.spec, Place { kind, device });
-        init(model.weights(), &recipe.raw.model.initializers);
-        let layout = match recipe.raw.algorithms.channels_last {
+        init(model.weights(), &recipe.model.initializers);
+        let layout = match recipe.algorithms.channels_last {
             Some(_) => Layout::ChannelsLast,
             None => Layout::ChannelsFirst,
         };
@@ -102,24 +102,24 @@ impl Trainer {
             let parameters = model.weights().parameters().iter().map(|(_, tensor)| tensor);
             parameters.filter(|t| t.dim() == 4).try_for_each(libtorch::set_channels_last)?;
         }
-        let ddp = if world.world_size > 1 || recipe.raw.train.ddp.in_world_of_one {
-            Ddp::join(world, device, recipe.raw.train.ddp.timeout_s)?
+        let ddp = if world.world_size > 1 || recipe.train.ddp.in_world_of_one {
+            Ddp::join(world, device, recipe.train.ddp.timeout_s)?
         } else {
             Ddp::alone()
         };
-        let clipping = recipe.raw.algorithms.gradient_clipping.as_ref();
-        let optimizer = Optimizer::new(&recipe.raw.optimizer, model.weights().parameters())?
+        let clipping = recipe.algorithms.gradient_clipping.as_ref();
+        let optimizer = Optimizer::new(&recipe.optimizer, model.weights().parameters())?
             .clipped(clipping.map(GradientClipping::clip));
-        let scaling = &recipe.raw.train.grad_scaler;
-        let scaler = match recipe.raw.train.precision {
+        let scaling = &recipe.train.grad_scaler;
+        let scaler = match recipe.train.precision {
             Precision::AmpFp16 => {
                 LossScaler::on(scaling.init_scale, scaling.growth_interval, device)
             }
             Precision::Fp32 | Precision::Fp64 | Precision::AmpBf16 => LossScaler::Off,
         };
-        let smoothing = recipe.raw.algorithms.label_smoothing.as_ref();
+        let smoothing = recipe.algorithms.label_smoothing.as_ref();
         let targets = Targets::new(smoothing, recipe.run_context.num_classes);
-        let data = &recipe.raw.data;
+        let data = &recipe.data;
         let eval_weights = EvalWeights::new(model.weights())?;
         let place = (kind, device, largest_batch(recipe));
         let mut trainer = Self {
@@ -134,7 +134,7 @@ impl Trainer {
             optimizer,
             scaler,
             progress: Progress::default(),
-            mode: CaptureMode::on(device, recipe.raw.train.cuda_graphs),
+            mode: CaptureMode::on(device, recipe.train.cuda_graphs),
             captured: Vec::new(),
             capture: None,
             pool: Pool::default(),
@@ -146,7 +146,7 @@ impl Trainer {
 
     /// Makes all weights rank 0's and gradients means over ranks.
     pub(super) fn attach(&mut self) -> Result<(), DistError> {
-        self.ddp.attach(&shared(&self.model, &self.recipe.raw.train.ddp))
+        self.ddp.attach(&shared(&self.model, &self.recipe.train.ddp))
     }
 
     /// Trains to the target or to the last epoch. Whatever happens, the log ends in `run_stop`.
@@ -192,10 +192,10 @@ impl Trainer {
             let accuracy = self.evaluate(data, meter)?;
             log.write(|session| session.eval_accuracy(epoch, accuracy))?;
             log.write(|session| session.eval_stop(epoch))?;
-            if self.recipe.raw.mlperf.is_reached(accuracy) {
+            if self.recipe.mlperf.is_reached(accuracy) {
                 end = RunEnd::TargetReached;
                 *log = std::mem::replace(log, RunLog::Silent).stop(Status::Success)?;
-                if self.recipe.raw.mlperf.stop_on_target {
+                if self.recipe.mlperf.stop_on_target {
                     break;
                 }
             }
@@ -235,7 +235,7 @@ impl Trainer {
     fn evaluate(&mut self, data: &Dataset, meter: &mut Meter) -> Result<f64, TrainError> {
         let start = Instant::now();
         let mut loader = self.eval_loader(data);
-        if self.recipe.raw.train.ddp.bn_sync_before_eval {
+        if self.recipe.train.ddp.bn_sync_before_eval {
             let buffers = self.model.weights().buffers().iter().map(|(_, tensor)| tensor);
             self.ddp.mean(buffers)?;
         }
@@ -263,7 +263,7 @@ impl Trainer {
     }
 
     pub(super) fn loader_config(&self) -> LoaderConfig {
-        let data = &self.recipe.raw.data;
+        let data = &self.recipe.data;
         let num_threads = match data.num_workers {
             0 => self.num_cores(),
             n => n,
@@ -280,24 +280,24 @@ impl Trainer {
 
     /// What the cures of waiting for data depend on.
     fn known(&self, data: &Dataset) -> LoaderContext {
-        let raw = &self.recipe.raw;
+        let recipe = &self.recipe;
         LoaderContext {
             store: data.division(),
-            division: match raw.mlperf.division {
+            division: match recipe.mlperf.division {
                 Division::Closed => import::Division::ClosedSafe,
                 Division::Open => import::Division::OpenOnly,
             },
             num_threads: self.loader_config().num_threads,
             num_cores: self.num_cores(),
             image_size: self.recipe.crop_sizes.iter().copied().min().unwrap_or(0),
-            order: raw.data.order,
-            transform: raw.data.train,
+            order: recipe.data.order,
+            transform: recipe.data.train,
         }
     }
 
     pub(super) fn sampler(&self, num_samples: usize, shard: Shard) -> Sampler {
-        let seed = self.recipe.raw.data.order_seed.unwrap_or(self.recipe.seed);
-        Sampler::new(num_samples, shard, seed).ordered(self.recipe.raw.data.order)
+        let seed = self.recipe.order_seed;
+        Sampler::new(num_samples, shard, seed).ordered(self.recipe.data.order)
     }
 
     fn train_loader(&self, data: &Dataset) -> Result<Loader, TrainError> {
@@ -306,7 +306,7 @@ impl Trainer {
             steps_per_epoch: self.recipe.run_length.steps_per_epoch,
             epochs: 0..self.recipe.run_length.num_epochs,
             image_sizes: self.recipe.crop_sizes.clone(),
-            transform: self.recipe.raw.data.train,
+            transform: self.recipe.data.train,
         };
         let World { rank, world_size, master_port, .. } = self.world;
         let shard = Shard { rank, world_size };
@@ -325,7 +325,7 @@ impl Trainer {
     }
 
     pub(super) fn eval_loader(&self, data: &Dataset) -> Loader {
-        let transform: EvalTransform = self.recipe.raw.data.eval;
+        let transform: EvalTransform = self.recipe.data.eval;
         let World { rank, world_size, .. } = self.world;
         let sampler = self.sampler(data.eval.len(), Shard { rank, world_size });
         let plans = eval_plans(&sampler, self.recipe.eval_batch_per_rank, transform);
@@ -337,7 +337,7 @@ impl Trainer {
 fn largest_batch(recipe: &Recipe) -> usize {
     let image_size = recipe.crop_sizes.iter().copied().max().unwrap_or(0);
     let train = num_bytes(recipe.batch_per_rank, image_size);
-    train.max(num_bytes(recipe.eval_batch_per_rank, recipe.raw.data.eval.crop_size))
+    train.max(num_bytes(recipe.eval_batch_per_rank, recipe.data.eval.crop_size))
 }
 
 /// The methods of `recipe` in their first state.
@@ -348,7 +348,7 @@ pub(super) fn algorithms(
 ) -> Result<Algorithms, BridgeError> {
     let Recipe { run_length, image_sizes, seed, .. } = recipe;
     let context = MethodContext { weights, run_length, image_sizes, seed: *seed, rank };
-    recipe.raw.algorithms.start(&context)
+    recipe.algorithms.start(&context)
 }
 
 fn shared<'a>(model: &'a ResNet, config: &DdpConfig) -> Shared<'a> {

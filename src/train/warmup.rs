@@ -58,7 +58,7 @@ impl Trainer {
         let (batch, fraction) = (self.recipe.eval_batch_per_rank, fraction.eval_order().len());
         let right = Tensor::zeros([], (Kind::Int64, self.device));
         for num in [batch.min(fraction), fraction % batch].into_iter().filter(|&num| num > 0) {
-            let image_size = self.recipe.raw.data.eval.crop_size;
+            let image_size = self.recipe.data.eval.crop_size;
             self.count_correct(&self.uploader.synthetic(num, image_size)?, &right)?;
         }
         Ok(())

@@ -25,8 +25,8 @@ fn methods() -> Vec<String> {
 fn defaults(method: &str) -> Table {
     let text = format!("[algorithms.{method}]");
     let origin = Origin::File("defaults.toml".into());
-    let raw = load(&Source { name: method.to_owned(), text, origin }, &[]).unwrap();
-    match Table::try_from(&raw.algorithms).unwrap().remove(method) {
+    let file = load(&Source { name: method.to_owned(), text, origin }, &[]).unwrap();
+    match Table::try_from(&file.algorithms).unwrap().remove(method) {
         Some(Value::Table(table)) => table,
         other => panic!("{method}: {other:?}"),
     }

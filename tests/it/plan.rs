@@ -27,7 +27,7 @@ fn a_printed_plan_is_a_recipe_again() {
     let printed = plan::text(&plan_args("demo/optimized")).unwrap();
     let origin = Origin::File("my.toml".into());
     let source = Source { name: "my".to_owned(), text: printed, origin };
-    let raw = load(&source, &[]).unwrap();
+    let file = load(&source, &[]).unwrap();
     let original = load(&find("demo/optimized").unwrap(), &["run.seed=17".to_owned()]).unwrap();
     let synth = original.data.synth.clone().unwrap();
     let run_context = RunContext {
@@ -37,7 +37,7 @@ fn a_printed_plan_is_a_recipe_again() {
         num_eval: synth.num_eval,
     };
     assert_eq!(
-        Recipe::resolve(raw, &run_context).unwrap(),
+        Recipe::resolve(file, &run_context).unwrap(),
         Recipe::resolve(original, &run_context).unwrap()
     );
 }
@@ -150,7 +150,7 @@ fn recipes_for_one_gpu_scale_by_the_image_and_nothing_else() {
             "{name}"
         );
         let images = |r: &Recipe| {
-            let half_life = r.raw.algorithms.ema.as_ref()?.half_life;
+            let half_life = r.algorithms.ema.as_ref()?.half_life;
             Some(half_life.to_steps(&r.run_length) * r.run_length.batch_size)
         };
         assert_eq!(images(&one), images(&eight), "{name}");

@@ -3,11 +3,11 @@
 use std::fs;
 
 use mlperf_run::recipe::{
-    Origin, Plan, RawRecipe, Recipe, RecipeError, RunContext, Source, built_in_names, find, load,
+    Origin, Plan, Recipe, RecipeError, RecipeFile, RunContext, Source, built_in_names, find, load,
 };
 use tempfile::TempDir;
 
-fn loaded(text: &str, overrides: &[&str]) -> Result<RawRecipe, RecipeError> {
+fn loaded(text: &str, overrides: &[&str]) -> Result<RecipeFile, RecipeError> {
     let origin = Origin::File("my.toml".into());
     let source = Source { name: "my".to_owned(), text: text.to_owned(), origin };
     load(&source, &overrides.iter().map(|text| (*text).to_owned()).collect::<Vec<_>>())
@@ -18,8 +18,8 @@ fn imagenet(world_size: usize) -> RunContext {
 }
 
 /// The data set and the ranks that a recipe is made for.
-fn home(raw: &RawRecipe) -> RunContext {
-    match &raw.data.synth {
+fn home(file: &RecipeFile) -> RunContext {
+    match &file.data.synth {
         None => imagenet(8),
         Some(synth) => RunContext {
             world_size: 2,
@@ -31,9 +31,9 @@ fn home(raw: &RawRecipe) -> RunContext {
 }
 
 fn at_home(name: &str) -> Recipe {
-    let raw = load(&find(name).unwrap(), &[]).unwrap();
-    let run_context = home(&raw);
-    Recipe::resolve(raw, &run_context).unwrap()
+    let file = load(&find(name).unwrap(), &[]).unwrap();
+    let run_context = home(&file);
+    Recipe::resolve(file, &run_context).unwrap()
 }
 
 #[test]
@@ -41,7 +41,7 @@ fn every_built_in_recipe_resolves_and_survives_being_written_out() {
     assert!(built_in_names().count() >= 4);
     for name in built_in_names() {
         let recipe = at_home(name);
-        assert_eq!(recipe.raw.run.name, name.replace('/', "-"));
+        assert_eq!(recipe.run.name, name.replace('/', "-"));
         let again = loaded(&recipe.to_toml(), &[]).unwrap();
         let again = Recipe::resolve(again, &recipe.run_context).unwrap();
         assert_eq!(again, recipe, "{name}");
@@ -66,8 +66,8 @@ fn every_file_in_configs_is_built_in() {
 #[test]
 fn the_hash_tells_recipes_and_seeds_apart() {
     let hash = |overrides: &[&str]| {
-        let raw = loaded("[run]\nseed = 1", overrides).unwrap();
-        Recipe::resolve(raw, &imagenet(8)).unwrap().sha256()
+        let file = loaded("[run]\nseed = 1", overrides).unwrap();
+        Recipe::resolve(file, &imagenet(8)).unwrap().sha256()
     };
     assert_eq!(hash(&[]), hash(&[]));
     assert_eq!(hash(&[]).len(), 64);
@@ -87,7 +87,7 @@ fn the_published_recipes_have_the_published_shape() {
     let ramp = [96, 104, 112, 116, 124, 132, 140, 148, 156, 164, 172];
     let image_sizes = [[88; 12].as_slice(), &ramp, &[176; 5]].concat();
     assert_eq!((optimized.image_sizes, optimized.crop_sizes), (image_sizes, vec![176; 28]));
-    let eval = &optimized.raw.data.eval;
+    let eval = &optimized.data.eval;
     assert_eq!((eval.resize_size, eval.crop_size), (232, 224));
     assert_eq!(at_home("demo/baseline").spec.blur, None);
 }
@@ -97,9 +97,9 @@ fn the_example_for_own_images_resolves() {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/train_your_images.toml");
     let source = find(path).unwrap();
     assert_eq!(source.name, "train_your_images");
-    let raw = load(&source, &[]).unwrap();
+    let file = load(&source, &[]).unwrap();
     let run_context = RunContext { world_size: 1, num_classes: 2, num_train: 500, num_eval: 100 };
-    assert!(Recipe::resolve(raw, &run_context).is_ok());
+    assert!(Recipe::resolve(file, &run_context).is_ok());
 }
 
 #[test]
@@ -204,12 +204,12 @@ fn a_recipe_extends_another_key_by_key_and_overrides_win() {
     fs::write(path("top.toml"), "extends = \"middle.toml\"\n[eval]\ninterval = \"2ep\"\n").unwrap();
     let top = find(path("top.toml").to_str().unwrap()).unwrap();
     let overrides = ["optimizer.momentum=0.9", "algorithms.blurpool=false"].map(str::to_owned);
-    let raw = load(&top, &overrides).unwrap();
-    assert_eq!((raw.optimizer.lr, raw.optimizer.momentum), (1.5, 0.9));
-    assert_eq!(raw.eval.interval.to_string(), "2ep");
-    assert_eq!((raw.data.mean[0], raw.run.num_ranks), (0.485, 8), "from optimized, baseline");
-    assert_eq!(raw.algorithms.blurpool, None);
-    assert_eq!(raw.run.name, "top");
+    let file = load(&top, &overrides).unwrap();
+    assert_eq!((file.optimizer.lr, file.optimizer.momentum), (1.5, 0.9));
+    assert_eq!(file.eval.interval.to_string(), "2ep");
+    assert_eq!((file.data.mean[0], file.run.num_ranks), (0.485, 8), "from optimized, baseline");
+    assert_eq!(file.algorithms.blurpool, None);
+    assert_eq!(file.run.name, "top");
 }
 
 #[test]
@@ -405,8 +405,8 @@ const CLOSED: [&str; 13] = [
 
 #[test]
 fn nvidias_closed_rates_are_planned_and_its_constants_written_out() {
-    let raw = loaded("", &CLOSED).unwrap();
-    let recipe = Recipe::resolve(raw, &imagenet(8)).unwrap();
+    let file = loaded("", &CLOSED).unwrap();
+    let recipe = Recipe::resolve(file, &imagenet(8)).unwrap();
     let plan = Plan::of(&recipe);
     assert_eq!((plan.total_steps, plan.warmup_steps), (14_541, 786));
     assert!((plan.rows[0].lr_first - 10.5 / 786.0).abs() < 1e-12);
@@ -446,20 +446,20 @@ fn every_rule_and_schedule_survives_being_written_out() {
     ];
     for (rule, schedule) in rules.iter().zip(schedules) {
         let overrides = [format!("optimizer={{{rule}}}"), format!("scheduler={{{schedule}}}")];
-        let raw = loaded("", &[&overrides[0], &overrides[1]]).unwrap();
-        let recipe = Recipe::resolve(raw, &imagenet(8)).unwrap();
+        let file = loaded("", &[&overrides[0], &overrides[1]]).unwrap();
+        let recipe = Recipe::resolve(file, &imagenet(8)).unwrap();
         let again = loaded(&recipe.to_toml(), &[]).unwrap();
         let again = Recipe::resolve(again, &imagenet(8)).unwrap();
-        assert_eq!(again.raw.optimizer, recipe.raw.optimizer);
-        assert_eq!(again.raw.scheduler, recipe.raw.scheduler);
+        assert_eq!(again.optimizer, recipe.optimizer);
+        assert_eq!(again.scheduler, recipe.scheduler);
     }
 }
 
 #[test]
 fn an_unsound_recipe_is_refused_with_key_value_and_cure() {
     for (overrides, parts) in UNSOUND {
-        let raw = loaded("", overrides).unwrap();
-        let message = Recipe::resolve(raw, &imagenet(8)).unwrap_err().to_string();
+        let file = loaded("", overrides).unwrap();
+        let message = Recipe::resolve(file, &imagenet(8)).unwrap_err().to_string();
         assert!(message.starts_with("invalid recipe: "), "{message}");
         for part in *parts {
             assert!(message.contains(part), "{overrides:?}: no {part:?} in: {message}");
@@ -481,8 +481,8 @@ fn what_stands_beside_the_refused_is_taken() {
         &["algorithms.blurpool={replace_convs=false}"],
         &["eval.batch_size=8"],
     ] {
-        let raw = loaded("", overrides).unwrap();
-        let result = Recipe::resolve(raw, &imagenet(8));
+        let file = loaded("", overrides).unwrap();
+        let result = Recipe::resolve(file, &imagenet(8));
         assert!(result.is_ok(), "{overrides:?}: {}", result.unwrap_err());
     }
 }
@@ -495,7 +495,7 @@ fn a_data_set_that_cannot_be_trained_on_is_refused() {
         (RunContext { num_train: 2047, ..imagenet(1) }, "exceeds the training images (2047)"),
         (imagenet(0), "no ranks (0)"),
     ] {
-        let message = Recipe::resolve(RawRecipe::default(), &run_context).unwrap_err().to_string();
+        let message = Recipe::resolve(RecipeFile::default(), &run_context).unwrap_err().to_string();
         assert!(message.contains(part), "{message}");
     }
 }
@@ -527,22 +527,22 @@ mod odd_numbers {
     }
 
     /// Breaks the field that `which` names.
-    fn change(raw: &mut RawRecipe, which: usize, (n, x, t): (usize, f64, Time)) {
+    fn change(file: &mut RecipeFile, which: usize, (n, x, t): (usize, f64, Time)) {
         match which {
-            0 => raw.run.max_duration = t,
-            1 => raw.run.scale_schedule_ratio = x,
-            2 => raw.scheduler.t_warmup = t,
-            3 => raw.eval.interval = t,
-            4 => raw.eval.start = t,
-            5 => raw.train.batch_size = n,
-            6 => raw.eval.batch_size = n,
-            7 => raw.run.seed = Some(n as u64),
-            8 => raw.run.scale_warmup = !raw.run.scale_warmup,
-            9 => raw.optimizer.lr = x,
-            10 => raw.data.train.crop_size = n,
-            11 => raw.data.eval.resize_size = n,
-            12 => raw.scheduler.alpha_f = x,
-            _ => raw.data.train.scale = [x, 1.0],
+            0 => file.run.max_duration = t,
+            1 => file.run.scale_schedule_ratio = x,
+            2 => file.scheduler.t_warmup = t,
+            3 => file.eval.interval = t,
+            4 => file.eval.start = t,
+            5 => file.train.batch_size = n,
+            6 => file.eval.batch_size = n,
+            7 => file.run.seed = Some(n as u64),
+            8 => file.run.scale_warmup = !file.run.scale_warmup,
+            9 => file.optimizer.lr = x,
+            10 => file.data.train.crop_size = n,
+            11 => file.data.eval.resize_size = n,
+            12 => file.scheduler.alpha_f = x,
+            _ => file.data.train.scale = [x, 1.0],
         }
     }
 
@@ -557,18 +557,18 @@ mod odd_numbers {
             changes in prop::collection::vec((0_usize..14, (count(), real(), time())), 0..4),
             (world_size, num_classes, num_train, num_eval) in (count(), count(), count(), count()),
         ) {
-            let mut raw = RawRecipe::default();
-            raw.run.name = "odd".to_owned();
-            raw.run.seed = Some(1);
-            raw.train.batch_size = 64;
+            let mut file = RecipeFile::default();
+            file.run.name = "odd".to_owned();
+            file.run.seed = Some(1);
+            file.train.batch_size = 64;
             for (which, value) in changes {
-                change(&mut raw, which, value);
+                change(&mut file, which, value);
             }
             let run_context = RunContext { world_size, num_classes, num_train, num_eval };
-            if let Ok(recipe) = Recipe::resolve(raw, &run_context) {
+            if let Ok(recipe) = Recipe::resolve(file, &run_context) {
                 prop_assert_eq!(Plan::of(&recipe).rows.len(), recipe.run_length.num_epochs);
                 let again = loaded(&recipe.to_toml(), &[]).unwrap();
-                prop_assert!(Recipe::resolve(again, &run_context).unwrap().raw == recipe.raw);
+                prop_assert!(Recipe::resolve(again, &run_context).unwrap().to_file() == recipe.to_file());
             }
         }
     }

@@ -8,10 +8,10 @@ fn run_context() -> RunContext {
     RunContext { world_size: 8, num_classes: 1000, num_train: 1_281_167, num_eval: 50_000 }
 }
 
-fn resolved(change: impl FnOnce(&mut RawRecipe)) -> Recipe {
-    let mut raw = RawRecipe::default();
-    change(&mut raw);
-    Recipe::resolve(raw, &run_context()).unwrap()
+fn resolved(change: impl FnOnce(&mut RecipeFile)) -> Recipe {
+    let mut file = RecipeFile::default();
+    change(&mut file);
+    Recipe::resolve(file, &run_context()).unwrap()
 }
 
 #[test]
@@ -31,10 +31,10 @@ fn lengths_turn_into_whole_epochs() {
         (Time::Samples(625 * 2048), 1.0, 1),
         (Time::Samples(625 * 2048 + 1), 1.0, 2),
     ] {
-        let recipe = resolved(|raw| {
-            raw.run.max_duration = length;
-            raw.run.scale_schedule_ratio = ratio;
-            raw.scheduler.t_warmup = Time::Fraction(0.1);
+        let recipe = resolved(|file| {
+            file.run.max_duration = length;
+            file.run.scale_schedule_ratio = ratio;
+            file.scheduler.t_warmup = Time::Fraction(0.1);
         });
         assert_eq!(recipe.run_length.num_epochs, epochs, "{length} x {ratio}");
         assert_eq!(recipe.image_sizes.len(), epochs);
@@ -49,10 +49,10 @@ fn the_warmup_is_scaled_only_when_asked_and_never_twice() {
         (Time::Steps(101), true, 50),
         (Time::Fraction(0.1), true, 2812),
     ] {
-        let recipe = resolved(|raw| {
-            raw.run.scale_schedule_ratio = 0.5;
-            raw.run.scale_warmup = asked;
-            raw.scheduler.t_warmup = warmup;
+        let recipe = resolved(|file| {
+            file.run.scale_schedule_ratio = 0.5;
+            file.run.scale_warmup = asked;
+            file.scheduler.t_warmup = warmup;
         });
         assert_eq!(recipe.schedule.warmup_steps(), steps, "{warmup} {asked}");
     }
@@ -60,10 +60,10 @@ fn the_warmup_is_scaled_only_when_asked_and_never_twice() {
 
 #[test]
 fn milestones_are_scaled_with_the_run() {
-    let recipe = resolved(|raw| {
-        raw.run.scale_schedule_ratio = 0.5;
-        raw.scheduler.name = ScheduleName::Multistep;
-        raw.scheduler.milestones = Some(vec![Time::Epochs(60.0), Time::Fraction(0.9)]);
+    let recipe = resolved(|file| {
+        file.run.scale_schedule_ratio = 0.5;
+        file.scheduler.name = ScheduleName::Multistep;
+        file.scheduler.milestones = Some(vec![Time::Epochs(60.0), Time::Fraction(0.9)]);
     });
     let rates = [29, 30, 40, 41].map(|epoch| recipe.schedule.lr(epoch * 625));
     for (rate, wanted) in rates.iter().zip([2.048, 0.2048, 0.2048, 0.02048]) {
@@ -79,9 +79,9 @@ fn a_last_batch_that_is_not_full_counts_only_where_it_is_asked_for() {
         (Order::Torch, true, 625),
         (Order::Torch, false, 626),
     ] {
-        let recipe = resolved(|raw| {
-            raw.data.order = order;
-            raw.data.drop_last = drop_last;
+        let recipe = resolved(|file| {
+            file.data.order = order;
+            file.data.drop_last = drop_last;
         });
         assert_eq!(recipe.run_length.steps_per_epoch, steps, "{order:?} {drop_last}");
     }
@@ -98,10 +98,10 @@ fn evaluations_are_multiples_from_the_start_on_and_the_last_epoch() {
         (Time::Steps(626), Time::Fraction(0.7), vec![8, 10]),
         (Time::Epochs(0.5), Time::Epochs(9.0), vec![9, 10]),
     ] {
-        let recipe = resolved(|raw| {
-            raw.run.max_duration = Time::Epochs(10.0);
-            raw.eval.interval = interval;
-            raw.eval.start = start;
+        let recipe = resolved(|file| {
+            file.run.max_duration = Time::Epochs(10.0);
+            file.eval.interval = interval;
+            file.eval.start = start;
         });
         assert_eq!(recipe.eval_epochs, epochs, "{interval} {start}");
     }
@@ -109,21 +109,21 @@ fn evaluations_are_multiples_from_the_start_on_and_the_last_epoch() {
 
 #[test]
 fn an_offset_shifts_all_evaluations() {
-    let recipe = resolved(|raw| {
-        raw.run.max_duration = Time::Epochs(13.0);
-        raw.eval.interval = Time::Epochs(4.0);
-        raw.eval.offset = Time::Epochs(3.0);
+    let recipe = resolved(|file| {
+        file.run.max_duration = Time::Epochs(13.0);
+        file.eval.interval = Time::Epochs(4.0);
+        file.eval.offset = Time::Epochs(3.0);
     });
     assert_eq!(recipe.eval_epochs, [3, 7, 11, 13]);
 }
 
 #[test]
 fn what_the_recipe_leaves_open_is_filled_in() {
-    let raw = resolved(|_| ()).raw;
-    assert_eq!((raw.run.num_ranks, raw.model.num_classes), (8, 1000));
-    assert_eq!(raw.eval.batch_size, raw.train.batch_size);
-    assert!(raw.run.seed.is_some());
-    assert_eq!(raw.data.order_seed, raw.run.seed);
+    let file = resolved(|_| ()).to_file();
+    assert_eq!((file.run.num_ranks, file.model.num_classes), (8, 1000));
+    assert_eq!(file.eval.batch_size, file.train.batch_size);
+    assert!(file.run.seed.is_some());
+    assert_eq!(file.data.order_seed, file.run.seed);
     let seeds: Vec<u64> = (0..4).map(|_| resolved(|_| ()).seed).collect();
     assert!(seeds.iter().any(|seed| *seed != seeds[0]), "{seeds:?}");
 }
@@ -131,15 +131,15 @@ fn what_the_recipe_leaves_open_is_filled_in() {
 #[test]
 fn methods_change_the_network() {
     assert_eq!(resolved(|_| ()).spec.blur, None);
-    let blurred = resolved(|raw| raw.algorithms.blurpool = Some(BlurPool::default()));
+    let blurred = resolved(|file| file.algorithms.blurpool = Some(BlurPool::default()));
     assert!(blurred.spec.blur.is_some());
 }
 
 #[test]
 fn the_published_recipes_can_be_captured() {
     for name in built_in_names() {
-        let raw = load(&find(name).unwrap(), &[]).unwrap();
-        let obstacle = raw.algorithms.graph_obstacle().or_else(|| raw.optimizer.graph_obstacle());
+        let file = load(&find(name).unwrap(), &[]).unwrap();
+        let obstacle = file.algorithms.graph_obstacle().or_else(|| file.optimizer.graph_obstacle());
         assert_eq!(obstacle, None, "{name}");
     }
 }

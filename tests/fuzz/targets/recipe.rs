@@ -18,12 +18,12 @@ fuzz_target!(|input: &[u8]| {
     let [text, overrides] = parts(input.as_bytes());
     let [text, overrides] = [text, overrides].map(|part| str::from_utf8(part).expect("it is text"));
     let overrides: Vec<String> = overrides.lines().map(str::to_owned).collect();
-    let raw = match recipe::load(&source(text), &overrides) {
-        Ok(raw) => raw,
+    let file = match recipe::load(&source(text), &overrides) {
+        Ok(file) => file,
         Err(error) => return assert!(!error.to_string().is_empty()),
     };
     for run_context in [IMAGENET, SMALL] {
-        match Recipe::resolve(raw.clone(), &run_context) {
+        match Recipe::resolve(file.clone(), &run_context) {
             Ok(resolved) => check(&resolved),
             Err(error) => assert!(error.to_string().contains("invalid recipe: ")),
         }
@@ -33,8 +33,8 @@ fuzz_target!(|input: &[u8]| {
 /// A resolved recipe that is written, loaded and resolved again is the same.
 fn check(resolved: &Recipe) {
     let text = resolved.to_toml();
-    let raw = recipe::load(&source(&text), &[]).expect("what was written can be loaded");
-    let again = Recipe::resolve(raw, &resolved.run_context).expect("it was sound before");
+    let file = recipe::load(&source(&text), &[]).expect("what was written can be loaded");
+    let again = Recipe::resolve(file, &resolved.run_context).expect("it was sound before");
     assert_eq!(again.to_toml(), text);
     let _ = recipe::advice(resolved, None);
     if resolved.image_sizes.len() <= MAX_ROWS {

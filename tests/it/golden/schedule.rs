@@ -3,7 +3,7 @@
 use mlperf_run::{
     data::{EvalTransform, Order, Sampler, Shard, eval_plans},
     optim::{RunLength, Schedule, ScheduleConfig},
-    recipe::{MlperfConfig, RawRecipe, Recipe, RunContext},
+    recipe::{MlperfConfig, Recipe, RecipeFile, RunContext},
 };
 use serde_json::Value;
 
@@ -125,19 +125,19 @@ fn imagenet_is_permuted_as_torch_does_it() {
 
 /// The recipe of a golden run. NVIDIA's runs fill an epoch's last batch.
 fn recipe(golden: &Value) -> Recipe {
-    let mut raw = RawRecipe::default();
+    let mut file = RecipeFile::default();
     let composer = golden["max_duration"].is_u64();
     let epochs = count(golden, if composer { "max_duration" } else { "num_epochs" });
-    raw.run.max_duration = format!("{epochs}ep").parse().unwrap();
-    raw.run.scale_schedule_ratio = golden["scale_schedule_ratio"].as_f64().unwrap_or(1.0);
-    raw.train.batch_size = count(golden, "global_batch");
-    raw.data.order = Order::Torch;
-    raw.data.drop_last = composer;
+    file.run.max_duration = format!("{epochs}ep").parse().unwrap();
+    file.run.scale_schedule_ratio = golden["scale_schedule_ratio"].as_f64().unwrap_or(1.0);
+    file.train.batch_size = count(golden, "global_batch");
+    file.data.order = Order::Torch;
+    file.data.drop_last = composer;
     let steps = count(golden, "steps_per_epoch");
-    raw.scheduler.t_warmup = format!("{}ba", count(golden, "warmup_steps")).parse().unwrap();
+    file.scheduler.t_warmup = format!("{}ba", count(golden, "warmup_steps")).parse().unwrap();
     if let Some(epochs) = golden["warmup_epochs"].as_u64() {
         assert_eq!(epochs as usize * steps, count(golden, "warmup_steps"));
-        raw.scheduler.t_warmup = format!("{epochs}ep").parse().unwrap();
+        file.scheduler.t_warmup = format!("{epochs}ep").parse().unwrap();
     }
     let run_context = RunContext {
         world_size: count(golden, "world_size"),
@@ -145,7 +145,7 @@ fn recipe(golden: &Value) -> Recipe {
         num_train: count(golden, "dataset"),
         num_eval: golden["eval_samples"].as_u64().unwrap_or(50_000) as usize,
     };
-    Recipe::resolve(raw, &run_context).unwrap()
+    Recipe::resolve(file, &run_context).unwrap()
 }
 
 #[test]

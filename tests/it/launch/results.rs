@@ -48,12 +48,12 @@ fn ranks_read_a_recipe_in_which_everything_is_settled() {
     let args = ["--recipe", "synth.toml", "--data", "images", "--system", "box"];
     Told::of(stage.command(&args).output().unwrap()).expect(0, &[]);
     let path = stage.path("results/box/run_0/recipe.toml").display().to_string();
-    let raw = recipe::load(&recipe::find(&path).unwrap(), &[]).unwrap();
-    assert_eq!(raw.data.path.unwrap(), stage.path("images").canonicalize().unwrap());
-    assert_eq!(raw.data.synth, None);
-    assert_eq!(raw.run.seed, Some(17));
-    assert_eq!(raw.mlperf.org, "Example Labs");
-    assert!(!raw.mlperf.platform.is_empty());
+    let file = recipe::load(&recipe::find(&path).unwrap(), &[]).unwrap();
+    assert_eq!(file.data.path.unwrap(), stage.path("images").canonicalize().unwrap());
+    assert_eq!(file.data.synth, None);
+    assert_eq!(file.run.seed, Some(17));
+    assert_eq!(file.mlperf.org, "Example Labs");
+    assert!(!file.mlperf.platform.is_empty());
 }
 
 #[test]

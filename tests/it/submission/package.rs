@@ -114,12 +114,12 @@ impl Bench {
 
 fn resolved(seed: u64) -> String {
     let source = recipe::find("demo/optimized").unwrap();
-    let mut raw = recipe::load(&source, &["optimizer.lr=1.25".into()]).unwrap();
-    raw.run.seed = Some(seed);
-    raw.train_on(Path::new("/somewhere"));
+    let mut file = recipe::load(&source, &["optimizer.lr=1.25".into()]).unwrap();
+    file.run.seed = Some(seed);
+    file.train_on(Path::new("/somewhere"));
     let run_context =
         RunContext { world_size: 2, num_classes: 16, num_train: 3200, num_eval: 1600 };
-    Recipe::resolve(raw, &run_context).unwrap().to_toml()
+    Recipe::resolve(file, &run_context).unwrap().to_toml()
 }
 
 fn manifest(seed: usize, division: &str) -> Value {

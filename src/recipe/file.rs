@@ -1,4 +1,4 @@
-//! What was typed: the recipe file, section by section, with every default written out.
+//! The recipe file, section by section, with its overrides and defaults.
 
 use std::path::Path;
 
@@ -12,10 +12,10 @@ use crate::{
     optim::{LossConfig, OptimizerConfig, ScheduleConfig},
 };
 
-/// A recipe as it stands in a TOML file. An unknown key is an error.
+/// A recipe as typed in a TOML file. An unknown key is an error.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-pub struct RawRecipe {
+pub struct RecipeFile {
     /// `[run]`
     pub run: RunConfig,
     /// `[mlperf]`
@@ -38,7 +38,7 @@ pub struct RawRecipe {
     pub algorithms: AlgorithmsConfig,
 }
 
-impl RawRecipe {
+impl RecipeFile {
     /// Trains on the folder `data` instead of what the recipe names.
     pub fn train_on(&mut self, data: &Path) {
         self.data.path = Some(data.to_owned());
