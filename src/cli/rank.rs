@@ -57,7 +57,7 @@ pub fn main() -> Exit {
         Err(Failure { exit, error }) => {
             let kind = error.downcast_ref().map_or(FailureKind::Internal, TrainError::kind);
             let message = format!("{error}");
-            event_sink.tell_own(&RankEvent::Failed { rank, kind, message });
+            event_sink.send_own(&RankEvent::Failed { rank, kind, message });
             exit
         }
     }

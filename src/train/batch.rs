@@ -1,38 +1,39 @@
-//! From uint8 images to what the network eats.
+//! Uploads uint8 images to the device and makes the input of the network from them.
 
-use tch::{Device, Kind, Tensor};
+use tch::{Kind, Tensor};
 
 use super::targets::Targets;
 use crate::{
     algorithms::Batch,
     data::{self, channel_scale},
     libtorch::{BridgeError, Ring},
+    model::Place,
 };
 
-/// Batches that are on their way or being worked on; the host runs ahead by no more.
+/// Batches that are being uploaded or used. The host runs ahead of the device by no more than these.
 const NUM_SLOTS: usize = 3;
 const LABEL_BYTES: usize = size_of::<i64>();
 
-/// How images lie in memory.
+/// Memory layout of images.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Layout {
     /// `[N, C, H, W]`.
     ChannelsFirst,
-    /// `[N, H, W, C]`, which is how images are decoded.
+    /// `[N, H, W, C]`, the layout that decoders write.
     ChannelsLast,
 }
 
-/// Room that `num` images of `image_size` and their labels take, bytes.
+/// Memory of `num` images of `image_size` px and their labels, bytes.
 pub(super) fn num_bytes(num: usize, image_size: usize) -> usize {
     num * (LABEL_BYTES + 3 * image_size * image_size)
 }
 
-/// Images and labels on the device, as they were decoded.
+/// Images and labels on the device, as decoded.
 pub(super) struct DeviceBatch {
     /// uint8: N labels of eight bytes, then N images `[image_size, image_size, 3]`.
     bytes: Tensor,
     num: usize,
-    /// Side, px.
+    /// Height and width, px.
     pub(super) image_size: usize,
 }
 
@@ -50,23 +51,23 @@ impl DeviceBatch {
         pixels.view([num, image_size, image_size, 3]).permute([0, 3, 1, 2])
     }
 
-    /// The same numbers in memory of their own.
+    /// A copy in new memory.
     pub(super) fn duplicate(&self) -> Self {
         Self { bytes: self.bytes.copy(), ..*self }
     }
 
-    /// Whether `other` has as many images of the same side.
+    /// Whether `other` has the same number of images of the same size.
     pub(super) fn is_like(&self, other: &Self) -> bool {
         (self.num, self.image_size) == (other.num, other.image_size)
     }
 
-    /// Takes the numbers of one that is alike.
+    /// Copies from a batch of the same shape.
     pub(super) fn copy_from(&self, other: &Self) {
         self.bytes.shallow_clone().copy_(&other.bytes);
     }
 }
 
-/// Moves images to the device and normalises them there.
+/// Copies images to the device and normalizes them there.
 pub(super) struct Uploader {
     ring: Ring,
     kind: Kind,
@@ -77,13 +78,15 @@ pub(super) struct Uploader {
 }
 
 impl Uploader {
-    /// `mean` and `std` are of pixels 0 to 1; `capacity` is the largest batch's [`num_bytes`].
+    /// `mean` and `std` are those of pixels from 0 to 1. `capacity` is [`num_bytes`] of the largest batch.
     pub(super) fn new(
-        (kind, device, capacity): (Kind, Device, usize),
+        place: Place,
+        capacity: usize,
         layout: Layout,
-        (mean, std): ([f64; 3], [f64; 3]),
+        [mean, std]: [[f64; 3]; 2],
         targets: Targets,
     ) -> Result<Self, BridgeError> {
+        let Place { kind, device } = place;
         let (scale, shift) = channel_scale(mean, std);
         let per_channel = |values: [f64; 3]| {
             let values = Tensor::from_slice(&values).to_kind(kind);
@@ -94,8 +97,8 @@ impl Uploader {
         Ok(Self { ring, kind, layout, scale, shift, targets })
     }
 
-    /// The images of `batch` on the device, until [`NUM_SLOTS`] uploads later. On a GPU they get
-    /// there while it works on earlier ones.
+    /// The images of `batch` on the device, valid until [`NUM_SLOTS`] uploads later. A GPU copies
+    /// them while it computes earlier batches.
     pub(super) fn upload(&self, batch: &data::Batch) -> Result<DeviceBatch, BridgeError> {
         self.upload_parts(batch.images(), batch.labels(), batch.image_size)
     }
@@ -119,7 +122,7 @@ impl Uploader {
         Ok(DeviceBatch { bytes: self.ring.upload(labels, pixels)?, num: labels.len(), image_size })
     }
 
-    /// Normalised images, and targets. Nothing here waits or reads the host's memory.
+    /// Normalized images, and targets. Neither waits for the host nor reads its memory.
     pub(super) fn batch(&self, device_batch: &DeviceBatch) -> Batch {
         let pixels = match self.layout {
             Layout::ChannelsLast => device_batch.pixels(),

@@ -1,5 +1,4 @@
-//! The training step by itself, measured: no log, one rank, and images of a data set only where one
-//! is named.
+//! Measures the training step on one rank, without a log, on noise or on the images of a data set.
 
 use std::{
     fs,
@@ -11,8 +10,9 @@ use std::{
 use tch::{Device, Kind, Tensor};
 
 use super::{
-    batch::DeviceBatch,
+    batch::{DeviceBatch, Uploader},
     ceilings::{Ceilings, best_s, finished},
+    engine::{StepEngine, sampler},
     error::TrainError,
     rank::{RankJob, device, resolved},
     trainer::Trainer,
@@ -20,42 +20,61 @@ use super::{
 use crate::{
     data::{Dataset, Loader, Rng, Shard, TrainSchedule, train_plans},
     events::{StepParts, StepRates},
-    libtorch::peak_gpu_bytes,
+    libtorch::{BridgeError, peak_gpu_bytes},
     recipe::{Precision, Recipe, RunContext},
 };
 
-/// Steps before the clock counts: memory is taken and kernels are chosen in them.
+/// Steps before the measurement, in which memory is allocated and kernels are chosen.
 const WARM_UP: usize = 3;
-/// A step's arithmetic is three forward passes: backward asks for gradients of images and of weights.
+/// A step computes as much as three forward passes: backward computes gradients of inputs and of
+/// weights.
 const PASSES: f64 = 3.0;
-/// Times that backward and forward write or read a number between two layers or its gradient.
+/// Times that forward and backward read or write an activation or its gradient between two layers.
 const ACCESSES: f64 = 5.0;
 const MB: f64 = 1e6;
 
 /// What to measure.
 #[derive(Clone, Debug)]
 pub struct StepBench {
-    /// Sides of the training images, px, each one that the recipe trains at.
+    /// Sizes of the training images, px. The recipe must train at each of them.
     pub image_sizes: Vec<usize>,
-    /// Steps that count, of each side.
+    /// Measured steps of each image size.
     pub num_steps: usize,
-    /// Data set to take the images from, as often as it takes; else they are one batch of noise, for
-    /// even ones take less power and let a device run faster.
+    /// Data set to read the images from, repeated as needed. Without one, the images are one batch of
+    /// noise; constant images would take less power and let a device run faster.
     pub data: Option<PathBuf>,
 }
 
-/// Where images come from.
+/// The source of images.
 enum Feed {
-    Noise { pixels: Vec<u8>, labels: Vec<i64> },
+    Noise(Noise),
     Loader(Loader),
 }
 
-/// Measures the step of `job`'s recipe in `run_context` on this rank alone and tells of each side.
+/// Images `[N, R, R, 3]` of noise with labels of all classes, the same each time.
+struct Noise {
+    pixels: Vec<u8>,
+    labels: Vec<i64>,
+    image_size: usize,
+}
+
+/// Measurements of a number of steps.
+struct Laps {
+    /// Time of a step, lap by lap, ms.
+    step_ms: Vec<f64>,
+    /// Fraction of the time that was waiting for the loader.
+    data_wait: Option<f64>,
+    /// Loss of the last step.
+    loss: f64,
+}
+
+/// Measures the step of `job`'s recipe in `run_context` on this rank alone. Calls `report` for each
+/// image size.
 pub fn bench_steps(
     job: &RankJob,
     bench: &StepBench,
     run_context: &RunContext,
-    tell: &mut dyn FnMut(&StepRates),
+    report: &mut dyn FnMut(&StepRates),
 ) -> Result<(), TrainError> {
     let recipe = resolved(job, run_context)?;
     let device = device(&recipe, &job.world)?;
@@ -65,10 +84,10 @@ pub fn bench_steps(
     let ceilings = Ceilings::measure(recipe.train.precision, device);
     let eval_images_per_s = trainer.eval_rate(data.as_ref())?;
     for &image_size in &bench.image_sizes {
-        trainer.progress.epoch = epoch_of(&recipe, image_size)?;
+        trainer.engine.progress.epoch = epoch_of(&recipe, image_size)?;
         let mut feed = trainer.feed(data.as_ref(), bench)?;
         let num_steps = bench.num_steps.max(1);
-        tell(&trainer.rates(num_steps, &mut feed, (&ceilings, eval_images_per_s))?);
+        report(&trainer.engine.rates(num_steps, &mut feed, &ceilings, eval_images_per_s)?);
     }
     Ok(())
 }
@@ -78,31 +97,32 @@ fn epoch_of(recipe: &Recipe, image_size: usize) -> Result<usize, TrainError> {
     recipe.image_sizes.iter().position(|s| *s == image_size).ok_or_else(|| {
         let mut image_sizes = recipe.image_sizes.clone();
         image_sizes.dedup();
-        TrainError::Device(format!(
+        TrainError::Bench(format!(
             "the recipe never trains at {image_size} px; give one of {image_sizes:?}, or set data.train.crop_size"
         ))
     })
 }
 
-/// Steps between two looks at the clock: a GPU's queue stays full, as it does in training.
+/// Steps between two readings of the clock. Several keep the queue of a GPU full, as in training.
 fn steps_in_lap(device: Device) -> usize {
     if device.is_cuda() { 5 } else { 1 }
 }
 
 impl Trainer {
-    /// Images of the current epoch's size.
+    /// Images of the size of the current epoch.
     fn feed(&self, data: Option<&Dataset>, bench: &StepBench) -> Result<Feed, TrainError> {
-        let (batch_size, image_size) =
-            (self.recipe.batch_per_rank, self.recipe.crop_sizes[self.progress.epoch]);
+        let (batch_size, image_size) = (
+            self.engine.recipe.batch_per_rank,
+            self.engine.recipe.crop_sizes[self.engine.progress.epoch],
+        );
         let Some(data) = data else {
-            let (pixels, labels) =
-                noise(batch_size, image_size, self.recipe.run_context.num_classes);
-            return Ok(Feed::Noise { pixels, labels });
+            let num_classes = self.engine.recipe.run_context.num_classes;
+            return Ok(Feed::Noise(Noise::new(batch_size, image_size, num_classes)));
         };
         let steps_per_epoch = data.train.len() / batch_size;
         if steps_per_epoch == 0 {
             let len = data.train.len();
-            return Err(TrainError::Device(format!(
+            return Err(TrainError::Bench(format!(
                 "the data set has {len} training images, and a step takes {batch_size}; lower --batch"
             )));
         }
@@ -112,18 +132,49 @@ impl Trainer {
             steps_per_epoch,
             epochs: 0..num_epochs,
             image_sizes: vec![image_size; num_epochs],
-            transform: self.recipe.data.train,
+            transform: self.engine.recipe.data.train,
         };
-        let sampler = self.sampler(data.train.len(), Shard { rank: 0, world_size: 1 });
+        let sampler =
+            sampler(&self.engine.recipe, data.train.len(), Shard { rank: 0, world_size: 1 });
         let plans = train_plans(sampler, schedule);
         Ok(Feed::Loader(Loader::start(Arc::clone(&data.train), plans, self.loader_config())))
     }
 
+    /// Evaluated images a second: of all validation images of `data`, decoding included, or of a batch
+    /// of noise.
+    fn eval_rate(&self, data: Option<&Dataset>) -> Result<f64, TrainError> {
+        let (num, image_size) =
+            (self.engine.recipe.eval_batch_per_rank, self.engine.recipe.data.eval.crop_size);
+        let noise = Noise::new(num, image_size, self.engine.recipe.run_context.num_classes);
+        let correct = Tensor::zeros([], (Kind::Int64, self.engine.device));
+        let count_correct = || {
+            let device_batch = noise.upload(&self.engine.uploader)?;
+            self.engine.count_correct(&device_batch, &correct)
+        };
+        count_correct()?;
+        let Some(data) = data else {
+            return Ok(num as f64
+                / best_s(self.engine.device, || {
+                    count_correct().expect("the first call succeeded")
+                }));
+        };
+        let start = Instant::now();
+        let mut loader = self.eval_loader(data);
+        while let Some(batch) = loader.next_batch()? {
+            self.engine.count_correct(&self.engine.uploader.upload(&batch)?, &correct)?;
+        }
+        finished(self.engine.device);
+        Ok(data.eval.len() as f64 / start.elapsed().as_secs_f64())
+    }
+}
+
+impl StepEngine {
     fn rates(
         &mut self,
         num_steps: usize,
         feed: &mut Feed,
-        (ceilings, eval_images_per_s): (&Ceilings, f64),
+        ceilings: &Ceilings,
+        eval_images_per_s: f64,
     ) -> Result<StepRates, TrainError> {
         for _ in 0..WARM_UP {
             let device_batch = self.fed(feed)?;
@@ -132,8 +183,8 @@ impl Trainer {
         let part = self.parts_ms(num_steps, feed)?;
         self.captured.clear();
         let not_captured = self.capture_steps_of(&[self.progress.epoch])?;
-        let (laps_ms, data_wait, loss) = self.laps(num_steps, feed)?;
-        let step_ms = spread(laps_ms);
+        let Laps { step_ms, data_wait, loss } = self.laps(num_steps, feed)?;
+        let step_ms = spread(step_ms);
         let image_size = self.recipe.image_sizes[self.progress.epoch];
         let batch_size = self.recipe.batch_per_rank;
         let images_per_s = batch_size as f64 / step_ms[1] * 1e3;
@@ -175,31 +226,23 @@ impl Trainer {
     /// The next images.
     fn fed(&self, feed: &mut Feed) -> Result<DeviceBatch, TrainError> {
         Ok(match feed {
-            Feed::Noise { pixels, labels } => {
-                let image_size = self.recipe.crop_sizes[self.progress.epoch];
-                self.uploader.upload_parts(pixels, labels, image_size)?
-            }
+            Feed::Noise(noise) => noise.upload(&self.uploader)?,
             Feed::Loader(loader) => {
-                let batch = loader.next_batch()?.expect("there are plans enough");
+                let batch = loader.next_batch()?.expect("the loader has plans for all steps");
                 self.uploader.upload(&batch)?
             }
         })
     }
 
-    /// Milliseconds of a step, lap by lap, the share of them that was waiting for images, and the last
-    /// loss.
-    fn laps(
-        &mut self,
-        num_steps: usize,
-        feed: &mut Feed,
-    ) -> Result<(Vec<f64>, Option<f64>, f64), TrainError> {
+    /// Measures steps, lap by lap.
+    fn laps(&mut self, num_steps: usize, feed: &mut Feed) -> Result<Laps, TrainError> {
         let steps_in_lap = steps_in_lap(self.device).min(num_steps);
         let waited_s = |feed: &Feed| match feed {
-            Feed::Noise { .. } => None,
+            Feed::Noise(_) => None,
             Feed::Loader(loader) => Some(loader.stats().wait_s),
         };
         let (start, waited_before) = (Instant::now(), waited_s(feed));
-        let mut laps_ms = Vec::with_capacity(num_steps / steps_in_lap);
+        let mut step_ms = Vec::with_capacity(num_steps / steps_in_lap);
         let mut loss = Tensor::zeros([], (Kind::Float, self.device));
         for _ in 0..num_steps / steps_in_lap {
             let lap = Instant::now();
@@ -208,14 +251,15 @@ impl Trainer {
                 loss = self.step(&device_batch)?;
             }
             finished(self.device);
-            laps_ms.push(lap.elapsed().as_secs_f64() * 1e3 / steps_in_lap as f64);
+            step_ms.push(lap.elapsed().as_secs_f64() * 1e3 / steps_in_lap as f64);
         }
         let total_s = start.elapsed().as_secs_f64();
-        let wait = waited_s(feed).zip(waited_before).map(|(now, before)| (now - before) / total_s);
-        Ok((laps_ms, wait, f64::try_from(loss).expect("one number")))
+        let data_wait =
+            waited_s(feed).zip(waited_before).map(|(now, before)| (now - before) / total_s);
+        Ok(Laps { step_ms, data_wait, loss: f64::try_from(loss).expect("one number") })
     }
 
-    /// Median parts of steps that are not recorded, each part waited for by itself.
+    /// Median times of the parts of steps that are not captured. Each part is waited for.
     fn parts_ms(&mut self, num_steps: usize, feed: &mut Feed) -> Result<StepParts, TrainError> {
         let parts: Result<Vec<_>, _> = (0..num_steps).map(|_| self.parts_of_one(feed)).collect();
         let parts = parts?;
@@ -250,42 +294,23 @@ impl Trainer {
         self.algorithms.after_step(self.progress)?;
         Ok(StepParts { upload, forward, backward, update: lap() })
     }
-
-    /// Images judged in a second: all validation images of `data`, decoded, else a batch of noise.
-    fn eval_rate(&self, data: Option<&Dataset>) -> Result<f64, TrainError> {
-        let (num, image_size) = (self.recipe.eval_batch_per_rank, self.recipe.data.eval.crop_size);
-        let (pixels, labels) = noise(num, image_size, self.recipe.run_context.num_classes);
-        let right = Tensor::zeros([], (Kind::Int64, self.device));
-        let count_correct = || {
-            let device_batch = self.uploader.upload_parts(&pixels, &labels, image_size)?;
-            self.count_correct(&device_batch, &right)
-        };
-        count_correct()?;
-        let Some(data) = data else {
-            return Ok(
-                num as f64 / best_s(self.device, || count_correct().expect("it did so before"))
-            );
-        };
-        let start = Instant::now();
-        let mut loader = self.eval_loader(data);
-        while let Some(batch) = loader.next_batch()? {
-            self.count_correct(&self.uploader.upload(&batch)?, &right)?;
-        }
-        finished(self.device);
-        Ok(data.eval.len() as f64 / start.elapsed().as_secs_f64())
-    }
 }
 
-/// Images `[num, image_size, image_size, 3]` of noise, the same each time, with labels of all classes.
-fn noise(num: usize, image_size: usize, num_classes: usize) -> (Vec<u8>, Vec<i64>) {
-    let mut rng = Rng::keyed(&[image_size as u64]);
-    let mut pixels = vec![0; num * image_size * image_size * 3];
-    pixels.chunks_mut(8).for_each(|some| {
-        let bytes = rng.next_u64().to_le_bytes();
-        some.copy_from_slice(&bytes[..some.len()]);
-    });
-    let labels = (0..num).map(|i| (i % num_classes) as i64).collect();
-    (pixels, labels)
+impl Noise {
+    fn new(num: usize, image_size: usize, num_classes: usize) -> Self {
+        let mut rng = Rng::keyed(&[image_size as u64]);
+        let mut pixels = vec![0; num * image_size * image_size * 3];
+        pixels.chunks_mut(8).for_each(|some| {
+            let bytes = rng.next_u64().to_le_bytes();
+            some.copy_from_slice(&bytes[..some.len()]);
+        });
+        let labels = (0..num).map(|i| (i % num_classes) as i64).collect();
+        Self { pixels, labels, image_size }
+    }
+
+    fn upload(&self, uploader: &Uploader) -> Result<DeviceBatch, BridgeError> {
+        uploader.upload_parts(&self.pixels, &self.labels, self.image_size)
+    }
 }
 
 /// Least, median and greatest.
@@ -294,7 +319,7 @@ fn spread(mut values: Vec<f64>) -> [f64; 3] {
     [values[0], values[values.len() / 2], values[values.len() - 1]]
 }
 
-/// What `VmHWM` says.
+/// Peak resident memory of this process, from `VmHWM`.
 fn peak_host_mb() -> f64 {
     let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));

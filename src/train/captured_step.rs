@@ -1,64 +1,65 @@
-//! Steps that a GPU has recorded, one for each side of the images, and replays: one launch instead
-//! of some thousand, which at small images take longer than the arithmetic.
+//! Steps captured in CUDA graphs, one graph for each image size. A replay is one launch instead of
+//! some thousand, which take longer than the arithmetic when images are small.
 //!
-//! Recorded is `Trainer::work`: from the images' bytes to changed weights, gradients' means over
-//! ranks included. Its inputs are the images, which are copied to where they lay when it was
-//! recorded, and the learning rate, which lies on the device. Where the reducer of gradients cannot be
-//! recorded a step is two recordings, between which the host has gradients exchanged. Recordings share one
-//! pool of memory: they never run at the same time, and what one leaves behind, its loss, is used before the next.
+//! A graph holds `StepEngine::forward_backward_update`: from the bytes of the images to updated
+//! weights, the all-reduce of gradients included. Its inputs are the images, which are copied to
+//! the addresses of the capture, and the learning rate, which is on the device. Where the reducer
+//! of gradients cannot be captured, a step is two graphs, and the host all-reduces the gradients
+//! between them. All graphs share one memory pool: they never run at the same time, and the loss
+//! that one leaves behind is used before the next one runs.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use tch::{Device, Tensor};
 
 use super::{
-    batch::DeviceBatch, error::TrainError, trainer::Trainer, warmup::first_epochs_of_sizes,
+    batch::DeviceBatch, engine::StepEngine, error::TrainError, warmup::first_epochs_of_sizes,
 };
 use crate::{
     libtorch::{Capturing, Graph},
     recipe::CudaGraphs,
 };
 
-/// The reducer of gradients times its first ten steps; timers cannot be recorded.
+/// The reducer of gradients times its first ten steps, and timers cannot be captured.
 const NUM_TIMED_STEPS: usize = 11;
 
-/// Where steps are recorded.
+/// Where steps are captured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum CaptureMode {
-    /// Nowhere.
+    /// Not at all.
     Off,
-    /// By GPU `.0`.
+    /// On GPU `.0`.
     Gpu(usize),
-    /// What a GPU would do once more the host does: the bookkeeping without the GPU.
+    /// The bookkeeping without a GPU: the host computes the step again instead of a replay.
     #[cfg(test)]
     Host,
-    /// The same, and like a GPU that cannot record the reducer.
+    /// The same, like a GPU that cannot capture the reducer.
     #[cfg(test)]
     HostWithoutReducer,
 }
 
-/// A recording that goes on, and what it has been cut from.
+/// A capture in progress, and the part of the step before it.
 pub(super) struct GraphCapture {
     gpu: usize,
     running: Capturing,
     before: Option<Before>,
 }
 
-/// The first of two recordings of a step.
+/// The first of two graphs of a step.
 struct Before {
     graph: Graph,
-    /// What it leaves, to be made means over ranks before the second.
+    /// The gradients that it computes, which are all-reduced before the second graph.
     gradients: Vec<Tensor>,
 }
 
-/// A recorded step.
+/// A captured step.
 pub(super) struct CapturedStep {
-    /// Side that the methods bring the images to, px.
+    /// Image size after the methods, px.
     image_size: usize,
     device_batch: DeviceBatch,
     loss: Tensor,
     before: Option<Before>,
-    /// Absent without a GPU: then the host does the work again on what was recorded.
+    /// `None` without a GPU: the host computes the step on the captured inputs.
     graph: Option<Graph>,
 }
 
@@ -70,7 +71,7 @@ impl CapturedStep {
 }
 
 impl CaptureMode {
-    /// Where the steps on `device` may be recorded.
+    /// Where steps on `device` may be captured.
     pub(super) fn on(device: Device, choice: CudaGraphs) -> Self {
         match (device, choice) {
             (Device::Cuda(index), CudaGraphs::Auto) => Self::Gpu(index),
@@ -79,8 +80,8 @@ impl CaptureMode {
     }
 }
 
-impl Trainer {
-    /// The recording that does the step of `device_batch`, if there is one.
+impl StepEngine {
+    /// Number of the captured step that fits `device_batch`, if any.
     pub(super) fn captured(&self, device_batch: &DeviceBatch) -> Option<usize> {
         let image_size = self.recipe.image_sizes[self.progress.epoch];
         let fits = |captured: &CapturedStep| {
@@ -89,7 +90,7 @@ impl Trainer {
         self.captured.iter().position(fits)
     }
 
-    /// [`Trainer::work`] on `device_batch`, as it was recorded.
+    /// Replays [`StepEngine::forward_backward_update`] on `device_batch`.
     pub(super) fn replay(
         &mut self,
         number: usize,
@@ -111,8 +112,8 @@ impl Trainer {
         Ok(loss)
     }
 
-    /// Makes gradients means over ranks where no reducer has done so. That is the host's part of a
-    /// step, so a recording is cut here.
+    /// All-reduces gradients where no reducer has done so. The host does this, so a capture is split
+    /// in two here.
     pub(super) fn exchange(&mut self) -> Result<(), TrainError> {
         let gradients = self.ddp.own_gradients();
         if gradients.is_empty() {
@@ -127,17 +128,17 @@ impl Trainer {
         Ok(())
     }
 
-    /// Records the step of each side of the run, the largest first, whose memory the others then
-    /// find enough.
+    /// Captures the step of each image size of the run, the largest first, so that the memory of the
+    /// first suffices for the others.
     pub(super) fn capture_steps(&mut self) -> Result<Option<String>, TrainError> {
         let mut epochs = first_epochs_of_sizes(&self.recipe.image_sizes);
         epochs.sort_by_key(|&epoch| std::cmp::Reverse(self.recipe.image_sizes[epoch]));
         self.capture_steps_of(&epochs)
     }
 
-    /// Records the step of each of `epochs`, without the reducer where it does not go with it. All
-    /// ranks do so or none. A sentence, where steps are not recorded, or not whole, that could be
-    /// wished to be.
+    /// Captures the step of each of `epochs`, without the reducer where that cannot be captured. All
+    /// ranks capture, or none does. Returns a message if steps are captured in part or not at all
+    /// although the recipe asks for it.
     pub(super) fn capture_steps_of(
         &mut self,
         epochs: &[usize],
@@ -156,7 +157,7 @@ impl Trainer {
         }
         let in_halves = "gradients are exchanged between two CUDA graphs of a step, after backward";
         let Some(reason) = self.try_to_capture(epochs)? else {
-            // The reducer may have been given up for another side.
+            // The reducer may have failed at another image size.
             let is_halved = self.captured.iter().any(|captured| captured.before.is_some());
             return Ok(is_halved.then(|| in_halves.to_owned()));
         };
@@ -168,13 +169,13 @@ impl Trainer {
                 return Ok(Some(format!("{in_halves}: {reason}")));
             }
         }
-        // The recording may have left the reducer in the middle of a step.
+        // The capture may have left the reducer in the middle of a step.
         self.attach()?;
         self.warm_step()?;
         Ok(Some(without(&reason)))
     }
 
-    /// Records the step of each of `epochs`; the reason, where a rank could not.
+    /// Captures the step of each of `epochs`. Returns the reason if a rank could not.
     fn try_to_capture(&mut self, epochs: &[usize]) -> Result<Option<String>, TrainError> {
         let failure = epochs.iter().find_map(|&epoch| {
             self.progress.epoch = epoch;
@@ -186,13 +187,13 @@ impl Trainer {
             return Ok(None);
         }
         self.captured.clear();
-        // Backward may have left some; the next one would add to them.
+        // Backward may have left gradients, and the next one would add to them.
         self.optimizer.drop_grads()?;
         let reason = failure.map_or_else(|| "another rank failed".to_owned(), |e| e.to_string());
-        Ok(Some(format!("recording the step failed ({reason})")))
+        Ok(Some(format!("capturing the step failed ({reason})")))
     }
 
-    /// Records the step of the current epoch's side.
+    /// Captures the step at the image size of the current epoch.
     fn capture_step(&mut self) -> Result<(), TrainError> {
         let epoch = self.progress.epoch;
         let (image_size, crop_size) =
@@ -208,12 +209,12 @@ impl Trainer {
                 let loss = unwound(|| self.forward_backward_update(&device_batch));
                 let capture = self.capture.take();
                 let (loss, GraphCapture { running, before, .. }) =
-                    (loss?, capture.expect("put there"));
+                    (loss?, capture.expect("set above"));
                 (loss, before, Some(running.end()?))
             }
             #[cfg(test)]
             CaptureMode::HostWithoutReducer if self.ddp.is_reduced() => {
-                return Err(TrainError::Device("a reducer".to_owned()));
+                return Err(TrainError::Capture("a reducer".to_owned()));
             }
             #[cfg(test)]
             CaptureMode::Host | CaptureMode::HostWithoutReducer => {
@@ -225,10 +226,11 @@ impl Trainer {
     }
 }
 
-/// What cannot be recorded surfaces in tch as a panic; here it is a reason to go on without.
+/// tch panics on operations that cannot be captured. The panic becomes an error, which is a reason
+/// to go on without graphs.
 fn unwound<T>(work: impl FnOnce() -> Result<T, TrainError>) -> Result<T, TrainError> {
     catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|panic| {
         let text = panic.downcast_ref::<String>().map_or("it panicked", String::as_str);
-        Err(TrainError::Device(text.lines().next().unwrap_or_default().to_owned()))
+        Err(TrainError::Capture(text.lines().next().unwrap_or_default().to_owned()))
     })
 }

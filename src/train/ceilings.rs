@@ -1,4 +1,4 @@
-//! What a device reaches where nothing is in the way, for a step to be held against.
+//! The peak rates of a device, measured, to compare a step with.
 
 use std::time::Instant;
 
@@ -7,10 +7,10 @@ use tch::{Device, Kind, Tensor};
 use super::step::kind;
 use crate::recipe::Precision;
 
-/// Repetitions; the best counts.
+/// Repetitions, of which the best counts.
 const TRIES: usize = 5;
 
-/// The two ceilings of arithmetic and of memory.
+/// Peak rates of arithmetic and of memory.
 pub(super) struct Ceilings {
     /// Of a product of two square matrices, TFLOP/s.
     pub(super) matmul_tflops: f64,
@@ -20,7 +20,7 @@ pub(super) struct Ceilings {
 
 impl Ceilings {
     pub(super) fn measure(precision: Precision, device: Device) -> Self {
-        // Large enough to fill the device, small enough for a second or so.
+        // Large enough to fill the device, and small enough to take about a second.
         let (n, megabytes) = match device {
             Device::Cuda(_) => (8192, 1024),
             _ => (1024, 128),
@@ -30,7 +30,7 @@ impl Ceilings {
             Precision::AmpBf16 => Kind::BFloat16,
             Precision::AmpFp16 => Kind::Half,
         };
-        // Of ones a product takes less power, and a device that is short of it runs faster.
+        // A product of ones would take less power and let a device run faster.
         let [a, b] = [(); 2].map(|()| Tensor::randn([n, n], (kind, device)));
         let from = Tensor::ones([megabytes * 1_000_000], (Kind::Uint8, device));
         let to = from.zeros_like();
@@ -54,7 +54,7 @@ pub(super) fn best_s(device: Device, mut act: impl FnMut()) -> f64 {
     tries.fold(f64::INFINITY, f64::min)
 }
 
-/// Waits until the device has done what it was told.
+/// Waits until the device has finished its work.
 pub(super) fn finished(device: Device) {
     if let Device::Cuda(index) = device {
         tch::Cuda::synchronize(index as i64);

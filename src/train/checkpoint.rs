@@ -9,7 +9,7 @@ use tch::{Device, Kind, Tensor};
 use super::error::TrainError;
 use crate::model::Weights;
 
-/// Writes parameters and buffers to `path`, whole or not at all. `num_steps` becomes batch norm's
+/// Writes parameters and buffers to `path`, atomically. `num_steps` becomes batch norm's
 /// `num_batches_tracked`.
 pub fn save_weights(weights: &Weights, num_steps: usize, path: &Path) -> Result<(), TrainError> {
     let mut all: Vec<(String, Vec<usize>, Vec<u8>)> = Vec::new();
@@ -41,7 +41,7 @@ fn shape(tensor: &Tensor) -> Vec<usize> {
     tensor.size().iter().map(|&n| n as usize).collect()
 }
 
-/// The numbers in row-major `[N, C, H, W]` order, however they lie on the device.
+/// The numbers in row-major `[N, C, H, W]` order, whatever the layout on the device.
 fn bytes(tensor: &Tensor) -> Vec<u8> {
     let flat = tensor.detach().to_device(Device::Cpu).to_kind(Kind::Float).contiguous().view([-1]);
     let numbers = Vec::<f32>::try_from(&flat).expect("one dimension of fp32");

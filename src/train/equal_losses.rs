@@ -1,5 +1,5 @@
-//! The trainer against plain `PyTorch`: the same weights and batches give the same losses. The other
-//! side is `scripts/oracle/reference_losses.py`, whose sizes, weights and images stand here once more.
+//! The engine against plain `PyTorch`: the same weights and batches give the same losses. The
+//! reference is `scripts/oracle/reference_losses.py`, whose sizes, weights and images are repeated here.
 
 use std::path::Path;
 
@@ -7,8 +7,8 @@ use tch::{Tensor, no_grad};
 
 use super::{
     batch::DeviceBatch,
+    engine::StepEngine,
     tests::{in_turn, in_world},
-    trainer::Trainer,
 };
 use crate::{
     model::{Arch, Block, CustomConfig, Mode},
@@ -68,8 +68,8 @@ fn nvidia_closed(world_size: usize, precision: Precision) -> Recipe {
     narrow(file, world_size, precision)
 }
 
-fn refill(trainer: &Trainer) {
-    for (p, (name, tensor)) in trainer.model.weights().parameters().iter().enumerate() {
+fn refill(engine: &StepEngine) {
+    for (p, (name, tensor)) in engine.model.weights().parameters().iter().enumerate() {
         let size = tensor.size();
         let fan_in = size.iter().skip(1).product::<i64>() as f64;
         let law = |v: f64| match (size.len(), name.ends_with("weight")) {
@@ -85,34 +85,34 @@ fn refill(trainer: &Trainer) {
     }
 }
 
-/// Rank `rank`'s share of the batch of `step`.
-fn batch(trainer: &Trainer, step: usize, rank: usize) -> DeviceBatch {
-    let fraction = BATCH / trainer.recipe.run_context.world_size;
+/// The part of the batch of `step` that `rank` trains on.
+fn batch(engine: &StepEngine, step: usize, rank: usize) -> DeviceBatch {
+    let fraction = BATCH / engine.recipe.run_context.world_size;
     let size = CROP * CROP * 3;
     let (from, to) = (rank * fraction, (rank + 1) * fraction);
     let pixel = |i| (uniform(i, 1000 + step) * 256.0) as u8;
     let bytes: Vec<u8> = (from * size..to * size).map(pixel).collect();
     let labels: Vec<i64> = (from..to).map(|i| (uniform(i, 5000 + step) * 10.0) as i64).collect();
-    trainer.uploader.upload_parts(&bytes, &labels, CROP).unwrap()
+    engine.uploader.upload_parts(&bytes, &labels, CROP).unwrap()
 }
 
-/// Losses of `rank` by step, and at the end the loss of the judged weights on the first batch.
-fn losses(rank: usize, mut trainer: Trainer) -> Vec<f64> {
-    refill(&trainer);
+/// Losses of `rank` by step, and at the end the loss of the weights to evaluate on the first batch.
+fn losses(rank: usize, mut engine: StepEngine) -> Vec<f64> {
+    refill(&engine);
     let number = |tensor: &Tensor| f64::try_from(tensor).unwrap();
     let mut losses = Vec::new();
     for step in 0..NUM_STEPS {
-        trainer.progress.epoch = step / STEPS_PER_EPOCH;
-        let batch = batch(&trainer, step, rank);
-        losses.push(number(&trainer.step(&batch).unwrap()));
+        engine.progress.epoch = step / STEPS_PER_EPOCH;
+        let batch = batch(&engine, step, rank);
+        losses.push(number(&engine.step(&batch).unwrap()));
     }
-    trainer.eval_weights().unwrap();
-    // All ranks judge the whole first batch, share by share.
-    let world_size = trainer.recipe.run_context.world_size;
+    engine.eval_weights().unwrap();
+    // All ranks evaluate the whole first batch, part by part.
+    let world_size = engine.recipe.run_context.world_size;
     let eval_weights = (0..world_size).map(|rank| {
-        let batch = trainer.uploader.batch(&batch(&trainer, 0, rank));
-        let logits = no_grad(|| trainer.model.forward(&batch.images, Mode::Eval));
-        number(&mean_loss(trainer.recipe.loss.name, &logits, &batch.targets))
+        let batch = engine.uploader.batch(&batch(&engine, 0, rank));
+        let logits = no_grad(|| engine.model.forward(&batch.images, Mode::Eval));
+        number(&mean_loss(engine.recipe.loss.name, &logits, &batch.targets))
     });
     losses.push(eval_weights.sum::<f64>() / world_size as f64);
     losses
@@ -138,7 +138,7 @@ fn differences(
         assert_eq!(theirs.len(), NUM_STEPS + 1);
         let largest = |(step, by_rank): (usize, &Vec<f64>)| {
             let pairs = ours.iter().zip(by_rank);
-            // Statistics are rank 0's own, so that rank 0 is who judges.
+            // The statistics are those of rank 0, so rank 0 evaluates.
             pairs.map(|(ours, theirs)| (ours[step] / theirs - 1.0).abs()).fold(0.0, f64::max)
         };
         theirs.iter().enumerate().map(largest).collect()

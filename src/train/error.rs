@@ -32,9 +32,15 @@ pub enum TrainError {
     /// libtorch.
     #[error("libtorch: {0}")]
     Torch(#[from] BridgeError),
-    /// What the machine lacks.
+    /// The machine has no device for this rank.
     #[error("{0}")]
     Device(String),
+    /// The benchmark cannot measure what was asked for.
+    #[error("{0}")]
+    Bench(String),
+    /// A step cannot be captured in a CUDA graph.
+    #[error("{0}")]
+    Capture(String),
     /// A file of the run folder.
     #[error("{}: {source}; free the disk or choose another --results folder", path.display())]
     File {
@@ -51,7 +57,7 @@ pub enum TrainError {
         /// Why.
         reason: String,
     },
-    /// The loss left the numbers.
+    /// The loss is not finite.
     #[error(
         "the loss is {loss} in epoch {epoch}; lower optimizer.lr or lengthen scheduler.t_warmup"
     )]
@@ -67,10 +73,10 @@ pub enum TrainError {
 }
 
 impl TrainError {
-    /// Whose fault it is.
+    /// Who can fix it.
     pub fn kind(&self) -> FailureKind {
         match self {
-            Self::Recipe(_) | Self::Data(_) | Self::World(_) | Self::Device(_) => {
+            Self::Recipe(_) | Self::Data(_) | Self::World(_) | Self::Device(_) | Self::Bench(_) => {
                 FailureKind::Input
             }
             // A collective fails when a peer goes away; the peer knows the reason.

@@ -1,9 +1,9 @@
-//! Who watches a rank.
+//! Where the events of a rank go.
 
 use crate::{distributed::World, events::RankEvent};
 
-/// Where a rank's events go. Progress of the run is told by rank 0 alone; what concerns one rank
-/// is told by that rank.
+/// Sends the events of a rank to its reader. Rank 0 alone sends events of the run; every rank
+/// sends its own.
 pub struct EventSink {
     sink: Box<dyn FnMut(&RankEvent)>,
     is_main: bool,
@@ -15,15 +15,15 @@ impl EventSink {
         Self { sink, is_main: world.is_main() }
     }
 
-    /// Tells what is the same for all ranks, once.
-    pub fn tell(&mut self, event: &RankEvent) {
+    /// Sends an event that is the same on all ranks, from rank 0 only.
+    pub fn send(&mut self, event: &RankEvent) {
         if self.is_main {
             (self.sink)(event);
         }
     }
 
-    /// Tells what is true of this rank.
-    pub fn tell_own(&mut self, event: &RankEvent) {
+    /// Sends an event of this rank.
+    pub fn send_own(&mut self, event: &RankEvent) {
         (self.sink)(event);
     }
 }

@@ -1,5 +1,5 @@
-//! The MLPerf log of a run. Rank 0 writes it; for every other rank the same calls do nothing,
-//! and this is the one place where that is decided.
+//! The MLPerf log of a run. Rank 0 writes it. On every other rank the same calls do nothing; only
+//! this module knows the difference.
 
 use std::{fs::File, path::Path};
 
@@ -16,19 +16,19 @@ use crate::{
     recipe::{Division, MlperfConfig, Recipe},
 };
 
-/// The log before the clock runs.
+/// The log before the clock starts.
 pub struct InitLog(Option<Session<Init>>);
 
-/// The log when everything is built.
+/// The log after everything is built.
 pub struct ReadyLog(Option<Session<Ready>>);
 
-/// The log while the clock runs, and after it.
+/// The log while the clock runs, and afterwards.
 pub enum RunLog {
     /// Not rank 0.
     Silent,
     /// The clock runs.
     Running(Session<Running>),
-    /// The clock stands.
+    /// The clock has stopped.
     Stopped(Session<Stopped>),
 }
 
@@ -74,7 +74,7 @@ impl InitLog {
     }
 }
 
-/// Whether the ruleset wants the initialized weights listed: the closed division up to 2.1.0.
+/// Whether the ruleset lists the initialized weights: the closed division up to 2.1.0 does.
 fn wants_weights(mlperf: &MlperfConfig) -> bool {
     mlperf.division == Division::Closed && mlperf.ruleset.starts_with("2.")
 }
@@ -93,7 +93,7 @@ fn hyperparameters(recipe: &Recipe) -> Hyperparameters {
     }
 }
 
-/// `opt_name`, and the optimizer's numbers under the keys that the log has for it.
+/// `opt_name`, and the optimizer's hyperparameters under their log keys.
 fn optimizer(recipe: &Recipe) -> (&'static str, Optimizer) {
     let (config, schedule) = (&recipe.optimizer, &recipe.schedule);
     let plain = PlainOptions {
@@ -147,7 +147,7 @@ impl ReadyLog {
 }
 
 impl RunLog {
-    /// Writes by `capture`, if the clock runs.
+    /// Writes to the log while the clock runs.
     pub fn write(
         &mut self,
         capture: impl FnOnce(&mut Session<Running>) -> Result<(), crate::mllog::MllogError>,
@@ -158,7 +158,7 @@ impl RunLog {
         }
     }
 
-    /// When the clock was started, ms since the Unix epoch; 0 on other ranks than 0.
+    /// When the clock was started, ms since the Unix epoch; 0 on ranks other than 0.
     pub fn start_ms(&self) -> u64 {
         match self {
             Self::Running(session) => session.start_ms(),
@@ -174,7 +174,7 @@ impl RunLog {
         }
     }
 
-    /// How and after how many minutes the clock was stopped.
+    /// The status of the run and its minutes, after the clock has stopped.
     pub fn outcome(&self) -> Option<(Status, f64)> {
         match self {
             Self::Stopped(session) => {

@@ -1,5 +1,5 @@
-//! Counts what a run does and tells it: images a second, mean losses, where the time went. Two
-//! readings of the clock a step, and two of the loader's; all else when progress is due.
+//! Measures a run and reports it: images a second, mean losses, where the time went. A step reads
+//! the clock twice and the loader's clock twice. Everything else happens when progress is due.
 
 use std::time::{Duration, Instant};
 
@@ -12,10 +12,10 @@ use crate::{
     recipe::Recipe,
 };
 
-/// Times within an epoch that progress is told.
+/// Progress reports of an epoch.
 const TELLS_PER_EPOCH: usize = 20;
 
-/// What has been counted, and who is told. Epochs from 1.
+/// What has been measured, and where reports go. Epochs count from 1.
 pub(super) struct Meter<'a> {
     event_sink: &'a mut EventSink,
     rank: usize,
@@ -29,16 +29,16 @@ pub(super) struct Meter<'a> {
     last_due: (Mark, usize),
     pending: Option<Pending>,
     epoch_loss: f64,
-    /// Time in which batches were moved to the device.
+    /// Time that the host spent copying batches to the device.
     copied: Duration,
     spent: Spent,
     train_s: f64,
-    /// Of the first epoch, whose data may come cold, and of all others.
+    /// Of the first epoch, which may read from a cold disk, and of all others.
     waits: [(LoaderStats, f64); 2],
     accuracy: Option<f64>,
 }
 
-/// Progress that is still to be told.
+/// A progress report that waits for its loss.
 struct Pending {
     step: usize,
     num_steps: usize,
@@ -47,7 +47,7 @@ struct Pending {
     time: Spent,
 }
 
-/// A moment, and what the clocks showed then.
+/// A moment, and the readings of the clocks then.
 #[derive(Clone, Copy)]
 struct Mark {
     moment: Instant,
@@ -71,7 +71,7 @@ impl Mark {
 }
 
 impl<'a> Meter<'a> {
-    /// Nothing counted yet.
+    /// Starts with empty counts.
     pub(super) fn new(world: &World, recipe: &Recipe, event_sink: &'a mut EventSink) -> Self {
         let now =
             Mark { moment: Instant::now(), stats: LoaderStats::default(), copied: Duration::ZERO };
@@ -95,7 +95,7 @@ impl<'a> Meter<'a> {
         }
     }
 
-    /// An epoch begins; `stats` is where the loader's time went so far.
+    /// Starts an epoch. `stats` are the loader's so far.
     pub(super) fn epoch_start(&mut self, epoch: usize, stats: LoaderStats) {
         self.epoch = epoch;
         self.epoch_start = self.mark(stats);
@@ -107,20 +107,20 @@ impl<'a> Meter<'a> {
         Mark { moment: Instant::now(), stats, copied: self.copied }
     }
 
-    /// A batch took so long to be moved to the device, as the host sees it.
+    /// Adds the time in which the host copied a batch to the device.
     pub(super) fn copied(&mut self, time: Duration) {
         self.copied += time;
     }
 
-    /// Whether progress is to be told after `step`. Only rank 0's is; the last step of an epoch is
-    /// always due, so that its mean is whole.
+    /// Whether progress is due after `step`. It is due on rank 0 only, and always after the last
+    /// step of an epoch, so that the mean loss covers all steps.
     pub(super) fn is_due(&self, step: usize) -> bool {
         let every = self.steps_per_epoch.div_ceil(TELLS_PER_EPOCH);
         self.is_main && (step.is_multiple_of(every) || step == self.steps_per_epoch)
     }
 
-    /// Progress; `loss_sum` is over the steps since the last one. It is told when the next is due:
-    /// the device, which lags behind the host, has come to it by then and nobody waits.
+    /// Adds a progress report. `loss_sum` is over the steps since the last one. The report goes out
+    /// when the next one is due: by then the device has computed the loss, and nothing waits.
     pub(super) fn steps(
         &mut self,
         step: usize,
@@ -135,10 +135,10 @@ impl<'a> Meter<'a> {
         let time = last.until(&now);
         let before =
             self.pending.replace(Pending { step, num_steps, loss_sum, images_per_s, time });
-        before.map_or(Ok(()), |before| self.tell(&before))
+        before.map_or(Ok(()), |before| self.report(&before))
     }
 
-    fn tell(&mut self, steps: &Pending) -> Result<(), TrainError> {
+    fn report(&mut self, steps: &Pending) -> Result<(), TrainError> {
         let (epoch, loss_sum) = (self.epoch, steps.loss_sum.value()?);
         let loss = loss_sum / steps.num_steps as f64;
         if !loss.is_finite() {
@@ -146,14 +146,14 @@ impl<'a> Meter<'a> {
         }
         self.epoch_loss += loss_sum;
         let Pending { step, images_per_s, time, .. } = *steps;
-        self.event_sink.tell(&RankEvent::Steps { epoch, step, loss, images_per_s, time });
+        self.event_sink.send(&RankEvent::Steps { epoch, step, loss, images_per_s, time });
         Ok(())
     }
 
-    /// The epoch is done, here and, once its last loss is read, on the device.
+    /// Ends the epoch, after reading its last loss from the device.
     pub(super) fn epoch_stop(&mut self, stats: LoaderStats) -> Result<(), TrainError> {
         if let Some(last) = self.pending.take() {
-            self.tell(&last)?;
+            self.report(&last)?;
         }
         let (start, now) = (self.epoch_start, self.mark(stats));
         let train_s = (now.moment - start.moment).as_secs_f64();
@@ -162,7 +162,7 @@ impl<'a> Meter<'a> {
         self.spent = self.spent.plus(&time);
         let waits = &mut self.waits[usize::from(self.epoch > 1)];
         *waits = (waits.0.plus(&stats), waits.1 + train_s);
-        self.event_sink.tell(&RankEvent::EpochStop {
+        self.event_sink.send(&RankEvent::EpochStop {
             epoch: self.epoch,
             loss: self.epoch_loss / self.steps_per_epoch as f64,
             train_s,
@@ -174,12 +174,13 @@ impl<'a> Meter<'a> {
         Ok(())
     }
 
-    /// `[right, eval_weights]` of an evaluation over all ranks that took `eval_s`; the accuracy.
+    /// Reports `[correct, evaluated]` images over all ranks of an evaluation that took `eval_s`, and
+    /// returns the accuracy.
     pub(super) fn evaluated(&mut self, [num_right, num_images]: [u64; 2], eval_s: f64) -> f64 {
         let accuracy = num_right as f64 / num_images.max(1) as f64;
         self.accuracy = Some(accuracy);
         let epoch = self.epoch;
-        self.event_sink.tell(&RankEvent::Evaluated {
+        self.event_sink.send(&RankEvent::Evaluated {
             epoch,
             accuracy,
             num_right,
@@ -189,14 +190,14 @@ impl<'a> Meter<'a> {
         accuracy
     }
 
-    /// Images that were left out.
+    /// Reports images that were left out.
     pub(super) fn left_out(&mut self, bad: Vec<BadImage>) {
         for BadImage { path, reason } in bad {
-            self.event_sink.tell_own(&RankEvent::BadImage { rank: self.rank, path, reason });
+            self.event_sink.send_own(&RankEvent::BadImage { rank: self.rank, path, reason });
         }
     }
 
-    /// This rank is through; the clock stands after `minutes` where this rank holds it.
+    /// Ends the run. `clock` is set on the rank that keeps the log.
     pub(super) fn run_stop(&mut self, clock: Option<(RunStatus, f64)>, known: &LoaderContext) {
         let (later, later_s) = self.waits[1];
         let data_wait = fraction(later.wait_s, later_s);
@@ -206,10 +207,10 @@ impl<'a> Meter<'a> {
         let Some((status, minutes)) = clock else {
             let data_verdict = data_verdict.map(|words| format!("rank {rank} {words}"));
             let event = RankEvent::RankStop { rank, data_wait, io_wait, data_verdict, time };
-            return self.event_sink.tell_own(&event);
+            return self.event_sink.send_own(&event);
         };
         let images = self.epoch * self.steps_per_epoch * self.batch_size;
-        self.event_sink.tell(&RankEvent::RunStop {
+        self.event_sink.send(&RankEvent::RunStop {
             status,
             epoch: self.epoch,
             accuracy: self.accuracy,

@@ -5,6 +5,7 @@ mod bench;
 mod captured_step;
 mod ceilings;
 mod checkpoint;
+mod engine;
 mod error;
 mod evaluate;
 mod event_sink;
@@ -18,6 +19,7 @@ mod warmup;
 
 pub use bench::{StepBench, bench_steps};
 pub use checkpoint::save_weights;
+pub use engine::StepEngine;
 pub use error::TrainError;
 pub use event_sink::EventSink;
 pub use log::{InitLog, ReadyLog, RunLog};

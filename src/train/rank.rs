@@ -1,4 +1,4 @@
-//! The life of one rank, from its recipe to `run_stop`.
+//! Runs one rank, from its recipe to `run_stop`.
 
 use std::{
     fs,
@@ -23,55 +23,56 @@ use crate::{
     recipe::{self, DeviceChoice, Origin, Recipe, RecipeFile, RunContext, Source},
 };
 
-/// What a rank is started with.
+/// The arguments of a rank.
 pub struct RankJob {
     /// The resolved recipe.
     pub recipe: PathBuf,
     /// Folder of this run's files.
     pub run_dir: PathBuf,
-    /// Who this rank is.
+    /// The place of this rank in the world.
     pub world: World,
     /// Set by a signal.
     pub stop: Arc<AtomicBool>,
 }
 
-/// Trains as `job` says and tells `event_sink` about it.
+/// Trains as `job` says and reports to `event_sink`.
 pub fn run_rank(job: &RankJob, event_sink: &mut EventSink) -> Result<RunEnd, TrainError> {
     let (recipe, data) = read_recipe(job)?;
     let device = device(&recipe, &job.world)?;
     let log = InitLog::open(&job.run_dir.join("mllog.txt"), &job.world, &recipe)?;
     let mut trainer = Trainer::build(&recipe, &job.world, device, Arc::clone(&job.stop))?;
-    let ended = train(job, &mut trainer, (&data, log), event_sink);
+    let ended = train(job, &mut trainer, &data, log, event_sink);
     if ended.is_err() && device.is_cuda() {
-        // The process ends now, and so does all that it holds. Taking down by hand what belongs to
-        // a GPU, or a group, that no longer answers may wait for ever.
+        // The process ends now and frees everything. Dropping what belongs to a GPU or a process
+        // group that no longer answers may wait forever.
         std::mem::forget(trainer);
     }
     ended
 }
 
-/// From warming up to the weights on the disk.
+/// Warms up, trains and saves the weights.
 fn train(
     job: &RankJob,
     trainer: &mut Trainer,
-    (data, log): (&Dataset, InitLog),
+    data: &Dataset,
+    log: InitLog,
     event_sink: &mut EventSink,
 ) -> Result<RunEnd, TrainError> {
-    if let Some(reason) = trainer.warm_up()? {
-        event_sink.tell(&RankEvent::Warning { message: reason });
+    if let Some(reason) = trainer.engine.warm_up()? {
+        event_sink.send(&RankEvent::Warning { message: reason });
     }
-    event_sink.tell_own(&RankEvent::Ready {
+    event_sink.send_own(&RankEvent::Ready {
         rank: job.world.rank,
-        device: match trainer.device {
+        device: match trainer.engine.device {
             Device::Cuda(index) => format!("cuda:{index}"),
             _ => "cpu".to_owned(),
         },
         num_threads: tch::get_num_threads() as usize,
-        num_params: trainer.model.weights().num_parameters(),
+        num_params: trainer.engine.model.weights().num_parameters(),
     });
-    let recipe = trainer.recipe.clone();
-    let log = log.init_stop(&recipe, trainer.model.weights())?.run_start()?;
-    event_sink.tell(&RankEvent::RunStart {
+    let recipe = trainer.engine.recipe.clone();
+    let log = log.init_stop(&recipe, trainer.engine.model.weights())?.run_start()?;
+    event_sink.send(&RankEvent::RunStart {
         time_ms: log.start_ms(),
         num_train: recipe.run_context.num_train,
         num_eval: recipe.run_context.num_eval,
@@ -83,8 +84,8 @@ fn train(
     let end = trainer.run(data, log, event_sink)?;
     if job.world.is_main() {
         let path = job.run_dir.join("weights.safetensors");
-        let num_steps = trainer.progress.step;
-        save_weights(trainer.eval_weights()?, num_steps, &path)?;
+        let num_steps = trainer.engine.progress.step;
+        save_weights(trainer.engine.eval_weights()?, num_steps, &path)?;
     }
     Ok(end)
 }
@@ -97,14 +98,14 @@ fn load(job: &RankJob) -> Result<RecipeFile, TrainError> {
     Ok(recipe::load(&source, &[])?)
 }
 
-/// The recipe of `job` for a data set that need not be there.
+/// The recipe of `job`, resolved for `run_context` without opening its data set.
 pub(super) fn resolved(job: &RankJob, run_context: &RunContext) -> Result<Recipe, TrainError> {
     Ok(Recipe::resolve(load(job)?, run_context)?)
 }
 
 fn read_recipe(job: &RankJob) -> Result<(Recipe, Dataset), TrainError> {
     let file = load(job)?;
-    // Names and labels only: no image is opened before run_start.
+    // This reads names and labels only: no image is opened before run_start.
     let path = file.data.path.clone().unwrap_or_default();
     let data = Dataset::open(&path)?;
     recipe::check_images(&file, data.division())?;
@@ -117,7 +118,7 @@ fn read_recipe(job: &RankJob) -> Result<(Recipe, Dataset), TrainError> {
     Ok((Recipe::resolve(file, &run_context)?, data))
 }
 
-/// The device of this rank. The first to call libtorch, which learns of CUDA here or never.
+/// The device of this rank. Must be the first call into libtorch, which loads CUDA here or never.
 pub(super) fn device(recipe: &Recipe, world: &World) -> Result<Device, TrainError> {
     let (choice, timeout_s) = (recipe.run.device, recipe.train.ddp.timeout_s);
     if choice == DeviceChoice::Cpu {
@@ -130,7 +131,7 @@ pub(super) fn device(recipe: &Recipe, world: &World) -> Result<Device, TrainErro
         }
         Ok(()) => {
             let (num_gpus, rank) = (tch::Cuda::device_count(), world.local_rank);
-            format!("libtorch finds {num_gpus} GPUs, which leaves none for local rank {rank}")
+            format!("libtorch finds {num_gpus} GPUs, and local rank {rank} needs one")
         }
         Err(error) => format!("libtorch cannot use GPUs ({error})"),
     };

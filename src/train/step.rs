@@ -1,11 +1,12 @@
-//! The step of training.
+//! The training step.
 //!
-//! What the device does in it (`forward_backward_update`) takes its numbers from the device alone, so that a GPU may
-//! have it recorded (`captured`); what changes from step to step is the host's part.
+//! `forward_backward_update` is the part that the device computes. It reads nothing from the host,
+//! so that a GPU can capture it in a graph (`captured_step`). The host sets what changes from step
+//! to step.
 
 use tch::{Device, Kind, Tensor};
 
-use super::{batch::DeviceBatch, error::TrainError, trainer::Trainer};
+use super::{batch::DeviceBatch, engine::StepEngine, error::TrainError};
 use crate::{
     algorithms::{Batch, Next},
     libtorch::{Autocast, BridgeError, HalfKind},
@@ -14,7 +15,7 @@ use crate::{
     recipe::{Precision, Recipe},
 };
 
-/// Number format of weights and images.
+/// Kind of weights and images.
 pub(super) fn kind(precision: Precision) -> Kind {
     match precision {
         Precision::Fp64 => Kind::Double,
@@ -22,8 +23,9 @@ pub(super) fn kind(precision: Precision) -> Kind {
     }
 }
 
-impl Trainer {
-    /// One update by `device_batch`; its loss, `[]`, still on the device and good until the next step.
+impl StepEngine {
+    /// Makes one update with `device_batch`. Returns the loss, `[]`, on the device; it is valid until
+    /// the next step.
     pub(super) fn step(&mut self, device_batch: &DeviceBatch) -> Result<Tensor, TrainError> {
         self.optimizer.set_lr(self.recipe.schedule.lr(self.progress.step));
         self.ddp.before_step()?;
@@ -36,7 +38,7 @@ impl Trainer {
         Ok(loss)
     }
 
-    /// What the device does in a step; the loss, `[]`.
+    /// Computes the device's part of a step and returns the loss, `[]`.
     pub(super) fn forward_backward_update(
         &mut self,
         device_batch: &DeviceBatch,
@@ -52,7 +54,7 @@ impl Trainer {
         Ok(loss.detach())
     }
 
-    /// The batch as the methods make it.
+    /// The batch after the methods changed it.
     pub(super) fn apply_methods(&mut self, batch: Batch) -> Result<Batch, BridgeError> {
         let Self { algorithms, model, recipe, device, progress, .. } = self;
         let losses = |batch: &Batch| {
@@ -62,7 +64,7 @@ impl Trainer {
         algorithms.before_forward(*progress, batch, &losses)
     }
 
-    /// Leaves the gradients of `batch`, means over all ranks; its loss, `[]`.
+    /// Computes the all-reduced gradients of `batch` and returns its loss, `[]`.
     fn backward(&mut self, batch: &Batch) -> Result<Tensor, TrainError> {
         let loss = self.loss(batch)?;
         self.ddp.backward(&self.scaler.scale(&loss))?;
@@ -78,7 +80,7 @@ impl Trainer {
     }
 }
 
-/// Images `[N, 3, R, R]` to logits `[N, K]`, in the recipe's number formats.
+/// Logits `[N, K]` of images `[N, 3, R, R]`, in the recipe's precision.
 fn logits(
     model: &ResNet,
     recipe: &Recipe,
@@ -89,7 +91,7 @@ fn logits(
     Ok(model.forward(images, Mode::Train))
 }
 
-/// Half precision for the operations that bear it, while this lives; nothing for the full ones.
+/// Autocast to half precision while the guard lives; `None` for full precision.
 pub(super) fn autocast(
     precision: Precision,
     device: Device,

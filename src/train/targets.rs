@@ -1,4 +1,4 @@
-//! From labels to the targets of the loss.
+//! Makes the targets of the loss from labels.
 
 use tch::{Kind, Tensor};
 
@@ -17,7 +17,7 @@ impl Targets {
         Self { smoothing: smoothing.cloned().unwrap_or(hard), num_classes }
     }
 
-    /// `labels` `[N]` (int64) to `[N, K]` of kind `kind`.
+    /// Targets `[N, K]` of kind `kind` for `labels` `[N]` (int64).
     pub(super) fn of(&self, labels: &Tensor, kind: Kind) -> Tensor {
         self.smoothing.targets(labels, self.num_classes, kind)
     }

@@ -1,9 +1,9 @@
-//! What must hold between ranks, and before the clock runs.
+//! What must hold between ranks, and before the clock starts.
 
 use std::{
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, AtomicU16, Ordering},
+        Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU16, Ordering},
     },
     thread,
 };
@@ -13,7 +13,7 @@ use tch::{Device, Kind, Tensor};
 use super::{
     batch::DeviceBatch,
     captured_step::{CaptureMode, CapturedStep},
-    trainer::Trainer,
+    engine::StepEngine,
 };
 use crate::{
     algorithms,
@@ -28,7 +28,7 @@ const IMAGE_SIZE: usize = 16;
 const NUM_CLASSES: usize = 4;
 const GLOBAL_BATCH: usize = 8;
 
-/// torch has one state of random numbers for the whole process: tests that use it take turns.
+/// torch has one random state for the whole process, so tests that use it take turns.
 pub(super) fn in_turn() -> MutexGuard<'static, ()> {
     static TURN: Mutex<()> = Mutex::new(());
     TURN.lock().unwrap_or_else(PoisonError::into_inner)
@@ -53,7 +53,7 @@ fn recipe(world_size: usize) -> Recipe {
     Recipe::resolve(file, &run_context).unwrap()
 }
 
-fn trainer(recipe: &Recipe, rank: usize, port: u16) -> Trainer {
+fn engine(recipe: &Recipe, rank: usize, port: u16) -> StepEngine {
     let world = World {
         rank,
         local_rank: rank,
@@ -62,16 +62,16 @@ fn trainer(recipe: &Recipe, rank: usize, port: u16) -> Trainer {
         master_addr: "127.0.0.1".to_owned(),
         master_port: port,
     };
-    Trainer::build(recipe, &world, Device::Cpu, Arc::new(AtomicBool::new(false))).unwrap()
+    StepEngine::build(recipe, &world, Device::Cpu).unwrap()
 }
 
-/// Samples `fraction` of global batch `step`: the same images however many ranks share them.
-fn batch(trainer: &Trainer, step: usize, fraction: std::ops::Range<usize>) -> DeviceBatch {
+/// Samples `fraction` of global batch `step`, the same images for every world size.
+fn batch(engine: &StepEngine, step: usize, fraction: std::ops::Range<usize>) -> DeviceBatch {
     let pixel = |i: usize| ((i * 2_654_435_761 + step * 97) >> 7) as u8;
     let size = IMAGE_SIZE * IMAGE_SIZE * 3;
     let bytes: Vec<u8> = (fraction.start * size..fraction.end * size).map(pixel).collect();
     let labels: Vec<i64> = fraction.map(|i| ((i + step) % NUM_CLASSES) as i64).collect();
-    trainer.uploader.upload_parts(&bytes, &labels, IMAGE_SIZE).unwrap()
+    engine.uploader.upload_parts(&bytes, &labels, IMAGE_SIZE).unwrap()
 }
 
 fn numbers<'a>(tensors: impl Iterator<Item = &'a Tensor>) -> Vec<Vec<f32>> {
@@ -79,15 +79,15 @@ fn numbers<'a>(tensors: impl Iterator<Item = &'a Tensor>) -> Vec<Vec<f32>> {
     tensors.map(flat).collect()
 }
 
-fn weights(trainer: &Trainer) -> Vec<Vec<f32>> {
-    numbers(trainer.model.weights().all().map(|(_, tensor)| tensor))
+fn weights(engine: &StepEngine) -> Vec<Vec<f32>> {
+    numbers(engine.model.weights().all().map(|(_, tensor)| tensor))
 }
 
-/// The same weights in every world: threads share torch's random numbers, so that what `build` drew
-/// depends on how they took turns.
-fn refill(trainer: &Trainer) {
+/// Sets the same weights in every world. Threads share torch's random state, so what `build` drew
+/// depends on the order of the threads.
+fn refill(engine: &StepEngine) {
     tch::no_grad(|| {
-        for (i, (_, tensor)) in trainer.model.weights().parameters().iter().enumerate() {
+        for (i, (_, tensor)) in engine.model.weights().parameters().iter().enumerate() {
             let number = |j: usize| ((i + 31 * j) % 17) as f32 / 34.0 - 0.2;
             let numbers: Vec<f32> = (0..tensor.numel()).map(number).collect();
             let filled = Tensor::from_slice(&numbers).view_as(tensor);
@@ -96,10 +96,10 @@ fn refill(trainer: &Trainer) {
     });
 }
 
-/// Runs `forward_backward_update` as each rank of the world of `recipe`, a thread each; results by rank.
+/// Runs `forward_backward_update` as each rank of the world of `recipe`, one thread a rank, and returns the results by rank.
 pub(super) fn in_world<T: Send>(
     recipe: &Recipe,
-    work: impl Fn(usize, Trainer) -> T + Sync,
+    work: impl Fn(usize, StepEngine) -> T + Sync,
 ) -> Vec<T> {
     static PORT: AtomicU16 = AtomicU16::new(0);
     let base = 21_000 + (std::process::id() % 1000) as u16 * 8;
@@ -108,7 +108,7 @@ pub(super) fn in_world<T: Send>(
         let ranks: Vec<_> = (0..recipe.run_context.world_size)
             .map(|rank| {
                 let work = &work;
-                scope.spawn(move || work(rank, trainer(recipe, rank, port)))
+                scope.spawn(move || work(rank, engine(recipe, rank, port)))
             })
             .collect();
         ranks.into_iter().map(|rank| rank.join().unwrap()).collect()
@@ -118,22 +118,22 @@ pub(super) fn in_world<T: Send>(
 #[test]
 fn warm_up_leaves_every_number_as_it_was() {
     let _turn = in_turn();
-    let mut warmed = trainer(&recipe(1), 0, 0);
+    let mut warmed = engine(&recipe(1), 0, 0);
     let any = Tensor::from(0.0);
     let random = |what: &Tensor| Vec::<u8>::try_from(libtorch::rng_state(what).unwrap()).unwrap();
     let (before, random_before) = (weights(&warmed), random(&any));
-    assert_eq!(warmed.warm_up().unwrap(), None, "graphs are not missed on a processor");
+    assert_eq!(warmed.warm_up().unwrap(), None, "a CPU needs no graphs");
     assert_eq!(weights(&warmed), before);
     assert_eq!(random(&any), random_before);
     assert!(warmed.optimizer.state().unwrap().is_empty(), "no step has been made");
     assert_eq!(warmed.progress.step, 0);
 
-    // What cannot be seen must not be felt either: the same losses as without warm-up.
-    let mut cold = trainer(&recipe(1), 0, 0);
+    // Warm-up leaves no trace: the losses are the same without it.
+    let mut cold = engine(&recipe(1), 0, 0);
     for step in 0..4 {
-        let losses = [&mut warmed, &mut cold].map(|trainer| {
-            let batch = batch(trainer, step, 0..GLOBAL_BATCH);
-            f64::try_from(trainer.step(&batch).unwrap()).unwrap()
+        let losses = [&mut warmed, &mut cold].map(|engine| {
+            let batch = batch(engine, step, 0..GLOBAL_BATCH);
+            f64::try_from(engine.step(&batch).unwrap()).unwrap()
         });
         assert_eq!(losses[0].to_bits(), losses[1].to_bits(), "step {step}");
     }
@@ -145,14 +145,14 @@ fn ranks_stay_bit_identical() {
     let _turn = in_turn();
     for world_size in [2, 4] {
         let fraction = GLOBAL_BATCH / world_size;
-        let by_rank = in_world(&recipe(world_size), |rank, mut trainer| {
-            refill(&trainer);
-            trainer.warm_up().unwrap();
+        let by_rank = in_world(&recipe(world_size), |rank, mut engine| {
+            refill(&engine);
+            engine.warm_up().unwrap();
             for step in 0..5 {
-                let batch = batch(&trainer, step, rank * fraction..(rank + 1) * fraction);
-                drop(trainer.step(&batch).unwrap());
+                let batch = batch(&engine, step, rank * fraction..(rank + 1) * fraction);
+                drop(engine.step(&batch).unwrap());
             }
-            numbers(trainer.model.weights().parameters().iter().map(|(_, tensor)| tensor))
+            numbers(engine.model.weights().parameters().iter().map(|(_, tensor)| tensor))
         });
         for (rank, weights) in by_rank.iter().enumerate().skip(1) {
             assert!(*weights == by_rank[0], "rank {rank} of {world_size} differs from rank 0");
@@ -160,15 +160,15 @@ fn ranks_stay_bit_identical() {
     }
 }
 
-/// The step with batch norm frozen, so that a rank's statistics play no part.
-fn frozen_step(trainer: &mut Trainer, device_batch: &DeviceBatch) {
-    let batch = trainer.uploader.batch(device_batch);
-    trainer.ddp.before_forward().unwrap();
-    let logits = trainer.model.forward(&batch.images, Mode::Eval);
-    let loss = mean_loss(trainer.recipe.loss.name, &logits, &batch.targets);
-    trainer.ddp.backward(&loss).unwrap();
-    trainer.optimizer.set_lr(0.05);
-    trainer.optimizer.step().unwrap();
+/// A step with batch norm frozen, so that the statistics of a rank do not matter.
+fn frozen_step(engine: &mut StepEngine, device_batch: &DeviceBatch) {
+    let batch = engine.uploader.batch(device_batch);
+    engine.ddp.before_forward().unwrap();
+    let logits = engine.model.forward(&batch.images, Mode::Eval);
+    let loss = mean_loss(engine.recipe.loss.name, &logits, &batch.targets);
+    engine.ddp.backward(&loss).unwrap();
+    engine.optimizer.set_lr(0.05);
+    engine.optimizer.step().unwrap();
 }
 
 #[test]
@@ -176,13 +176,13 @@ fn many_small_shares_train_as_one_large_batch() {
     let _turn = in_turn();
     let train = |world_size: usize| {
         let fraction = GLOBAL_BATCH / world_size;
-        let mut by_rank = in_world(&recipe(world_size), |rank, mut trainer| {
-            refill(&trainer);
+        let mut by_rank = in_world(&recipe(world_size), |rank, mut engine| {
+            refill(&engine);
             for step in 0..4 {
-                let batch = batch(&trainer, step, rank * fraction..(rank + 1) * fraction);
-                frozen_step(&mut trainer, &batch);
+                let batch = batch(&engine, step, rank * fraction..(rank + 1) * fraction);
+                frozen_step(&mut engine, &batch);
             }
-            weights(&trainer)
+            weights(&engine)
         });
         by_rank.remove(0)
     };
@@ -198,9 +198,9 @@ fn many_small_shares_train_as_one_large_batch() {
 #[test]
 fn images_are_normalised_on_the_device() {
     let _turn = in_turn();
-    let trainer = trainer(&recipe(1), 0, 0);
-    let device_batch = trainer.uploader.upload_parts(&[255; 2 * 4 * 4 * 3], &[1, 2], 4).unwrap();
-    let batch = trainer.uploader.batch(&device_batch);
+    let engine = engine(&recipe(1), 0, 0);
+    let device_batch = engine.uploader.upload_parts(&[255; 2 * 4 * 4 * 3], &[1, 2], 4).unwrap();
+    let batch = engine.uploader.batch(&device_batch);
     assert_eq!(Vec::<i64>::try_from(&batch.labels).unwrap(), [1, 2]);
     assert_eq!(batch.images.size(), [2, 3, 4, 4]);
     assert!(libtorch::is_channels_last(&batch.images).unwrap());
@@ -220,14 +220,14 @@ fn bf16_steps_stay_near_fp32_and_keep_weights_in_fp32() {
     let losses = [Precision::Fp32, Precision::AmpBf16].map(|precision| {
         let mut recipe = recipe(1);
         recipe.train.precision = precision;
-        let mut trainer = trainer(&recipe, 0, 0);
-        refill(&trainer);
+        let mut engine = engine(&recipe, 0, 0);
+        refill(&engine);
         let step = |step| {
-            let batch = batch(&trainer, step, 0..GLOBAL_BATCH);
-            f64::try_from(trainer.step(&batch).unwrap()).unwrap()
+            let batch = batch(&engine, step, 0..GLOBAL_BATCH);
+            f64::try_from(engine.step(&batch).unwrap()).unwrap()
         };
         let losses: Vec<f64> = (0..4).map(step).collect();
-        assert!(trainer.model.weights().all().all(|(_, tensor)| tensor.kind() == Kind::Float));
+        assert!(engine.model.weights().all().all(|(_, tensor)| tensor.kind() == Kind::Float));
         losses
     });
     for (step, (full, half)) in losses[0].iter().zip(&losses[1]).enumerate() {
@@ -244,24 +244,24 @@ fn the_average_is_judged_and_the_trained_weights_come_back() {
     let mut recipe = recipe(1);
     let ema = algorithms::Ema { update_interval: "1ba".parse().unwrap(), ..Default::default() };
     recipe.algorithms.ema = Some(ema);
-    let mut trainer = trainer(&recipe, 0, 0);
-    trainer.warm_up().unwrap();
-    let start = weights(&trainer);
-    let count_correct = |trainer: &mut Trainer| {
-        trainer.eval_weights.swap_in(trainer.algorithms.eval_weights()).unwrap();
-        let eval_weights = weights(trainer);
-        trainer.eval_weights.swap_out().unwrap();
+    let mut engine = engine(&recipe, 0, 0);
+    engine.warm_up().unwrap();
+    let start = weights(&engine);
+    let count_correct = |engine: &mut StepEngine| {
+        engine.eval_weights.swap_in(engine.algorithms.eval_weights()).unwrap();
+        let eval_weights = weights(engine);
+        engine.eval_weights.swap_out().unwrap();
         eval_weights
     };
-    assert_eq!(count_correct(&mut trainer), start, "warm-up left nothing in the average");
-    let batches: Vec<_> = (0..2).map(|step| batch(&trainer, step, 0..GLOBAL_BATCH)).collect();
+    assert_eq!(count_correct(&mut engine), start, "warm-up left nothing in the average");
+    let batches: Vec<_> = (0..2).map(|step| batch(&engine, step, 0..GLOBAL_BATCH)).collect();
     let mut by_step = Vec::new();
     for batch in batches {
-        drop(trainer.step(&batch).unwrap());
-        by_step.push(weights(&trainer));
+        drop(engine.step(&batch).unwrap());
+        by_step.push(weights(&engine));
     }
-    let eval_weights = count_correct(&mut trainer);
-    assert_eq!(weights(&trainer), by_step[1], "training goes on from the trained weights");
+    let eval_weights = count_correct(&mut engine);
+    assert_eq!(weights(&engine), by_step[1], "training goes on from the trained weights");
     // The first update copies; the second keeps 2^(-1/100) of it.
     let fraction = 1.0 - algorithms::ema_smoothing(1, 100) as f32;
     let flat = |of: &[Vec<f32>]| of.iter().flatten().copied().collect::<Vec<_>>();
@@ -285,12 +285,12 @@ fn batches_shrink_to_the_side_of_their_epoch() {
         (recipe.image_sizes.as_slice(), recipe.crop_sizes.as_slice()),
         ([8, 8, 8, 16].as_slice(), [IMAGE_SIZE; 4].as_slice())
     );
-    let mut trainer = trainer(&recipe, 0, 0);
-    trainer.warm_up().unwrap();
+    let mut engine = engine(&recipe, 0, 0);
+    engine.warm_up().unwrap();
     for (epoch, image_size) in recipe.image_sizes.iter().enumerate() {
-        trainer.progress.epoch = epoch;
-        let batch = trainer.uploader.batch(&batch(&trainer, 0, 0..GLOBAL_BATCH));
-        let shown = trainer.algorithms.before_forward(trainer.progress, batch, &|_| unreachable!());
+        engine.progress.epoch = epoch;
+        let batch = engine.uploader.batch(&batch(&engine, 0, 0..GLOBAL_BATCH));
+        let shown = engine.algorithms.before_forward(engine.progress, batch, &|_| unreachable!());
         let shown = shown.unwrap();
         assert_eq!(
             shown.images.size(),
@@ -319,7 +319,7 @@ fn every_method_trains_alone_and_with_the_others() {
         "[algorithms.sam]",
         "[algorithms.gradient_clipping]",
     ];
-    // These do not go with one of the above.
+    // These exclude one of the methods above.
     let others = [
         "[algorithms.resolution]\nmin_res = 16\nmax_res = 32\nincrement = 16",
         "[algorithms.swa]\nstart = \"0ba\"\ninterval = \"1ba\"",
@@ -331,28 +331,28 @@ fn every_method_trains_alone_and_with_the_others() {
         let on: RecipeFile = toml::from_str(text).unwrap();
         let file = RecipeFile { algorithms: on.algorithms, ..recipe(1).to_file() };
         let recipe = Recipe::resolve(file, &recipe(1).run_context).unwrap();
-        let mut trainer = trainer(&recipe, 0, 0);
-        trainer.warm_up().unwrap();
-        let before = weights(&trainer);
+        let mut engine = engine(&recipe, 0, 0);
+        engine.warm_up().unwrap();
+        let before = weights(&engine);
         for step in 0..2 {
-            let batch = batch(&trainer, step, 0..GLOBAL_BATCH);
-            let loss = f64::try_from(trainer.step(&batch).unwrap()).unwrap();
+            let batch = batch(&engine, step, 0..GLOBAL_BATCH);
+            let loss = f64::try_from(engine.step(&batch).unwrap()).unwrap();
             assert!(loss.is_finite(), "{text}: {loss}");
         }
-        assert_ne!(weights(&trainer), before, "{text}");
+        assert_ne!(weights(&engine), before, "{text}");
     }
 }
 
-/// Losses of steps of both epochs' sides, and the weights after them.
-fn trained(trainer: &mut Trainer) -> (Vec<u64>, Vec<Vec<f32>>) {
-    refill(trainer);
+/// Losses of steps at the image sizes of both epochs, and the weights afterwards.
+fn trained(engine: &mut StepEngine) -> (Vec<u64>, Vec<Vec<f32>>) {
+    refill(engine);
     let mut losses = Vec::new();
     for (epoch, step) in [(0, 0), (0, 1), (3, 2), (3, 3), (0, 4)] {
-        trainer.progress.epoch = epoch;
-        let batch = batch(trainer, step, 0..GLOBAL_BATCH);
-        losses.push(f64::try_from(trainer.step(&batch).unwrap()).unwrap().to_bits());
+        engine.progress.epoch = epoch;
+        let batch = batch(engine, step, 0..GLOBAL_BATCH);
+        losses.push(f64::try_from(engine.step(&batch).unwrap()).unwrap().to_bits());
     }
-    (losses, weights(trainer))
+    (losses, weights(engine))
 }
 
 #[test]
@@ -372,18 +372,18 @@ fn a_recorded_step_trains_as_the_step_itself() {
             ..recipe(1).to_file()
         };
         let recipe = Recipe::resolve(file, &recipe(1).run_context).unwrap();
-        let mut plain = trainer(&recipe, 0, 0);
-        let mut capturing = trainer(&recipe, 0, 0);
+        let mut plain = engine(&recipe, 0, 0);
+        let mut capturing = engine(&recipe, 0, 0);
         capturing.mode = CaptureMode::Host;
-        for trainer in [&mut plain, &mut capturing] {
-            assert_eq!(trainer.warm_up().unwrap(), None, "{text}");
+        for engine in [&mut plain, &mut capturing] {
+            assert_eq!(engine.warm_up().unwrap(), None, "{text}");
         }
         let image_sizes: Vec<usize> =
             capturing.captured.iter().map(CapturedStep::image_size).collect();
         assert_eq!(
             image_sizes,
             [IMAGE_SIZE, IMAGE_SIZE / 2],
-            "one for each side, the largest first"
+            "one for each image size, the largest first"
         );
         assert!(plain.captured.is_empty());
         assert_eq!(trained(&mut capturing), trained(&mut plain), "{text}");
@@ -394,16 +394,16 @@ fn a_recorded_step_trains_as_the_step_itself() {
 fn ranks_record_together_and_stay_bit_identical() {
     let _turn = in_turn();
     let fraction = GLOBAL_BATCH / 2;
-    let by_rank = in_world(&recipe(2), |rank, mut trainer| {
-        refill(&trainer);
-        trainer.mode = CaptureMode::Host;
-        assert_eq!(trainer.warm_up().unwrap(), None);
-        assert_eq!(trainer.captured.len(), 1);
+    let by_rank = in_world(&recipe(2), |rank, mut engine| {
+        refill(&engine);
+        engine.mode = CaptureMode::Host;
+        assert_eq!(engine.warm_up().unwrap(), None);
+        assert_eq!(engine.captured.len(), 1);
         for step in 0..3 {
-            let batch = batch(&trainer, step, rank * fraction..(rank + 1) * fraction);
-            drop(trainer.step(&batch).unwrap());
+            let batch = batch(&engine, step, rank * fraction..(rank + 1) * fraction);
+            drop(engine.step(&batch).unwrap());
         }
-        numbers(trainer.model.weights().parameters().iter().map(|(_, tensor)| tensor))
+        numbers(engine.model.weights().parameters().iter().map(|(_, tensor)| tensor))
     });
     assert_eq!(by_rank[0], by_rank[1]);
 }
@@ -411,13 +411,13 @@ fn ranks_record_together_and_stay_bit_identical() {
 #[test]
 fn a_batch_of_another_size_is_not_put_into_the_recording() {
     let _turn = in_turn();
-    let mut trainer = trainer(&recipe(1), 0, 0);
-    trainer.mode = CaptureMode::Host;
-    trainer.warm_up().unwrap();
-    let whole = batch(&trainer, 0, 0..GLOBAL_BATCH);
-    let part = batch(&trainer, 0, 0..GLOBAL_BATCH - 1);
-    assert_eq!((trainer.captured(&whole), trainer.captured(&part)), (Some(0), None));
-    assert!(f64::try_from(trainer.step(&part).unwrap()).unwrap().is_finite());
+    let mut engine = engine(&recipe(1), 0, 0);
+    engine.mode = CaptureMode::Host;
+    engine.warm_up().unwrap();
+    let whole = batch(&engine, 0, 0..GLOBAL_BATCH);
+    let part = batch(&engine, 0, 0..GLOBAL_BATCH - 1);
+    assert_eq!((engine.captured(&whole), engine.captured(&part)), (Some(0), None));
+    assert!(f64::try_from(engine.step(&part).unwrap()).unwrap().is_finite());
 }
 
 #[test]
@@ -425,16 +425,16 @@ fn where_one_rank_cannot_capture_none_does_and_training_goes_on() {
     let _turn = in_turn();
     let fraction = GLOBAL_BATCH / 2;
     let train = |recorders: [CaptureMode; 2]| {
-        in_world(&recipe(2), move |rank, mut trainer| {
-            refill(&trainer);
-            trainer.mode = recorders[rank];
-            let reason = trainer.warm_up().unwrap();
-            assert!(trainer.captured.is_empty());
+        in_world(&recipe(2), move |rank, mut engine| {
+            refill(&engine);
+            engine.mode = recorders[rank];
+            let reason = engine.warm_up().unwrap();
+            assert!(engine.captured.is_empty());
             for step in 0..3 {
-                let batch = batch(&trainer, step, rank * fraction..(rank + 1) * fraction);
-                drop(trainer.step(&batch).unwrap());
+                let batch = batch(&engine, step, rank * fraction..(rank + 1) * fraction);
+                drop(engine.step(&batch).unwrap());
             }
-            (reason, weights(&trainer))
+            (reason, weights(&engine))
         })
     };
     // There is no GPU 7 here.
@@ -442,7 +442,7 @@ fn where_one_rank_cannot_capture_none_does_and_training_goes_on() {
     let plain = train([CaptureMode::Off; 2]);
     for (rank, ((reason, weights), (_, wanted))) in failed.iter().zip(&plain).enumerate() {
         let reason = reason.as_ref().expect("both say so");
-        assert!(reason.contains("recording the step failed"), "rank {rank}: {reason}");
+        assert!(reason.contains("capturing the step failed"), "rank {rank}: {reason}");
         assert!(weights == wanted, "rank {rank}");
     }
 }
@@ -452,19 +452,19 @@ fn where_the_reducer_cannot_be_captured_gradients_are_exchanged_around_it() {
     let _turn = in_turn();
     let fraction = GLOBAL_BATCH / 2;
     let mut recipe = recipe(2);
-    // Rank 0's statistics of batch norm go to all before each step, which is not to be recorded.
+    // Rank 0 broadcasts its batch norm statistics before each step, outside the captured part.
     recipe.train.ddp.broadcast_buffers = true;
     let train = |mode| {
-        in_world(&recipe, move |rank, mut trainer| {
-            refill(&trainer);
-            trainer.mode = mode;
-            let said = trainer.warm_up().unwrap();
-            let is_reduced = trainer.ddp.is_reduced();
+        in_world(&recipe, move |rank, mut engine| {
+            refill(&engine);
+            engine.mode = mode;
+            let said = engine.warm_up().unwrap();
+            let is_reduced = engine.ddp.is_reduced();
             for step in 0..3 {
-                let batch = batch(&trainer, step, rank * fraction..(rank + 1) * fraction);
-                drop(trainer.step(&batch).unwrap());
+                let batch = batch(&engine, step, rank * fraction..(rank + 1) * fraction);
+                drop(engine.step(&batch).unwrap());
             }
-            (said, is_reduced, trainer.captured.len(), weights(&trainer))
+            (said, is_reduced, engine.captured.len(), weights(&engine))
         })
     };
     let around = train(CaptureMode::HostWithoutReducer);
@@ -473,23 +473,23 @@ fn where_the_reducer_cannot_be_captured_gradients_are_exchanged_around_it() {
         let said = said.as_ref().expect("it says so");
         assert!(said.contains("between two CUDA graphs") && said.contains("a reducer"), "{said}");
         assert_eq!((*is_reduced, *num_captured), (false, 1));
-        assert!(weights == wanted, "halves added are the halved sum, bit for bit");
+        assert!(weights == wanted, "the mean is the same bit for bit");
     }
 }
 
 #[test]
 fn gradients_of_a_recording_that_failed_are_forgotten() {
     let _turn = in_turn();
-    let mut trainer = trainer(&recipe(1), 0, 0);
-    let batch = batch(&trainer, 0, 0..GLOBAL_BATCH);
-    let batch = trainer.uploader.batch(&batch);
-    trainer.loss(&batch).unwrap().backward();
+    let mut engine = engine(&recipe(1), 0, 0);
+    let batch = batch(&engine, 0, 0..GLOBAL_BATCH);
+    let batch = engine.uploader.batch(&batch);
+    engine.loss(&batch).unwrap().backward();
     // There is no GPU 7 here.
-    trainer.mode = CaptureMode::Gpu(7);
+    engine.mode = CaptureMode::Gpu(7);
     assert!(
-        trainer.capture_steps().unwrap().expect("it fails").contains("recording the step failed")
+        engine.capture_steps().unwrap().expect("it fails").contains("capturing the step failed")
     );
-    let mut parameters = trainer.model.weights().parameters().iter();
+    let mut parameters = engine.model.weights().parameters().iter();
     assert!(parameters.all(|(_, tensor)| !tensor.grad().defined()));
 }
 
@@ -498,11 +498,11 @@ fn a_method_that_draws_anew_keeps_steps_from_being_recorded() {
     let _turn = in_turn();
     let mut recipe = recipe(1);
     recipe.algorithms.mixup = Some(algorithms::MixUp::default());
-    let mut trainer = trainer(&recipe, 0, 0);
-    trainer.mode = CaptureMode::Host;
-    let reason = trainer.warm_up().unwrap().expect("mixup draws");
+    let mut engine = engine(&recipe, 0, 0);
+    engine.mode = CaptureMode::Host;
+    let reason = engine.warm_up().unwrap().expect("mixup draws");
     assert!(reason.contains("algorithms.mixup"), "{reason}");
-    assert!(trainer.captured.is_empty());
+    assert!(engine.captured.is_empty());
 }
 
 #[test]
@@ -511,10 +511,10 @@ fn a_rank_alone_trains_the_same_through_the_reducer() {
     let train = |in_world_of_one| {
         let mut recipe = recipe(1);
         recipe.train.ddp.in_world_of_one = in_world_of_one;
-        let mut by_rank = in_world(&recipe, |_, mut trainer| {
-            assert_eq!(trainer.ddp.is_reduced(), in_world_of_one);
-            trainer.recipe.image_sizes = vec![IMAGE_SIZE; 4];
-            trained(&mut trainer)
+        let mut by_rank = in_world(&recipe, |_, mut engine| {
+            assert_eq!(engine.ddp.is_reduced(), in_world_of_one);
+            engine.recipe.image_sizes = vec![IMAGE_SIZE; 4];
+            trained(&mut engine)
         });
         by_rank.remove(0)
     };

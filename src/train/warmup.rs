@@ -1,12 +1,12 @@
-//! What can be done before the clock runs: kernels chosen, memory taken, buckets of gradients
-//! settled, steps recorded. All on synthetic images, and afterwards every weight, buffer, momentum and random
-//! state is what it was, bit for bit.
+//! What can be done before the clock starts: choose kernels, allocate memory, assign gradients to
+//! buckets, capture steps. It uses synthetic images only. Afterwards every weight, buffer, momentum
+//! and random state is what it was, bit for bit.
 
 use tch::{Kind, Tensor};
 
 use super::{
+    engine::{StepEngine, algorithms, sampler},
     error::TrainError,
-    trainer::{Trainer, algorithms},
 };
 use crate::{
     algorithms::Progress,
@@ -15,13 +15,13 @@ use crate::{
     libtorch::{self, BridgeError},
 };
 
-/// The reducer settles its buckets before the second step.
+/// The reducer assigns its buckets before the second step.
 const NUM_STEPS: usize = 3;
 
-impl Trainer {
-    /// Trains on synthetic images of every size of the run, evaluates some, records the steps
-    /// where that is possible, and takes it all back. The reason, where steps are not recorded
-    /// that could be wished to be.
+impl StepEngine {
+    /// Trains on synthetic images of every size of the run, evaluates some, captures the steps where
+    /// that is possible, and restores all state. Returns a message if steps are captured in part
+    /// or not at all although the recipe asks for it.
     pub fn warm_up(&mut self) -> Result<Option<String>, TrainError> {
         let on_device = self.model.weights().parameters()[0].1.shallow_clone();
         let on_host = Tensor::from(0.0);
@@ -51,15 +51,16 @@ impl Trainer {
         Ok(not_captured)
     }
 
-    /// Judges grey images, as many as this rank's batches have, the last one too.
+    /// Evaluates grey images in batches of each size that this rank has, the last one included.
     fn warm_evaluation(&self) -> Result<(), BridgeError> {
         let World { rank, world_size, .. } = self.world;
-        let fraction = self.sampler(self.recipe.run_context.num_eval, Shard { rank, world_size });
+        let fraction =
+            sampler(&self.recipe, self.recipe.run_context.num_eval, Shard { rank, world_size });
         let (batch, fraction) = (self.recipe.eval_batch_per_rank, fraction.eval_order().len());
-        let right = Tensor::zeros([], (Kind::Int64, self.device));
+        let correct = Tensor::zeros([], (Kind::Int64, self.device));
         for num in [batch.min(fraction), fraction % batch].into_iter().filter(|&num| num > 0) {
             let image_size = self.recipe.data.eval.crop_size;
-            self.count_correct(&self.uploader.synthetic(num, image_size)?, &right)?;
+            self.count_correct(&self.uploader.synthetic(num, image_size)?, &correct)?;
         }
         Ok(())
     }
@@ -73,7 +74,7 @@ impl Trainer {
     }
 }
 
-/// The first epoch, from 0, of each side of the run.
+/// The first epoch, from 0, of each image size of the run.
 pub(super) fn first_epochs_of_sizes(image_sizes: &[usize]) -> Vec<usize> {
     (0..image_sizes.len())
         .filter(|&epoch| !image_sizes[..epoch].contains(&image_sizes[epoch]))

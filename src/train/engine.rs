@@ -1,0 +1,149 @@
+//! What a training step needs: model, optimizer, process group, methods and captured graphs.
+//!
+//! The trainer drives it over epochs. The warm-up and the step benchmark drive it on synthetic
+//! images.
+
+use tch::Device;
+
+use super::{
+    batch::{Layout, Uploader, num_bytes},
+    captured_step::{CaptureMode, CapturedStep, GraphCapture},
+    error::TrainError,
+    evaluate::EvalWeights,
+    step::kind,
+    targets::Targets,
+};
+use crate::{
+    algorithms::{Algorithms, GradientClipping, MethodContext, Progress},
+    data::{Sampler, Shard},
+    distributed::{BufferSync, Ddp, DistError, Shared, World},
+    libtorch::{self, BridgeError, Math, TensorList},
+    model::{Named, Place, ResNet, init},
+    optim::{LossScaler, Optimizer},
+    recipe::{DdpConfig, Precision, Recipe, TrainConfig},
+};
+
+/// Everything that the steps of a rank need.
+pub struct StepEngine {
+    pub(super) recipe: Recipe,
+    pub(super) world: World,
+    pub(super) device: Device,
+    pub(super) model: ResNet,
+    /// Declared before `ddp`, because fields are dropped in order: NCCL destroys a group only
+    /// after every graph that captured its collectives is gone.
+    pub(super) captured: Vec<CapturedStep>,
+    pub(super) capture: Option<GraphCapture>,
+    pub(super) ddp: Ddp,
+    pub(super) optimizer: Optimizer,
+    pub(super) scaler: LossScaler,
+    pub(super) uploader: Uploader,
+    pub(super) algorithms: Algorithms,
+    pub(super) eval_weights: EvalWeights,
+    pub(super) progress: Progress,
+    pub(super) mode: CaptureMode,
+}
+
+impl StepEngine {
+    /// Builds model and optimizer on `device` and joins the process group.
+    pub fn build(recipe: &Recipe, world: &World, device: Device) -> Result<Self, TrainError> {
+        let TrainConfig { tf32, cudnn_benchmark: benchmark, deterministic, .. } = recipe.train;
+        Math { tf32, benchmark, deterministic }.set()?;
+        tch::manual_seed(recipe.seed as i64);
+        let place = Place { kind: kind(recipe.train.precision), device };
+        let model = ResNet::new(&recipe.spec, place);
+        init(model.weights(), &recipe.model.initializers);
+        let layout = match recipe.algorithms.channels_last {
+            Some(_) => Layout::ChannelsLast,
+            None => Layout::ChannelsFirst,
+        };
+        if layout == Layout::ChannelsLast {
+            let parameters = model.weights().parameters().iter().map(|(_, tensor)| tensor);
+            parameters.filter(|t| t.dim() == 4).try_for_each(libtorch::set_channels_last)?;
+        }
+        let clipping = recipe.algorithms.gradient_clipping.as_ref();
+        let optimizer = Optimizer::new(&recipe.optimizer, model.weights().parameters())?
+            .clipped(clipping.map(GradientClipping::clip));
+        let smoothing = recipe.algorithms.label_smoothing.as_ref();
+        let targets = Targets::new(smoothing, recipe.run_context.num_classes);
+        let data = &recipe.data;
+        let eval_weights = EvalWeights::new(model.weights())?;
+        let mut engine = Self {
+            uploader: Uploader::new(
+                place,
+                largest_batch(recipe),
+                layout,
+                [data.mean, data.std],
+                targets,
+            )?,
+            algorithms: algorithms(recipe, world.rank, eval_weights.trained())?,
+            eval_weights,
+            recipe: recipe.clone(),
+            world: world.clone(),
+            device,
+            model,
+            ddp: process_group(recipe, world, device)?,
+            optimizer,
+            scaler: scaler(recipe, device),
+            progress: Progress::default(),
+            mode: CaptureMode::on(device, recipe.train.cuda_graphs),
+            captured: Vec::new(),
+            capture: None,
+        };
+        engine.attach()?;
+        Ok(engine)
+    }
+
+    /// Broadcasts rank 0's weights, and all-reduces gradients from now on.
+    pub(super) fn attach(&mut self) -> Result<(), DistError> {
+        self.ddp.attach(&shared(&self.model, &self.recipe.train.ddp))
+    }
+}
+
+fn process_group(recipe: &Recipe, world: &World, device: Device) -> Result<Ddp, DistError> {
+    if world.world_size > 1 || recipe.train.ddp.in_world_of_one {
+        Ddp::join(world, device, recipe.train.ddp.timeout_s)
+    } else {
+        Ok(Ddp::alone())
+    }
+}
+
+fn scaler(recipe: &Recipe, device: Device) -> LossScaler {
+    let scaling = &recipe.train.grad_scaler;
+    match recipe.train.precision {
+        Precision::AmpFp16 => LossScaler::on(scaling.init_scale, scaling.growth_interval, device),
+        Precision::Fp32 | Precision::Fp64 | Precision::AmpBf16 => LossScaler::Off,
+    }
+}
+
+/// The order of `num_samples` samples for the rank of `shard`.
+pub(super) fn sampler(recipe: &Recipe, num_samples: usize, shard: Shard) -> Sampler {
+    Sampler::new(num_samples, shard, recipe.order_seed).ordered(recipe.data.order)
+}
+
+/// Bytes of the largest batch that a rank is given.
+fn largest_batch(recipe: &Recipe) -> usize {
+    let image_size = recipe.crop_sizes.iter().copied().max().unwrap_or(0);
+    let train = num_bytes(recipe.batch_per_rank, image_size);
+    train.max(num_bytes(recipe.eval_batch_per_rank, recipe.data.eval.crop_size))
+}
+
+/// The methods of `recipe` in their first state.
+pub(super) fn algorithms(
+    recipe: &Recipe,
+    rank: usize,
+    weights: &TensorList,
+) -> Result<Algorithms, BridgeError> {
+    let Recipe { run_length, image_sizes, seed, .. } = recipe;
+    let context = MethodContext { weights, run_length, image_sizes, seed: *seed, rank };
+    recipe.algorithms.start(&context)
+}
+
+fn shared<'a>(model: &'a ResNet, config: &DdpConfig) -> Shared<'a> {
+    let tensors = |named: &'a [Named]| named.iter().map(|(_, tensor)| tensor).collect();
+    Shared {
+        parameters: tensors(model.weights().parameters()),
+        buffers: tensors(model.weights().buffers()),
+        sync: if config.broadcast_buffers { BufferSync::EachForward } else { BufferSync::Start },
+        bucket_mb: config.bucket_mb,
+    }
+}
