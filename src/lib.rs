@@ -6,12 +6,13 @@
 //!
 //! | layer | modules |
 //! |---|---|
-//! | 5 | [`cli`]: the command line |
-//! | 4 | [`console`]: what a person sees · [`launch`]: one process a device · `train`: the loop · [`submission`]: what is handed in |
+//! | 6 | [`cli`]: the command line |
+//! | 5 | [`console`]: what a person sees · [`launch`]: one process a device · `train`: the loop · [`submission`]: what is handed in |
+//! | 4 | [`run_dir`]: the folder of a run |
 //! | 3 | [`recipe`]: what was typed, and what is true |
 //! | 2 | [`algorithms`]: the speed-up methods · [`compliance`]: the rules of the log |
 //! | 1 | [`data`] · [`model`] · [`optim`] · `distributed` · [`mllog`] · [`events`] |
-//! | 0 | `libtorch`: the bridge to libtorch's C++ · [`problems`]: what is wrong with a recipe |
+//! | 0 | `libtorch`: the bridge to libtorch's C++ · [`hash`] · [`mlperf`]: shared words · [`problems`]: of recipes |
 
 pub mod algorithms;
 pub mod cli;
@@ -21,14 +22,17 @@ pub mod data;
 #[cfg(feature = "torch")]
 pub mod distributed;
 pub mod events;
+pub mod hash;
 pub mod launch;
 #[cfg(feature = "torch")]
 pub mod libtorch;
 pub mod mllog;
+pub mod mlperf;
 pub mod model;
 pub mod optim;
 pub mod problems;
 pub mod recipe;
+pub mod run_dir;
 pub mod submission;
 #[cfg(feature = "torch")]
 pub mod train;

@@ -8,11 +8,12 @@ use std::{
 };
 
 /// Modules by layer, lowest first. A module uses layers below, never its own or a higher one.
-const LAYERS: [&[&str]; 6] = [
-    &["libtorch", "problems"],
+const LAYERS: [&[&str]; 7] = [
+    &["libtorch", "hash", "mlperf", "problems"],
     &["data", "model", "optim", "distributed", "mllog", "events"],
     &["algorithms", "compliance"],
     &["recipe"],
+    &["run_dir"],
     &["console", "launch", "train", "submission"],
     &["cli"],
 ];

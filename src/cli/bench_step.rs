@@ -10,6 +10,7 @@ use crate::{
     events::StepRates,
     launch::{Libtorch, Machine, RankLayout, StepMeasurement, find_rank_program, measure_steps},
     recipe::{self, DeviceChoice, IMAGENET, Recipe, RecipeFile},
+    run_dir,
 };
 
 /// What `bench step` takes.
@@ -60,7 +61,7 @@ pub(super) fn run(args: &BenchStepArgs) -> Outcome {
     let libtorch = Libtorch::find(args.libtorch.as_deref()).or_exit(Exit::Invalid)?;
     let program = find_rank_program().or_exit(Exit::Invalid)?;
     let folder = tempfile::tempdir().or_exit(Exit::Invalid)?;
-    std::fs::write(folder.path().join("recipe.toml"), recipe.to_toml())
+    std::fs::write(folder.path().join(run_dir::RECIPE), recipe.to_toml())
         .with_context(|| format!("cannot write {}", folder.path().display()))
         .or_exit(Exit::Invalid)?;
     let measurement = StepMeasurement {

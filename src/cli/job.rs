@@ -14,13 +14,14 @@ use crate::{
     compliance,
     console::{self, Counter, Manner, Screen},
     data::{Budget, Dataset, Free, Need, synth},
-    events::{FailureKind, LogCheck, RunStatus, RunSummary},
+    events::{FailureKind, LogCheck, RunSummary},
     launch::{
-        self, DataStamp, Device, Ending, Images, Interrupts, Launch, LaunchError, Libtorch,
-        Machine, Manifest, MasterPort, ProgramStamp, RankFailure, RankLayout, RecipeStamp,
-        ResultsDir, RunFolder,
+        self, Device, Ending, Images, Interrupts, Launch, LaunchError, Libtorch, Machine,
+        MasterPort, RankFailure, RankLayout, ResultsDir, RunFolder,
     },
+    mlperf::RunStatus,
     recipe::{self, Recipe, RecipeFile, RunContext},
+    run_dir::{self, DataStamp, ProgramStamp, RecipeStamp, RunManifest},
     submission::{SystemDescription, SystemError},
 };
 
@@ -66,7 +67,11 @@ pub(super) struct Done {
 impl Tools {
     pub(super) fn find(libtorch: Option<&Path>) -> Result<Self, LaunchError> {
         let libtorch = Libtorch::find(libtorch)?;
-        let program = ProgramStamp::of(&launch::find_rank_program()?)?;
+        let path = launch::find_rank_program()?;
+        let program = ProgramStamp::of(&path).map_err(|source| LaunchError::Io {
+            what: format!("read {}", path.display()),
+            source,
+        })?;
         let port = MasterPort::from_env()?;
         port.settle()?;
         Ok(Self { program, libtorch, port })
@@ -256,7 +261,7 @@ impl ReadyJob {
         folder: &RunFolder,
         tools: &Tools,
     ) -> Result<(), LaunchError> {
-        let manifest = Manifest {
+        let manifest = RunManifest {
             ruleset: recipe.mlperf.ruleset.clone(),
             division: recipe.mlperf.division,
             recipe: RecipeStamp::of(&self.job.name, recipe),
@@ -265,15 +270,15 @@ impl ReadyJob {
             device: recipe.run.device,
             data_set: self.data.clone(),
             libtorch: tools.libtorch.version().to_owned(),
-            commit: option_env!("MLPERF_RUN_COMMIT"),
+            commit: option_env!("MLPERF_RUN_COMMIT").map(str::to_owned),
             program: tools.program.clone(),
             host: launch::host_name(),
             argv: std::env::args_os().map(|arg| arg.to_string_lossy().into_owned()).collect(),
             started: Local::now().to_rfc3339(),
         };
-        folder.write("recipe.toml", &recipe.to_toml())?;
+        folder.write(run_dir::RECIPE, &recipe.to_toml())?;
         let json = serde_json::to_string_pretty(&manifest).expect("text and counts are JSON");
-        folder.write("manifest.json", &json)
+        folder.write(run_dir::MANIFEST, &json)
     }
 }
 

@@ -13,6 +13,7 @@ use crate::{
     data::{Dataset, Index, Split, inspect},
     events::RankEvent,
     recipe::{self, IMAGENET, Plan, Recipe, RecipeFile, RunContext, Throughput},
+    run_dir,
 };
 
 /// Training images that are opened to learn how large they are.
@@ -86,7 +87,7 @@ fn stores_read(index: &Index, recipe: &Recipe) -> Vec<String> {
 /// A table, or what a run left.
 pub(super) fn throughput(path: &Path) -> anyhow::Result<Throughput> {
     let is_run = path.is_dir();
-    let file = if is_run { path.join("events.jsonl") } else { path.to_owned() };
+    let file = if is_run { path.join(run_dir::EVENTS) } else { path.to_owned() };
     let text = fs::read_to_string(&file).with_context(|| {
         format!("cannot read {}; give a table or the folder of a run", file.display())
     })?;

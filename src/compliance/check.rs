@@ -14,10 +14,11 @@ use super::code::Code;
 use super::parse::{Flaw, FlawKind, Record};
 use super::report::Finding;
 use super::rules::{Accuracy, Book, Effect, Family, Need, Rule};
-use super::ruleset::{Division, Ruleset};
+use super::ruleset::Ruleset;
 use super::state::{State, meets, target_missed};
 use super::value::Value;
 use crate::mllog::Key;
+use crate::mlperf::Division;
 
 /// Findings of one kind that are told one by one.
 const MAX_ALIKE: usize = 1000;

@@ -91,15 +91,6 @@ impl FromStr for Ruleset {
     }
 }
 
-/// The two ways to take part.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Division {
-    /// The reference's model and hyperparameters.
-    Closed,
-    /// Free methods.
-    Open,
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -13,7 +13,8 @@ use super::{
     note,
     numbers::{counted, duration, grouped, percent},
 };
-use crate::events::{RankEvent, RunStatus};
+use crate::events::RankEvent;
+use crate::mlperf::RunStatus;
 
 /// How much is shown on standard error, and how.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -69,7 +69,7 @@ fn verdict(run: &RunSummary) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::events::{LogCheck, RunStatus};
+    use crate::{events::LogCheck, mlperf::RunStatus};
 
     fn run(recipe: &str, status: RunStatus, minutes: f64) -> RunSummary {
         RunSummary {

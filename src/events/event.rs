@@ -1,5 +1,6 @@
 //! The events and their line form.
 
+use crate::mlperf::RunStatus;
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
@@ -145,16 +146,6 @@ pub enum RankEvent {
         /// One sentence with the cure.
         message: String,
     },
-}
-
-/// How a run ended; the strings are those of the MLPerf log.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum RunStatus {
-    /// The target was exceeded.
-    Success,
-    /// The run ended without it: epochs used up, or a signal.
-    Aborted,
 }
 
 /// Whose fault a failure is; decides the exit code and which of several failures is shown.

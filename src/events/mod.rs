@@ -7,7 +7,7 @@ mod spent;
 mod step_rates;
 mod summary;
 
-pub use event::{FailureKind, RankEvent, RunStatus};
+pub use event::{FailureKind, RankEvent};
 pub use spent::Spent;
 pub use step_rates::{StepParts, StepRates};
 pub use summary::{LogCheck, RunSummary};

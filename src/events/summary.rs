@@ -1,10 +1,11 @@
 //! What a run amounts to: its events folded into the figures that people compare.
 
+use crate::mlperf::RunStatus;
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use super::{RankEvent, RunStatus, Spent};
+use super::{RankEvent, Spent};
 
 /// `summary.json` of a run, and a line of the closing table.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]

@@ -9,6 +9,7 @@ use std::{
 
 use super::{LaunchError, Libtorch, RankLayout, environment::World};
 use crate::events::{RankEvent, StepRates};
+use crate::run_dir;
 
 /// What to measure, and with what.
 #[derive(Clone, Copy, Debug)]
@@ -48,7 +49,7 @@ pub fn measure_steps(
     let data = measurement.data.map(|path| [Path::new("--bench-data"), path]);
     let mut child = Command::new(measurement.program)
         .arg("--recipe")
-        .arg(measurement.run_dir.join("recipe.toml"))
+        .arg(measurement.run_dir.join(run_dir::RECIPE))
         .arg("--run-dir")
         .arg(measurement.run_dir)
         .args(["--bench-steps", &measurement.num_steps.to_string()])

@@ -25,6 +25,7 @@ use super::{
     supervise::{ExitStatus, Process, ProcessEvent},
 };
 use crate::events::RankEvent;
+use crate::run_dir;
 
 /// The program of a rank.
 const RANK_PROGRAM: &str = "mlperf-rank";
@@ -75,7 +76,7 @@ impl RankProcess {
         let log = File::options().create(true).append(true).open(&path)?;
         let mut child = Command::new(command.program)
             .arg("--recipe")
-            .arg(command.run_dir.join("recipe.toml"))
+            .arg(command.run_dir.join(run_dir::RECIPE))
             .arg("--run-dir")
             .arg(command.run_dir)
             .envs(command.variables.iter().map(|(name, value)| (name, value)))

@@ -11,12 +11,10 @@ use std::{
 };
 
 use super::LaunchError;
-use crate::events::RankEvent;
-
-/// The folder of the benchmark, as submissions have it.
-const BENCHMARK: &str = "resnet";
-/// The MLPerf log that rank 0 writes into a run's folder.
-const LOG: &str = "mllog.txt";
+use crate::{
+    events::RankEvent,
+    run_dir::{BENCHMARK, EVENTS, LOG, result_name, run_name},
+};
 
 /// The results of one system.
 #[derive(Clone, Debug)]
@@ -60,8 +58,8 @@ impl ResultsDir {
     }
 
     fn take(&self, number: usize) -> Result<RunFolder, LaunchError> {
-        let path = self.system.join(format!("run_{number}"));
-        let result = self.system.join(BENCHMARK).join(format!("result_{number}.txt"));
+        let path = self.system.join(run_name(number));
+        let result = self.system.join(BENCHMARK).join(result_name(number));
         if result.symlink_metadata().is_ok() {
             return Err(LaunchError::ResultExists { number, path: result });
         }
@@ -99,7 +97,7 @@ impl RunFolder {
 
     /// Opens `events.jsonl`.
     pub fn event_log(&self) -> Result<EventLog, LaunchError> {
-        let path = self.path.join("events.jsonl");
+        let path = self.path.join(EVENTS);
         let file = File::create_new(&path).map_err(cannot_write(&path))?;
         Ok(EventLog { path, file, failure: None })
     }

@@ -9,7 +9,8 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, at, never, select};
 
-use crate::events::{FailureKind, RankEvent, RunStatus};
+use crate::events::{FailureKind, RankEvent};
+use crate::mlperf::RunStatus;
 
 /// How long each kind of waiting lasts.
 #[derive(Clone, Copy, Debug)]
@@ -55,10 +56,9 @@ pub(super) enum ProcessEvent {
     Gone(ExitStatus),
 }
 
-/// Codes with which a rank ends in good order: target reached, target missed, asked to stop.
-/// They are those of the command line.
-const REACHED: i32 = 0;
-const MISSED: i32 = 5;
+/// Exit codes of a rank that ended without failure: done, or asked to stop. They are the exit codes
+/// of the command line.
+const DONE: i32 = 0;
 const ASKED_TO_STOP: i32 = 7;
 
 /// How a process ended.
@@ -218,7 +218,7 @@ impl<P: Process> Supervisor<P> {
             return;
         }
         match exit_status {
-            ExitStatus::Code(REACHED | MISSED) if rank != 0 || self.ending.status.is_some() => {
+            ExitStatus::Code(DONE) if rank != 0 || self.ending.status.is_some() => {
                 return;
             }
             ExitStatus::Code(ASKED_TO_STOP) => return self.interrupt(now),

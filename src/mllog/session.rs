@@ -3,6 +3,7 @@
 #[cfg(test)]
 mod tests;
 
+use crate::mlperf::RunStatus;
 use std::io::Write;
 use std::panic::Location;
 
@@ -14,25 +15,6 @@ use super::values::{Hyperparameters, Submission, number};
 use super::{CacheClear, Key};
 
 type Site = &'static Location<'static>;
-
-/// How a run ended; `run_stop`'s `metadata.status`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Status {
-    /// The target was reached.
-    Success,
-    /// The run ended without it.
-    Aborted,
-}
-
-impl Status {
-    /// The word in the log.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Success => "success",
-            Self::Aborted => "aborted",
-        }
-    }
-}
 
 /// The log of one run in state `S`.
 pub struct Session<S> {
@@ -59,7 +41,7 @@ pub struct Running {
 pub struct Stopped {
     start_ms: u64,
     stop_ms: u64,
-    status: Status,
+    status: RunStatus,
 }
 
 impl<S> Session<S> {
@@ -226,7 +208,7 @@ impl Session<Running> {
     /// Stops the clock. May come at any moment: an open block is closed first; an epoch or an
     /// evaluation that was cut short stays without its stop, because it had none.
     #[track_caller]
-    pub fn run_stop(mut self, status: Status) -> Result<Session<Stopped>, MllogError> {
+    pub fn run_stop(mut self, status: RunStatus) -> Result<Session<Stopped>, MllogError> {
         let site = Location::caller();
         if let Some(first_epoch) = self.state.block.take() {
             self.put(&epoch_event(Key::BlockStop, first_epoch, site)?)?;
@@ -249,7 +231,7 @@ impl Session<Stopped> {
     }
 
     /// How the run ended.
-    pub fn status(&self) -> Status {
+    pub fn status(&self) -> RunStatus {
         self.state.status
     }
 }

@@ -3,7 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::optim::Time;
+use crate::{mlperf::Division, optim::Time};
 
 /// `[run]`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -161,16 +161,6 @@ impl MlperfConfig {
     pub fn is_reached(&self, accuracy: f64) -> bool {
         accuracy > self.target
     }
-}
-
-/// Divisions of MLPerf Training.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Division {
-    /// The reference's mathematics.
-    Closed,
-    /// Any.
-    Open,
 }
 
 impl Default for RunConfig {

@@ -1,7 +1,7 @@
 //! What a recipe asks of its training images beyond their number: where they lie.
 
-use super::{config::Division, error::RecipeError, file::RecipeFile};
-use crate::{data::import, problems::Problems};
+use super::{error::RecipeError, file::RecipeFile};
+use crate::{data::import, mlperf::Division, problems::Problems};
 
 /// Checks `file` against the store that its training images lie in, if it is one. Whoever trains
 /// asks, whichever way it was started.

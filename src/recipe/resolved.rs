@@ -1,9 +1,5 @@
 //! A recipe that has been checked, with every value settled.
 
-use std::fmt::Write;
-
-use sha2::{Digest, Sha256};
-
 use super::{
     config::{EvalConfig, MlperfConfig, RunConfig, TrainConfig},
     file::RecipeFile,
@@ -11,6 +7,7 @@ use super::{
 use crate::{
     algorithms::AlgorithmsConfig,
     data::DataConfig,
+    hash,
     model::{ModelConfig, ModelSpec},
     optim::{LossConfig, OptimizerConfig, RunLength, Schedule, ScheduleConfig},
 };
@@ -110,9 +107,6 @@ impl Recipe {
 
     /// Hash of [`Recipe::to_toml`], in hexadecimal digits: names what was run, seed included.
     pub fn sha256(&self) -> String {
-        Sha256::digest(self.to_toml()).iter().fold(String::new(), |mut hex, byte| {
-            write!(hex, "{byte:02x}").expect("a string takes all that is written to it");
-            hex
-        })
+        hash::sha256(self.to_toml())
     }
 }

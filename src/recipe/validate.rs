@@ -4,7 +4,7 @@
 
 use super::{
     closed,
-    config::{DeviceChoice, Division, Precision},
+    config::{DeviceChoice, Precision},
     error::RecipeError,
     file::RecipeFile,
 };
@@ -13,6 +13,7 @@ use crate::{
         DataConfig, EvalTransform, MAX_BATCHES_AHEAD, MAX_THREADS, Order, SynthConfig,
         TrainTransform,
     },
+    mlperf::Division,
     model::{Arch, CustomConfig, ModelConfig},
     optim::Time,
     problems::Problems,

@@ -9,7 +9,7 @@ use super::code::Code;
 use super::finding::Findings;
 use super::inventory::MAX_FILE_BYTES;
 use super::small_file::read_small;
-use crate::data::import::sha256_of;
+use crate::hash::sha256_of;
 
 /// The list's name, in the submission's folder.
 pub(super) const CHECKSUMS: &str = "SHA256SUMS";
@@ -18,7 +18,7 @@ pub(super) const CHECKSUMS: &str = "SHA256SUMS";
 pub(super) fn checksums(root: &Path, files: &[PathBuf]) -> io::Result<String> {
     let mut text = String::new();
     for file in files.iter().filter(|file| *file != Path::new(CHECKSUMS)) {
-        let (_, hash) = sha256_of(&root.join(file))?;
+        let hash = sha256_of(&root.join(file))?.sha256;
         writeln!(text, "{hash}  {}", file.display()).expect("a string takes every write");
     }
     Ok(text)
@@ -53,7 +53,7 @@ pub(super) fn verify_checksums(root: &Path, files: &[PathBuf], findings: &mut Fi
         match (listed.get(file), sha256_of(&root.join(file))) {
             (None, _) => findings.add(Code::ManifestDiffers, file, "it is not listed"),
             (_, Err(error)) => findings.add(Code::Unreadable, file, error.to_string()),
-            (Some(hash), Ok((_, found))) if found != **hash => {
+            (Some(hash), Ok(found)) if found.sha256 != **hash => {
                 findings.add(Code::ManifestDiffers, file, "its content is not what was listed");
             }
             _ => {}

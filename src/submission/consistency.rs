@@ -14,7 +14,7 @@ use super::score::{RunScore, SystemScore, olympic_mean};
 use super::small_file::read_small;
 use super::system::Availability;
 use crate::compliance::Report;
-use crate::data::import::sha256_of;
+use crate::hash::sha256_of;
 
 /// Judges what belongs to no system: license and code.
 pub(super) fn whole(root: &Path, inventory: &Inventory, findings: &mut Findings) {
@@ -120,12 +120,12 @@ impl System<'_> {
             if lengths.iter().filter(|other| *other == length).count() < 2 {
                 continue;
             }
-            let Ok((_, hash)) = sha256_of(&report.path) else { continue };
-            if let Some(first) = seen.get(&hash) {
+            let Ok(hash) = sha256_of(&report.path) else { continue };
+            if let Some(first) = seen.get(&hash.sha256) {
                 let first = first.file_name().unwrap_or_default().to_string_lossy();
                 findings.add(Code::SameLog, path, format!("it is {first} once more"));
             } else {
-                seen.insert(hash, path);
+                seen.insert(hash.sha256, path);
             }
         }
     }

@@ -1,6 +1,7 @@
 //! What `benchmarks/resnet/implementations/mlperf-run` holds beside the source: recipes, scripts and
 //! a README with which others make the runs again.
 
+use crate::run_dir::DataStamp;
 use std::fmt::Write as _;
 
 use toml::{Table, Value};
@@ -101,7 +102,7 @@ fn section<'a>(recipe: &'a mut Table, name: &str) -> &'a mut Table {
     section.as_table_mut().expect("it has just been made one")
 }
 
-fn data(set: &RunSet) -> &super::runs::DataSet {
+fn data(set: &RunSet) -> &DataStamp {
     &set.runs[0].manifest.data_set
 }
 
@@ -130,7 +131,7 @@ pub(super) fn readme(sets: &[RunSet], origin: &str) -> String {
             "Recipe {}, {} division, ruleset {}, {} {ranks}, libtorch {}, program sha256 {}, {} \
              training and {} validation images.",
             manifest.recipe.name,
-            manifest.division_word(),
+            manifest.division.as_str(),
             set.ruleset,
             manifest.world_size,
             manifest.libtorch,

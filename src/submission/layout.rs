@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use serde_json::{Map, Value};
 
 use crate::compliance::{Ruleset, UnknownRuleset};
+use crate::run_dir;
 
 /// Folders of results that are not ResNet's.
 pub(super) const OTHER_BENCHMARKS: [&str; 23] = [
@@ -241,7 +242,7 @@ fn manifest_of(log: &Path) -> Option<PathBuf> {
     let number = log.file_stem()?.to_str()?.strip_prefix("result_")?;
     let folder = log.parent()?;
     let system = (folder.file_name()? == "resnet").then(|| folder.parent())??;
-    Some(system.join(format!("run_{number}")).join("manifest.json"))
+    Some(system.join(run_dir::run_name(number)).join(run_dir::MANIFEST))
 }
 
 /// `2.0.0` of `v2.0`, `training_results_v2.0`, `v2.0.0`.

@@ -7,7 +7,7 @@ use std::{
 };
 
 use super::system::{Availability, SystemDescription};
-use crate::recipe::Division;
+use crate::mlperf::Division;
 
 /// `submission_org` of a run that is nobody's submission.
 const UNOFFICIAL: &str = "unofficial, not a submission";

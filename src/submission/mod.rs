@@ -37,7 +37,7 @@ pub use rcp::{
     Basis, Convergence, RcpCheck, RcpObstacle, RcpTable, ReferencePoint, ReferenceRecipe,
     RunConvergence,
 };
-pub use runs::{DataSet, Program, RecipeName, Run, RunManifest, RunSet};
+pub use runs::{Run, RunSet};
 pub use score::{NUM_RUNS, RunScore, SystemScore, olympic_mean};
 pub use summary::{summary_columns, summary_row};
 pub use system::{Availability, SystemDescription, SystemError};

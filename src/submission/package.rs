@@ -21,7 +21,7 @@ use super::source::Source;
 use super::system::{Availability, SystemDescription, SystemError};
 use super::verify::{Verdict, verify};
 use crate::compliance::Strictness;
-use crate::data::import::sha256_of;
+use crate::hash::sha256_of;
 use crate::recipe::DeviceChoice;
 
 const LICENSE: &str = include_str!("../../LICENSE");
@@ -127,7 +127,7 @@ fn describe(
         let mut system = describe_one(request, set)?;
         let (name, manifest) = (&set.system, &set.runs[0].manifest);
         if system.division != manifest.division {
-            let division = manifest.division_word();
+            let division = manifest.division.as_str();
             notes.push(format!("{name}: the runs are {division}, and so is the description now"));
             system.division = manifest.division;
         }
@@ -293,7 +293,7 @@ fn write_tree(root: &Path, files: Vec<TreeFile>) -> io::Result<()> {
 /// Writes the archive and its hash beside the tree, and gives everything one time; the hash.
 fn finish(staging: &Path, folder: &str, archive: &str, time: Duration) -> io::Result<String> {
     write_archive(staging, Path::new(folder), &staging.join(archive), time.as_secs())?;
-    let (_, sha256) = sha256_of(&staging.join(archive))?;
+    let sha256 = sha256_of(&staging.join(archive))?.sha256;
     fs::write(staging.join(format!("{archive}.sha256")), format!("{sha256}  {archive}\n"))?;
     set_times(&staging.join(folder), SystemTime::UNIX_EPOCH + time)?;
     Ok(sha256)

@@ -8,83 +8,16 @@ use std::fs;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
-use serde::Deserialize;
 use toml::{Table, Value};
 
 use super::error::PackageError;
 use super::score::{NUM_RUNS, RunScore, olympic_mean};
 use super::small_file::read_small;
 use crate::compliance::{Report, Ruleset, RunTiming, check_files};
-use crate::data::{SynthConfig, import};
-use crate::recipe::{DeviceChoice, Division};
-
-/// What `manifest.json` of a run says, as far as a submission needs it.
-#[derive(Clone, Debug, Deserialize)]
-pub struct RunManifest {
-    /// Ruleset that the log is meant for.
-    pub ruleset: String,
-    /// Division that the run was made for.
-    pub division: Division,
-    /// What was asked for.
-    pub recipe: RecipeName,
-    /// Seed of the run.
-    pub seed: u64,
-    /// Ranks.
-    pub world_size: usize,
-    /// Where they computed.
-    pub device: DeviceChoice,
-    /// What was trained on.
-    pub data_set: DataSet,
-    /// Version of libtorch.
-    pub libtorch: String,
-    /// Commit that the launcher was built from.
-    pub commit: Option<String>,
-    /// The program of the ranks.
-    pub program: Program,
-    /// The machine.
-    pub host: String,
-}
-
-impl RunManifest {
-    /// The division, as a log names it.
-    pub(super) fn division_word(&self) -> &'static str {
-        match self.division {
-            Division::Closed => "closed",
-            Division::Open => "open",
-        }
-    }
-}
-
-/// Which recipe.
-#[derive(Clone, Debug, Deserialize)]
-pub struct RecipeName {
-    /// As it was typed.
-    pub name: String,
-}
-
-/// Which program.
-#[derive(Clone, Debug, Deserialize)]
-pub struct Program {
-    /// Of its file.
-    pub sha256: String,
-}
-
-/// Which images.
-#[derive(Clone, Debug, Deserialize)]
-pub struct DataSet {
-    /// Training images.
-    pub num_train: usize,
-    /// Validation images.
-    pub num_eval: usize,
-    /// Of the names of all images.
-    pub listing_sha256: String,
-    /// Where a run on these images may be submitted, if they are a store.
-    pub store_division: Option<import::Division>,
-    /// Of the store's manifest.
-    pub store_sha256: Option<String>,
-    /// What the built-in image set was made from.
-    pub synth: Option<SynthConfig>,
-}
+use crate::data::import;
+use crate::hash::sha256_of;
+use crate::mlperf::Division;
+use crate::run_dir::{self, RunManifest};
 
 /// One run.
 #[derive(Clone, Debug)]
@@ -184,7 +117,7 @@ fn median_window(minutes: &[Option<f64>]) -> Option<Range<usize>> {
 fn run_folders(dir: &Path) -> Result<Vec<PathBuf>, PackageError> {
     let read = |source| PackageError::Read { path: dir.into(), source };
     let whole = dir.canonicalize().map_err(read)?;
-    if whole.join("manifest.json").is_file() {
+    if whole.join(run_dir::MANIFEST).is_file() {
         return Ok(vec![whole]);
     }
     let entries = fs::read_dir(&whole).map_err(read)?;
@@ -220,16 +153,16 @@ impl Draft {
             path: folder.join(name),
             message,
         };
-        let manifest = serde_json::from_str(&read("manifest.json")?)
-            .map_err(|error| damaged("manifest.json", error.to_string()))?;
-        let mut recipe: Table = toml::from_str(&read("recipe.toml")?)
-            .map_err(|error| damaged("recipe.toml", error.message().to_owned()))?;
+        let manifest = serde_json::from_str(&read(run_dir::MANIFEST)?)
+            .map_err(|error| damaged(run_dir::MANIFEST, error.to_string()))?;
+        let mut recipe: Table = toml::from_str(&read(run_dir::RECIPE)?)
+            .map_err(|error| damaged(run_dir::RECIPE, error.message().to_owned()))?;
         forget_what_differs(&mut recipe);
         Ok(Self { folder: folder.into(), manifest, recipe })
     }
 
     fn log(&self) -> PathBuf {
-        self.folder.join("mllog.txt")
+        self.folder.join(run_dir::LOG)
     }
 
     /// What all runs of a system share, by name.
@@ -238,7 +171,7 @@ impl Draft {
         [
             ("recipe", recipe.name.clone()),
             ("ruleset", ruleset.clone()),
-            ("division", self.manifest.division_word().to_owned()),
+            ("division", self.manifest.division.as_str().to_owned()),
             ("number of ranks", world_size.to_string()),
             ("device", format!("{device:?}").to_lowercase()),
             ("images (sha256 of their names)", data_set.listing_sha256.clone()),
@@ -286,11 +219,11 @@ impl Draft {
             return foreign(format!("seed {logged}, manifest.json {seed}"));
         }
         let Some(number) = number(&self.folder) else { return Ok(()) };
-        let result = format!("resnet/result_{number}.txt");
+        let result = format!("{}/{}", run_dir::BENCHMARK, run_dir::result_name(number));
         let published = self.folder.parent().map(|system| system.join(&result));
         let published = published.filter(|path| path.is_file());
-        match published.map(|path| import::sha256_of(&path)).transpose() {
-            Ok(Some(hash)) if import::sha256_of(&report.path).is_ok_and(|own| own != hash) => {
+        match published.map(|path| sha256_of(&path)).transpose() {
+            Ok(Some(hash)) if sha256_of(&report.path).is_ok_and(|own| own != hash) => {
                 foreign(format!("other lines than {result}"))
             }
             _ => Ok(()),

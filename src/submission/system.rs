@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use toml::{Table, Value};
 
 use crate::compliance::Ruleset;
-use crate::recipe::Division;
+use crate::mlperf::Division;
 
 /// Where descriptions lie, from the current folder.
 const FOLDER: &str = "configs/systems";

@@ -63,7 +63,7 @@ fn optimized(world_size: usize, precision: Precision) -> Recipe {
 
 fn nvidia_closed(world_size: usize, precision: Precision) -> Recipe {
     let mut file = recipe::load(&recipe::find("nvidia-closed").unwrap(), &[]).unwrap();
-    file.mlperf.division = recipe::Division::Open;
+    file.mlperf.division = crate::mlperf::Division::Open;
     file.optimizer.lr = 1.0;
     narrow(file, world_size, precision)
 }

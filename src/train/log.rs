@@ -8,12 +8,12 @@ use crate::{
     distributed::World,
     mllog::{
         AdamOptions, Hyperparameters, Init, LarsOptions, Optimizer, PlainOptions, Ready, Running,
-        Session, SgdOptions, Status, Stopped, Submission, SystemClock, clear_page_cache,
-        reference_name,
+        Session, SgdOptions, Stopped, Submission, SystemClock, clear_page_cache, reference_name,
     },
+    mlperf::{Division, RunStatus},
     model::Weights,
     optim::OptimizerName,
-    recipe::{Division, MlperfConfig, Recipe},
+    recipe::{MlperfConfig, Recipe},
 };
 
 /// The log before the clock starts.
@@ -44,10 +44,7 @@ impl InitLog {
         let submission = Submission {
             org: mlperf.org.clone(),
             platform: mlperf.platform.clone(),
-            division: match mlperf.division {
-                Division::Open => "open".to_owned(),
-                Division::Closed => "closed".to_owned(),
-            },
+            division: mlperf.division.as_str().to_owned(),
             status: mlperf.status.clone(),
             benchmark: "resnet".to_owned(),
             poc_name: None,
@@ -167,7 +164,7 @@ impl RunLog {
     }
 
     /// Stops the clock, if it runs.
-    pub fn stop(self, status: Status) -> Result<Self, TrainError> {
+    pub fn stop(self, status: RunStatus) -> Result<Self, TrainError> {
         match self {
             Self::Running(session) => Ok(Self::Stopped(session.run_stop(status)?)),
             other => Ok(other),
@@ -175,7 +172,7 @@ impl RunLog {
     }
 
     /// The status of the run and its minutes, after the clock has stopped.
-    pub fn outcome(&self) -> Option<(Status, f64)> {
+    pub fn outcome(&self) -> Option<(RunStatus, f64)> {
         match self {
             Self::Stopped(session) => {
                 Some((session.status(), session.elapsed_ms() as f64 / 60_000.0))

@@ -7,8 +7,9 @@ use super::{error::TrainError, event_sink::EventSink};
 use crate::{
     data::{BadImage, LoaderContext, LoaderStats, diagnosis},
     distributed::World,
-    events::{RankEvent, RunStatus, Spent},
+    events::{RankEvent, Spent},
     libtorch::Readout,
+    mlperf::RunStatus,
     recipe::Recipe,
 };
 

@@ -21,6 +21,7 @@ use crate::{
     events::RankEvent,
     libtorch,
     recipe::{self, DeviceChoice, Origin, Recipe, RecipeFile, RunContext, Source},
+    run_dir,
 };
 
 /// The arguments of a rank.
@@ -39,7 +40,7 @@ pub struct RankJob {
 pub fn run_rank(job: &RankJob, event_sink: &mut EventSink) -> Result<RunEnd, TrainError> {
     let (recipe, data) = read_recipe(job)?;
     let device = device(&recipe, &job.world)?;
-    let log = InitLog::open(&job.run_dir.join("mllog.txt"), &job.world, &recipe)?;
+    let log = InitLog::open(&job.run_dir.join(run_dir::LOG), &job.world, &recipe)?;
     let mut trainer = Trainer::build(&recipe, &job.world, device, Arc::clone(&job.stop))?;
     let ended = train(job, &mut trainer, &data, log, event_sink);
     if ended.is_err() && device.is_cuda() {
@@ -83,7 +84,7 @@ fn train(
     });
     let end = trainer.run(data, log, event_sink)?;
     if job.world.is_main() {
-        let path = job.run_dir.join("weights.safetensors");
+        let path = job.run_dir.join(run_dir::WEIGHTS);
         let num_steps = trainer.engine.progress.step;
         save_weights(trainer.engine.eval_weights()?, num_steps, &path)?;
     }

@@ -36,10 +36,9 @@ use crate::{
         TrainSchedule, eval_plans, import, train_plans,
     },
     distributed::World,
-    events::RunStatus,
     libtorch::Readout,
-    mllog::Status,
-    recipe::{Division, Recipe},
+    mlperf::{Division, RunStatus},
+    recipe::Recipe,
 };
 
 /// Trains one rank: the engine, and what drives it over epochs.
@@ -84,10 +83,9 @@ impl Trainer {
             Err(_) if self.stop.load(Ordering::Relaxed) => Err(TrainError::Interrupted),
             other => other,
         };
-        let log = log.stop(Status::Aborted)?;
+        let log = log.stop(RunStatus::Aborted)?;
         if matches!(trained, Ok(_) | Err(TrainError::Interrupted)) {
-            let clock = log.outcome().map(|(status, minutes)| (run_status(status), minutes));
-            meter.run_stop(clock, &self.known(data));
+            meter.run_stop(log.outcome(), &self.known(data));
         }
         trained
     }
@@ -115,7 +113,7 @@ impl Trainer {
             log.write(|session| session.eval_stop(epoch))?;
             if self.engine.recipe.mlperf.is_reached(accuracy) {
                 end = RunEnd::TargetReached;
-                *log = std::mem::replace(log, RunLog::Silent).stop(Status::Success)?;
+                *log = std::mem::replace(log, RunLog::Silent).stop(RunStatus::Success)?;
                 if self.engine.recipe.mlperf.stop_on_target {
                     break;
                 }
@@ -246,12 +244,5 @@ impl Trainer {
         let sampler = sampler(&self.engine.recipe, data.eval.len(), Shard { rank, world_size });
         let plans = eval_plans(&sampler, self.engine.recipe.eval_batch_per_rank, transform);
         Loader::start(Arc::clone(&data.eval), plans, self.loader_config())
-    }
-}
-
-fn run_status(status: Status) -> RunStatus {
-    match status {
-        Status::Success => RunStatus::Success,
-        Status::Aborted => RunStatus::Aborted,
     }
 }

@@ -9,9 +9,9 @@ use std::sync::{Arc, Mutex};
 
 use mlperf_run::compliance::{Ruleset, check_bytes};
 use mlperf_run::mllog::{
-    CacheClear, Clock, Hyperparameters, LarsOptions, Optimizer, Session, SgdOptions, Status,
-    Submission,
+    CacheClear, Clock, Hyperparameters, LarsOptions, Optimizer, Session, SgdOptions, Submission,
 };
+use mlperf_run::mlperf::RunStatus;
 use proptest::prelude::*;
 use proptest::strategy::ValueTree;
 use proptest::test_runner::{RngAlgorithm, TestRng, TestRunner};
@@ -123,7 +123,7 @@ fn hyperparameters(opt_name: &str) -> Hyperparameters {
 }
 
 /// A log of our own session: blocks of 4 epochs, one accuracy each.
-fn session_log(division: &str, opt_name: &str, accuracies: &[f64], status: Status) -> Vec<u8> {
+fn session_log(division: &str, opt_name: &str, accuracies: &[f64], status: RunStatus) -> Vec<u8> {
     let buffer = Buffer::default();
     let clock = Box::new(Ticking(AtomicU64::new(1_700_000_000_000)));
     let mut session = Session::open(Box::new(buffer.clone()), clock)
@@ -150,7 +150,7 @@ fn session_log(division: &str, opt_name: &str, accuracies: &[f64], status: Statu
         session.eval_accuracy(first + 3, *accuracy).unwrap();
         session.eval_stop(first + 3).unwrap();
         session.tracked_stats(first + 3, serde_json::json!({"throughput": 20_000.5})).unwrap();
-        if status == Status::Success || block + 1 < accuracies.len() {
+        if status == RunStatus::Success || block + 1 < accuracies.len() {
             session.block_stop().unwrap();
         }
     }
@@ -161,15 +161,15 @@ fn session_log(division: &str, opt_name: &str, accuracies: &[f64], status: Statu
 #[test]
 fn logs_of_our_own_session_are_accepted() {
     let open = [
-        session_log("open", "sgd", &[0.4, 0.7612], Status::Success),
-        session_log("open", "sgdw", &[0.4, 0.5], Status::Aborted),
+        session_log("open", "sgd", &[0.4, 0.7612], RunStatus::Success),
+        session_log("open", "sgdw", &[0.4, 0.5], RunStatus::Aborted),
     ];
     for ruleset in [Ruleset::V2_0_0, Ruleset::V4_0_0] {
         assert_eq!(judged_alike(ruleset, &open), [true; 2]);
     }
     let closed = [
-        session_log("closed", "lars", &[0.4, 0.7612], Status::Success),
-        session_log("closed", "sgd", &[0.4, 0.7612], Status::Success),
+        session_log("closed", "lars", &[0.4, 0.7612], RunStatus::Success),
+        session_log("closed", "sgd", &[0.4, 0.7612], RunStatus::Success),
     ];
     assert_eq!(judged_alike(Ruleset::V4_0_0, &closed), [true; 2]);
 }
@@ -182,7 +182,7 @@ fn a_log_that_lacks_any_one_key_is_judged_alike() {
         (Ruleset::V4_0_0, "closed", "lars"),
         (Ruleset::V1_0_0, "closed", "sgd"),
     ] {
-        let log = session_log(division, opt_name, &[0.4, 0.7612], Status::Success);
+        let log = session_log(division, opt_name, &[0.4, 0.7612], RunStatus::Success);
         let log = String::from_utf8(log).unwrap();
         let mut keys: Vec<_> = log.lines().map(key).collect();
         keys.sort_unstable();
@@ -413,7 +413,7 @@ fn encoded(text: &str, encoding: &Encoding) -> Vec<u8> {
 
 /// Logs that are sound under their rules: every ruleset, both divisions, both optimizers.
 fn sound_logs() -> [(Ruleset, Vec<u8>); 8] {
-    let log = |division, optimizer| session_log(division, optimizer, &[0.7612], Status::Success);
+    let log = |division, optimizer| session_log(division, optimizer, &[0.7612], RunStatus::Success);
     let with_tensors = std::fs::read(own_logs().join("ok_closed_with_tensors.txt")).unwrap();
     [
         (Ruleset::V0_7_0, log("closed", "sgd")),

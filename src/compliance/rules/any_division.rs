@@ -2,8 +2,9 @@
 
 use crate::mllog::Key;
 
-use super::super::ruleset::{Division, Ruleset};
+use super::super::ruleset::Ruleset;
 use super::{Check, Effect, InitLimit, Mark, Rule};
+use crate::mlperf::Division;
 
 const DIVISIONS: &[&str] = &["closed", "open"];
 const STATUSES: &[&str] = &["cloud", "onprem", "preview", "research"];

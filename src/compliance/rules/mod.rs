@@ -8,7 +8,8 @@ mod tensors;
 
 use crate::mllog::Key;
 
-use super::ruleset::{Division, Ruleset};
+use super::ruleset::Ruleset;
+use crate::mlperf::Division;
 
 pub(super) use tensors::reference_tensors;
 

@@ -1,14 +1,13 @@
 //! `manifest.json`: what a store holds, what was changed, and hashes of its shards.
 
 use crate::data::config::Division;
-use std::fs::{self, File};
+use crate::hash::{sha256, sha256_of};
+use std::fs;
 use std::io::ErrorKind::{NotADirectory, NotFound};
-use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
 
 use crate::data::config::Split;
 use crate::data::dataset::multi_resolution;
@@ -195,14 +194,14 @@ pub fn identity_of(folder: &Path) -> Result<Option<String>, DataError> {
     hashes.map(|hashes| match hashes.as_slice() {
         [] => None,
         [hash] => Some(hash.clone()),
-        hashes => Some(hex(Sha256::new_with_prefix(hashes.concat()))),
+        hashes => Some(sha256(hashes.concat())),
     })
 }
 
 fn hash_of(store: &Path) -> Result<String, DataError> {
     let path = store.join(MANIFEST);
     match sha256_of(&path) {
-        Ok((_, sha256)) => Ok(sha256),
+        Ok(hash) => Ok(hash.sha256),
         Err(error) => Err(DataError::Manifest { path, reason: error.to_string() }),
     }
 }
@@ -217,7 +216,7 @@ pub fn verify(folder: &Path, progress: &dyn Fn(u64)) -> Result<Manifest, DataErr
         progress(num_read);
         match hash {
             Err(error) => Some(error.to_string()),
-            Ok(found) if found != (shard.bytes, shard.sha256.clone()) => {
+            Ok(found) if (found.num_bytes, &found.sha256) != (shard.bytes, &shard.sha256) => {
                 Some("other content".to_owned())
             }
             Ok(_) => None,
@@ -245,29 +244,6 @@ pub(in crate::data) fn is_shard_name(name: &str) -> bool {
     let number = number.and_then(|(_, number)| number.parse().ok());
     number.is_some_and(|it| {
         [Split::Train, Split::Eval].into_iter().any(|split| shard_name(split, it) == name)
-    })
-}
-
-/// Length and hash of a file, the latter in hexadecimal digits.
-pub fn sha256_of(path: &Path) -> io::Result<(u64, String)> {
-    let (mut file, mut hasher) = (File::open(path)?, Sha256::new());
-    let (mut buffer, mut length) = (vec![0; 1 << 20], 0);
-    loop {
-        match file.read(&mut buffer)? {
-            0 => return Ok((length, hex(hasher))),
-            n => {
-                hasher.update(&buffer[..n]);
-                length += n as u64;
-            }
-        }
-    }
-}
-
-pub(in crate::data) fn hex(hasher: Sha256) -> String {
-    use std::fmt::Write as _;
-    hasher.finalize().iter().fold(String::new(), |mut text, byte| {
-        write!(text, "{byte:02x}").expect("a string takes every write");
-        text
     })
 }
 

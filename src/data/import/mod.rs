@@ -15,5 +15,5 @@ pub use pack::{Import, import, open_source};
 
 pub use crate::data::format::error::StoreError;
 pub use crate::data::format::manifest::{
-    Manifest, Note, ShardRecord, identity_of, manifest_of, sha256_of, stores_in, verify,
+    Manifest, Note, ShardRecord, identity_of, manifest_of, stores_in, verify,
 };

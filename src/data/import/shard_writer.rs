@@ -17,7 +17,8 @@ use sha2::{Digest, Sha256};
 use crate::data::config::Division;
 use crate::data::format::arrow::DIVISION;
 use crate::data::format::error::StoreError;
-use crate::data::format::manifest::{ShardRecord, hex};
+use crate::data::format::manifest::ShardRecord;
+use crate::hash::hex;
 
 /// One row.
 #[derive(Clone, Debug)]
@@ -100,7 +101,12 @@ impl ShardWriter {
         file.sync_all().map_err(StoreError::io("write", path))?;
         fs::rename(partial(path), path).map_err(StoreError::io("rename", path))?;
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        Ok(ShardRecord { file: name, num_rows: self.num_rows, bytes: length, sha256: hex(hasher) })
+        Ok(ShardRecord {
+            file: name,
+            num_rows: self.num_rows,
+            bytes: length,
+            sha256: hex(hasher.finalize()),
+        })
     }
 }
 

@@ -85,8 +85,8 @@ fn a_whole_run_logs_every_record_with_what_the_rules_ask_for() {
     session.eval_stop(1).unwrap();
     session.tracked_stats(1, serde_json::json!({"throughput": 2.5})).unwrap();
     session.block_stop().unwrap();
-    let stopped = session.run_stop(Status::Success).unwrap();
-    assert_eq!((stopped.elapsed_ms(), stopped.status()), (60_000, Status::Success));
+    let stopped = session.run_stop(RunStatus::Success).unwrap();
+    assert_eq!((stopped.elapsed_ms(), stopped.status()), (60_000, RunStatus::Success));
 
     let records = writes.records();
     let start = &records[3];
@@ -104,7 +104,7 @@ fn an_abort_inside_an_epoch_closes_the_block_and_forges_no_stop() {
     let mut session = running(&writes, &[0]);
     session.block_start(1, 4).unwrap();
     session.epoch_start(1).unwrap();
-    session.run_stop(Status::Aborted).unwrap();
+    session.run_stop(RunStatus::Aborted).unwrap();
     assert_eq!(
         writes.keys()[2..],
         ["run_start", "block_start", "epoch_start", "block_stop", "run_stop"]
@@ -115,7 +115,7 @@ fn an_abort_inside_an_epoch_closes_the_block_and_forges_no_stop() {
 fn a_clock_that_steps_back_is_held() {
     let writes = Writes::default();
     let session = running(&writes, &[5_000, 4_000, 6_000, 1_000]);
-    let stopped = session.run_stop(Status::Aborted).unwrap();
+    let stopped = session.run_stop(RunStatus::Aborted).unwrap();
     assert_eq!(stopped.elapsed_ms(), 0);
     let times: Vec<_> =
         writes.records().iter().map(|record| record["time_ms"].as_u64().unwrap()).collect();

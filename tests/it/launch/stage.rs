@@ -10,7 +10,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-use mlperf_run::events::{RankEvent, RunStatus, Spent};
+use mlperf_run::events::{RankEvent, Spent};
+use mlperf_run::mlperf::RunStatus;
 use tempfile::TempDir;
 
 /// Far above what anything here takes; reached only by a bug.

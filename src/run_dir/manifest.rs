@@ -1,30 +1,31 @@
-//! What a run was made from, so that it can be told apart from another and made again.
+//! What a run was made from, so that it can be compared with others and repeated.
+//!
+//! Fields that only people read have defaults, so that a manifest without them can be read.
 
 use std::{
-    fmt::Write,
-    fs::File,
-    io::{self, Read},
+    io,
     os::unix::ffi::OsStrExt,
     path::{Path, PathBuf},
 };
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use super::LaunchError;
 use crate::{
     data::{DataError, Dataset, Index, SynthConfig, import},
-    recipe::{DeviceChoice, Division, Recipe},
+    hash::{self, hex},
+    mlperf::Division,
+    recipe::{DeviceChoice, Recipe},
 };
 
 /// `manifest.json` of a run.
-#[derive(Clone, Debug, Serialize)]
-pub struct Manifest {
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct RunManifest {
     /// Ruleset that the log is meant for; `check --ruleset auto` reads it here.
     pub ruleset: String,
     /// Division of the submission.
     pub division: Division,
-    /// What was asked for.
+    /// The recipe.
     pub recipe: RecipeStamp,
     /// Seed of the run.
     pub seed: u64,
@@ -32,57 +33,63 @@ pub struct Manifest {
     pub world_size: usize,
     /// Where they computed.
     pub device: DeviceChoice,
-    /// What was trained on.
+    /// The images.
     pub data_set: DataStamp,
     /// Version of libtorch.
     pub libtorch: String,
     /// Commit that the launcher was built from.
-    pub commit: Option<&'static str>,
+    pub commit: Option<String>,
     /// The program of the ranks.
     pub program: ProgramStamp,
     /// The machine.
     pub host: String,
     /// The command line.
+    #[serde(default)]
     pub argv: Vec<String>,
     /// When the run was launched, RFC 3339.
+    #[serde(default)]
     pub started: String,
 }
 
-/// Which recipe.
-#[derive(Clone, Debug, Serialize)]
+/// The recipe of a run.
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct RecipeStamp {
     /// As `--recipe` finds it.
     pub name: String,
-    /// Of the resolved recipe beside this manifest.
+    /// Hash of the resolved recipe beside this manifest.
+    #[serde(default)]
     pub sha256: String,
 }
 
-/// Which program.
-#[derive(Clone, Debug, Serialize)]
+/// The program of a run.
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct ProgramStamp {
     /// Its file.
+    #[serde(default)]
     pub path: PathBuf,
-    /// Of the file.
+    /// Hash of the file.
     pub sha256: String,
 }
 
-/// Which images.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+/// The images of a run.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct DataStamp {
     /// Their folder.
+    #[serde(default)]
     pub path: PathBuf,
     /// Training images.
     pub num_train: usize,
     /// Validation images.
     pub num_eval: usize,
     /// Classes.
+    #[serde(default)]
     pub num_classes: usize,
-    /// Of the names of all images, relative to the folder, in the order of their indices.
+    /// Hash of the names of all images, relative to the folder, in the order of their indices.
     pub listing_sha256: String,
     /// Where a run on these images may be submitted, if they are a store.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub store_division: Option<import::Division>,
-    /// Of the store's manifest: names are the same in stores of other sizes.
+    /// Hash of the store's manifest: the names are the same in stores of other sizes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub store_sha256: Option<String>,
     /// What the built-in image set was made from.
@@ -99,17 +106,13 @@ impl RecipeStamp {
 
 impl ProgramStamp {
     /// Reads the program.
-    pub fn of(path: &Path) -> Result<Self, LaunchError> {
-        let sha256 = File::open(path).and_then(hash_of).map_err(|source| LaunchError::Io {
-            what: format!("read {}", path.display()),
-            source,
-        })?;
-        Ok(Self { path: path.to_owned(), sha256 })
+    pub fn of(path: &Path) -> io::Result<Self> {
+        Ok(Self { path: path.to_owned(), sha256: hash::sha256_of(path)?.sha256 })
     }
 }
 
 impl DataStamp {
-    /// Stamps what lies at `path`; no image is read.
+    /// Stamps the data set at `path` without reading an image.
     pub fn of(
         path: &Path,
         dataset: &Dataset,
@@ -124,7 +127,7 @@ impl DataStamp {
             num_train: dataset.train.len(),
             num_eval: dataset.eval.len(),
             num_classes: dataset.num_classes(),
-            listing_sha256: hex(&hasher.finalize()),
+            listing_sha256: hex(hasher.finalize()),
             store_division: dataset.division(),
             store_sha256: import::identity_of(path)?,
             synth,
@@ -138,35 +141,5 @@ fn add_listing(hasher: &mut Sha256, root: &Path, folder: &Index) {
         let name = path.strip_prefix(root).unwrap_or(&path);
         hasher.update(name.as_os_str().as_bytes());
         hasher.update(b"\n");
-    }
-}
-
-fn hash_of(mut file: impl Read) -> io::Result<String> {
-    let mut hasher = Sha256::new();
-    let mut buffer = vec![0; 1 << 16];
-    loop {
-        match file.read(&mut buffer)? {
-            0 => return Ok(hex(&hasher.finalize())),
-            n => hasher.update(&buffer[..n]),
-        }
-    }
-}
-
-fn hex(bytes: &[u8]) -> String {
-    let mut text = String::with_capacity(2 * bytes.len());
-    for byte in bytes {
-        write!(text, "{byte:02x}").expect("a string takes every write");
-    }
-    text
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_file_is_hashed_as_sha256sum_does() {
-        let of_abc = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
-        assert_eq!(hash_of(b"abc".as_slice()).unwrap(), of_abc);
     }
 }

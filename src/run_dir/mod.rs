@@ -1,0 +1,36 @@
+//! The folder of a run: which files it holds and what its manifest says. The launcher writes it;
+//! ranks, checks and submissions read it.
+//!
+//! ```text
+//! RESULTS/SYSTEM/run_N/                  all that run N leaves
+//! RESULTS/SYSTEM/resnet/result_N.txt     its MLPerf log, after the clock has stopped
+//! ```
+
+use std::fmt::Display;
+
+mod manifest;
+
+pub use manifest::{DataStamp, ProgramStamp, RecipeStamp, RunManifest};
+
+/// The resolved recipe.
+pub const RECIPE: &str = "recipe.toml";
+/// What the run was made from: a [`RunManifest`].
+pub const MANIFEST: &str = "manifest.json";
+/// The events of all ranks, a line of JSON each.
+pub const EVENTS: &str = "events.jsonl";
+/// The MLPerf log, which rank 0 writes.
+pub const LOG: &str = "mllog.txt";
+/// The evaluated weights.
+pub const WEIGHTS: &str = "weights.safetensors";
+/// The folder of the benchmark's results, as submissions name it.
+pub const BENCHMARK: &str = "resnet";
+
+/// Name of the folder of run `number`.
+pub fn run_name(number: impl Display) -> String {
+    format!("run_{number}")
+}
+
+/// Name of the published log of run `number`.
+pub fn result_name(number: impl Display) -> String {
+    format!("result_{number}.txt")
+}
