@@ -17,7 +17,7 @@ pub struct OptimizerConfig {
     pub momentum: f64,
     /// Weight decay.
     pub weight_decay: f64,
-    /// Share of the gradient that the momentum leaves out.
+    /// Fraction of the gradient that the momentum leaves out.
     pub dampening: f64,
     /// Nesterov's look-ahead.
     pub nesterov: bool,
@@ -67,13 +67,13 @@ pub enum OptimizerName {
     DecoupledSgdw,
     /// Layer-wise rates (You et al. 2017).
     Lars,
-    /// torch's `AdamW`: decay shrinks the weight by the learning rate's share.
+    /// torch's `AdamW`: decay shrinks the weight in proportion to the learning rate.
     Adamw,
-    /// Composer's `AdamW`: decay is a share of the schedule, whatever its top.
+    /// Composer's `AdamW`: decay follows the schedule, independently of its peak.
     DecoupledAdamw,
     /// Layer-wise rates for Adam (You et al. 2019).
     Lamb,
-    /// Orthogonalised momentum for the convolutions (Jordan 2024).
+    /// Orthogonalized momentum for the convolutions (Jordan 2024).
     Muon,
 }
 
@@ -92,7 +92,7 @@ impl OptimizerName {
     }
 }
 
-/// Kinds of tensors that a rule can leave out.
+/// Kinds of tensors that a rule can exempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Exempt {
@@ -136,7 +136,7 @@ impl OptimizerConfig {
         self.eta.unwrap_or(0.001)
     }
 
-    /// What guards the rule's division.
+    /// Added to the divisor of the rule.
     pub fn epsilon(&self) -> f64 {
         self.epsilon.unwrap_or(match self.name {
             OptimizerName::Adamw | OptimizerName::DecoupledAdamw => 1e-8,
@@ -207,7 +207,7 @@ impl OptimizerConfig {
         self
     }
 
-    /// Keys that are set and that the rule does not know.
+    /// Keys that are set although the rule does not have them.
     pub fn foreign_keys(&self) -> Vec<&'static str> {
         use OptimizerName::{Adamw, DecoupledAdamw, DecoupledSgdw, Lamb, Lars, Muon, Sgd};
         let keys: [(&str, bool, &[OptimizerName]); 12] = [

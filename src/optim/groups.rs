@@ -1,4 +1,4 @@
-//! Which parameters a rule leaves out, told by torchvision's names.
+//! Which parameters a rule leaves out, by torchvision's names.
 
 use super::config::{Exempt, OptimizerConfig, OptimizerName};
 

@@ -1,5 +1,5 @@
-//! Muon: orthogonalised momentum for the convolutions (Jordan et al. 2024, "Muon: an optimizer for
-//! hidden layers in neural networks"). A weight counts as a matrix of `out` rows and `in kh kw`
+//! Muon: orthogonalized momentum for the convolutions (Jordan et al. 2024, "Muon: an optimizer for
+//! hidden layers in neural networks"). A weight is seen as a matrix of `out` rows and `in kh kw`
 //! columns.
 //!
 //! `buf = m buf + g`, `u = nesterov ? g + m buf : buf`, `w *= 1 - lr wd`, `w -= lr adjust NS(u)`.
@@ -7,11 +7,11 @@
 //! `A = X X^T`, `X = 3.4445 X + (-4.7750 A + 2.0315 A A) X`, in bf16 (doubles stay doubles).
 //! torch's Muon averages, `buf = m buf + (1 - m) g`, which gives the same matrix after NS.
 //!
-//! All other tensors follow `[optimizer.others]`, whose learning rate keeps its share of the
+//! All other tensors follow `[optimizer.others]`, whose learning rate keeps its fraction of the
 //! schedule. Suggested: lr 0.02, momentum 0.95, nesterov, decay 0.1 (torch's defaults but for lr);
 //! others `sgd` as it would be alone. Trade-off: nothing is published for ResNet-50 on ImageNet;
 //! on CIFAR it saved airbench 16 % of its time. Its products cost a few per cent of a step and are
-//! not shared out: every rank computes all of them.
+//! not distributed: every rank computes all of them.
 
 use super::{
     config::{AdjustLr, OptimizerConfig},

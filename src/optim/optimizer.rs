@@ -1,4 +1,4 @@
-//! Which parameter follows which rule, the step of all of them, and their state.
+//! Assigns parameters to update rules, makes the updates, and holds their state.
 
 use tch::{Device, Kind, Tensor};
 
@@ -18,7 +18,7 @@ pub struct Optimizer {
     clip: Option<Clip>,
 }
 
-/// A bound that gradients are held to before each update.
+/// A bound on gradients before each update.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Clip {
     /// The norm of all gradients together (Pascanu et al. 2013, algorithm 1).
@@ -38,7 +38,7 @@ struct Group {
     lr: Tensor,
 }
 
-/// A rule and its share of the schedule's learning rate.
+/// A rule and its fraction of the schedule's learning rate.
 #[derive(Clone, Debug, PartialEq)]
 struct Part {
     rule: Rule,
@@ -59,7 +59,7 @@ enum Rule {
 pub struct OptimizerState(Vec<Vec<Tensor>>);
 
 impl Part {
-    /// What the parameter `name` of `dim` dimensions follows.
+    /// The rule of the parameter `name` of `dim` dimensions.
     fn of(config: &OptimizerConfig, name: &str, dim: usize) -> Self {
         let rule = match config.name {
             OptimizerName::Sgd | OptimizerName::DecoupledSgdw => {
@@ -90,7 +90,7 @@ impl Part {
 }
 
 impl Optimizer {
-    /// An optimizer for the named parameters; those of one rule and decay are stepped in one call.
+    /// An optimizer for the named parameters. One call updates all parameters of a rule and decay.
     pub fn new(config: &OptimizerConfig, named: &[(String, Tensor)]) -> Result<Self, BridgeError> {
         let mut parts: Vec<(Part, Vec<&Tensor>)> = Vec::new();
         for (name, tensor) in named {
@@ -108,26 +108,26 @@ impl Optimizer {
         Ok(Self { groups, clip: None })
     }
 
-    /// Holds gradients to a bound from now on.
+    /// Clips gradients from now on.
     #[must_use]
     pub fn clipped(self, clip: Option<Clip>) -> Self {
         Self { clip, ..self }
     }
 
-    /// Sets the learning rate of the steps from here on. It lies on the device, where a recorded step
-    /// finds it.
+    /// Sets the learning rate of the next steps. It is stored on the device, where a captured step
+    /// reads it.
     pub fn set_lr(&mut self, lr: f64) {
         for Group { part, lr: there, .. } in &mut self.groups {
             let _ = there.fill_(lr * part.lr_fraction);
         }
     }
 
-    /// One update by the gradients that backward left; then forgets them.
+    /// Makes one update with the gradients of backward, and drops them.
     pub fn step(&mut self) -> Result<(), BridgeError> {
         self.update(None)
     }
 
-    /// [`Optimizer::step`], unless `found_inf` (`[1]`, fp32) is 1; the host need not know.
+    /// [`Optimizer::step`], unless `found_inf` (`[1]`, fp32) is 1. The host does not read it.
     pub fn step_unless(&mut self, found_inf: &Tensor) -> Result<(), BridgeError> {
         self.update(Some(found_inf))
     }
@@ -138,7 +138,7 @@ impl Optimizer {
         self.groups.iter_mut().try_for_each(|g| g.params.unscale_grads(inv_scale, found_inf))
     }
 
-    /// Moves the weights by `rho g / (|g| + epsilon)`, the norm over all of them, and forgets the
+    /// Moves the weights by `rho g / (|g| + epsilon)`, with the norm over all weights, and drops the
     /// gradients (Foret et al. 2021, equation 2).
     pub fn ascend(&mut self, rho: f64, epsilon: f64) -> Result<(), BridgeError> {
         let factor = (self.grad_norm()? + epsilon).reciprocal() * rho;
@@ -165,7 +165,7 @@ impl Optimizer {
         }
     }
 
-    /// Forgets gradients that no step will use.
+    /// Drops gradients that no step will use.
     pub fn drop_grads(&mut self) -> Result<(), BridgeError> {
         self.groups.iter_mut().try_for_each(|group| group.params.drop_grads())
     }
@@ -210,8 +210,8 @@ impl Optimizer {
     }
 }
 
-/// Room for a learning rate. The fused kernels of a GPU want fp32; the processor's take the number
-/// as it is.
+/// A tensor for the learning rate. The fused kernels of a GPU need fp32; those of the CPU take any
+/// number.
 fn lr_on(device: Device) -> Tensor {
     let kind = if device.is_cuda() { Kind::Float } else { Kind::Double };
     Tensor::zeros([], (kind, device))
@@ -239,7 +239,7 @@ mod tests {
         texts.iter().map(|text| toml::from_str(text).unwrap()).collect()
     }
 
-    /// A convolution, a batch norm, a last layer.
+    /// A convolution, a batch norm and a linear layer.
     fn network() -> Vec<(String, Tensor)> {
         let shapes: [(&str, &[i64]); 5] = [
             ("conv1.weight", &[4, 3, 3, 3]),
@@ -257,7 +257,7 @@ mod tests {
         shapes.iter().enumerate().map(tensor).collect()
     }
 
-    /// Leaves the gradients of `factor` times a function of all weights.
+    /// Computes the gradients of `factor` times a function of all weights.
     fn backward(network: &[(String, Tensor)], factor: f64) {
         let loss = |t: &Tensor| (t.square() + t.cos()).sum(Kind::Float) * factor;
         network.iter().map(|(_, t)| loss(t)).reduce(|a, b| a + b).unwrap().backward();

@@ -9,10 +9,10 @@ use crate::libtorch::BridgeError;
 const GROWTH: f64 = 2.0;
 const BACKOFF: f64 = 0.5;
 
-/// Scales losses and takes the scale out of gradients again; a step with infinities is left out.
-/// The host never waits for the device: whether a step was good stays there.
+/// Scales losses and unscales gradients. A step with infinite gradients is skipped. The host never
+/// waits for the device: only the device knows whether a step was skipped.
 pub enum LossScaler {
-    /// fp32 and bf16 need none.
+    /// For fp32 and bf16, which need no scaling.
     Off,
     /// For fp16.
     On {
@@ -43,7 +43,7 @@ impl LossScaler {
         }
     }
 
-    /// One update by gradients of a scaled loss.
+    /// Makes one update with the gradients of a scaled loss.
     pub fn step(&mut self, optimizer: &mut Optimizer) -> Result<(), BridgeError> {
         match self {
             Self::Off => optimizer.step(),

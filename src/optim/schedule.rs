@@ -1,4 +1,4 @@
-//! Learning rate by step: pure functions, so that `plan` can draw what training will do.
+//! Learning rate by step. The functions are pure, so that `plan` can show what training will do.
 //!
 //! With k = step + `step_offset` (steps from 0), W the warm-up, T the run, both in steps, `lr` the
 //! recipe's rate and `a_i`, `a_f` its `alpha_i` and `alpha_f`: every schedule rises linearly,
@@ -13,7 +13,7 @@
 //! | `triangular` | as `linear`, with `a_i` = 1e-4 | FFCV's ImageNet script | short runs: warm-up of 2 epochs, end at 0 |
 //! | `multistep` | `lr gamma^n`, n milestones passed | He et al. 2015 | needs the long plateaus; slower to a target than the others |
 //! | `one_cycle` | half a cosine up, half a cosine down | Smith and Topin 2017, as torch has it | torch's own: `t_warmup` 0.3dur, `alpha_i` 0.04, `alpha_f` 4e-6; momentum is not cycled |
-//! | `constant` | `lr` | | to look at something; ends far from the optimum |
+//! | `constant` | `lr` | | for experiments; ends far from the optimum |
 //!
 //! NVIDIA's closed recipe counts steps from 1 (`step_offset = 1`) and reaches `end_lr` at the last
 //! step; MLPerf's TF2 reference counts from 0 and decays over one step more (`decay_offset = 1`).
@@ -25,7 +25,7 @@ use serde::{Deserialize, Serialize};
 use super::time::{RunLength, Time};
 
 /// `[scheduler]`. Keys that are absent take the default of the schedule that `name` picks; a key
-/// that only another schedule knows is refused.
+/// of another schedule is an error.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct ScheduleConfig {
@@ -33,15 +33,15 @@ pub struct ScheduleConfig {
     pub name: ScheduleName,
     /// Linear warm-up.
     pub t_warmup: Time,
-    /// Last learning rate as a share of the first.
+    /// Last learning rate, as a fraction of the peak.
     pub alpha_f: f64,
     /// Added to the number of every step; 1: steps are counted from 1, as `MXNet` does.
     pub step_offset: usize,
-    /// Learning rate of step 0 as a share of the top; absent: 1e-4 for `triangular`, 0.04 for
+    /// Learning rate of step 0, as a fraction of the peak; absent: 1e-4 for `triangular`, 0.04 for
     /// `one_cycle`, else 0.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub alpha_i: Option<f64>,
-    /// `poly`: last learning rate; absent: `alpha_f` times the top.
+    /// `poly`: last learning rate; absent: `alpha_f` times the peak.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub end_lr: Option<f64>,
     /// `poly`: exponent; absent: 2.
@@ -65,13 +65,13 @@ pub struct ScheduleConfig {
 pub enum ScheduleName {
     /// Half a cosine.
     CosineDecayWithWarmup,
-    /// A power of what is left.
+    /// A power of the remaining fraction of the run.
     Poly,
     /// A straight line down.
     Linear,
     /// A straight line up and one down.
     Triangular,
-    /// Stairs.
+    /// Steps down.
     Multistep,
     /// Half a cosine up and half a cosine down.
     OneCycle,
@@ -154,7 +154,7 @@ impl ScheduleConfig {
         self
     }
 
-    /// Keys that are set and that the schedule does not know.
+    /// Keys that are set although the schedule does not have them.
     pub fn foreign_keys(&self) -> Vec<&'static str> {
         let keys = [
             ("end_lr", self.end_lr.is_some(), ScheduleName::Poly),
@@ -180,7 +180,7 @@ pub struct Schedule {
 }
 
 impl Schedule {
-    /// The schedule of `config` with `base_lr` at its top.
+    /// The schedule of `config` with a peak of `base_lr`.
     pub fn new(config: &ScheduleConfig, base_lr: f64, run_length: &RunLength) -> Self {
         let milestones = config.milestones.iter().flatten();
         Self {

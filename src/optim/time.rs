@@ -20,7 +20,7 @@ pub enum Time {
     Samples(u64),
 }
 
-/// How long a run is: what turns a [`Time`] into steps.
+/// The length of a run, which converts a [`Time`] to steps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RunLength {
     /// Steps in an epoch.
@@ -49,7 +49,7 @@ impl Time {
         }
     }
 
-    /// Requires a finite number from 0; the parser does, and other sources do not.
+    /// Requires a finite number from 0, as the parser does.
     pub fn check(self, key: &str, problems: &mut Problems) {
         if let Self::Epochs(n) | Self::Fraction(n) = self {
             problems.at_least_zero(key, n);
@@ -68,7 +68,7 @@ impl Time {
     }
 }
 
-/// Why a text is no [`Time`].
+/// A text that is not a [`Time`].
 #[derive(Debug, thiserror::Error)]
 #[error(
     "'{0}' is no length of time; write epochs as \"8ep\", steps as \"20ba\", a fraction of the run as \"0.4dur\" or samples as \"1000sp\""

@@ -1,7 +1,7 @@
-//! What is legal in a recipe and yet seldom what somebody wants who trains on own images.
+//! Advice on settings that are legal and seldom intended by users who train on their own images.
 //!
-//! Rules of thumb, not errors: they come from carrying the `ImageNet` recipes over to smaller sets.
-//! The built-in image set has recipes of its own and is left in peace.
+//! These are rules of thumb, not errors: they come from using the `ImageNet` recipes on smaller data
+//! sets. The built-in data set has its own recipes and gets no advice.
 
 use super::resolved::Recipe;
 use crate::{
@@ -9,20 +9,21 @@ use crate::{
     optim::{OptimizerName, Time},
 };
 
-/// Fewer optimizer steps than this leave a `ResNet` from scratch unfinished.
+/// A `ResNet` that is trained from scratch needs at least as many optimizer steps.
 const FEW_STEPS: usize = 2000;
-/// Longer warm-ups, as a share of the run, leave little of it at the full learning rate.
+/// Longer warm-ups, as a fraction of the run, leave little of it at the full learning rate.
 const LONG_WARMUP: f64 = 0.3;
 /// An average over more of the run than this lags behind the weights.
 const LONG_HALF_LIFE: f64 = 0.05;
 /// The published recipes' learning rate of SGD for one image of the batch.
 const LR_PER_IMAGE: f64 = 2.048 / 2048.0;
-/// So many times the published rate, or less than one of so many, is worth a second look.
+/// A learning rate this many times above or below the published one is probably a mistake.
 const FAR_LR: f64 = 4.0;
 /// Batch norm's statistics over fewer images are noise.
 const FEW_IMAGES: usize = 16;
 
-/// Sentences, each with a cure. `survey` is of the training images, where they may be looked at.
+/// The advice, as sentences that end with the fix. `survey` is of the training images, if they may
+/// be read.
 pub fn advice(recipe: &Recipe, survey: Option<&SplitSurvey>) -> Vec<String> {
     if recipe.data.synth.is_some() {
         return Vec::new();

@@ -1,4 +1,4 @@
-//! What the closed division of MLPerf Training leaves free, as far as a recipe can break it.
+//! The rules of the closed division of MLPerf Training that a recipe can break.
 //!
 //! Source: the closed ResNet rules of the logging checker: SGD or LARS with polynomial decay,
 //! smoothing 0 or 0.1, the reference's network and loss.
@@ -9,10 +9,10 @@ use crate::{
     optim::{LossName, OptimizerConfig, OptimizerName, ScheduleConfig},
 };
 
-/// What in `file` the open division alone allows.
+/// The settings of `file` that only the open division allows.
 pub(super) fn open_only(file: &RecipeFile) -> Vec<String> {
     let mut found = Vec::new();
-    // Research is not scored: rehearsals of the closed rules run on small networks.
+    // Research runs are not scored, and rehearsals of the closed rules use small networks.
     if file.model.arch != Arch::Resnet50 && file.mlperf.status != "research" {
         found.push("model.arch other than resnet50".to_owned());
     }
@@ -56,7 +56,7 @@ fn scheduler(scheduler: &ScheduleConfig, base_lr: f64) -> Vec<String> {
     found
 }
 
-/// As near to a whole number as the checker wants it.
+/// Whether the number is as near to a whole number as the checker requires.
 fn is_whole(number: f64) -> bool {
     (number - number.round()).abs() < 1e-5
 }

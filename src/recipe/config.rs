@@ -1,5 +1,5 @@
-//! The sections of a recipe that belong to the run as a whole. Every other section is the config
-//! of the room it sets up.
+//! The sections of a recipe that concern the whole run. The other sections are in the modules that
+//! they configure.
 
 use serde::{Deserialize, Serialize};
 
@@ -34,7 +34,7 @@ pub enum DeviceChoice {
     Auto,
     /// Processor cores.
     Cpu,
-    /// GPUs, or not at all.
+    /// GPUs. It is an error if there are none.
     Cuda,
 }
 
@@ -44,16 +44,16 @@ pub enum DeviceChoice {
 pub struct TrainConfig {
     /// Images in a step, over all ranks.
     pub batch_size: usize,
-    /// Number formats of forward and backward.
+    /// Precision of forward and backward.
     pub precision: Precision,
-    /// On GPUs: fp32 products with TF32's 10 bits of mantissa.
+    /// On GPUs: use TF32, with 10 bits of mantissa, for fp32 products.
     pub tf32: bool,
     /// On GPUs: cuDNN times its kernels during warm-up and keeps the fastest.
     pub cudnn_benchmark: bool,
-    /// Algorithms whose results do not depend on how threads take turns, where there are such; on
-    /// GPUs slower, and without `cudnn_benchmark`.
+    /// Use algorithms whose results do not depend on the order of threads, where libtorch has them.
+    /// On GPUs they are slower and exclude `cudnn_benchmark`.
     pub deterministic: bool,
-    /// On GPUs: a step is recorded once a side of the images, and then replayed in one launch.
+    /// On GPUs: capture a step once for each image size, and replay it in one launch.
     pub cuda_graphs: CudaGraphs,
     /// `[train.grad_scaler]`, for fp16.
     pub grad_scaler: GradScalerConfig,
@@ -61,23 +61,23 @@ pub struct TrainConfig {
     pub ddp: DdpConfig,
 }
 
-/// Whether a GPU's steps are recorded and replayed.
+/// Whether steps on a GPU are captured in CUDA graphs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum CudaGraphs {
-    /// Where the recipe's methods and the machine allow it; a run without says why.
+    /// Where the methods of the recipe and the machine allow it. A run without graphs reports why.
     Auto,
     /// Never.
     Off,
 }
 
-/// Number formats of forward and backward; weights are fp32 but for `fp64`.
+/// Precision of forward and backward. Weights are fp32, or fp64 with `fp64`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Precision {
     /// fp32.
     Fp32,
-    /// fp64 throughout: slow, for holding the arithmetic against another implementation's.
+    /// fp64 throughout. It is slow and serves to compare the arithmetic with another implementation.
     Fp64,
     /// bf16 autocast.
     AmpBf16,
@@ -105,12 +105,11 @@ pub struct DdpConfig {
     pub bn_sync_before_eval: bool,
     /// Size of a gradient bucket, MiB.
     pub bucket_mb: usize,
-    /// After so long without an answer from the other ranks, or from the GPU, a rank gives up. Long,
-    /// because rank 0 may be judging its share of a large set while others wait; dead ranks are
-    /// noticed much earlier.
+    /// A rank fails if the other ranks or its GPU do not answer for this long, s. The default is
+    /// long because ranks wait for the slowest one to finish its part of an evaluation. Ranks that
+    /// exit are noticed much earlier.
     pub timeout_s: u64,
-    /// Gradients of a world of one go the same way as those of many: to measure and test that way on a
-    /// single GPU.
+    /// Reduce gradients in a world of one too, to measure and test the reduction on a single GPU.
     pub in_world_of_one: bool,
 }
 
@@ -118,17 +117,17 @@ pub struct DdpConfig {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct EvalConfig {
-    /// Between evaluations; the last epoch is always evaluated.
+    /// Time between evaluations. The last epoch is always evaluated.
     pub interval: Time,
-    /// Before the first evaluation.
+    /// Time before the first evaluation.
     pub start: Time,
-    /// Shifts all evaluations: every `4ep` with an offset of `3ep` is epochs 3, 7, 11 ... (`MXNet`
-    /// counts its own offset from 0 and calls this one 2).
+    /// Shifts all evaluations: every `4ep` with an offset of `3ep` means epochs 3, 7, 11 ... (`MXNet`
+    /// counts its offset from 0 and calls this one 2).
     pub offset: Time,
     /// Images in an evaluation step, over all ranks; 0: the training batch.
     pub batch_size: usize,
-    /// Number formats of the forward pass; fp32 judges best, as labels decide between numbers that
-    /// may lie closer together than half precision tells apart.
+    /// Precision of the forward pass. fp32 is the most accurate: top-1 compares logits that may
+    /// differ by less than half precision resolves.
     pub precision: Precision,
 }
 
@@ -142,7 +141,7 @@ pub struct MlperfConfig {
     pub platform: String,
     /// Division of the submission.
     pub division: Division,
-    /// Ruleset that the log is meant for, `"2.0.0"` or `"4.0.0"`.
+    /// Ruleset of the log, `"2.0.0"` or `"4.0.0"`.
     pub ruleset: String,
     /// `submission_status` of the log.
     pub status: String,
@@ -150,14 +149,14 @@ pub struct MlperfConfig {
     pub target: f64,
     /// The run ends when the target is exceeded.
     pub stop_on_target: bool,
-    /// Shell command that empties the page cache before the run; empty: none is tried.
+    /// Shell command that empties the page cache before the run; empty: none.
     pub cache_clear: String,
-    /// Runs to make, each with a fresh seed where none is given.
+    /// Number of runs, each with a new seed unless one is given.
     pub runs: usize,
 }
 
 impl MlperfConfig {
-    /// Whether an accuracy ends the run: above the target, not at it.
+    /// Whether `accuracy` reaches the target, which it must exceed.
     pub fn is_reached(&self, accuracy: f64) -> bool {
         accuracy > self.target
     }

@@ -1,4 +1,4 @@
-//! What can be wrong with a recipe, and how it is said: place, key, value, cure last.
+//! Errors of recipes. A message names the place, the key and the value, and ends with the fix.
 
 use std::{fmt, io, path::PathBuf};
 
@@ -37,7 +37,7 @@ pub enum RecipeError {
         /// The names, the first one again at the end.
         chain: Vec<String>,
     },
-    /// Every value can be read, but together they make no run.
+    /// The values are readable, but invalid or inconsistent.
     #[error("invalid recipe: {}", listed(.0))]
     Invalid(Vec<String>),
 }

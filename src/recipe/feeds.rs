@@ -1,25 +1,25 @@
-//! How many accelerators a loader feeds in a recipe, by what it gives and what they take at the
-//! sides of each epoch.
+//! How many accelerators a loader feeds, from its throughput and theirs at the image sizes of each
+//! epoch of a recipe.
 
 use super::{forecast::Throughput, resolved::Recipe};
 
-/// The epoch in which a loader feeds fewest.
+/// The epoch in which a loader feeds the fewest accelerators.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Feeds {
     /// Accelerators.
     pub num_accelerators: f64,
     /// From 1.
     pub epoch: usize,
-    /// Side of its crops, which the loader makes, px.
+    /// Size of the crops that the loader makes, px.
     pub crop_size: usize,
-    /// Side that the network sees, px.
+    /// Size of the images that the network sees, px.
     pub image_size: usize,
-    /// Images a second that one accelerator takes at that side.
+    /// Images a second that one accelerator trains at that size.
     pub images_per_s: f64,
 }
 
 impl Feeds {
-    /// The least over the epochs of `recipe`; `supply` is by crop side and of the whole machine.
+    /// The most demanding epoch of `recipe`. `supply` is by crop size, for the whole machine.
     pub fn least(recipe: &Recipe, supply: &Throughput, demand: &Throughput) -> Self {
         let epochs = (1..).zip(recipe.crop_sizes.iter().zip(&recipe.image_sizes));
         let feeds = epochs.map(|(epoch, (&crop_size, &image_size))| {

@@ -1,4 +1,4 @@
-//! From the name of a recipe to its text: a path, else a file in `./configs`, else one compiled in.
+//! Finds the text of a recipe by name: a path, else a file in `./configs`, else a built-in recipe.
 
 use std::{
     fs,
@@ -63,7 +63,7 @@ pub fn built_in_names() -> impl Iterator<Item = &'static str> {
 }
 
 /// The recipe that `source` extends. Of a file: beside it, else below the same `configs` folder,
-/// else as [`find()`] finds it. A built-in recipe extends built-in ones only, whatever lies about.
+/// else as [`find()`] finds it. A built-in recipe extends built-in ones only.
 pub(super) fn find_extended(source: &Source, name: &str) -> Result<Source, RecipeError> {
     let bare = name.strip_suffix(".toml").unwrap_or(name);
     let Origin::File(file) = &source.origin else {

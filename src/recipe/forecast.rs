@@ -1,26 +1,26 @@
 //! How long a planned run takes on a machine whose throughput is known.
 //!
-//! A step's seconds are taken to be `a + b image_size^2`: launches, updates and all-reduce do not grow with
-//! the images, convolutions do. The slower of network and loader sets the pace. This model gives
-//! 23.3 minutes for the run that took `MosaicML` 23.55 (MLPerf Training v2.0).
+//! The model: a step takes `a + b image_size^2` seconds, because launches, updates and all-reduce do
+//! not grow with the images and convolutions do. The slower of network and loader sets the pace.
+//! The model gives 23.3 minutes for the run that took `MosaicML` 23.55 (MLPerf Training v2.0).
 
 use serde::Deserialize;
 
 use super::resolved::Recipe;
 use crate::events::RankEvent;
 
-/// Images per second that a machine trains, and what comes on top of the steps.
+/// Images per second that a machine trains, and the time besides the steps.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Throughput {
-    /// Whose figures they are.
+    /// Source of the figures.
     pub source: String,
     /// Ranks that they were measured with.
     pub num_ranks: usize,
-    /// `[[step]]`: what the network does, without waiting for images.
+    /// `[[step]]`: rates of the training step, without waiting for images.
     #[serde(rename = "step")]
     pub steps: Vec<StepRate>,
-    /// Images per second that the loader delivers, over all ranks; absent: as many as are asked for.
+    /// Images per second that the loader delivers, over all ranks; absent: as many as needed.
     pub loader_images_per_s: Option<f64>,
     /// Seconds by which the first epoch is longer: cold files.
     #[serde(default)]
@@ -33,11 +33,11 @@ pub struct Throughput {
     pub first_eval_extra_s: f64,
 }
 
-/// Images per second at one side.
+/// Images per second at one image size.
 #[derive(Clone, Copy, Debug, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct StepRate {
-    /// Side of the training images, px.
+    /// Size of the training images, px.
     #[serde(rename = "side")]
     pub image_size: usize,
     /// Over all ranks.
@@ -48,14 +48,14 @@ impl Throughput {
     /// Reads a table, one of [`Throughput`]'s fields a line.
     ///
     /// # Errors
-    /// What is wrong, with the cure.
+    /// What is wrong, and the fix.
     pub fn parse(text: &str) -> Result<Self, String> {
         let table: Self = toml::from_str(text).map_err(|error| error.to_string())?;
         table.checked()
     }
 
-    /// What a run showed that left these events: rates by side, the later epochs' median where a
-    /// side came more than once.
+    /// The throughput of the run that wrote these events: rates by image size, the median of the
+    /// later epochs where a size occurs more than once.
     ///
     /// # Errors
     /// The events hold no whole epoch.
@@ -79,7 +79,7 @@ impl Throughput {
                 _ => {}
             }
         }
-        // The first epoch, which may have met cold files, counts only where there is no other.
+        // The first epoch may have read from a cold disk, and counts only if there is no other.
         let settled = &epochs[usize::from(epochs.len() > 1)..];
         let mut image_sizes: Vec<usize> =
             settled.iter().map(|(image_size, _)| *image_size).collect();
@@ -128,7 +128,7 @@ impl Throughput {
     /// A table of rates that were measured on one rank or machine.
     ///
     /// # Errors
-    /// There are none, or a side comes twice.
+    /// There are none, or an image size occurs twice.
     pub fn of_rates(source: &str, steps: Vec<StepRate>) -> Result<Self, String> {
         let table = Self {
             source: source.to_owned(),
@@ -142,19 +142,19 @@ impl Throughput {
         table.checked()
     }
 
-    /// Images a second of `image_size` px over all ranks, however many the loader delivers.
+    /// Images a second of `image_size` px over all ranks, with an unlimited loader.
     pub(super) fn network_images_per_s(&self, image_size: usize) -> f64 {
         1.0 / self.network_s(image_size)
     }
 
-    /// Seconds of training for one image of `image_size` px, or as many as the loader takes.
+    /// Seconds for one training image of `image_size` px, or for loading it, whichever is longer.
     fn image_s(&self, image_size: usize) -> f64 {
         let loader = self.loader_images_per_s.map_or(0.0, |rate| 1.0 / rate);
         self.network_s(image_size).max(loader)
     }
 
-    /// Linear in side^2 between the table's sides and beyond them, proportional to it where there is
-    /// only one.
+    /// Linear in `image_size^2` between the sizes of the table and beyond them; proportional to it if
+    /// there is only one.
     fn network_s(&self, image_size: usize) -> f64 {
         let pixels = |image_size: usize| (image_size * image_size) as f64;
         let at = |step: &StepRate| (pixels(step.image_size), 1.0 / step.images_per_s);
@@ -219,7 +219,7 @@ mod tests {
 
     #[test]
     fn seconds_are_linear_in_pixels_between_and_beyond_the_sides() {
-        // 1 ms + 1 us * side^2
+        // 1 ms + 1 us * image_size^2
         let rate = |image_size: f64| 1.0 / (1e-3 + 1e-6 * image_size * image_size);
         let table = table(&[(200, rate(200.0)), (100, rate(100.0))]);
         for image_size in [50, 100, 150, 200, 300] {

@@ -1,10 +1,10 @@
-//! What a recipe asks of its training images beyond their number: where they lie.
+//! Checks a recipe against the store of its training images.
 
 use super::{error::RecipeError, file::RecipeFile};
 use crate::{data::import, mlperf::Division, problems::Problems};
 
-/// Checks `file` against the store that its training images lie in, if it is one. Whoever trains
-/// asks, whichever way it was started.
+/// Checks `file` against the division of the store that holds its training images, if it is a
+/// store. Both the launcher and the ranks call this.
 pub fn check_images(file: &RecipeFile, store: Option<import::Division>) -> Result<(), RecipeError> {
     let mut problems = Problems::default();
     if file.mlperf.division == Division::Closed && store == Some(import::Division::OpenOnly) {
@@ -14,7 +14,7 @@ pub fn check_images(file: &RecipeFile, store: Option<import::Division>) -> Resul
              mlperf.division = \"open\"",
         );
     }
-    // Only neighbours in a store are of all classes.
+    // Only in a store do neighbouring images belong to all classes.
     if file.data.train.block_shuffle && store.is_none() {
         problems.add(
             "data.train.block_shuffle keeps neighbours together, which are of one class unless the \

@@ -1,7 +1,7 @@
-//! One layer of a recipe, a file or an override, and how layers lie on one another.
+//! Layers of a recipe, each a file or an override, and how they are merged.
 //!
-//! Layers keep the line of every key, so that an error that only shows in the merged recipe can
-//! name the place where it was typed.
+//! Layers keep the line of every key, so that an error in the merged recipe can name the place
+//! where it was typed.
 
 use std::{collections::BTreeMap, ops::Range};
 
@@ -15,7 +15,7 @@ use super::{
     find::{Origin, Source},
 };
 
-/// What one file or one override says.
+/// The keys of one file or one override.
 #[derive(Debug)]
 pub(super) struct Layer {
     label: String,
@@ -46,7 +46,7 @@ impl Layer {
         })
     }
 
-    /// An override `a.b=c`: c is TOML, or a bare word that stands for a string.
+    /// An override `a.b=c`. c is TOML, or a bare word, which is a string.
     pub(super) fn of_override(text: &str) -> Result<Self, RecipeError> {
         let label = format!("--set {text}");
         let refuse = |message: &str| RecipeError::Text {
@@ -101,7 +101,7 @@ impl Layer {
 }
 
 impl Merged {
-    /// Lays `layer` on top: its values win, tables are merged key by key, `true` and `false` in
+    /// Merges `layer` on top: its values win, tables are merged key by key, `true` and `false` in
     /// `[algorithms]` switch methods.
     pub(super) fn merge(&mut self, mut layer: Layer) {
         self.switch_methods(&mut layer.table);
@@ -109,8 +109,8 @@ impl Merged {
         merge(&mut self.table, layer.table);
     }
 
-    /// `NAME = true` is an empty table, all defaults; `NAME = false` takes a table of the layers
-    /// below away. Where there is none, it stays and is refused for its type.
+    /// `NAME = true` becomes an empty table, which means all defaults. `NAME = false` removes the
+    /// table of the layers below. Without such a table, `false` remains and is an error of type.
     fn switch_methods(&mut self, over: &mut Table) {
         let Some(Value::Table(methods)) = over.get_mut("algorithms") else { return };
         let mut nothing = Table::new();

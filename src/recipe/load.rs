@@ -1,7 +1,7 @@
-//! From the text of a recipe to what was typed: `extends`, overrides, types.
+//! Reads the text of a recipe: `extends`, overrides, types.
 //!
-//! Nothing is judged here but form: an unknown key and a value of the wrong type are errors that
-//! name the file, the line and the key. Whether the values make sense together is `resolve`'s.
+//! Only the form is checked here: an unknown key and a value of the wrong type are errors that name
+//! the file, the line and the key. `resolve` checks the values.
 
 use std::ops::Range;
 
@@ -15,7 +15,7 @@ use super::{
     suggest,
 };
 
-/// Reads `source`, laid over the recipes that it extends, with each override `a.b=c` laid on top.
+/// Reads `source`, merged over the recipes that it extends, with each override `a.b=c` on top.
 pub fn load(source: &Source, overrides: &[String]) -> Result<RecipeFile, RecipeError> {
     let mut merged = Merged::default();
     for layer in chain(source)?.into_iter().rev() {
@@ -71,8 +71,8 @@ fn same(a: &Source, b: &Source) -> bool {
     }
 }
 
-/// Types the merged table. It goes through text because typing errors carry a place in a text
-/// only; from that place the key is found, and from the key the file and line it was typed in.
+/// Converts the merged table to its types. It goes through text because serde reports a place in a
+/// text only. That place gives the key, and the key gives the file and the line.
 fn typed(merged: &Merged, source: &Source) -> Result<RecipeFile, RecipeError> {
     let text = merged.table.to_string();
     let refuse = |path: &str, message: String| {
@@ -92,8 +92,8 @@ fn typed(merged: &Merged, source: &Source) -> Result<RecipeFile, RecipeError> {
     }
 }
 
-/// The first list that lost values when it was typed, with its lengths before and after: a list
-/// of fixed length takes what it needs and would drop the rest in silence.
+/// The first list that lost values in the conversion, with its lengths before and after. serde fills
+/// an array of fixed length and drops the rest silently.
 fn cut_list(typed: &Table, kept: &Table, prefix: &str) -> Option<(String, usize, usize)> {
     typed.iter().find_map(|(key, value)| match (value, kept.get(key)?) {
         (Value::Table(typed), Value::Table(kept)) => {
@@ -120,7 +120,7 @@ fn key_at(text: &str, at: &Range<usize>) -> Option<String> {
     best.map(|(_, path)| path)
 }
 
-/// Says in the recipe's own words what serde found wrong with the key at `path`.
+/// Rewrites serde's message about the key at `path` in the words of the recipe.
 fn explain(path: &str, message: &str) -> String {
     let mut quoted = message.split('`').skip(1).step_by(2);
     if message.starts_with("unknown field") {

@@ -1,10 +1,10 @@
-//! What a recipe will do, epoch by epoch, worked out without doing it.
+//! What a recipe will do, epoch by epoch.
 
 use std::fmt;
 
 use super::resolved::Recipe;
 
-/// A run seen from above.
+/// Summary of a run.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Plan {
     /// One row per epoch.
@@ -26,7 +26,7 @@ pub struct Plan {
 pub struct PlanRow {
     /// Epoch, from 1.
     pub epoch: usize,
-    /// Side of the training images, px.
+    /// Size of the training images, px.
     pub image_size: usize,
     /// Optimizer steps.
     pub steps: usize,
@@ -36,7 +36,7 @@ pub struct PlanRow {
     pub lr_last: f64,
     /// Whether an evaluation follows.
     pub evaluation: bool,
-    /// Minutes from `run_start` to the end of the epoch and its evaluation, where they can be told.
+    /// Minutes from `run_start` to the end of the epoch and its evaluation, where they are known.
     pub minutes: Option<f64>,
 }
 
@@ -102,7 +102,7 @@ impl fmt::Display for Plan {
     }
 }
 
-/// A learning rate to four digits or so, as one would write it.
+/// A learning rate, rounded to about four digits.
 fn rate(lr: f64) -> String {
     if lr == 0.0 || lr >= 1e-3 { format!("{lr:.5}") } else { format!("{lr:.3e}") }
 }

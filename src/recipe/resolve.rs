@@ -24,11 +24,11 @@ use crate::{
     problems::Problems,
 };
 
-/// Epochs that a run may have: far above any real run, and small enough for tables by epoch.
+/// Most epochs of a run: far above any real run, and small enough for tables by epoch.
 const MAX_EPOCHS: usize = 100_000;
 
 impl Recipe {
-    /// Checks `file` and works out everything that follows from it in `run_context`.
+    /// Checks `file` and computes everything that follows from it in `run_context`.
     pub fn resolve(file: RecipeFile, run_context: &RunContext) -> Result<Self, RecipeError> {
         let file = sized(file);
         validate::validate(&file)?;
@@ -71,7 +71,7 @@ fn sized(mut file: RecipeFile) -> RecipeFile {
     file
 }
 
-/// Checks `file` against the ranks and the data set that it is to run with.
+/// Checks `file` against the ranks and the data set of `run_context`.
 fn fits(file: &RecipeFile, run_context: &RunContext) -> Result<(), RecipeError> {
     let RunContext { world_size, num_classes, .. } = *run_context;
     let mut problems = Problems::default();
@@ -122,7 +122,7 @@ fn fits(file: &RecipeFile, run_context: &RunContext) -> Result<(), RecipeError> 
     RecipeError::unless_sound(problems)
 }
 
-/// `file` with every value written out that it left to the run context.
+/// `file` with the values that it leaves to the run context.
 fn filled(mut file: RecipeFile, run_context: &RunContext) -> RecipeFile {
     let seed = *file.run.seed.get_or_insert_with(random_seed);
     file.data.order_seed.get_or_insert(seed);
@@ -136,14 +136,14 @@ fn filled(mut file: RecipeFile, run_context: &RunContext) -> RecipeFile {
     file
 }
 
-/// A seed from the system's randomness, short enough to be read out.
+/// A random seed, short enough to read aloud.
 fn random_seed() -> u64 {
     // std seeds every hasher from the operating system.
     u64::from(RandomState::new().build_hasher().finish() as u32)
 }
 
-/// Steps in each rank's shard: what does not fill a batch sits the epoch out, unless `drop_last`
-/// says otherwise.
+/// Steps of an epoch on each rank. With `drop_last`, images that do not fill a batch are left out of
+/// the epoch.
 fn steps_per_epoch(file: &RecipeFile, run_context: &RunContext) -> usize {
     let shard = file.data.order.shard_len(run_context.num_train, run_context.world_size);
     match file.train.batch_size / run_context.world_size {
@@ -177,8 +177,8 @@ fn run_length(file: &RecipeFile, run_context: &RunContext) -> Result<RunLength, 
     Ok(RunLength { steps_per_epoch, num_epochs, batch_size })
 }
 
-/// Whole epochs of the run: Composer cuts the scaled length off to a whole number of its own unit;
-/// steps and samples are then rounded up to whole epochs.
+/// Whole epochs of the run. Like Composer, the scaled length is truncated to a whole number of its
+/// unit; steps and samples are then rounded up to whole epochs.
 fn num_epochs(file: &RecipeFile, steps_per_epoch: usize) -> usize {
     let scaled = |length: f64| (length * file.run.scale_schedule_ratio) as usize;
     match file.run.max_duration {
@@ -222,7 +222,7 @@ fn schedule(file: &RecipeFile, run_length: &RunLength) -> Result<Schedule, Recip
     Ok(Schedule::new(&config, file.optimizer.lr, run_length))
 }
 
-/// `length` times `ratio`, in whole steps; a share of the run has been scaled with the run.
+/// `length` times `ratio`, in whole steps. A fraction of the run is scaled with the run already.
 fn scaled(length: Time, ratio: f64, run_length: &RunLength) -> Time {
     match length {
         Time::Fraction(_) => length,

@@ -25,7 +25,7 @@ pub struct RunContext {
     pub num_eval: usize,
 }
 
-/// `ImageNet` on one rank, which stands in where no data set is at hand.
+/// `ImageNet` on one rank, for uses without a data set.
 pub const IMAGENET: RunContext =
     RunContext { world_size: 1, num_classes: 1000, num_train: 1_281_167, num_eval: 50_000 };
 
@@ -65,9 +65,9 @@ pub struct Recipe {
     pub run_length: RunLength,
     /// Learning rate by step.
     pub schedule: Schedule,
-    /// Side of the training images by epoch, px; index 0 is epoch 1.
+    /// Size of the training images by epoch, px; index 0 is epoch 1.
     pub image_sizes: Vec<usize>,
-    /// Side of the crops that the loader makes by epoch, px.
+    /// Size of the crops that the loader makes by epoch, px.
     pub crop_sizes: Vec<usize>,
     /// Epochs after which to evaluate, from 1, rising.
     pub eval_epochs: Vec<usize>,

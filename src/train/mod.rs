@@ -27,6 +27,4 @@ pub use rank::{RankJob, run_rank};
 pub use trainer::{RunEnd, Trainer};
 
 #[cfg(test)]
-mod equal_losses;
-#[cfg(test)]
 mod tests;

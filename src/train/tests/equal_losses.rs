@@ -5,15 +5,12 @@ use std::path::Path;
 
 use tch::{Tensor, no_grad};
 
-use super::{
-    batch::DeviceBatch,
-    engine::StepEngine,
-    tests::{in_turn, in_world},
-};
+use super::{in_turn, in_world};
 use crate::{
     model::{Arch, Block, CustomConfig, Mode},
     optim::mean_loss,
     recipe::{self, Precision, Recipe, RecipeFile, RunContext},
+    train::{batch::DeviceBatch, engine::StepEngine},
 };
 
 const CROP: usize = 32;
