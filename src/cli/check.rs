@@ -4,10 +4,10 @@ use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
-use clap::builder::{PossibleValuesParser, TypedValueParser};
 use serde::Serialize;
 
 use crate::cli::exit::{Exit, Failure, OrExit, Outcome};
+use crate::cli::findings::{StrictnessArgs, code_parser};
 use crate::cli::ruleset::RulesetChoice;
 use crate::compliance::{Code, Finding, Report, Severity, Strictness, check_files};
 use crate::console::{self, Paint, painted};
@@ -26,25 +26,15 @@ pub struct CheckArgs {
     /// v2.0 says, else 4.0.0
     #[arg(long, value_name = "RULESET", default_value = "auto")]
     pub ruleset: RulesetChoice,
-    /// Let warnings reject, as the reference checker's --werror does
-    #[arg(long)]
-    pub werror: bool,
-    /// Let faults reject that the reference checker overlooks
-    #[arg(long)]
-    pub strict: bool,
+    /// Which findings reject.
+    #[command(flatten)]
+    pub strictness: StrictnessArgs,
     /// Print JSON
     #[arg(long)]
     pub json: bool,
     /// Explain a finding's code
-    #[arg(long, value_name = "CODE", conflicts_with = "paths", value_parser = code_parser())]
+    #[arg(long, value_name = "CODE", conflicts_with = "paths", value_parser = code_parser(Code::ALL, |code| code.as_str()))]
     pub explain: Option<Code>,
-}
-
-fn code_parser() -> impl TypedValueParser<Value = Code> {
-    PossibleValuesParser::new(Code::ALL.iter().map(|code| code.as_str())).map(|name| {
-        let found = Code::ALL.iter().find(|code| code.as_str() == name);
-        *found.expect("clap lets only these names through")
-    })
 }
 
 /// Checks, prints, and ends with [`Exit::NotCompliant`] if a log is rejected.
@@ -59,7 +49,7 @@ pub fn answer(args: &CheckArgs) -> Result<(String, Exit), Failure> {
     if let Some(code) = args.explain {
         return Ok((explanation(code), Exit::Ok));
     }
-    let strictness = Strictness { warnings_reject: args.werror, faults_reject: args.strict };
+    let strictness = args.strictness.strictness();
     let checked = check_all(args).or_exit(Exit::Invalid)?;
     let rejected = checked.iter().filter(|checked| !checked.report.accepted(strictness)).count();
     let text = if args.json { json(&checked, rejected) } else { human(&checked, strictness) };

@@ -8,7 +8,7 @@ use chrono::Local;
 use super::{
     exit::{Exit, Failure, OrExit, Outcome},
     threads,
-    train::TrainArgs,
+    train_args::TrainArgs,
 };
 use crate::{
     compliance,

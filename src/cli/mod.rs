@@ -10,6 +10,7 @@ mod data_import;
 mod data_synth;
 pub mod exit;
 mod feeds;
+mod findings;
 mod job;
 pub mod package;
 mod package_text;
@@ -22,6 +23,7 @@ mod score_text;
 mod store_text;
 mod threads;
 pub mod train;
+mod train_args;
 
 use exit::Outcome;
 
@@ -44,7 +46,7 @@ pub struct Cli {
     #[command(subcommand)]
     verb: Option<Verb>,
     #[command(flatten)]
-    train: train::TrainArgs,
+    train: train_args::TrainArgs,
 }
 
 #[derive(Debug, Subcommand)]

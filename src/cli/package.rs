@@ -3,12 +3,11 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::anyhow;
-use clap::builder::{PossibleValuesParser, TypedValueParser};
 
 use super::package_text;
 use crate::cli::exit::{Exit, Failure, OrExit, Outcome};
+use crate::cli::findings::{StrictnessArgs, code_parser};
 use crate::cli::ruleset::RulesetChoice;
-use crate::compliance::Strictness;
 use crate::console;
 use crate::launch;
 use crate::submission::{
@@ -17,7 +16,6 @@ use crate::submission::{
 
 /// What `package` is asked for.
 #[derive(Clone, Debug, clap::Args)]
-#[expect(clippy::struct_excessive_bools, reason = "flags of the command line")]
 pub struct PackageArgs {
     /// Runs: a folder such as results/SYSTEM, or single runs in one; with --verify submissions, or
     /// folders of several
@@ -43,25 +41,15 @@ pub struct PackageArgs {
     /// Rules to verify by: 0.7.0 to 4.0.0; auto takes what a folder such as v2.0 says, else 4.0.0
     #[arg(long, value_name = "RULESET", default_value = "auto", requires = "verify")]
     pub ruleset: RulesetChoice,
-    /// Let warnings reject a log, as the reference's --werror does
-    #[arg(long)]
-    pub werror: bool,
-    /// Let faults reject that the reference overlooks
-    #[arg(long)]
-    pub strict: bool,
+    /// Which findings reject.
+    #[command(flatten)]
+    pub strictness: StrictnessArgs,
     /// Print JSON
     #[arg(long)]
     pub json: bool,
     /// Explain a finding's code
-    #[arg(long, value_name = "CODE", conflicts_with = "dirs", value_parser = code_parser())]
+    #[arg(long, value_name = "CODE", conflicts_with = "dirs", value_parser = code_parser(Code::ALL, |code| code.as_str()))]
     pub explain: Option<Code>,
-}
-
-fn code_parser() -> impl TypedValueParser<Value = Code> {
-    PossibleValuesParser::new(Code::ALL.iter().map(|code| code.as_str())).map(|name| {
-        let found = Code::ALL.iter().find(|code| code.as_str() == name);
-        *found.expect("clap lets only these names through")
-    })
 }
 
 /// Packages or verifies, prints, and ends with [`Exit::NotCompliant`] if a submission is rejected.
@@ -94,31 +82,29 @@ fn packaged(args: &PackageArgs) -> Result<(String, Exit), Failure> {
         description: args.description.clone(),
         source: args.source.clone(),
         host: launch::host_name(),
-        strictness: args.strictness(),
+        strictness: args.strictness.strictness(),
     };
     match package(&request) {
         Ok(package) if args.json => Ok((package_text::package_json(&package), Exit::Ok)),
-        Ok(package) => Ok((package_text::package(&package, args.strictness()), Exit::Ok)),
+        Ok(package) => {
+            Ok((package_text::package(&package, args.strictness.strictness()), Exit::Ok))
+        }
         Err(error) => {
             let PackageError::Rejected(verdict) = &error else {
                 return Err(error).or_exit(Exit::Invalid);
             };
             let verdicts = std::slice::from_ref(&**verdict);
-            console::note(package_text::verdicts(verdicts, args.strictness()).trim_end());
+            console::note(
+                package_text::verdicts(verdicts, args.strictness.strictness()).trim_end(),
+            );
             Err(error).or_exit(Exit::NotCompliant)
         }
     }
 }
 
-impl PackageArgs {
-    fn strictness(&self) -> Strictness {
-        Strictness { warnings_reject: self.werror, faults_reject: self.strict }
-    }
-}
-
 fn verified(args: &PackageArgs) -> Result<(String, Exit), Failure> {
     let verdicts = verify_all(args).or_exit(Exit::Invalid)?;
-    let strictness = args.strictness();
+    let strictness = args.strictness.strictness();
     let rejected = verdicts.iter().filter(|verdict| !verdict.accepted(strictness)).count();
     let text = if args.json {
         package_text::verdicts_json(&verdicts, strictness)
@@ -147,7 +133,7 @@ fn verify_all(args: &PackageArgs) -> anyhow::Result<Vec<Verdict>> {
         }
         for submission in submissions {
             let ruleset = args.ruleset.of(&submission.join(Path::new("results")))?.ruleset;
-            verdicts.push(verify(&submission, ruleset, args.strictness()));
+            verdicts.push(verify(&submission, ruleset, args.strictness.strictness()));
         }
     }
     Ok(verdicts)

@@ -11,8 +11,8 @@ mod tests;
 use std::collections::VecDeque;
 
 use super::code::Code;
+use super::finding::Finding;
 use super::parse::{Flaw, FlawKind, Record};
-use super::report::Finding;
 use super::rules::{Accuracy, Book, Effect, Family, Need, Rule};
 use super::ruleset::Ruleset;
 use super::state::{State, meets, target_missed};

@@ -1,8 +1,8 @@
 //! What the reference overlooks: faults, which no honest log has, and advice.
 
 use super::code::Code;
+use super::finding::Finding;
 use super::parse::Record;
-use super::report::Finding;
 use super::rules::TARGET;
 use super::value::Value;
 use crate::mllog::Key;

@@ -12,6 +12,7 @@
 mod check;
 mod code;
 mod faults;
+mod finding;
 mod json;
 mod parse;
 mod report;
@@ -30,10 +31,11 @@ use std::thread;
 
 pub(crate) use code::codes;
 pub use code::{Code, Severity};
+pub use finding::Finding;
 use parse::Entries;
 pub use parse::{Entry, Flaw, FlawKind, Log, Record};
 use report::Judge;
-pub use report::{Finding, Report, Strictness};
+pub use report::{Report, Strictness};
 pub use ruleset::{Ruleset, UnknownRuleset};
 pub use settings::{Seed, Settings};
 pub use timing::{Curve, CurvePoint, RunTiming};

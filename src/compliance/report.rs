@@ -1,11 +1,11 @@
 //! What the checker says about one log.
 
-use std::fmt;
 use std::path::{Path, PathBuf};
 
 use super::check::{ReferenceChecks, ReferenceVerdict};
 use super::code::{Code, Severity};
 use super::faults::OwnChecks;
+use super::finding::Finding;
 use super::parse::{Entry, Record};
 use super::ruleset::Ruleset;
 use super::settings::{Seed, Settings};
@@ -15,37 +15,6 @@ use crate::mllog::Key;
 
 /// Seeds that a report holds; a log may have more, memory may not.
 const MAX_SEEDS: usize = 10_000;
-
-/// One thing that is wrong with a log.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Finding {
-    /// What kind of thing.
-    pub code: Code,
-    /// The key it is about.
-    pub key: Option<&'static str>,
-    /// Line of the file, from 1, where it can be seen.
-    pub line: Option<usize>,
-    /// What is wrong, with the values; the cure is the code's.
-    pub message: String,
-}
-
-impl Finding {
-    pub(super) fn of(code: Code, key: Key, line: Option<usize>, message: String) -> Self {
-        Self { code, key: Some(key.as_str()), line, message }
-    }
-
-    /// How much it weighs.
-    pub fn severity(&self) -> Severity {
-        self.code.severity()
-    }
-}
-
-/// What is wrong, cure last.
-impl fmt::Display for Finding {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(out, "{}; {}", self.message, self.code.cure())
-    }
-}
 
 /// What rejects a log besides errors.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -2,7 +2,7 @@
 //!
 //! Shapes: N samples of this rank, C channels, H and W height and width.
 
-use tch::{Device, Kind, Tensor};
+use tch::Tensor;
 
 use super::{
     config::{BlurOrder, ModelSpec},
@@ -16,15 +16,6 @@ pub enum Mode {
     Train,
     /// Running statistics.
     Eval,
-}
-
-/// Kind and place of the numbers of a network.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Place {
-    /// Number format.
-    pub kind: Kind,
-    /// Device.
-    pub device: Device,
 }
 
 /// Size of a convolution.

@@ -14,9 +14,9 @@ mod weights;
 #[cfg(feature = "torch")]
 pub use self::{
     init::init,
-    layers::{Mode, Place, blur, blurred_conv, max_pool},
+    layers::{Mode, blur, blurred_conv, max_pool},
     resnet::ResNet,
-    weights::{Named, Weights},
+    weights::{Named, Place, Weights},
 };
 pub use config::{
     Arch, Block, Blur, BlurOrder, BranchDrop, CustomConfig, DropBy, Initializer, ModelConfig,

@@ -7,8 +7,8 @@ use tch::{Device, Kind, Tensor};
 
 use super::{
     config::{Block, BlurOrder, DropBy, ModelSpec},
-    layers::{BatchNorm, Conv, ConvShape, Mode, Place, max_pool},
-    weights::Weights,
+    layers::{BatchNorm, Conv, ConvShape, Mode, max_pool},
+    weights::{Place, Weights},
 };
 
 /// A network and its weights.

@@ -1,8 +1,15 @@
 //! The numbers of a network, by torchvision's names, in torchvision's order.
 
-use tch::{Tensor, no_grad};
+use tch::{Device, Kind, Tensor, no_grad};
 
-use super::layers::Place;
+/// Kind and device of the tensors of a network.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// Kind of floating-point tensors.
+    pub kind: Kind,
+    /// Device.
+    pub device: Device,
+}
 
 /// A tensor and its name.
 pub type Named = (String, Tensor);

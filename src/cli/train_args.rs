@@ -1,0 +1,76 @@
+//! The options of a training run.
+
+use std::{num::NonZeroUsize, path::PathBuf};
+
+use clap::ValueEnum;
+
+use super::plan::PlanArgs;
+use crate::recipe::DeviceChoice;
+
+/// The options of `mlperf-run --recipe`.
+#[derive(Clone, Debug, clap::Args)]
+pub struct TrainArgs {
+    /// A file, a name in ./configs, or a built-in recipe; several run one after another
+    #[arg(long = "recipe", value_name = "RECIPE", required = true)]
+    pub recipes: Vec<String>,
+    /// Where to train; else what the recipe says
+    #[arg(long, value_enum, value_name = "auto|cpu|cuda", hide_possible_values = true)]
+    pub device: Option<DeviceChoice>,
+    /// Folder whose train and val hold CLASS/*.JPEG, *.tar or *.arrow; else what the recipe says
+    #[arg(long, value_name = "DIR")]
+    pub data: Option<PathBuf>,
+    /// Ranks, a process each; else what the recipe says
+    #[arg(long, value_name = "N")]
+    pub nproc: Option<NonZeroUsize>,
+    /// Runs of each recipe, each with a seed and a result of its own
+    #[arg(long, value_name = "N")]
+    pub runs: Option<NonZeroUsize>,
+    /// Seed of the first run; each further run counts one up
+    #[arg(long, value_name = "S")]
+    pub seed: Option<u64>,
+    /// Name the system; configs/systems/NAME.toml describes it
+    #[arg(long, value_name = "NAME")]
+    pub system: Option<String>,
+    /// Where results go
+    #[arg(long, value_name = "DIR", default_value = "results")]
+    pub results: PathBuf,
+    /// Number of the first result; else the next free one
+    #[arg(long, value_name = "N")]
+    pub result: Option<usize>,
+    /// Change a value of the recipe, as in `optimizer.lr=1.0`
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    pub overrides: Vec<String>,
+    /// Folder of libtorch 2.11.0
+    #[arg(long, value_name = "DIR")]
+    pub libtorch: Option<PathBuf>,
+    /// Show what would be done and start nothing
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Show errors and the closing table only
+    #[arg(long)]
+    pub quiet: bool,
+}
+
+impl TrainArgs {
+    /// `--set`, followed by the flags that set keys of a recipe, so that flags win.
+    pub(super) fn all_overrides(&self) -> Vec<String> {
+        let device = self.device.and_then(|device| device.to_possible_value());
+        let flags = [
+            device.map(|device| format!("run.device=\"{}\"", device.get_name())),
+            self.seed.map(|seed| format!("run.seed={seed}")),
+            self.nproc.map(|nproc| format!("run.num_ranks={nproc}")),
+            self.runs.map(|runs| format!("mlperf.runs={runs}")),
+        ];
+        self.overrides.iter().cloned().chain(flags.into_iter().flatten()).collect()
+    }
+
+    pub(super) fn as_plan(&self, recipe: &str) -> PlanArgs {
+        PlanArgs {
+            recipe: recipe.to_owned(),
+            data: self.data.clone(),
+            nproc: None,
+            throughput: None,
+            overrides: self.all_overrides(),
+        }
+    }
+}
