@@ -1,62 +1,55 @@
-//! Reads an epoch of a data set in batches, as a trainer of one's own would: crops by bilinear
-//! resizing, which are torchvision's.
+//! Reads an epoch of a data set in batches, as a training loop of your own would. Crops are resized
+//! with bilinear interpolation, as torchvision does.
 //!
 //! ```text
 //! cargo run --release --no-default-features --example read_batches -- DATA 176 PIXELS
 //! ```
 //!
-//! Writes the rows, RGB `[176, 176, 3]`, to PIXELS. A line for each says label, box (top, left,
-//! height, width; where the container tells the size of its images) and file.
+//! Writes the images, RGB `[176, 176, 3]`, to PIXELS. Prints a line for each: label, crop (top,
+//! left, height, width; if the container stores the sizes of its images) and file.
 
 #![expect(clippy::print_stdout, reason = "an example shows what it found")]
 
 use std::fs::File;
 use std::io::{BufWriter, Write};
 use std::path::Path;
-use std::sync::Arc;
 
-use mlperf_run::data::{
-    Crop, Dataset, Interpolation, Loader, LoaderConfig, Sampler, Shard, TrainSchedule,
-    TrainTransform, random_resized_crop, train_plans,
-};
+use mlperf_run::data::{DataConfig, Dataset, TrainSchedule};
 
-const SEED: u64 = 1;
+const CONFIG: &str = r#"
+    order_seed = 1
+    num_workers = 2
+    [train]
+    interpolation = "bilinear"
+    hflip = 0.0
+"#;
 const BATCH: usize = 8;
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let [data, image_size, out] = arguments.as_slice() else {
-        return Err("name a data set, a side in px, and a file for pixels".into());
+        return Err("name a data set, an image size in px, and a file for pixels".into());
     };
-    let index = Dataset::open(Path::new(data))?.train;
-    let transform = TrainTransform {
-        interpolation: Interpolation::Bilinear,
-        hflip: 0.0,
-        ..TrainTransform::default()
-    };
+    let config: DataConfig = toml::from_str(CONFIG)?;
+    let dataset = Dataset::open(Path::new(data))?;
     let schedule = TrainSchedule {
         batch_per_rank: BATCH,
-        steps_per_epoch: index.len() / BATCH,
+        steps_per_epoch: dataset.train.len() / BATCH,
         epochs: 0..1,
         image_sizes: vec![image_size.parse()?],
-        transform,
+        transform: config.train,
     };
-    let sampler = Sampler::new(index.len(), Shard { rank: 0, world_size: 1 }, SEED);
-    let plans: Vec<_> = train_plans(sampler, schedule).collect();
-    let config = LoaderConfig { num_threads: 2, ..LoaderConfig::default() };
-    let mut loader = Loader::start(Arc::clone(&index), plans.clone().into_iter(), config);
-
+    let mut loader = dataset.train_loader(&config, schedule, &Default::default())?;
     let mut pixels = BufWriter::new(File::create(out)?);
-    for plan in &plans {
-        let batch = loader.next_batch()?.ok_or("there is a batch for each plan")?;
+    while let Some(batch) = loader.next_batch()? {
         pixels.write_all(batch.images())?;
-        for (&sample, label) in plan.samples.iter().zip(batch.labels()) {
-            let crop = |size| random_resized_crop(size, &transform, &mut plan.rng(sample, 0));
-            let crop = index.size(sample as usize).map(crop);
-            let crop = crop.map_or("-".to_owned(), |Crop { top, left, height, width }| {
-                format!("{top} {left} {height} {width}")
+        for (&sample, label) in batch.plan().samples.iter().zip(batch.labels()) {
+            let size = dataset.train.size(sample as usize);
+            let crop = size.and_then(|size| batch.plan().crop(sample, size));
+            let crop = crop.map_or("-".to_owned(), |crop| {
+                format!("{} {} {} {}", crop.top, crop.left, crop.height, crop.width)
             });
-            println!("{label}\t{crop}\t{}", index.path(sample as usize).display());
+            println!("{label}\t{crop}\t{}", dataset.train.path(sample as usize).display());
         }
     }
     Ok(pixels.flush()?)

@@ -11,9 +11,8 @@ use crate::cli::feeds::Feeding;
 use crate::cli::threads;
 use crate::console;
 use crate::data::bench::{DEMANDS, Demand, Fractions, Rates, measure};
-use crate::data::import::Division;
 use crate::data::{
-    ColdEpoch, Index, Interpolation, LoaderContext, LoaderStats, Order, RamCache, ReadAhead, Split,
+    ColdEpoch, Index, Interpolation, LoaderContext, LoaderStats, Order, RamCache, ReadAhead, Split, StoreDivision,
     TrainTransform, measure_cold,
 };
 use crate::recipe::StepRate;
@@ -157,7 +156,7 @@ fn data(args: &BenchDataArgs) -> Outcome {
     }
     let known = LoaderContext {
         store: index.division(),
-        division: Division::OpenOnly,
+        division: StoreDivision::OpenOnly,
         num_threads,
         num_cores: cores,
         image_size: image_sizes.iter().copied().min().unwrap_or(0),

@@ -10,7 +10,8 @@ use crate::cli::exit::{Exit, Failure, OrExit as _, Outcome};
 use crate::cli::store_text::{describe, division_text};
 use crate::console::{self, Counter, Manner};
 use crate::data::Dataset;
-use crate::data::import::{self, Division, Manifest};
+use crate::data::StoreDivision;
+use crate::data::import::{self, Manifest};
 use crate::data::inspect::{self, Quantiles, SplitSurvey};
 
 /// What `mlperf-run data` takes.
@@ -95,7 +96,7 @@ fn inspect(args: &InspectArgs) -> Outcome {
         let name = if name.is_empty() { name } else { format!(" {name}") };
         console::result(format!("store{name}: {}", division_text(&manifest)));
     }
-    if stores.is_empty() && dataset.division() == Some(Division::OpenOnly) {
+    if stores.is_empty() && dataset.division() == Some(StoreDivision::OpenOnly) {
         console::result("store without a manifest: open-only (training images were shrunk)");
     }
     for (name, index) in [("train", &dataset.train), ("val", &dataset.eval)] {

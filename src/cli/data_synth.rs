@@ -9,6 +9,7 @@ use clap::Args;
 use crate::cli::exit::{Exit, OrExit as _, Outcome};
 use crate::console::{self, Counter, Manner};
 use crate::data::SynthConfig;
+use crate::data::cache_folder;
 use crate::data::synth::{self, SynthError};
 
 /// What `data synth` takes.
@@ -77,7 +78,7 @@ impl SynthArgs {
 
     fn make(&self, progress: &(dyn Fn(usize) + Sync)) -> Result<PathBuf, SynthError> {
         match &self.out {
-            None => synth::ensure(&self.config(), &synth::default_root(), Some(progress)),
+            None => synth::ensure(&self.config(), &cache_folder(), Some(progress)),
             Some(folder) => {
                 synth::write(&self.config(), folder, Some(progress))?;
                 Ok(folder.clone())

@@ -13,7 +13,7 @@ use super::{
 use crate::{
     compliance,
     console::{self, Counter, Manner, Screen},
-    data::{Budget, Dataset, Free, Need, synth},
+    data::{Budget, Dataset, Free, NUM_PINNED_BATCHES, Need, cache_folder, synth},
     events::{FailureKind, LogCheck, RunSummary},
     launch::{
         self, Device, Ending, Images, Interrupts, Launch, LaunchError, Libtorch, Machine,
@@ -124,7 +124,7 @@ impl Job {
         let (path, synth) = match &self.images {
             Images::Folder(path) => (path.clone(), None),
             Images::Synth(config) => {
-                let root = synth::default_root();
+                let root = cache_folder();
                 let total = config.num_train + config.num_eval;
                 let images = console::counted(total, "image");
                 let what = format!("making {images} in {}", root.display());
@@ -142,20 +142,17 @@ impl Job {
         let recipe = self.recipe_of(0, data)?;
         let RankLayout { device, num_ranks, .. } = self.rank_layout;
         let config = &recipe.data;
-        let num_in_hand = match device {
+        // One batch that is trained on, and on GPUs those in pinned memory.
+        let num_in_use = match device {
             Device::Cpu => 1,
-            // Three more lie where the GPU fetches them.
-            Device::Cuda => 4,
+            Device::Cuda => 1 + NUM_PINNED_BATCHES,
         };
         let bytes = |num: usize, image_size: usize| (num * image_size * image_size * 3) as u64;
         let image_size = recipe.crop_sizes.iter().copied().max().unwrap_or(0);
         let need = Need {
             num_ranks,
-            num_threads: match config.num_workers {
-                0 => (threads::num_cores() / num_ranks).max(1),
-                n => n,
-            },
-            num_batches: config.batches_ahead + num_in_hand,
+            num_threads: config.num_threads((threads::num_cores() / num_ranks).max(1)),
+            num_batches: config.batches_ahead + num_in_use,
             batch_bytes: [
                 bytes(recipe.batch_per_rank, image_size),
                 bytes(recipe.eval_batch_per_rank, config.eval.crop_size),

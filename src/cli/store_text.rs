@@ -1,7 +1,8 @@
 //! Stores in words.
 
 use crate::console;
-use crate::data::import::{Division, Manifest, Note};
+use crate::data::StoreDivision;
+use crate::data::import::{Manifest, Note};
 
 /// Tells what is in a store, and which of its images are not as they were.
 pub(super) fn describe(manifest: &Manifest) {
@@ -32,14 +33,14 @@ pub(super) fn division_text(manifest: &Manifest) -> String {
     let (num_repaired, num_skipped) = (manifest.repaired.len(), manifest.skipped.len());
     let odd = format!("{num_repaired} repaired, {num_skipped} left out");
     match (manifest.division, manifest.max_side) {
-        (Division::ClosedSafe, _) if num_repaired + num_skipped == 0 => {
+        (StoreDivision::ClosedSafe, _) if num_repaired + num_skipped == 0 => {
             "closed-safe (no image was changed)".to_owned()
         }
-        (Division::ClosedSafe, _) => format!("closed-safe ({odd}, no other was changed)"),
-        (Division::OpenOnly, Some(image_size)) => {
+        (StoreDivision::ClosedSafe, _) => format!("closed-safe ({odd}, no other was changed)"),
+        (StoreDivision::OpenOnly, Some(image_size)) => {
             format!("open-only (training images of at most {image_size} px, {odd})")
         }
-        (Division::OpenOnly, None) => format!("open-only (training images were shrunk, {odd})"),
+        (StoreDivision::OpenOnly, None) => format!("open-only (training images were shrunk, {odd})"),
     }
 }
 
@@ -60,7 +61,7 @@ mod tests {
         manifest.skipped = vec![note; 3];
         let odd = "closed-safe (22 repaired, 3 left out, no other was changed)";
         assert_eq!(division_text(&manifest), odd);
-        (manifest.division, manifest.max_side) = (Division::OpenOnly, Some(192));
+        (manifest.division, manifest.max_side) = (StoreDivision::OpenOnly, Some(192));
         let shrunk = "open-only (training images of at most 192 px, 22 repaired, 3 left out)";
         assert_eq!(division_text(&manifest), shrunk);
     }

@@ -26,7 +26,7 @@ impl Split {
 /// are told, the greater one holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Division {
+pub enum StoreDivision {
     /// Reformatted without loss: both divisions.
     ClosedSafe,
     /// Training images were shrunk: the open division.

@@ -23,8 +23,6 @@ mod format;
 #[cfg(feature = "fuzz")]
 #[doc(hidden)]
 pub mod fuzz;
-#[cfg(test)]
-mod golden_tests;
 mod image;
 pub mod import;
 mod index;
@@ -33,22 +31,25 @@ mod order;
 mod report;
 pub mod rng;
 pub mod synth;
+#[cfg(test)]
+mod tests;
 mod transform;
 
 pub use config::{
     DataConfig, EvalTransform, Geometry, Interpolation, MAX_BATCHES_AHEAD, MAX_THREADS, OnBadImage,
-    Order, RamCache, Split, SynthConfig, TrainTransform,
+    Order, RamCache, Split, StoreDivision, SynthConfig, TrainTransform,
 };
 pub use dataset::open::Dataset;
 pub use error::DataError;
 pub use image::pixels::{Crop, Size};
 pub use index::Index;
+pub use index::cache::cache_folder;
 pub use loader::batch::{Batch, Pool};
-pub use loader::budget::{Budget, Need};
+pub use loader::budget::{Budget, NUM_PINNED_BATCHES, Need};
 pub use loader::cache::{Cache, Sharing};
 pub use loader::memory::Free;
 pub use loader::stats::{Bound, LoaderStats};
-pub use loader::{BadImage, Loader, LoaderConfig};
+pub use loader::{BadImage, Loader, LoaderConfig, LoaderRank};
 pub use order::plan::{
     BatchPlan, TrainSchedule, Transform, eval_plans, train_plans, train_plans_from,
 };

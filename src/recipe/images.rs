@@ -1,13 +1,13 @@
 //! Checks a recipe against the store of its training images.
 
 use super::{error::RecipeError, file::RecipeFile};
-use crate::{data::import, mlperf::Division, problems::Problems};
+use crate::{data::StoreDivision, mlperf::Division, problems::Problems};
 
 /// Checks `file` against the division of the store that holds its training images, if it is a
 /// store. Both the launcher and the ranks call this.
-pub fn check_images(file: &RecipeFile, store: Option<import::Division>) -> Result<(), RecipeError> {
+pub fn check_images(file: &RecipeFile, store: Option<StoreDivision>) -> Result<(), RecipeError> {
     let mut problems = Problems::default();
-    if file.mlperf.division == Division::Closed && store == Some(import::Division::OpenOnly) {
+    if file.mlperf.division == Division::Closed && store == Some(StoreDivision::OpenOnly) {
         problems.add(
             "the training images were shrunk on import, which the closed division does not allow; \
              import them again without --max-side, name the store that was not shrunk, or set \
@@ -32,10 +32,10 @@ mod tests {
     #[test]
     fn a_shrunk_store_is_for_the_open_division_only() {
         for (division, store, is_refused) in [
-            (Division::Closed, Some(import::Division::OpenOnly), true),
-            (Division::Closed, Some(import::Division::ClosedSafe), false),
+            (Division::Closed, Some(StoreDivision::OpenOnly), true),
+            (Division::Closed, Some(StoreDivision::ClosedSafe), false),
             (Division::Closed, None, false),
-            (Division::Open, Some(import::Division::OpenOnly), false),
+            (Division::Open, Some(StoreDivision::OpenOnly), false),
         ] {
             let mut file = RecipeFile::default();
             file.mlperf.division = division;
@@ -47,7 +47,7 @@ mod tests {
     fn blocks_are_shuffled_in_stores_only() {
         let mut file = RecipeFile::default();
         file.data.train.block_shuffle = true;
-        assert!(check_images(&file, Some(import::Division::ClosedSafe)).is_ok());
+        assert!(check_images(&file, Some(StoreDivision::ClosedSafe)).is_ok());
         let refused = check_images(&file, None).unwrap_err().to_string();
         assert!(refused.contains("unless the images lie in a store; import them"), "{refused}");
     }

@@ -41,7 +41,6 @@ impl Recipe {
         let (spec, schedule) = (spec(&file, run_context)?, schedule(&file, &run_length)?);
         Ok(Self {
             seed,
-            order_seed: file.data.order_seed.unwrap_or(seed),
             spec,
             schedule,
             crop_sizes: sizes.loaded,

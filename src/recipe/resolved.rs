@@ -57,8 +57,6 @@ pub struct Recipe {
     pub run_context: RunContext,
     /// Seed of the run.
     pub seed: u64,
-    /// Seed of the order of the training images.
-    pub order_seed: u64,
     /// The network, with every change that methods make to it.
     pub spec: ModelSpec,
     /// Steps and epochs of the run.

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::{
-    data::{DataError, Dataset, Index, SynthConfig, import},
+    data::{DataError, Dataset, Index, StoreDivision, SynthConfig, import},
     hash::{self, hex},
     mlperf::Division,
     recipe::{DeviceChoice, Recipe},
@@ -88,7 +88,7 @@ pub struct DataStamp {
     pub listing_sha256: String,
     /// Where a run on these images may be submitted, if they are a store.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub store_division: Option<import::Division>,
+    pub store_division: Option<StoreDivision>,
     /// Hash of the store's manifest: the names are the same in stores of other sizes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub store_sha256: Option<String>,

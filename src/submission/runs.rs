@@ -14,7 +14,7 @@ use super::error::PackageError;
 use super::score::{NUM_RUNS, RunScore, olympic_mean};
 use super::small_file::read_small;
 use crate::compliance::{Report, Ruleset, RunTiming, check_files};
-use crate::data::import;
+use crate::data::StoreDivision;
 use crate::hash::sha256_of;
 use crate::mlperf::Division;
 use crate::run_dir::{self, RunManifest};
@@ -201,7 +201,7 @@ impl Draft {
         }
         let data = &self.manifest.data_set;
         let reason = match (data.store_division, &data.synth) {
-            (Some(import::Division::OpenOnly), _) => "a store of shrunk images",
+            (Some(StoreDivision::OpenOnly), _) => "a store of shrunk images",
             (_, Some(_)) => "the built-in image set",
             _ => return Ok(()),
         };

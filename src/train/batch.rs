@@ -5,13 +5,11 @@ use tch::{Kind, Tensor};
 use super::targets::Targets;
 use crate::{
     algorithms::Batch,
-    data::{self, channel_scale},
+    data::{self, NUM_PINNED_BATCHES, channel_scale},
     libtorch::{BridgeError, Ring},
     model::Place,
 };
 
-/// Batches that are being uploaded or used. The host runs ahead of the device by no more than these.
-const NUM_SLOTS: usize = 3;
 const LABEL_BYTES: usize = size_of::<i64>();
 
 /// Memory layout of images.
@@ -93,11 +91,11 @@ impl Uploader {
             values.reshape([1, 3, 1, 1]).to_device(device)
         };
         let (scale, shift) = (per_channel(scale), per_channel(shift));
-        let ring = Ring::new(device, capacity, NUM_SLOTS)?;
+        let ring = Ring::new(device, capacity, NUM_PINNED_BATCHES)?;
         Ok(Self { ring, kind, layout, scale, shift, targets })
     }
 
-    /// The images of `batch` on the device, valid until [`NUM_SLOTS`] uploads later. A GPU copies
+    /// The images of `batch` on the device, valid until [`NUM_PINNED_BATCHES`] uploads later. A GPU copies
     /// them while it computes earlier batches.
     pub(super) fn upload(&self, batch: &data::Batch) -> Result<DeviceBatch, BridgeError> {
         self.upload_parts(batch.images(), batch.labels(), batch.image_size)

@@ -12,13 +12,13 @@ use tch::{Device, Kind, Tensor};
 use super::{
     batch::{DeviceBatch, Uploader},
     ceilings::{Ceilings, best_s, finished},
-    engine::{StepEngine, sampler},
+    engine::StepEngine,
     error::TrainError,
     rank::{RankJob, device, resolved},
     trainer::Trainer,
 };
 use crate::{
-    data::{Dataset, Loader, Rng, Shard, TrainSchedule, train_plans},
+    data::{Dataset, Loader, LoaderRank, Rng, Shard, TrainSchedule},
     events::{StepParts, StepRates},
     libtorch::{BridgeError, peak_gpu_bytes},
     recipe::{Precision, Recipe, RunContext},
@@ -134,10 +134,9 @@ impl Trainer {
             image_sizes: vec![image_size; num_epochs],
             transform: self.engine.recipe.data.train,
         };
-        let sampler =
-            sampler(&self.engine.recipe, data.train.len(), Shard { rank: 0, world_size: 1 });
-        let plans = train_plans(sampler, schedule);
-        Ok(Feed::Loader(Loader::start(Arc::clone(&data.train), plans, self.loader_config())))
+        let recipe = &self.engine.recipe;
+        let rank = LoaderRank { shard: Shard { rank: 0, world_size: 1 }, ..self.rank.clone() };
+        Ok(Feed::Loader(data.train_loader(&recipe.data, schedule, &rank)?))
     }
 
     /// Evaluated images a second: of all validation images of `data`, decoding included, or of a batch

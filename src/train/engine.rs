@@ -15,7 +15,6 @@ use super::{
 };
 use crate::{
     algorithms::{Algorithms, GradientClipping, MethodContext, Progress},
-    data::{Sampler, Shard},
     distributed::{BufferSync, Ddp, DistError, Shared, World},
     libtorch::{self, BridgeError, Math, TensorList},
     model::{Named, Place, ResNet, init},
@@ -113,11 +112,6 @@ fn scaler(recipe: &Recipe, device: Device) -> LossScaler {
         Precision::AmpFp16 => LossScaler::on(scaling.init_scale, scaling.growth_interval, device),
         Precision::Fp32 | Precision::Fp64 | Precision::AmpBf16 => LossScaler::Off,
     }
-}
-
-/// The order of `num_samples` samples for the rank of `shard`.
-pub(super) fn sampler(recipe: &Recipe, num_samples: usize, shard: Shard) -> Sampler {
-    Sampler::new(num_samples, shard, recipe.order_seed).ordered(recipe.data.order)
 }
 
 /// Bytes of the largest batch that a rank is given.

@@ -18,13 +18,14 @@ use std::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
+    thread::available_parallelism,
     time::Instant,
 };
 
 use tch::{Device, Kind, Tensor};
 
 use super::{
-    engine::{StepEngine, sampler},
+    engine::StepEngine,
     error::TrainError,
     event_sink::EventSink,
     log::RunLog,
@@ -32,8 +33,7 @@ use super::{
 };
 use crate::{
     data::{
-        Cache, Dataset, EvalTransform, Loader, LoaderConfig, LoaderContext, Pool, Shard, Sharing,
-        TrainSchedule, eval_plans, import, train_plans,
+        DataError, Dataset, Loader, LoaderContext, LoaderRank, Pool, Shard, StoreDivision, TrainSchedule,
     },
     distributed::World,
     libtorch::Readout,
@@ -44,7 +44,7 @@ use crate::{
 /// Trains one rank: the engine, and what drives it over epochs.
 pub struct Trainer {
     pub(super) engine: StepEngine,
-    pool: Pool,
+    pub(super) rank: LoaderRank,
     stop: Arc<AtomicBool>,
 }
 
@@ -66,7 +66,7 @@ impl Trainer {
         stop: Arc<AtomicBool>,
     ) -> Result<Self, TrainError> {
         let engine = StepEngine::build(recipe, world, device)?;
-        Ok(Self { engine, pool: Pool::default(), stop })
+        Ok(Self { engine, rank: loader_rank(world), stop })
     }
 
     /// Trains to the target or to the last epoch. The log always ends in `run_stop`.
@@ -181,68 +181,50 @@ impl Trainer {
         Ok(meter.evaluated(counts, start.elapsed().as_secs_f64()))
     }
 
-    pub(super) fn loader_config(&self) -> LoaderConfig {
-        let data = &self.engine.recipe.data;
-        let num_threads = match data.num_workers {
-            0 => self.num_cores(),
-            n => n,
-        };
-        let (batches_ahead, on_bad_image) = (data.batches_ahead, data.on_bad_image);
-        let pool = self.pool.clone();
-        LoaderConfig { num_threads, batches_ahead, on_bad_image, pool, ..LoaderConfig::default() }
-    }
-
-    /// Cores that this rank need not share.
-    fn num_cores(&self) -> usize {
-        self.engine.world.fraction_of(std::thread::available_parallelism().map_or(1, usize::from))
-    }
-
-    /// What the cures of waiting for data depend on.
+    /// What the diagnosis of data waits needs to know.
     fn known(&self, data: &Dataset) -> LoaderContext {
         let recipe = &self.engine.recipe;
         LoaderContext {
             store: data.division(),
             division: match recipe.mlperf.division {
-                Division::Closed => import::Division::ClosedSafe,
-                Division::Open => import::Division::OpenOnly,
+                Division::Closed => StoreDivision::ClosedSafe,
+                Division::Open => StoreDivision::OpenOnly,
             },
-            num_threads: self.loader_config().num_threads,
-            num_cores: self.num_cores(),
-            image_size: self.engine.recipe.crop_sizes.iter().copied().min().unwrap_or(0),
+            num_threads: recipe.data.num_threads(self.rank.num_cores),
+            num_cores: self.rank.num_cores,
+            image_size: recipe.crop_sizes.iter().copied().min().unwrap_or(0),
             order: recipe.data.order,
             transform: recipe.data.train,
         }
     }
 
-    fn train_loader(&self, data: &Dataset) -> Result<Loader, TrainError> {
+    fn train_loader(&self, data: &Dataset) -> Result<Loader, DataError> {
+        let recipe = &self.engine.recipe;
         let schedule = TrainSchedule {
-            batch_per_rank: self.engine.recipe.batch_per_rank,
-            steps_per_epoch: self.engine.recipe.run_length.steps_per_epoch,
-            epochs: 0..self.engine.recipe.run_length.num_epochs,
-            image_sizes: self.engine.recipe.crop_sizes.clone(),
-            transform: self.engine.recipe.data.train,
+            batch_per_rank: recipe.batch_per_rank,
+            steps_per_epoch: recipe.run_length.steps_per_epoch,
+            epochs: 0..recipe.run_length.num_epochs,
+            image_sizes: recipe.crop_sizes.clone(),
+            transform: recipe.data.train,
         };
-        let World { rank, world_size, master_port, .. } = self.engine.world;
-        let shard = Shard { rank, world_size };
-        let mut sampler = sampler(&self.engine.recipe, data.train.len(), shard);
-        if schedule.transform.block_shuffle {
-            sampler = sampler.in_blocks(data.train.block_len());
-        }
-        // Every machine reads for itself: its ranks share all the files and the images in memory.
-        let (local_rank, num_local) = self.engine.world.on_machine();
-        let on_machine = Shard { rank: local_rank, world_size: num_local };
-        let sharing = if num_local > 1 { Sharing::Ranks(master_port) } else { Sharing::Alone };
-        let cache = Cache::open(schedule.transform.ram_cache, data.train.num_keys(), sharing)?;
-        let (warm, cache) = (Some(on_machine), cache.map(Arc::new));
-        let config = LoaderConfig { warm, cache, ..self.loader_config() };
-        Ok(Loader::start(Arc::clone(&data.train), train_plans(sampler, schedule), config))
+        data.train_loader(&recipe.data, schedule, &self.rank)
     }
 
     pub(super) fn eval_loader(&self, data: &Dataset) -> Loader {
-        let transform: EvalTransform = self.engine.recipe.data.eval;
-        let World { rank, world_size, .. } = self.engine.world;
-        let sampler = sampler(&self.engine.recipe, data.eval.len(), Shard { rank, world_size });
-        let plans = eval_plans(&sampler, self.engine.recipe.eval_batch_per_rank, transform);
-        Loader::start(Arc::clone(&data.eval), plans, self.loader_config())
+        let recipe = &self.engine.recipe;
+        data.eval_loader(&recipe.data, recipe.eval_batch_per_rank, &self.rank)
+    }
+}
+
+/// The rank that loads the images of `world`'s rank.
+fn loader_rank(world: &World) -> LoaderRank {
+    let &World { rank, world_size, master_port, .. } = world;
+    let (local_rank, num_local) = world.on_machine();
+    LoaderRank {
+        shard: Shard { rank, world_size },
+        on_machine: Shard { rank: local_rank, world_size: num_local },
+        group: master_port,
+        num_cores: world.fraction_of(available_parallelism().map_or(1, usize::from)),
+        pool: Pool::default(),
     }
 }

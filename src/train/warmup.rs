@@ -5,7 +5,7 @@
 use tch::{Kind, Tensor};
 
 use super::{
-    engine::{StepEngine, algorithms, sampler},
+    engine::{StepEngine, algorithms},
     error::TrainError,
 };
 use crate::{
@@ -55,7 +55,7 @@ impl StepEngine {
     fn warm_evaluation(&self) -> Result<(), BridgeError> {
         let World { rank, world_size, .. } = self.world;
         let fraction =
-            sampler(&self.recipe, self.recipe.run_context.num_eval, Shard { rank, world_size });
+            self.recipe.data.sampler(self.recipe.run_context.num_eval, Shard { rank, world_size });
         let (batch, fraction) = (self.recipe.eval_batch_per_rank, fraction.eval_order().len());
         let correct = Tensor::zeros([], (Kind::Int64, self.device));
         for num in [batch.min(fraction), fraction % batch].into_iter().filter(|&num| num > 0) {

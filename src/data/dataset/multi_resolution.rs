@@ -5,40 +5,19 @@
 //! batches of an epoch are those of the store that it reads. The largest stands for all of them; its
 //! validation images, which no store has shrunk, are everybody's.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use crate::data::config::Split;
 use crate::data::config::TrainTransform;
 use crate::data::dataset::open;
 use crate::data::error::DataError;
-use crate::data::format::manifest::{Manifest, has_manifest};
+use crate::data::format::manifest::stores_by_size;
 use crate::data::index::Index;
 use crate::data::order::plan::Transform;
 
-/// Longest sides of the training images and folders of the stores in `root`, the largest last;
-/// none where there are not several.
-pub(in crate::data) fn list(root: &Path) -> Result<Vec<(usize, PathBuf)>, DataError> {
-    let folders = root.read_dir().into_iter().flatten().flatten().map(|entry| entry.path());
-    let mut stores = Vec::new();
-    for folder in folders.filter(|folder| has_manifest(folder)) {
-        match Manifest::read(&folder) {
-            // Images that are as they were are larger than any that were shrunk.
-            Ok(manifest) => stores.push((manifest.max_side.unwrap_or(usize::MAX), folder)),
-            Err(DataError::NoStore(_)) => {}
-            Err(error) => return Err(error),
-        }
-    }
-    stores.sort_unstable();
-    if let Some([(_, store), (_, other)]) = stores.windows(2).find(|two| two[0].0 == two[1].0) {
-        let reason = "not in size, which is what several are for".to_owned();
-        return Err(DataError::StoresDiffer { store: store.clone(), other: other.clone(), reason });
-    }
-    Ok(if stores.len() > 1 { stores } else { Vec::new() })
-}
-
 /// One split of the stores in `root`; nothing where there are not several.
 pub(in crate::data) fn open(root: &Path, split: Split) -> Result<Option<Index>, DataError> {
-    let mut stores = list(root)?;
+    let mut stores = stores_by_size(root)?;
     let Some((_, largest)) = stores.pop() else { return Ok(None) };
     let mut index = open::open(&largest, split, None)?;
     if split == Split::Eval {
@@ -117,7 +96,7 @@ mod tests {
     use tempfile::TempDir;
 
     use super::*;
-    use crate::data::config::Division;
+    use crate::data::config::StoreDivision;
     use crate::data::config::EvalTransform;
     use crate::data::config::OnBad;
     use crate::data::dataset::open::Dataset;
@@ -155,7 +134,7 @@ mod tests {
         assert!(std::ptr::eq(dataset.train.serving(&eval), &raw const *dataset.train));
         assert_eq!((dataset.train.len(), dataset.eval.len()), (12, 6));
         assert!(dataset.eval.path(0).starts_with(root.join("36")));
-        assert_eq!(dataset.division(), Some(Division::OpenOnly));
+        assert_eq!(dataset.division(), Some(StoreDivision::OpenOnly));
         let whole = identity_of(out.path()).unwrap();
         assert!(whole.is_some() && whole != identity_of(&out.path().join("36")).unwrap());
         let one = Dataset::open(&out.path().join("36")).unwrap();
@@ -170,7 +149,7 @@ mod tests {
         add_stores(source.path(), (&[], 0), &out.path().join("all"));
         let dataset = Dataset::open(out.path()).unwrap();
         assert!(dataset.train.path(0).starts_with(out.path().canonicalize().unwrap().join("all")));
-        assert_eq!(dataset.division(), Some(Division::OpenOnly), "some epochs read the small one");
+        assert_eq!(dataset.division(), Some(StoreDivision::OpenOnly), "some epochs read the small one");
         fs::write(out.path().join("small/manifest.json"), "{}").unwrap();
         let error = Dataset::open(out.path()).unwrap_err().to_string();
         assert!(error.contains("small/manifest.json"), "{error}");

@@ -15,14 +15,14 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::data::config::Split;
+use crate::data::config::{Split, StoreDivision};
 use crate::data::dataset::multi_resolution;
 use crate::data::error::DataError;
 use crate::data::format::labels::LabelFile;
 use crate::data::format::{arrow, ffcv, folder, mds, recordio, tar, tfrecord};
 use crate::data::index::cache;
 use crate::data::index::{FileStamp, Index};
-use crate::data::{import, synth};
+use crate::data::format::manifest;
 
 /// Both splits of a data set; their classes agree.
 #[derive(Clone, Debug)]
@@ -75,7 +75,7 @@ impl Dataset {
 
     /// Where a run on these images may be submitted, if the training images lie in a store;
     /// others are never shrunk.
-    pub fn division(&self) -> Option<import::Division> {
+    pub fn division(&self) -> Option<StoreDivision> {
         self.train.division()
     }
 }
@@ -122,8 +122,8 @@ pub(in crate::data) fn open(
         return Err(DataError::NoDataSet(root.to_owned()));
     };
     // Before anything is taken from it: half a store has images as well.
-    let manifest = import::manifest_of(&root)?;
-    let cached = cache::file_of(&synth::default_root(), &root, split);
+    let manifest = manifest::manifest_of(&root)?;
+    let cached = cache::file_of(&cache::cache_folder(), &root, split);
     let list = || {
         let index = match scan(&root, split, train) {
             // Each store of several keeps its own.

@@ -12,7 +12,7 @@ use std::path::PathBuf;
 use arrow_ipc::{MessageHeader, RecordBatch, convert::try_fb_to_schema, root_as_message};
 use arrow_schema::{DataType, Field, Schema};
 
-use crate::data::config::Division;
+use crate::data::config::StoreDivision;
 use crate::data::error::DataError;
 use crate::data::format::shards;
 use crate::data::format::shards::{class, cut, each, number_classes, other, refused};
@@ -295,7 +295,7 @@ fn class_names(schema: &Schema, index: &Index) -> io::Result<Vec<String>> {
 }
 
 /// The division in a shard's schema. A shard that another program or an older version wrote has none.
-fn division_in(schema: &Schema) -> io::Result<Option<Division>> {
+fn division_in(schema: &Schema) -> io::Result<Option<StoreDivision>> {
     let word = schema.metadata().get(DIVISION);
     let known = word.map(|word| serde_json::from_value(serde_json::json!(word)));
     known.transpose().map_err(|error| {

@@ -1,6 +1,6 @@
 //! `manifest.json`: what a store holds, what was changed, and hashes of its shards.
 
-use crate::data::config::Division;
+use crate::data::config::StoreDivision;
 use crate::hash::{sha256, sha256_of};
 use std::fs;
 use std::io::ErrorKind::{NotADirectory, NotFound};
@@ -10,7 +10,6 @@ use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
 
 use crate::data::config::Split;
-use crate::data::dataset::multi_resolution;
 use crate::data::error::DataError;
 use crate::data::format::error::StoreError;
 
@@ -27,7 +26,7 @@ pub struct Manifest {
     /// Of this file's form.
     pub version: u32,
     /// Where a run on this store may be submitted.
-    pub division: Division,
+    pub division: StoreDivision,
     /// Longest side of training images, px, where larger ones were shrunk.
     pub max_side: Option<usize>,
     /// Where the images came from.
@@ -177,7 +176,28 @@ pub fn stores_in(folder: &Path) -> Result<Vec<PathBuf>, DataError> {
     if manifest_of(folder)?.is_some() {
         return Ok(vec![folder.to_owned()]);
     }
-    Ok(multi_resolution::list(folder)?.into_iter().map(|(_, store)| store).collect())
+    Ok(stores_by_size(folder)?.into_iter().map(|(_, store)| store).collect())
+}
+
+/// Longest sides of the training images, and folders, of the stores in `root`, the largest last. Empty
+/// unless there are several.
+pub(in crate::data) fn stores_by_size(root: &Path) -> Result<Vec<(usize, PathBuf)>, DataError> {
+    let folders = root.read_dir().into_iter().flatten().flatten().map(|entry| entry.path());
+    let mut stores = Vec::new();
+    for folder in folders.filter(|folder| has_manifest(folder)) {
+        match Manifest::read(&folder) {
+            // Images that are as they were are larger than any that were shrunk.
+            Ok(manifest) => stores.push((manifest.max_side.unwrap_or(usize::MAX), folder)),
+            Err(DataError::NoStore(_)) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    stores.sort_unstable();
+    if let Some([(_, store), (_, other)]) = stores.windows(2).find(|two| two[0].0 == two[1].0) {
+        let reason = "not in size, which is what several are for".to_owned();
+        return Err(DataError::StoresDiffer { store: store.clone(), other: other.clone(), reason });
+    }
+    Ok(if stores.len() > 1 { stores } else { Vec::new() })
 }
 
 /// Whether `folder` has a manifest at all, of whatever kind; one that nobody may look into has none.

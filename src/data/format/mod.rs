@@ -13,6 +13,4 @@ pub(in crate::data) mod tar;
 pub(in crate::data) mod tfrecord;
 
 #[cfg(test)]
-mod format_tests;
-#[cfg(test)]
 mod tests;

@@ -7,10 +7,8 @@ pub(in crate::data) mod rewrite;
 pub(in crate::data) mod shard_writer;
 #[cfg(test)]
 mod tests;
-#[cfg(test)]
-mod use_tests;
 
-pub use crate::data::config::{Division, OnBad};
+pub use crate::data::config::{StoreDivision, OnBad};
 pub use pack::{Import, import, open_source};
 
 pub use crate::data::format::error::StoreError;

@@ -15,7 +15,7 @@ use std::thread;
 
 use serde::{Deserialize, Serialize};
 
-use crate::data::config::Division;
+use crate::data::config::StoreDivision;
 use crate::data::config::Split;
 use crate::data::dataset::open::Dataset;
 use crate::data::dataset::span_reader::SpanReader;
@@ -60,7 +60,7 @@ struct Work<'a> {
     /// Of the splits, where they are TFRecord files.
     messages: [Option<Messages>; 2],
     /// Where runs on the stores may be submitted.
-    division: Division,
+    division: StoreDivision,
     /// Where the source is a store of shrunk images: their longest side, px.
     source_side: Option<usize>,
     num_threads: usize,
@@ -92,8 +92,8 @@ pub fn import(
         sides => sides.iter().map(|side| out.join(side.to_string())).collect(),
     };
     // What was shrunk before stays so.
-    let shrunk = (!import.max_sides.is_empty()).then_some(Division::OpenOnly);
-    let division = shrunk.max(dataset.division()).unwrap_or(Division::ClosedSafe);
+    let shrunk = (!import.max_sides.is_empty()).then_some(StoreDivision::OpenOnly);
+    let division = shrunk.max(dataset.division()).unwrap_or(StoreDivision::ClosedSafe);
     let largest = stores_in(&import.source)?.pop();
     let source_side = largest.map(|store| Manifest::read(&store)).transpose()?;
     let source_side = source_side.and_then(|manifest| manifest.max_side);
@@ -223,7 +223,7 @@ impl Work<'_> {
         let paths: Vec<_> = self.folders[..sides.len()].iter().map(|it| it.join(file)).collect();
         let division = match split {
             Split::Train => self.division,
-            Split::Eval => Division::ClosedSafe,
+            Split::Eval => StoreDivision::ClosedSafe,
         };
         let schema = Arc::new(schema(self.dataset.train.classes(), division));
         let create = |path: &PathBuf| ShardWriter::create(path, &schema);

@@ -14,7 +14,7 @@ use arrow_schema::{ArrowError, DataType, Field, Fields, Schema};
 use serde_json::json;
 use sha2::{Digest, Sha256};
 
-use crate::data::config::Division;
+use crate::data::config::StoreDivision;
 use crate::data::format::arrow::DIVISION;
 use crate::data::format::error::StoreError;
 use crate::data::format::manifest::ShardRecord;
@@ -31,7 +31,7 @@ pub(in crate::data) struct Row {
 }
 
 /// The schema of shards with these classes.
-pub(in crate::data) fn schema(classes: &[String], division: Division) -> Schema {
+pub(in crate::data) fn schema(classes: &[String], division: StoreDivision) -> Schema {
     let features = json!({"info": {"features": {
         "image": {"_type": "Image"},
         "label": {"names": classes, "_type": "ClassLabel"},

@@ -16,7 +16,7 @@ use std::time::{Duration, SystemTime};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use crate::data::config::Division;
+use crate::data::config::StoreDivision;
 use crate::data::config::Split;
 use crate::data::index::{Columns, FileStamp, Index};
 
@@ -31,7 +31,7 @@ struct Header {
     classes: Vec<String>,
     places: Vec<PathBuf>,
     stamps: Vec<FileStamp>,
-    division: Option<Division>,
+    division: Option<StoreDivision>,
 }
 
 impl FileStamp {
@@ -46,6 +46,15 @@ impl FileStamp {
     pub(in crate::data) fn is_current(&self) -> bool {
         Self::of(&self.path).is_ok_and(|now| now == *self)
     }
+}
+
+/// The cache folder of the user: `$MLPERF_RUN_CACHE`, else `$XDG_CACHE_HOME/mlperf-run`, else `~/.cache/mlperf-run`.
+pub fn cache_folder() -> PathBuf {
+    let folder = |name| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    folder("MLPERF_RUN_CACHE")
+        .or_else(|| folder("XDG_CACHE_HOME").map(|cache| cache.join("mlperf-run")))
+        .or_else(|| folder("HOME").map(|home| home.join(".cache/mlperf-run")))
+        .unwrap_or_else(|| std::env::temp_dir().join("mlperf-run"))
 }
 
 /// Where the index of a split lies below `cache`.

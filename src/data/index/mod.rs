@@ -12,7 +12,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
-use crate::data::config::Division;
+use crate::data::config::StoreDivision;
 use crate::data::error::DataError;
 use crate::data::image::pixels::Size;
 
@@ -71,7 +71,7 @@ pub struct Index {
     pub(in crate::data) smaller: Vec<(usize, Self)>,
     /// What a cache of images knows the first sample by.
     pub(in crate::data) first_key: usize,
-    pub(in crate::data) division: Option<Division>,
+    pub(in crate::data) division: Option<StoreDivision>,
 }
 
 impl Index {
@@ -121,7 +121,7 @@ impl Index {
 
     /// Where a run that trains on these images may be submitted, as their store tells; nothing
     /// where they lie in none.
-    pub fn division(&self) -> Option<Division> {
+    pub fn division(&self) -> Option<StoreDivision> {
         self.division
     }
 

@@ -1,5 +1,7 @@
 //! A finished batch, and the buffers that go round between loader and trainer.
 
+use std::sync::Arc;
+
 use bytes::BytesMut;
 use crossbeam_channel::{Receiver, Sender, unbounded};
 
@@ -89,17 +91,18 @@ pub struct Batch {
     pub epoch: usize,
     /// Step of the epoch, from 0.
     pub step: usize,
-    /// Side of the images, px.
+    /// Size of the images, px.
     pub image_size: usize,
+    plan: Arc<BatchPlan>,
     num_rows: usize,
     buffers: Buffers,
     pool: Pool,
 }
 
 impl Batch {
-    pub(in crate::data) fn new(plan: &BatchPlan, buffers: Buffers, pool: Pool) -> Self {
+    pub(in crate::data) fn new(plan: Arc<BatchPlan>, buffers: Buffers, pool: Pool) -> Self {
         let (epoch, step, image_size) = (plan.epoch, plan.step, plan.transform.image_size());
-        Self { epoch, step, image_size, num_rows: plan.samples.len(), buffers, pool }
+        Self { epoch, step, image_size, num_rows: plan.samples.len(), plan, buffers, pool }
     }
 
     /// Closes the gaps of rows that hold nothing.
@@ -115,6 +118,11 @@ impl Batch {
         }
         self.num_rows = num_cached;
         self
+    }
+
+    /// The plan of the batch: row `i` of a training batch shows sample `plan().samples[i]`.
+    pub fn plan(&self) -> &BatchPlan {
+        &self.plan
     }
 
     /// Pixels, RGB, row-major `[len, image_size, image_size, 3]`.

@@ -10,6 +10,10 @@ use crate::data::loader::memory::Free;
 /// megapixels at most.
 const SCRATCH_BYTES: u64 = 4 << 20;
 
+/// Batches in pinned memory, which a GPU copies or has copied. The host runs ahead of the device by no
+/// more than these.
+pub const NUM_PINNED_BATCHES: usize = 3;
+
 /// What the loaders of a machine's ranks are started with.
 #[derive(Clone, Copy, Debug)]
 pub struct Need {

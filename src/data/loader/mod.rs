@@ -18,33 +18,38 @@ pub(in crate::data) mod batch;
 pub(in crate::data) mod budget;
 pub(in crate::data) mod cache;
 pub(in crate::data) mod memory;
+mod rank;
 pub(in crate::data) mod readahead;
+pub(in crate::data) mod sample;
+mod slot;
 pub(in crate::data) mod stats;
+mod worker;
 
 #[cfg(test)]
 mod tests;
 
+pub use rank::LoaderRank;
+
 use std::collections::HashSet;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use bytes::BytesMut;
 use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
 
 use crate::data::config::OnBadImage;
 use crate::data::error::DataError;
 use crate::data::index::Index;
-use crate::data::loader::batch::{Batch, Buffers, OpenRows, Pool};
+use crate::data::loader::batch::{Batch, Pool};
 use crate::data::loader::cache::Cache;
 use crate::data::loader::readahead::{Readahead, spawn};
+use crate::data::loader::slot::Slot;
 use crate::data::loader::stats::{Clock, LoaderStats};
+use crate::data::loader::worker::{Job, Shared, panic_message, run_worker};
 use crate::data::order::plan::{BatchPlan, Transform};
 use crate::data::order::sampler::Shard;
-use crate::data::transform::sample::SampleReader;
 
 /// Rows that may wait for a thread: the planner pauses above it.
 const MAX_JOBS: usize = 1024;
@@ -98,48 +103,6 @@ pub struct Loader {
     bad: Vec<BadImage>,
 }
 
-struct Shared {
-    index: Arc<Index>,
-    on_bad_image: OnBadImage,
-    cache: Option<Arc<Cache>>,
-    stop: AtomicBool,
-    /// Time that the threads spend reading and decoding.
-    clock: Clock,
-    pool: Pool,
-}
-
-/// A batch in the making.
-struct Slot {
-    plan: BatchPlan,
-    rows: Mutex<Rows>,
-    done: Condvar,
-}
-
-struct Rows {
-    open: OpenRows,
-    num_left: usize,
-    /// Rows that evaluation leaves out.
-    absent: Vec<usize>,
-    skipped: Vec<(u32, String)>,
-    /// The error of the lowest row that has one.
-    failed: Option<(usize, DataError)>,
-}
-
-/// One row to make, and where.
-struct Job {
-    slot: Arc<Slot>,
-    row: usize,
-    pixels: BytesMut,
-}
-
-/// What became of a row.
-enum Made {
-    /// An image with this label.
-    DecodedImage(i64),
-    /// Nothing: evaluation leaves a bad image out.
-    Absent,
-}
-
 impl Loader {
     /// Starts decoding `plans` from `index`.
     pub fn start(
@@ -166,7 +129,7 @@ impl Loader {
         let workers = (0..config.num_threads)
             .map(|_| {
                 let (shared, jobs) = (Arc::clone(&shared), jobs.clone());
-                spawn("decode", move || work(&shared, &jobs))
+                spawn("decode", move || run_worker(&shared, &jobs))
             })
             .collect();
         let planner_shared = Arc::clone(&shared);
@@ -182,7 +145,7 @@ impl Loader {
                 if epoch.replace(plan.epoch) != Some(plan.epoch) {
                     index.check_unchanged()?;
                 }
-                readahead.tell(&plan, cache.as_deref());
+                readahead.advise(&plan, cache.as_deref());
                 let slot = Arc::new(Slot::new(plan, pool.take()));
                 let _ = slot_sender.send(Arc::clone(&slot));
                 for row in 0..slot.plan.samples.len() {
@@ -230,7 +193,7 @@ impl Loader {
         }
         self.note_skipped(&slot.plan.transform, std::mem::take(&mut rows.skipped));
         let buffers = rows.open.close();
-        let batch = Batch::new(&slot.plan, buffers, self.shared.pool.clone());
+        let batch = Batch::new(Arc::clone(&slot.plan), buffers, self.shared.pool.clone());
         match rows.failed.take() {
             Some((_, error)) => Err(error),
             None => Ok(Some(batch.without_rows(&rows.absent))),
@@ -287,126 +250,4 @@ impl Drop for Loader {
             let _ = worker.join();
         }
     }
-}
-
-impl Slot {
-    fn new(plan: BatchPlan, buffers: Buffers) -> Self {
-        let (num_rows, image_size) = (plan.samples.len(), plan.transform.image_size());
-        let rows = Rows {
-            open: buffers.open(num_rows, image_size),
-            num_left: num_rows,
-            absent: Vec::new(),
-            skipped: Vec::new(),
-            failed: None,
-        };
-        Self { plan, rows: Mutex::new(rows), done: Condvar::new() }
-    }
-
-    /// Sleeps until every row is settled.
-    fn wait(&self) -> MutexGuard<'_, Rows> {
-        let rows = self.lock();
-        let settled = self.done.wait_while(rows, |rows| rows.num_left > 0);
-        settled.unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Rows stay sound when a thread panics in between: each is settled on its own.
-    fn lock(&self) -> MutexGuard<'_, Rows> {
-        self.rows.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Notes images that were left out.
-    fn skip(&self, bad: Vec<(u32, String)>) {
-        if !bad.is_empty() {
-            self.lock().skipped.extend(bad);
-        }
-    }
-
-    /// Takes a finished row back.
-    fn settle(&self, job_row: usize, pixels: BytesMut, made: Result<Made, DataError>) {
-        let mut rows = self.lock();
-        let label = if let Ok(Made::DecodedImage(label)) = made { label } else { 0 };
-        rows.open.put(job_row, pixels, label);
-        match made {
-            Ok(Made::Absent) => rows.absent.push(job_row),
-            Err(error) if rows.failed.as_ref().is_none_or(|(first, _)| job_row < *first) => {
-                rows.failed = Some((job_row, error));
-            }
-            Ok(Made::DecodedImage(_)) | Err(_) => {}
-        }
-        rows.num_left -= 1;
-        if rows.num_left == 0 {
-            self.done.notify_one();
-        }
-    }
-}
-
-/// Life of a decoding thread.
-fn work(shared: &Shared, jobs: &Receiver<Job>) {
-    let mut reader = SampleReader::new(shared.cache.clone());
-    for Job { slot, row, mut pixels } in jobs {
-        if shared.stop.load(Ordering::Relaxed) {
-            continue;
-        }
-        let work = || make_row(shared, &mut reader, (&slot, row), &mut pixels);
-        let outcome = catch_unwind(AssertUnwindSafe(work));
-        shared.clock.add(reader.take_times());
-        let made = outcome.unwrap_or_else(|panic| {
-            reader = SampleReader::new(shared.cache.clone());
-            Err(DataError::Panicked(panic_message(&*panic)))
-        });
-        slot.settle(row, pixels, made);
-    }
-}
-
-/// Makes one row. A bad image's row shows the next good sample of the batch in training, with a
-/// crop of its own, and stays absent in evaluation.
-fn make_row(
-    shared: &Shared,
-    reader: &mut SampleReader,
-    (slot, row): (&Slot, usize),
-    pixels: &mut [u8],
-) -> Result<Made, DataError> {
-    let plan = &slot.plan;
-    let index = shared.index.serving(&plan.transform);
-    let num_tries = match (shared.on_bad_image, &plan.transform) {
-        (OnBadImage::Skip, Transform::Train { .. }) => plan.samples.len(),
-        (OnBadImage::Skip, Transform::Eval(_)) | (OnBadImage::Error, _) => 1,
-    };
-    let mut bad = Vec::new();
-    let mut made = None;
-    for attempt in 0..num_tries {
-        let sample = plan.samples[(row + attempt) % plan.samples.len()];
-        let from = (index, sample as usize);
-        match reader.read(from, (&plan.transform, &mut plan.rng(sample, attempt)), pixels) {
-            Ok(()) => {
-                made = Some(Made::DecodedImage(index.label(sample as usize) as i64));
-                break;
-            }
-            Err(reason) => bad.push((sample, reason.to_string())),
-        }
-    }
-    match (made, shared.on_bad_image, &plan.transform) {
-        (Some(made), ..) => {
-            slot.skip(bad);
-            Ok(made)
-        }
-        (None, OnBadImage::Skip, Transform::Eval(_)) => {
-            slot.skip(bad);
-            Ok(Made::Absent)
-        }
-        (None, on_bad_image, _) => {
-            let (sample, reason) = bad.pop().expect("a row is tried once at least");
-            let path = index.path(sample as usize);
-            let BatchPlan { epoch, step, .. } = *plan;
-            Err(match on_bad_image {
-                OnBadImage::Error => DataError::BadImage { path, reason },
-                OnBadImage::Skip => DataError::BadBatch { epoch, step, path, reason },
-            })
-        }
-    }
-}
-
-fn panic_message(panic: &(dyn std::any::Any + Send)) -> String {
-    let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
-    text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_default()
 }

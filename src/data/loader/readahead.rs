@@ -63,7 +63,7 @@ impl Readahead {
     }
 
     /// Tells of a batch, but for what a cache has, and of the blocks that come after it.
-    pub(in crate::data) fn tell(&self, plan: &BatchPlan, cache: Option<&Cache>) {
+    pub(in crate::data) fn advise(&self, plan: &BatchPlan, cache: Option<&Cache>) {
         let index = self.index.serving(&plan.transform);
         for block in &plan.prefetch {
             self.tell_block(index, block.clone());

@@ -3,8 +3,10 @@
 use std::ops::Range;
 
 use crate::data::config::{EvalTransform, TrainTransform};
+use crate::data::image::pixels::{Crop, Size};
 use crate::data::order::sampler::Sampler;
 use crate::data::rng::Rng;
+use crate::data::transform::crop::random_resized_crop;
 
 /// Keeps the stream of crops apart from other uses of the same seed.
 const CROP_STREAM: u64 = 0x0063_726f_7073;
@@ -27,6 +29,16 @@ pub struct BatchPlan {
 }
 
 impl BatchPlan {
+    /// The crop of `sample`, whose image has `size`; `None` in evaluation.
+    pub fn crop(&self, sample: u32, size: Size) -> Option<Crop> {
+        match &self.transform {
+            Transform::Train { config, .. } => {
+                Some(random_resized_crop(size, config, &mut self.rng(sample, 0)))
+            }
+            Transform::Eval(_) => None,
+        }
+    }
+
     /// Draws crop and flip of a sample, which do not depend on its batch. `attempt` counts the bad
     /// samples that it stands in for.
     pub fn rng(&self, sample: u32, attempt: usize) -> Rng {

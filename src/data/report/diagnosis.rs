@@ -1,7 +1,7 @@
 //! What waiting for data comes from and what helps, in words: cures that are taken already, or that
 //! the division or the set rules out, are not named.
 
-use crate::data::config::Division;
+use crate::data::config::StoreDivision;
 use crate::data::config::{Order, RamCache, TrainTransform};
 use crate::data::loader::stats::{Bound, LoaderStats};
 
@@ -12,9 +12,9 @@ const DCT_PAYS_TO: usize = 112;
 #[derive(Clone, Copy, Debug)]
 pub struct LoaderContext {
     /// What the store is good for that the images lie in; `None` where they lie in none.
-    pub store: Option<Division>,
+    pub store: Option<StoreDivision>,
     /// What the run is to be good for.
-    pub division: Division,
+    pub division: StoreDivision,
     /// Decoding threads.
     pub num_threads: usize,
     /// Cores that there are for them.
@@ -83,7 +83,7 @@ impl LoaderContext {
 
     fn against_decoding(&self) -> Vec<Option<String>> {
         let Self { num_threads, num_cores, .. } = *self;
-        let dct_pays = self.image_size <= DCT_PAYS_TO && self.division == Division::OpenOnly;
+        let dct_pays = self.image_size <= DCT_PAYS_TO && self.division == StoreDivision::OpenOnly;
         let keep = "keep decoded images where memory holds them (data.train.ram_cache = \"auto\")";
         let dct = "decode at the crops' size (data.train.dct_scale = true)";
         vec![
@@ -100,14 +100,14 @@ impl LoaderContext {
     /// What importing could still gain.
     fn import(&self) -> Option<String> {
         let text = match (self.store, self.division) {
-            (None, Division::ClosedSafe) => {
+            (None, StoreDivision::ClosedSafe) => {
                 "import into a store (mlperf-run data import DATA --out STORE)"
             }
-            (None, Division::OpenOnly) => {
+            (None, StoreDivision::OpenOnly) => {
                 "import into a store (mlperf-run data import DATA --out STORE, with --max-side 400 \
                  for the open division)"
             }
-            (Some(Division::ClosedSafe), Division::OpenOnly) => {
+            (Some(StoreDivision::ClosedSafe), StoreDivision::OpenOnly) => {
                 "import again with --max-side 400 (open division)"
             }
             (Some(_), _) => return None,
@@ -124,7 +124,7 @@ mod tests {
     const DECODING: LoaderStats = LoaderStats { wait_s: 4.0, read_s: 1.0, decode_s: 3.0 };
     const NO_WAIT: LoaderStats = LoaderStats { wait_s: 0.0, read_s: 1.0, decode_s: 3.0 };
 
-    fn context(store: Option<Division>, division: Division) -> LoaderContext {
+    fn context(store: Option<StoreDivision>, division: StoreDivision) -> LoaderContext {
         LoaderContext {
             store,
             division,
@@ -138,7 +138,7 @@ mod tests {
 
     #[test]
     fn later_epochs_that_wait_are_told_of_with_shares() {
-        let context = context(None, Division::OpenOnly);
+        let context = context(None, StoreDivision::OpenOnly);
         let said = diagnosis([(NO_WAIT, 9.0), (READING, 10.0)], &context).unwrap();
         let start = "waits for data 40 % of the time (30 % for reading, 10 % for decoding); import";
         assert!(said.starts_with(start), "{said}");
@@ -149,7 +149,7 @@ mod tests {
 
     #[test]
     fn a_cold_first_epoch_has_a_verdict_of_its_own() {
-        let mut context = context(Some(Division::ClosedSafe), Division::OpenOnly);
+        let mut context = context(Some(StoreDivision::ClosedSafe), StoreDivision::OpenOnly);
         let said = diagnosis([(READING, 10.0), (NO_WAIT, 30.0)], &context).unwrap();
         assert!(
             said.starts_with(
@@ -169,12 +169,12 @@ mod tests {
     #[test]
     fn what_is_done_already_or_not_allowed_is_no_cure() {
         let cure = |context: &LoaderContext, bound| context.cure(bound).unwrap();
-        let closed = context(Some(Division::ClosedSafe), Division::ClosedSafe);
+        let closed = context(Some(StoreDivision::ClosedSafe), StoreDivision::ClosedSafe);
         let said = [Bound::Reading, Bound::Decoding].map(|bound| cure(&closed, bound)).concat();
         assert!(!said.contains("import") && !said.contains("dct_scale"), "{said}");
         assert!(said.contains("block_shuffle") && said.contains("ram_cache"), "{said}");
 
-        let mut all = context(Some(Division::OpenOnly), Division::OpenOnly);
+        let mut all = context(Some(StoreDivision::OpenOnly), StoreDivision::OpenOnly);
         all.num_threads = all.num_cores;
         all.image_size = 96;
         assert!(cure(&all, Bound::Decoding).contains("dct_scale = true"));

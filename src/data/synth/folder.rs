@@ -105,15 +105,6 @@ pub fn write(
     fs::rename(&unfinished, folder.join(RECORD)).map_err(SynthError::io("rename", &unfinished))
 }
 
-/// `$MLPERF_RUN_CACHE`, else `$XDG_CACHE_HOME/mlperf-run`, else `~/.cache/mlperf-run`.
-pub fn default_root() -> PathBuf {
-    let folder = |name| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
-    folder("MLPERF_RUN_CACHE")
-        .or_else(|| folder("XDG_CACHE_HOME").map(|cache| cache.join("mlperf-run")))
-        .or_else(|| folder("HOME").map(|home| home.join(".cache/mlperf-run")))
-        .unwrap_or_else(|| std::env::temp_dir().join("mlperf-run"))
-}
-
 fn write_images(
     generator: &Generator,
     folder: &Path,

@@ -22,9 +22,9 @@ mod generator;
 mod noise;
 mod scene;
 #[cfg(test)]
-mod shortcut_tests;
+mod tests;
 mod texture;
 
 pub use error::SynthError;
-pub use folder::{Progress, default_root, ensure, write};
+pub use folder::{Progress, ensure, write};
 pub use generator::{GENERATOR_VERSION, Generator, Painter, check};

@@ -3,5 +3,4 @@
 pub(in crate::data) mod convolve;
 pub(in crate::data) mod crop;
 pub(in crate::data) mod resize;
-pub(in crate::data) mod sample;
 pub(in crate::data) mod weights;

@@ -93,7 +93,7 @@ fn an_import_depends_on_source_seed_and_options_alone() {
         let import = Import { seed, ..request(source.path(), &[], OnBad::Fail) };
         crate::data::import::import(&import, out.path(), num_threads, &|_| Continue(())).unwrap();
         let manifest = verify(out.path(), &|_| ()).unwrap();
-        assert_eq!((manifest.division, manifest.num_train), (Division::ClosedSafe, 15));
+        assert_eq!((manifest.division, manifest.num_train), (StoreDivision::ClosedSafe, 15));
         manifest
     });
     assert_eq!(manifests[0], manifests[1]);
@@ -151,7 +151,7 @@ fn several_sizes_are_made_in_one_pass_and_validation_stays_as_it_is() {
     let from = samples(&Dataset::open(source.path()).unwrap().eval);
     for (store, side) in stores.iter().zip([32, 36]) {
         let manifest = verify(store, &|_| ()).unwrap();
-        let expected = (Division::OpenOnly, Some(side));
+        let expected = (StoreDivision::OpenOnly, Some(side));
         assert_eq!((manifest.division, manifest.max_side), expected);
         let dataset = Dataset::open(store).unwrap();
         for (i, (_, _, file)) in samples(&dataset.train).iter().enumerate() {

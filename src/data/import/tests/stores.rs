@@ -92,7 +92,7 @@ fn the_manifest_of_another_program_is_none_of_ours() {
 
 #[test]
 fn a_store_that_has_lost_its_manifest_is_no_other_division_for_it() {
-    for (max_sides, division) in [(&[][..], Division::ClosedSafe), (&[32][..], Division::OpenOnly)]
+    for (max_sides, division) in [(&[][..], StoreDivision::ClosedSafe), (&[32][..], StoreDivision::OpenOnly)]
     {
         let (_source, out) = store(max_sides);
         fs::remove_file(out.path().join("manifest.json")).unwrap();
@@ -100,7 +100,7 @@ fn a_store_that_has_lost_its_manifest_is_no_other_division_for_it() {
     }
     let (_source, out) = store(&[32]);
     change(out.path(), |manifest| manifest["division"] = json!("closed-safe"));
-    assert_eq!(Dataset::open(out.path()).unwrap().division(), Some(Division::OpenOnly));
+    assert_eq!(Dataset::open(out.path()).unwrap().division(), Some(StoreDivision::OpenOnly));
 }
 
 #[test]
@@ -111,12 +111,12 @@ fn an_import_of_shrunk_images_is_as_shrunk_as_they_are() {
         run(&request(shrunk.path(), max_sides), out.path()).unwrap();
         let manifest = Manifest::read(out.path()).unwrap();
         let found = (manifest.division, manifest.max_side);
-        assert_eq!(found, (Division::OpenOnly, Some(expected)));
+        assert_eq!(found, (StoreDivision::OpenOnly, Some(expected)));
     }
     fs::remove_file(shrunk.path().join("manifest.json")).unwrap();
     let out = TempDir::new().unwrap();
     run(&request(shrunk.path(), &[]), out.path()).unwrap();
-    assert_eq!(Manifest::read(out.path()).unwrap().division, Division::OpenOnly);
+    assert_eq!(Manifest::read(out.path()).unwrap().division, StoreDivision::OpenOnly);
 }
 
 #[test]
@@ -147,9 +147,9 @@ fn shards_of_one_name_for_two_classes_or_of_an_unknown_division_are_refused() {
         refused_shard(out.path())
     };
     let classes = ["cat", "dog", "cat"].map(str::to_owned);
-    let error = told(schema(&classes, Division::ClosedSafe));
+    let error = told(schema(&classes, StoreDivision::ClosedSafe));
     assert!(error.contains("two classes are called \"cat\""), "{error}");
-    let mut later = schema(&classes[..2], Division::ClosedSafe);
+    let mut later = schema(&classes[..2], StoreDivision::ClosedSafe);
     later.metadata.insert("mlperf_run.division".to_owned(), "elsewhere-only".to_owned());
     let error = told(later);
     assert!(error.contains("elsewhere-only") && error.contains("update mlperf-run"), "{error}");

@@ -1,0 +1,4 @@
+//! Readers of folders, archives and shards.
+
+mod containers;
+mod fixtures;

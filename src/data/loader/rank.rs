@@ -1,0 +1,108 @@
+//! The loaders of a rank: which samples it reads, with how many threads, and what it shares with the
+//! other ranks of its machine.
+
+use std::sync::Arc;
+use std::thread::available_parallelism;
+
+use crate::data::config::DataConfig;
+use crate::data::dataset::open::Dataset;
+use crate::data::error::DataError;
+use crate::data::loader::batch::Pool;
+use crate::data::loader::cache::{Cache, Sharing};
+use crate::data::loader::{Loader, LoaderConfig};
+use crate::data::order::plan::{TrainSchedule, eval_plans, train_plans};
+use crate::data::order::sampler::{Sampler, Shard};
+
+/// A rank that loads images: its place among the ranks that read the same data set, and the buffers
+/// of its loaders. The default is a rank alone.
+#[derive(Clone, Debug)]
+pub struct LoaderRank {
+    /// Its samples, among those of all ranks.
+    pub shard: Shard,
+    /// Its place among the ranks of its machine, which share files and cached images.
+    pub on_machine: Shard,
+    /// A number that ranks of one machine have in common, and other runs do not.
+    pub group: u16,
+    /// Cores of the machine for this rank, at least 1.
+    pub num_cores: usize,
+    /// Pixel buffers, which its loaders share.
+    pub pool: Pool,
+}
+
+impl Default for LoaderRank {
+    fn default() -> Self {
+        let alone = Shard { rank: 0, world_size: 1 };
+        Self {
+            shard: alone,
+            on_machine: alone,
+            group: 0,
+            num_cores: available_parallelism().map_or(1, usize::from),
+            pool: Pool::default(),
+        }
+    }
+}
+
+impl DataConfig {
+    /// Decoding threads of a rank that has `num_cores` cores.
+    pub fn num_threads(&self, num_cores: usize) -> usize {
+        match self.num_workers {
+            0 => num_cores,
+            num_threads => num_threads,
+        }
+    }
+
+    /// The order of `num_samples` samples for the rank of `shard`.
+    pub fn sampler(&self, num_samples: usize, shard: Shard) -> Sampler {
+        Sampler::new(num_samples, shard, self.order_seed.unwrap_or_default()).ordered(self.order)
+    }
+}
+
+impl Dataset {
+    /// Loads the training images of `rank`, for all epochs of `schedule`.
+    pub fn train_loader(
+        &self,
+        config: &DataConfig,
+        schedule: TrainSchedule,
+        rank: &LoaderRank,
+    ) -> Result<Loader, DataError> {
+        let transform = schedule.transform;
+        let mut sampler = config.sampler(self.train.len(), rank.shard);
+        if transform.block_shuffle {
+            sampler = sampler.in_blocks(self.train.block_len());
+        }
+        let sharing = match rank.on_machine.world_size {
+            1 => Sharing::Alone,
+            _ => Sharing::Ranks(rank.group),
+        };
+        let cache = Cache::open(transform.ram_cache, self.train.num_keys(), sharing)?;
+        let config = LoaderConfig {
+            warm: Some(rank.on_machine),
+            cache: cache.map(Arc::new),
+            ..loader_config(config, rank)
+        };
+        Ok(Loader::start(Arc::clone(&self.train), train_plans(sampler, schedule), config))
+    }
+
+    /// Loads the validation images of `rank`, each once.
+    pub fn eval_loader(
+        &self,
+        config: &DataConfig,
+        batch_per_rank: usize,
+        rank: &LoaderRank,
+    ) -> Loader {
+        let sampler = config.sampler(self.eval.len(), rank.shard);
+        let plans = eval_plans(&sampler, batch_per_rank, config.eval);
+        Loader::start(Arc::clone(&self.eval), plans, loader_config(config, rank))
+    }
+
+}
+
+fn loader_config(config: &DataConfig, rank: &LoaderRank) -> LoaderConfig {
+    LoaderConfig {
+        num_threads: config.num_threads(rank.num_cores),
+        batches_ahead: config.batches_ahead,
+        on_bad_image: config.on_bad_image,
+        pool: rank.pool.clone(),
+        ..LoaderConfig::default()
+    }
+}

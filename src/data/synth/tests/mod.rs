@@ -1,0 +1,3 @@
+//! The built-in data set.
+
+mod shortcuts;

@@ -1,0 +1,3 @@
+//! The data module against the libraries that it replaces.
+
+mod golden;
