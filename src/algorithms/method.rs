@@ -37,8 +37,14 @@ pub trait Method {
     }
 
     /// The method in its first state, where it acts during training.
+    ///
+    /// `Sized` keeps it out of the table of `dyn Method`, so that a program which only checks
+    /// recipes does not link libtorch.
     #[cfg(feature = "torch")]
-    fn start(&self, _context: &MethodContext) -> Result<Option<Box<dyn Algorithm>>, BridgeError> {
+    fn start(&self, _context: &MethodContext) -> Result<Option<Box<dyn Algorithm>>, BridgeError>
+    where
+        Self: Sized,
+    {
         Ok(None)
     }
 }

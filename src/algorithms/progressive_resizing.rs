@@ -98,7 +98,7 @@ impl Method for ProgressiveResizing {
         if delay_fraction + finetune_fraction > 1.0 {
             problems.add(format!(
                 "{NAME}: delay_fraction ({delay_fraction}) and finetune_fraction \
-                 ({finetune_fraction}) together exceed the run; lower one of them"
+                 ({finetune_fraction}) are more than the whole run; lower one of them"
             ));
         }
         let crop_size = data.train.crop_size;

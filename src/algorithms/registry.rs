@@ -31,6 +31,16 @@ macro_rules! methods {
                 let all = [$((stringify!($name), self.$name.as_ref().map(|m| m as &dyn Method)),)*];
                 all.into_iter().filter_map(|(name, method)| Some((name, method?)))
             }
+
+            /// The methods that act during training, in their first state.
+            #[cfg(feature = "torch")]
+            pub fn start(&self, context: &MethodContext) -> Result<Algorithms, BridgeError> {
+                let mut started = Vec::new();
+                $(if let Some(method) = &self.$name {
+                    started.extend(method.start(context)?);
+                })*
+                Ok(Algorithms::new(started))
+            }
         }
     };
 }
@@ -109,14 +119,6 @@ impl AlgorithmsConfig {
             let sizes = vec![crop_size; num_epochs];
             ImageSizes { loaded: sizes.clone(), trained: sizes }
         })
-    }
-
-    /// The methods that act during training, in their first state.
-    #[cfg(feature = "torch")]
-    pub fn start(&self, context: &MethodContext) -> Result<Algorithms, BridgeError> {
-        let started = self.methods().map(|(_, method)| method.start(context));
-        let started: Vec<_> = started.collect::<Result<_, _>>()?;
-        Ok(Algorithms::new(started.into_iter().flatten().collect()))
     }
 }
 
