@@ -300,8 +300,8 @@ mod tests {
         the system's description says division closed, the log says open
         4 result_*.txt are there; the rules ask for 5
         result_1.txt counts, as in the reference, though its status is aborted
-        result_2.txt does not count: no-records: no line holds the token ":::MLLOG " with its blank
-        result_3.txt does not count: no-records: no line holds the token ":::MLLOG " with its blank
+        result_2.txt does not count: no-records: no line contains the token ":::MLLOG " (with its space)
+        result_3.txt does not count: no-records: no line contains the token ":::MLLOG " (with its space)
         no score: 2 runs failed; at most one may
         no test of convergence: a run does not log global_batch_size; log it
         "#);

@@ -182,12 +182,12 @@ fn json_has_the_promised_form() {
                             "code": "target-not-reached", "severity": "error",
                             "key": "eval_accuracy", "line": 38,
                             "message": "no eval_accuracy is at least 0.759 and below 1; the \
-                                        best of 2 is 0.5; count the run as one that failed",
+                                        best of 2 is 0.5; count the run as failed",
                         },
                         {
                             "code": "aborted", "severity": "advice", "key": "run_stop", "line": 41,
-                            "message": "status is aborted: the run was given up; leave the run out \
-                                        of an open submission, or say so",
+                            "message": "status is aborted; leave the run out of an open \
+                                        submission, or disclose it",
                         },
                     ],
                 },
@@ -242,7 +242,7 @@ fn a_manifest_that_names_no_ruleset_leaves_the_default_and_a_wrong_one_is_refuse
             == 2
     );
     for (manifest, words) in [
-        (r#"{"ruleset": "5.0.0"}"#, "no resnet in ruleset 5.0.0"),
+        (r#"{"ruleset": "5.0.0"}"#, "ruleset 5.0.0 has no ResNet"),
         (r#"{"ruleset": 2}"#, "unknown ruleset \"2\""),
         ("{", "is no JSON"),
     ] {
@@ -265,9 +265,9 @@ fn what_cannot_be_read_ends_the_command() {
 fn a_code_is_explained() {
     insta::assert_snapshot!(check(&["--explain", "eval-after-stop"]).unwrap().0, @r"
     eval-after-stop (fault: rejects with --strict; the reference checker overlooks it)
-    An evaluation is logged after run_stop: its time is not counted.
+    An evaluation is logged after run_stop, so its time does not count.
     Cure: stop the clock after the last evaluation.
-    Source: training_rules: the clock runs from run_start to run_stop, and all between counts.
+    Source: training_rules: the clock runs from run_start to run_stop, and everything between counts.
     ");
 }
 
@@ -282,7 +282,7 @@ fn wrong_arguments_are_refused_with_the_ones_there_are() {
     };
     let later = refuse(&["log", "--ruleset", "4.1.0"]);
     assert!(
-        later.contains("no resnet in ruleset 4.1.0") && later.contains("0.7.0, 1.0.0"),
+        later.contains("ruleset 4.1.0 has no ResNet") && later.contains("0.7.0, 1.0.0"),
         "{later}"
     );
     assert!(refuse(&["--explain", "nonsense"]).contains("eval-after-stop"));
