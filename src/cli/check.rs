@@ -88,7 +88,7 @@ fn check_all(args: &CheckArgs) -> anyhow::Result<Vec<Checked>> {
             let mut report =
                 report.with_context(|| format!("cannot read the log {}", log.display()))?;
             if let Some(submitter) = submitter {
-                report.hold_against(&submitter);
+                report.advise_submitter(&submitter);
             }
             Ok(Checked { report, why })
         })
@@ -175,7 +175,7 @@ pub(super) fn put_findings(findings: &[Finding], put: &mut impl FnMut(String)) {
         }
         if num_before == SHOWN_ALIKE {
             let num_left = findings[index..].iter().filter(|other| alike(other, finding)).count();
-            put(format!("  and {num_left} more like it; --json shows all"));
+            put(format!("  and {num_left} more of this kind; --json shows all"));
             continue;
         }
         let place = finding.line.map_or(String::new(), |line| format!(" line {line}"));

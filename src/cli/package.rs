@@ -136,7 +136,7 @@ fn verify_all(args: &PackageArgs) -> anyhow::Result<Vec<Verdict>> {
         })?;
         if !metadata.is_dir() {
             let dir = dir.display();
-            return Err(anyhow!("{dir} is no folder; name a submission's folder"));
+            return Err(anyhow!("{dir} is not a folder; name a submission's folder"));
         }
         let submissions = submissions_in(dir);
         if submissions.is_empty() {

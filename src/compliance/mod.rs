@@ -33,7 +33,7 @@ pub(crate) use code::codes;
 pub use code::{Code, Severity};
 use parse::Entries;
 pub use parse::{Entry, Flaw, FlawKind, Log, Record};
-use report::Judge;
+use report::LogChecker;
 pub use report::{Finding, Report, Strictness};
 pub use ruleset::{Division, Ruleset, UnknownRuleset};
 pub use settings::{Seed, Settings};
@@ -57,7 +57,7 @@ const BUFFER_BYTES: usize = 1 << 16;
 /// # Ok::<(), std::io::Error>(())
 /// ```
 pub fn check(log: impl BufRead, ruleset: Ruleset) -> io::Result<Report> {
-    judge(log, ruleset, Path::new(""))
+    check_lines(log, ruleset, Path::new(""))
 }
 
 /// Checks a log in memory. Any bytes are valid input.
@@ -74,16 +74,16 @@ pub fn check_bytes(log: &[u8], ruleset: Ruleset) -> Report {
 
 /// Reads and checks the log at `path`.
 pub fn check_file(path: &Path, ruleset: Ruleset) -> io::Result<Report> {
-    judge(BufReader::with_capacity(BUFFER_BYTES, File::open(path)?), ruleset, path)
+    check_lines(BufReader::with_capacity(BUFFER_BYTES, File::open(path)?), ruleset, path)
 }
 
-fn judge(log: impl BufRead, ruleset: Ruleset, path: &Path) -> io::Result<Report> {
+fn check_lines(log: impl BufRead, ruleset: Ruleset, path: &Path) -> io::Result<Report> {
     let mut entries = Entries::new(log);
-    let mut judge = Judge::new(ruleset);
+    let mut checker = LogChecker::new(ruleset);
     while let Some(entry) = entries.next()? {
-        judge.read(entry);
+        checker.read(entry);
     }
-    Ok(judge.finish(path))
+    Ok(checker.finish(path))
 }
 
 /// Reads and checks many logs on all processors. The reports come in the order of `logs`.

@@ -91,7 +91,7 @@ pub struct Report {
 }
 
 /// Checks a log record by record.
-pub(super) struct Judge {
+pub(super) struct LogChecker {
     ruleset: Ruleset,
     reference: ReferenceChecks,
     own: OwnChecks,
@@ -129,7 +129,7 @@ impl First {
     }
 }
 
-impl Judge {
+impl LogChecker {
     pub(super) fn new(ruleset: Ruleset) -> Self {
         Self {
             ruleset,
@@ -208,7 +208,7 @@ impl Judge {
 
 impl Report {
     /// Adds advice if `submission_org` is not the submitter in the system's description.
-    pub fn hold_against(&mut self, submitter: &str) {
+    pub fn advise_submitter(&mut self, submitter: &str) {
         let Some(org) = self.org.as_deref().filter(|org| *org != submitter) else { return };
         let message =
             format!("submission_org is {org:?}, but the system's submitter is {submitter:?}");

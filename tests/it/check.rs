@@ -137,7 +137,7 @@ fn findings_that_are_alike_are_cut_in_text_only() {
     let path = path.to_str().unwrap();
     let text = check(&[path]).unwrap().0;
     assert_eq!(text.matches("epoch_start must have epoch_num").count(), 3, "{text}");
-    assert!(text.contains("and 5 more like it"), "{text}");
+    assert!(text.contains("and 5 more of this kind"), "{text}");
     let json = check(&[path, "--json"]).unwrap().0;
     assert_eq!(json.matches("epoch_start must have epoch_num").count(), 8, "{json}");
 }
@@ -220,7 +220,7 @@ fn a_folder_is_searched_and_each_run_is_judged_by_the_rules_of_its_manifest() {
     assert_eq!(exit, Exit::Ok);
     insta::assert_snapshot!(text.replace(path, "SYSTEM"), @r"
     accepted  SYSTEM/resnet/result_2.txt  ruleset 2.0.0 (run_2/manifest.json), open, 2.68 min
-    accepted  SYSTEM/resnet/result_10.txt  ruleset 4.0.0 (the default; --ruleset names another), open, 2.68 min
+    accepted  SYSTEM/resnet/result_10.txt  ruleset 4.0.0 (the default; choose another with --ruleset), open, 2.68 min
     2 accepted, 0 rejected
     ");
     let named = check(&[path, "--ruleset", "1.1.0"]).unwrap().0;
@@ -237,7 +237,7 @@ fn a_manifest_that_names_no_ruleset_leaves_the_default_and_a_wrong_one_is_refuse
         check_runs("{}")
             .unwrap()
             .0
-            .matches("ruleset 4.0.0 (the default; --ruleset names another)")
+            .matches("ruleset 4.0.0 (the default; choose another with --ruleset)")
             .count()
             == 2
     );
@@ -258,7 +258,7 @@ fn what_cannot_be_read_ends_the_command() {
     assert!(missing.contains("name a log or a folder"), "{missing}");
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().to_str().unwrap();
-    assert_eq!(failure(&[path]), format!("no result_*.txt lies below {path}; name a log"));
+    assert_eq!(failure(&[path]), format!("no result_*.txt found below {path}; name a log"));
 }
 
 #[test]

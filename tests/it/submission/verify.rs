@@ -306,7 +306,7 @@ fn what_is_no_submission_is_refused() {
     assert!(refused(folder.path()).starts_with("no submission lies below "));
     assert!(refused(&folder.path().join("no")).starts_with("cannot read "));
     fs::write(folder.path().join("file"), "").unwrap();
-    assert!(refused(&folder.path().join("file")).contains("is no folder"));
+    assert!(refused(&folder.path().join("file")).contains("is not a folder"));
 }
 
 #[test]
