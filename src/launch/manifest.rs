@@ -1,4 +1,4 @@
-//! What a run was made from, so that it can be told apart from another and made again.
+//! The inputs of a run, for identifying and reproducing it.
 
 use std::{
     fmt::Write,
@@ -17,30 +17,30 @@ use crate::{
     recipe::{DeviceChoice, Division, Recipe},
 };
 
-/// `manifest.json` of a run.
+/// The contents of a run's `manifest.json`.
 #[derive(Clone, Debug, Serialize)]
 pub struct Manifest {
-    /// Ruleset that the log is meant for; `check --ruleset auto` reads it here.
+    /// Ruleset of the log; `check --ruleset auto` reads it.
     pub ruleset: String,
     /// Division of the submission.
     pub division: Division,
-    /// What was asked for.
+    /// The requested recipe.
     pub recipe: RecipeStamp,
     /// Seed of the run.
     pub seed: u64,
-    /// Ranks.
+    /// Number of ranks.
     pub world_size: usize,
-    /// Where they computed.
+    /// Device type of the ranks.
     pub device: DeviceChoice,
-    /// What was trained on.
+    /// The images.
     pub data_set: DataStamp,
     /// Version of libtorch.
     pub libtorch: String,
-    /// Commit that the launcher was built from.
+    /// Commit from which the launcher was built.
     pub commit: Option<&'static str>,
-    /// The program of the ranks.
+    /// The rank program.
     pub program: ProgramStamp,
-    /// The machine.
+    /// The host name.
     pub host: String,
     /// The command line.
     pub argv: Vec<String>,
@@ -48,25 +48,25 @@ pub struct Manifest {
     pub started: String,
 }
 
-/// Which recipe.
+/// Identifies a recipe.
 #[derive(Clone, Debug, Serialize)]
 pub struct RecipeStamp {
-    /// As `--recipe` finds it.
+    /// The name that `--recipe` accepts.
     pub name: String,
-    /// Of the resolved recipe beside this manifest.
+    /// SHA-256 of the resolved recipe next to this manifest.
     pub sha256: String,
 }
 
-/// Which program.
+/// Identifies a program.
 #[derive(Clone, Debug, Serialize)]
 pub struct ProgramStamp {
     /// Its file.
     pub path: PathBuf,
-    /// Of the file.
+    /// SHA-256 of the file.
     pub sha256: String,
 }
 
-/// Which images.
+/// Identifies the images.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct DataStamp {
     /// Their folder.
@@ -77,28 +77,28 @@ pub struct DataStamp {
     pub num_eval: usize,
     /// Classes.
     pub num_classes: usize,
-    /// Of the names of all images, relative to the folder, in the order of their indices.
+    /// SHA-256 of the names of all images, relative to the folder, in index order.
     pub listing_sha256: String,
-    /// Where a run on these images may be submitted, if they are a store.
+    /// For stores, the division in which a run on these images may be submitted.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub store_division: Option<import::Division>,
-    /// Of the store's manifest: names are the same in stores of other sizes.
+    /// SHA-256 of the store's manifest. (Stores of other image sizes have the same names.)
     #[serde(skip_serializing_if = "Option::is_none")]
     pub store_sha256: Option<String>,
-    /// What the built-in image set was made from.
+    /// Parameters of the built-in image set.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub synth: Option<SynthConfig>,
 }
 
 impl RecipeStamp {
-    /// The stamp of a resolved recipe.
+    /// Stamps a resolved recipe.
     pub fn of(name: &str, recipe: &Recipe) -> Self {
         Self { name: name.to_owned(), sha256: recipe.sha256() }
     }
 }
 
 impl ProgramStamp {
-    /// Reads the program.
+    /// Reads and stamps the program.
     pub fn of(path: &Path) -> Result<Self, LaunchError> {
         let sha256 = File::open(path).and_then(hash_of).map_err(|source| LaunchError::Io {
             what: format!("read {}", path.display()),
@@ -109,7 +109,7 @@ impl ProgramStamp {
 }
 
 impl DataStamp {
-    /// Stamps what lies at `path`; no image is read.
+    /// Stamps the data set at `path`; reads no image.
     pub fn of(
         path: &Path,
         dataset: &Dataset,
