@@ -1,4 +1,4 @@
-//! One recipe of a series: from its name to the verdict on each of its runs.
+//! One recipe of a series, from its name to the outcome of each of its runs.
 
 use std::path::Path;
 
@@ -24,31 +24,31 @@ use crate::{
     submission::{SystemDescription, SystemError},
 };
 
-/// What the machine needs to run any recipe.
+/// What every run needs on this machine.
 pub(super) struct Tools {
     program: ProgramStamp,
     libtorch: Libtorch,
     port: MasterPort,
 }
 
-/// What all runs of a series share.
+/// What all runs of a series have in common.
 pub(super) struct Stage {
     pub(super) tools: Tools,
     pub(super) interrupts: Interrupts,
     pub(super) manner: Manner,
 }
 
-/// A recipe that is known to make a run on this machine.
+/// A recipe that was resolved for this machine.
 pub(super) struct Job {
     name: String,
-    /// Flags laid on, device and ranks settled, submitter named.
+    /// The recipe with flags applied and device, ranks and submitter set.
     raw: RawRecipe,
     rank_layout: RankLayout,
     images: Images,
     system: String,
 }
 
-/// A job whose images are there and whose results have their places.
+/// A job whose images exist and whose result folders are reserved.
 pub(super) struct ReadyJob {
     job: Job,
     data: DataStamp,
@@ -56,9 +56,9 @@ pub(super) struct ReadyJob {
     folders: Vec<RunFolder>,
 }
 
-/// What became of a run.
+/// The outcome of a run.
 pub(super) struct Done {
-    /// Its figures, when the clock has stood.
+    /// Its results, if it logged `run_stop`.
     pub(super) summary: Option<RunSummary>,
     pub(super) outcome: Outcome,
 }
@@ -74,7 +74,7 @@ impl Tools {
 }
 
 impl Job {
-    /// Finds, loads and resolves a recipe for this machine. Nothing is written.
+    /// Finds, loads and resolves a recipe for this machine. Writes nothing.
     pub(super) fn resolve(name: &str, args: &TrainArgs, manner: Manner) -> Result<Self, Failure> {
         let source = recipe::find(name).or_exit(Exit::Invalid)?;
         let mut raw = recipe::load(&source, &args.all_overrides()).or_exit(Exit::Invalid)?;
@@ -99,8 +99,8 @@ impl Job {
         Ok(Self { name: source.name, raw, rank_layout, images, system })
     }
 
-    /// Takes a place for each run's results, then makes the built-in image set where it is to be
-    /// trained on.
+    /// Reserves a results folder for each run, then generates the built-in image set if the recipe
+    /// uses it.
     pub(super) fn prepare(self, args: &TrainArgs, manner: Manner) -> Result<ReadyJob, Failure> {
         let place = ResultsDir::open(&args.results, &self.system).or_exit(Exit::Invalid)?;
         let numbers = (0..self.raw.mlperf.runs).map(|i| args.result.map(|first| first + i));
@@ -120,7 +120,7 @@ impl Job {
                 let root = synth::default_root();
                 let total = config.num_train + config.num_eval;
                 let images = console::counted(total, "image");
-                let what = format!("making {images} in {}", root.display());
+                let what = format!("generating {images} in {}", root.display());
                 let counter = Counter::new(manner, &what, total);
                 let path = synth::ensure(config, &root, Some(&|count| counter.set(count)))?;
                 (path.canonicalize()?, Some(config.clone()))
@@ -130,14 +130,14 @@ impl Job {
         Ok((DataStamp::of(&path, &dataset, synth)?, dataset.memory_bytes()))
     }
 
-    /// The memory that a run will ask for.
+    /// The memory that a run will need.
     fn budget(&self, data: &DataStamp, index_bytes: usize) -> anyhow::Result<Budget> {
         let recipe = self.recipe_of(0, data)?;
         let RankLayout { device, num_ranks, .. } = self.rank_layout;
         let config = &recipe.raw.data;
-        let num_in_hand = match device {
+        let num_in_flight = match device {
             Device::Cpu => 1,
-            // Three more lie where the GPU fetches them.
+            // Three more are in pinned memory, from which the GPU copies them.
             Device::Cuda => 4,
         };
         let bytes = |num: usize, image_size: usize| (num * image_size * image_size * 3) as u64;
@@ -148,7 +148,7 @@ impl Job {
                 0 => (threads::num_cores() / num_ranks).max(1),
                 n => n,
             },
-            num_batches: config.batches_ahead + num_in_hand,
+            num_batches: config.batches_ahead + num_in_flight,
             batch_bytes: [
                 bytes(recipe.batch_per_rank, image_size),
                 bytes(recipe.eval_batch_per_rank, config.eval.crop_size),
@@ -159,7 +159,7 @@ impl Job {
         Ok(need.budget(Free::now()))
     }
 
-    /// The recipe of run `index`, for the ranks: everything settled, the images at a path.
+    /// The fully resolved recipe of run `index`, with the path of the images.
     fn recipe_of(&self, index: usize, data: &DataStamp) -> anyhow::Result<Recipe> {
         let mut raw = self.raw.clone();
         raw.train_on(&data.path);
@@ -175,12 +175,12 @@ impl Job {
 }
 
 impl ReadyJob {
-    /// The places of its runs, in order; the next call has none left.
+    /// Takes the folders of its runs, in order; later calls return none.
     pub(super) fn take_folders(&mut self) -> Vec<RunFolder> {
         std::mem::take(&mut self.folders)
     }
 
-    /// Runs once. What goes wrong before the ranks speak is an error; the rest is in [`Done`].
+    /// Runs once. A failure before the ranks start is an error; any other outcome is in [`Done`].
     pub(super) fn launch(
         &self,
         index: usize,
@@ -195,7 +195,7 @@ impl ReadyJob {
             screen.line(&format!("memory: {}", self.budget));
         }
         if index == 0 && matches!(self.job.images, Images::Folder(_)) {
-            // Not a single image may be opened before the clock runs, so none is looked at here.
+            // No image may be opened before the clock runs, so the advice does without image sizes.
             for advice in recipe::advice(&recipe, None) {
                 screen.line(&format!("advice: {advice}"));
             }
@@ -217,26 +217,26 @@ impl ReadyJob {
         screen.clear();
         let ending = ending.or_exit(Exit::Invalid)?;
         if ending.interrupted {
-            screen.line("interrupted; what was measured is kept");
+            screen.line("interrupted; the results so far are kept");
         }
         if ending.status.is_some() {
             summary.result = Some(folder.publish().or_exit(Exit::Invalid)?);
             summary.log_check = Some(check(&folder.log(), &recipe).or_exit(Exit::Invalid)?);
         }
-        let json = serde_json::to_string_pretty(&summary).expect("figures are JSON");
+        let json = serde_json::to_string_pretty(&summary).expect("the summary is JSON");
         folder.write("summary.json", &json).or_exit(Exit::Invalid)?;
         event_log.close().or_exit(Exit::Invalid)?;
         let summary = ending.status.is_some().then_some(summary);
-        Ok(Done { summary, outcome: judge(ending, folder) })
+        Ok(Done { summary, outcome: outcome_of(ending, folder) })
     }
 
     fn headline(&self, recipe: &Recipe, folder: &RunFolder) -> String {
         let RankLayout { device, num_ranks, threads_per_rank } = self.job.rank_layout;
         let on = match device {
             Device::Cpu => {
-                format!("the processor, {} each", console::counted(threads_per_rank, "thread"))
+                format!("the CPU, {} each", console::counted(threads_per_rank, "thread"))
             }
-            Device::Cuda => "a GPU each".to_owned(),
+            Device::Cuda => "one GPU each".to_owned(),
         };
         format!(
             "{}: {} on {on}, seed {}, in {}",
@@ -247,7 +247,7 @@ impl ReadyJob {
         )
     }
 
-    /// Leaves in the run's folder what the ranks read and what the run was made from.
+    /// Writes the recipe for the ranks and the manifest into the run's folder.
     fn write_down(
         &self,
         recipe: &Recipe,
@@ -270,12 +270,12 @@ impl ReadyJob {
             started: Local::now().to_rfc3339(),
         };
         folder.write("recipe.toml", &recipe.to_toml())?;
-        let json = serde_json::to_string_pretty(&manifest).expect("text and counts are JSON");
+        let json = serde_json::to_string_pretty(&manifest).expect("the manifest is JSON");
         folder.write("manifest.json", &json)
     }
 }
 
-/// Ranks and images; where both are missing, one sentence says so.
+/// Determines ranks and images. If both are missing, one error covers both.
 fn settle(raw: &RawRecipe, machine: &Machine) -> Result<(RankLayout, Images), LaunchError> {
     let rank_layout = RankLayout::detect(raw.run.device, raw.run.num_ranks, machine);
     match (rank_layout, Images::of(&raw.data)) {
@@ -286,8 +286,8 @@ fn settle(raw: &RawRecipe, machine: &Machine) -> Result<(RankLayout, Images), La
     }
 }
 
-/// Says in the log who runs on what: as the named system's description does, else as the recipe
-/// does, else as the machine does.
+/// Sets the submitter and the system for the log: from the named system's description, otherwise
+/// from the recipe, otherwise from the machine.
 fn name_submitter(raw: &mut RawRecipe, system: Option<&str>) -> Result<(), SystemError> {
     let described = system.map(SystemDescription::find).transpose()?.flatten();
     let mlperf = &mut raw.mlperf;
@@ -308,7 +308,7 @@ fn name_submitter(raw: &mut RawRecipe, system: Option<&str>) -> Result<(), Syste
     Ok(())
 }
 
-/// Judges the log by the recipe's ruleset, as the reference does.
+/// Checks the log under the recipe's ruleset, as the reference does.
 fn check(log: &Path, recipe: &Recipe) -> anyhow::Result<LogCheck> {
     let ruleset = recipe.raw.mlperf.ruleset.parse()?;
     let report = compliance::check_file(log, ruleset)
@@ -320,7 +320,7 @@ fn check(log: &Path, recipe: &Recipe) -> anyhow::Result<LogCheck> {
     })
 }
 
-fn judge(ending: Ending, folder: &RunFolder) -> Outcome {
+fn outcome_of(ending: Ending, folder: &RunFolder) -> Outcome {
     if let Some(RankFailure { rank, kind, message }) = ending.failure {
         let exit = match kind {
             FailureKind::Input => Exit::Invalid,
@@ -339,7 +339,7 @@ fn judge(ending: Ending, folder: &RunFolder) -> Outcome {
     })
 }
 
-/// What may stand in the name of a results folder.
+/// Whether a results folder's name may contain `c`.
 fn is_plain(c: char) -> bool {
     c.is_ascii_alphanumeric() || "-_.+".contains(c)
 }

@@ -1,4 +1,4 @@
-//! `mlperf-run package`: makes and verifies submissions.
+//! `mlperf-run package`: packages and verifies submissions.
 
 use std::path::{Path, PathBuf};
 
@@ -15,38 +15,39 @@ use crate::submission::{
     Code, PackageError, PackageRequest, Verdict, package, submissions_in, verify,
 };
 
-/// What `package` is asked for.
+/// Arguments of `package`.
 #[derive(Clone, Debug, clap::Args)]
 #[expect(clippy::struct_excessive_bools, reason = "flags of the command line")]
 pub struct PackageArgs {
-    /// Runs: a folder such as results/SYSTEM, or single runs in one; with --verify submissions, or
+    /// Runs: a folder such as results/SYSTEM, or single runs in it; with --verify, submissions or
     /// folders of several
     #[arg(value_name = "DIR", required_unless_present = "explain")]
     pub dirs: Vec<PathBuf>,
-    /// Judge submissions instead of making one: files, names, sizes, links, seeds, convergence, and
-    /// whether logs and descriptions agree
+    /// Verify submissions instead of packaging one: files, names, sizes, links, seeds, convergence,
+    /// and whether logs and descriptions agree
     #[arg(long)]
     pub verify: bool,
-    /// Where the submission goes, with its archive; must not be there yet
+    /// Output folder for the submission and its archive; must not exist
     #[arg(long, value_name = "DIR", conflicts_with = "verify")]
     pub out: Option<PathBuf>,
-    /// Who submits; else as the system's description says
+    /// Submitter [default: that of the system's description]
     #[arg(long, value_name = "NAME", conflicts_with = "verify")]
     pub submitter: Option<String>,
-    /// The system's description: NAME for configs/systems/NAME.toml, or a file; else that of the
-    /// system's own name, else this machine, if the runs were made on it
+    /// The system's description: NAME for configs/systems/NAME.toml, or a file [default: that of
+    /// the system's name, or this machine if the runs were made on it]
     #[arg(long, value_name = "NAME", conflicts_with = "verify")]
     pub description: Option<String>,
-    /// The source of mlperf-run: a clone that has the commit of the runs
+    /// Source of mlperf-run: a clone that has the commit of the runs
     #[arg(long, value_name = "DIR", default_value = ".", conflicts_with = "verify")]
     pub source: PathBuf,
-    /// Rules to verify by: 0.7.0 to 4.0.0; auto takes what a folder such as v2.0 says, else 4.0.0
+    /// Ruleset for --verify: 0.7.0 to 4.0.0; auto uses that of a folder such as v2.0, otherwise
+    /// 4.0.0
     #[arg(long, value_name = "RULESET", default_value = "auto", requires = "verify")]
     pub ruleset: RulesetChoice,
-    /// Let warnings reject a log, as the reference's --werror does
+    /// Warnings reject a log, as with the reference's --werror
     #[arg(long)]
     pub werror: bool,
-    /// Let faults reject that the reference overlooks
+    /// Faults that the reference overlooks reject the submission
     #[arg(long)]
     pub strict: bool,
     /// Print JSON
@@ -60,18 +61,18 @@ pub struct PackageArgs {
 fn code_parser() -> impl TypedValueParser<Value = Code> {
     PossibleValuesParser::new(Code::ALL.iter().map(|code| code.as_str())).map(|name| {
         let found = Code::ALL.iter().find(|code| code.as_str() == name);
-        *found.expect("clap lets only these names through")
+        *found.expect("clap accepts only these names")
     })
 }
 
-/// Packages or verifies, prints, and ends with [`Exit::NotCompliant`] if a submission is rejected.
+/// Packages or verifies, and prints. Ends with [`Exit::NotCompliant`] if a submission is rejected.
 pub fn run(args: &PackageArgs) -> Outcome {
     let (text, exit) = answer(args)?;
     console::result(text.trim_end());
     Ok(exit)
 }
 
-/// What [`run`] prints, and the code it ends with.
+/// The output and exit code of [`run`].
 pub fn answer(args: &PackageArgs) -> Result<(String, Exit), Failure> {
     if let Some(code) = args.explain {
         return Ok((package_text::explanation(code), Exit::Ok));
@@ -82,8 +83,8 @@ pub fn answer(args: &PackageArgs) -> Result<(String, Exit), Failure> {
 fn packaged(args: &PackageArgs) -> Result<(String, Exit), Failure> {
     let Some(out) = args.out.clone() else {
         return Err(anyhow!(
-            "--out DIR is missing: name where the submission is to go, such as \
-                            submission_v4.0; the round in its name tells --verify the ruleset"
+            "--out DIR is missing; name a folder for the submission, such as submission_v4.0 (the \
+                            round in its name tells --verify the ruleset)"
         ))
         .or_exit(Exit::Usage);
     };
@@ -132,7 +133,7 @@ fn verify_all(args: &PackageArgs) -> anyhow::Result<Vec<Verdict>> {
     let mut verdicts = Vec::new();
     for dir in &args.dirs {
         let metadata = dir.metadata().map_err(|error| {
-            anyhow!("cannot read {} ({error}); name a folder that is there", dir.display())
+            anyhow!("cannot read {} ({error}); name an existing folder", dir.display())
         })?;
         if !metadata.is_dir() {
             let dir = dir.display();
@@ -141,7 +142,7 @@ fn verify_all(args: &PackageArgs) -> anyhow::Result<Vec<Verdict>> {
         let submissions = submissions_in(dir);
         if submissions.is_empty() {
             return Err(anyhow!(
-                "no submission lies below {}: no folder has results and systems in it; name one",
+                "no submission found below {}: no folder has results and systems in it; name one",
                 dir.display()
             ));
         }

@@ -266,7 +266,7 @@ fn a_code_is_explained() {
     insta::assert_snapshot!(check(&["--explain", "eval-after-stop"]).unwrap().0, @r"
     eval-after-stop (fault: rejects with --strict; the reference checker overlooks it)
     An evaluation is logged after run_stop, so its time does not count.
-    Cure: stop the clock after the last evaluation.
+    Fix: stop the clock after the last evaluation.
     Source: training_rules: the clock runs from run_start to run_stop, and everything between counts.
     ");
 }
