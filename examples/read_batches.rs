@@ -1,12 +1,12 @@
-//! Reads an epoch of a data set in batches, as a trainer of one's own would: crops by bilinear
-//! resizing, which are torchvision's.
+//! Reads an epoch of a data set in batches, as your own trainer would, with crops by bilinear
+//! resizing, which equal torchvision's.
 //!
 //! ```text
 //! cargo run --release --no-default-features --example read_batches -- DATA 176 PIXELS
 //! ```
 //!
-//! Writes the rows, RGB `[176, 176, 3]`, to PIXELS. A line for each says label, box (top, left,
-//! height, width; where the container tells the size of its images) and file.
+//! Writes the rows, RGB `[176, 176, 3]`, to PIXELS. Prints a line per row: label, box (top, left,
+//! height, width; only if the container gives the image sizes) and file.
 
 #![expect(clippy::print_stdout, reason = "an example shows what it found")]
 
@@ -26,7 +26,7 @@ const BATCH: usize = 8;
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let [data, image_size, out] = arguments.as_slice() else {
-        return Err("name a data set, a side in px, and a file for pixels".into());
+        return Err("name a data set, a crop size in px, and a file for pixels".into());
     };
     let index = Dataset::open(Path::new(data))?.train;
     let transform = TrainTransform {
@@ -48,7 +48,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
 
     let mut pixels = BufWriter::new(File::create(out)?);
     for plan in &plans {
-        let batch = loader.next_batch()?.ok_or("there is a batch for each plan")?;
+        let batch = loader.next_batch()?.ok_or("every plan gives a batch")?;
         pixels.write_all(batch.images())?;
         for (&sample, label) in plan.samples.iter().zip(batch.labels()) {
             let crop = |size| random_resized_crop(size, &transform, &mut plan.rng(sample, 0));
