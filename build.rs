@@ -1,8 +1,8 @@
-//! Builds the C++ bridge to libtorch, bakes in where libtorch lies, and stamps the commit.
+//! Builds the C++ bridge to libtorch and records libtorch's location and the commit.
 
 use std::{env, error::Error, path::Path, process::Command};
 
-/// The one libtorch that the bridge's C++ interfaces are written for.
+/// The libtorch version for whose C++ interfaces the bridge is written.
 const TORCH: &str = "2.11.0";
 const BRIDGE: &str = "src/libtorch";
 
@@ -19,8 +19,8 @@ fn main() -> Result<(), Box<dyn Error>> {
         #[cfg(feature = "torch")]
         build_cuda(torch)?;
         println!("cargo:rustc-link-arg=-Wl,-rpath,{lib}");
-        // The library names torch in rooms that `mlperf-run` never enters. The linker drops them,
-        // and with them its need of libtorch, once no shared library can reach into them.
+        // The library contains torch code that `mlperf-run` never calls. The linker drops it, and
+        // with it the dependency on libtorch, if no shared library can reach into it.
         println!("cargo:rustc-link-arg-bin=mlperf-run=-Wl,--exclude-libs,ALL");
         println!("cargo:rustc-env=MLPERF_RUN_LIBTORCH_LIB={lib}");
     }
@@ -28,7 +28,7 @@ fn main() -> Result<(), Box<dyn Error>> {
 }
 
 fn stamp_commit() {
-    // Told of every commit and checkout of this working tree, and of no other's.
+    // Rerun at every commit and checkout of this working tree, but not of others.
     if let Some(log) = git(&["rev-parse", "--git-path", "logs/HEAD"])
         && Path::new(&log).exists()
     {
@@ -47,11 +47,11 @@ fn git(arguments: &[&str]) -> Option<String> {
     done.status.success().then(|| String::from_utf8_lossy(&done.stdout).trim().to_owned())
 }
 
-/// C++ interfaces differ from version to version: another one would crash, not complain.
+/// C++ interfaces differ between versions; a wrong version would crash instead of failing to load.
 fn check_version(torch: &Path) -> Result<(), Box<dyn Error>> {
     let file = torch.join("version.py");
     let text = std::fs::read_to_string(&file).map_err(|e| {
-        format!("{}: {e}; run scripts/setup, which puts libtorch there", file.display())
+        format!("{}: {e}; run scripts/setup, which installs libtorch there", file.display())
     })?;
     if text.contains(&format!("'{TORCH}")) {
         return Ok(());
@@ -72,9 +72,9 @@ fn build_bridge(torch: &Path) -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// What needs a libtorch for GPUs is a library of its own, carried inside `mlperf-rank` and loaded
-/// where there is one. Of CUDA it takes the runtime's headers; stubs name as much of the
-/// other headers as libtorch's do. Without CUDA's headers the build carries an empty one.
+/// Code that requires a libtorch with CUDA is in a separate library, which `mlperf-rank` contains
+/// and loads if there is one. Of CUDA it uses the runtime's headers; stubs declare the names that
+/// libtorch's headers use from the others. Without CUDA headers, the build embeds an empty file.
 #[cfg(feature = "torch")]
 fn build_cuda(torch: &Path) -> Result<(), Box<dyn Error>> {
     let library = Path::new(&env::var("OUT_DIR")?).join("mlcuda.so");

@@ -1,4 +1,4 @@
-# One-liners; `just` lists them.
+# Short commands; `just` lists them.
 
 default:
     @just --list

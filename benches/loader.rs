@@ -1,4 +1,4 @@
-//! Images a second on one decoding thread, from file to row, on photo-like 4:2:0 JPEGs with a
+//! Images per second of one decoding thread, from file to row, for photo-like 4:2:0 JPEGs with a
 //! long side of about 500 px: `cargo bench --no-default-features --bench loader`.
 
 #![expect(clippy::print_stdout, reason = "a benchmark prints its figures")]

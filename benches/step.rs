@@ -1,6 +1,6 @@
-//! The training step alone, for `scripts/bench/step` to set beside Python's and for
-//! `scripts/bench/blurpool` to set beside itself with the method on: forward, backward and
-//! update of ResNet-50 on one synthetic batch. Prints the seconds of each counted step, a line each.
+//! The training step alone: forward, backward and update of ResNet-50 on one synthetic batch.
+//! `scripts/bench/step` compares it with Python's, `scripts/bench/blurpool` with the step that has
+//! BlurPool. Prints the seconds of each timed step, one per line.
 
 use std::time::Instant;
 
@@ -12,7 +12,7 @@ use mlperf_run::{
 };
 use tch::{Device, Kind, Tensor};
 
-/// Steps before the clock counts: memory is taken and kernels are chosen in them.
+/// Untimed steps, which allocate memory and choose kernels.
 const WARM_UP: usize = 2;
 
 fn main() {

@@ -1,4 +1,4 @@
-//! Judges a log with the library, as another tool would.
+//! Checks a log with the library.
 //!
 //! ```text
 //! cargo run --no-default-features --example check_a_log -- result_0.txt

@@ -1,12 +1,12 @@
-//! Reads an epoch of a data set in batches, as a training loop of your own would. Crops are resized
-//! with bilinear interpolation, as torchvision does.
+//! Reads an epoch of a data set in batches, as your own trainer would, with crops by bilinear
+//! resizing, which equal torchvision's.
 //!
 //! ```text
 //! cargo run --release --no-default-features --example read_batches -- DATA 176 PIXELS
 //! ```
 //!
-//! Writes the images, RGB `[176, 176, 3]`, to PIXELS. Prints a line for each: label, crop (top,
-//! left, height, width; if the container stores the sizes of its images) and file.
+//! Writes the rows, RGB `[176, 176, 3]`, to PIXELS. Prints a line per row: label, box (top, left,
+//! height, width; only if the container gives the image sizes) and file.
 
 #![expect(clippy::print_stdout, reason = "an example shows what it found")]
 

@@ -1,15 +1,15 @@
 //! `mlperf-run` trains ResNets data-parallel through libtorch and times, checks and documents the
 //! runs as MLPerf Training does.
 //!
-//! The modules, lowest layer first; a module uses modules of lower layers only
-//! (`docs/ARCHITECTURE.md`, held to by `tests/tidy.rs`):
+//! The modules by layer. A module uses only modules of lower layers (see `docs/ARCHITECTURE.md`;
+//! `tests/tidy.rs` checks it):
 //!
 //! | layer | modules |
 //! |---|---|
 //! | 6 | [`cli`]: the command line |
-//! | 5 | [`console`]: what a person sees · [`launch`]: one process a device · `train`: the loop · [`submission`]: what is handed in |
+//! | 5 | [`console`]: terminal output · [`launch`]: one process per device · `train`: the training loop · [`submission`]: results and packages |
 //! | 4 | [`run_dir`]: the folder of a run |
-//! | 3 | [`recipe`]: what was typed, and what is true |
+//! | 3 | [`recipe`]: recipes, as written and as resolved |
 //! | 2 | [`algorithms`]: the speed-up methods · [`compliance`]: the rules of the log |
 //! | 1 | [`data`] · [`model`] · [`optim`] · `distributed` · [`mllog`] · [`events`] |
 //! | 0 | `libtorch`: the bridge to libtorch's C++ · [`hash`] · [`mlperf`]: shared words · [`problems`]: of recipes |

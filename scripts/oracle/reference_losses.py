@@ -162,7 +162,7 @@ class NvidiaClosed(MosaicOptimized):
 
 
 def run(system, num_ranks, dtype):
-    """Losses by step and rank, and of the judged weights on the first batch at the end."""
+    """Losses by step and rank, and of the evaluated weights on the first batch at the end."""
     net, share = Net(system.blurred), BATCH // num_ranks
     cast = lambda tensors: {name: t.to(dtype).clone() for name, t in tensors.items()}
     weights = {name: t.requires_grad_() for name, t in cast(first_weights()).items()}

@@ -1,4 +1,4 @@
-//! One training process of a run; started by `mlperf-run`, torchrun, srun or mpirun.
+//! One training process of a run, started by `mlperf-run`, torchrun, srun or mpirun.
 
 use std::process::ExitCode;
 

@@ -1,4 +1,4 @@
-//! Everything a user types: parse, call, print the error, exit.
+//! The program for users: parses the command line, calls the library, prints the error, exits.
 
 use std::{panic::catch_unwind, process::ExitCode};
 
@@ -16,7 +16,7 @@ fn main() -> ExitCode {
             console::note(format!("error: {failure}"));
             failure.exit.into()
         }
-        // The panic has spoken for itself.
+        // The panic message has been printed already.
         Err(_) => Exit::Bug.into(),
     }
 }

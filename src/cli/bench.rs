@@ -1,4 +1,4 @@
-//! `mlperf-run bench`: measures this machine.
+//! `mlperf-run bench`: benchmarks this machine.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -12,12 +12,12 @@ use crate::cli::threads;
 use crate::console;
 use crate::data::bench::{DEMANDS, Demand, Fractions, Rates, measure};
 use crate::data::{
-    ColdEpoch, Index, Interpolation, LoaderContext, LoaderStats, Order, RamCache, ReadAhead, Split, StoreDivision,
-    TrainTransform, measure_cold,
+    ColdEpoch, Index, Interpolation, LoaderContext, LoaderStats, Order, RamCache, ReadAhead, Split,
+    StoreDivision, TrainTransform, measure_cold,
 };
 use crate::recipe::StepRate;
 
-/// What `mlperf-run bench` takes.
+/// Arguments of `mlperf-run bench`.
 #[derive(Debug, Args)]
 pub struct BenchArgs {
     #[command(subcommand)]
@@ -28,33 +28,33 @@ pub struct BenchArgs {
 enum BenchCommand {
     /// How fast images can be read, decoded, cropped and resized, and how many GPUs that feeds
     Data(BenchDataArgs),
-    /// How fast one device trains: images/s, ms by part, share of what its arithmetic can do
+    /// How fast one device trains: images/s, ms per phase, fraction of peak arithmetic
     Step(BenchStepArgs),
 }
 
 #[derive(Debug, Args)]
 struct BenchDataArgs {
-    /// Data set: a folder whose train holds CLASS/*.JPEG, archives or shards
+    /// Data set: a folder whose train contains CLASS/*.JPEG, archives or shards
     #[arg(long, value_name = "DIR")]
     data: PathBuf,
-    /// Measure what this recipe asks for, and how many accelerators that feeds
+    /// Use the transforms of this recipe, and compute how many accelerators they feed
     #[arg(long, value_name = "RECIPE")]
     #[arg(conflicts_with_all = ["interpolation", "dct_scale", "ram_cache"])]
     recipe: Option<String>,
-    /// Change a value of the recipe, as in `data.train.dct_scale=true`
+    /// Override a value of the recipe, as in `data.train.dct_scale=true`
     #[arg(long = "set", requires = "recipe", value_name = "KEY=VALUE")]
     overrides: Vec<String>,
-    /// What accelerators take in: a table such as configs/throughput/*.toml, or the folder of a run
-    /// [default: 8 A100 of MLPerf Training v2.0]
+    /// Throughput of accelerators: a table such as configs/throughput/*.toml, or the folder of a
+    /// run [default: 8 A100 of MLPerf Training v2.0]
     #[arg(long, requires = "recipe", value_name = "FILE")]
     throughput: Option<PathBuf>,
-    /// Sides of the crops, px [default: 88,176,224, or some of the recipe's]
+    /// Crop sizes, px [default: 88,176,224, or some of the recipe's]
     #[arg(long = "side", value_name = "PX", value_delimiter = ',')]
     image_size: Vec<usize>,
     /// Decoding threads [default: all cores]
     #[arg(long, value_name = "N", value_parser = threads::parser())]
     threads: Option<usize>,
-    /// Images to measure, of each side
+    /// Images to measure per crop size
     #[arg(long, value_name = "N", default_value_t = 2048)]
     num: usize,
     /// Filter of the resize: area, bilinear, bicubic or nearest
@@ -63,17 +63,18 @@ struct BenchDataArgs {
     /// Decode large crops at a half, quarter or eighth of their size
     #[arg(long)]
     dct_scale: bool,
-    /// Keep decoded images of the first pass in memory: off, auto or a size as 4GiB
+    /// Cache decoded images of the first pass in memory: off, auto or a size such as 4GiB
     #[arg(long, value_name = "SIZE", default_value = "off", value_parser = cache_size)]
     ram_cache: RamCache,
     /// Drop the images from memory first, and compare with the disk's own rate
     #[arg(long)]
     cold: bool,
-    /// Cold: take blocks of neighbours in random order, as `data.train.block_shuffle` does
+    /// With --cold: read blocks of adjacent images in random order, as `data.train.block_shuffle`
+    /// does
     #[arg(long, requires = "cold")]
     block_shuffle: bool,
-    /// Cold: what is read besides what batches ask for; stream: archives and shards, from front to
-    /// back, as a run does from its start
+    /// With --cold: what to read; stream reads archives and shards from front to back as well, as a
+    /// run does from its start
     #[arg(long, requires = "cold", value_enum, value_name = "batches|stream")]
     #[arg(hide_possible_values = true, default_value = "batches")]
     ahead: ReadAhead,
@@ -83,7 +84,7 @@ fn cache_size(text: &str) -> Result<RamCache, String> {
     text.to_owned().try_into()
 }
 
-/// Runs the verb.
+/// Runs the command.
 pub fn run(args: &BenchArgs) -> Outcome {
     match &args.command {
         BenchCommand::Data(args) => data(args),
@@ -91,7 +92,7 @@ pub fn run(args: &BenchArgs) -> Outcome {
     }
 }
 
-/// What is measured, of a recipe or as it was typed.
+/// The transforms to measure, from a recipe or from flags.
 struct Asked {
     fed: Option<Feeding>,
     image_sizes: Vec<usize>,
@@ -113,7 +114,7 @@ impl Asked {
             image_sizes.iter().find(|image_size| !(8..=1024).contains(*image_size))
         {
             let error =
-                anyhow::anyhow!("side {image_size} is out of range; give 8 to 1024 px by --side");
+                anyhow::anyhow!("side {image_size} is out of range; set --side to 8 to 1024 px");
             return Err(Failure { exit: Exit::Usage, error });
         }
         let typed = TrainTransform {
@@ -146,7 +147,7 @@ fn data(args: &BenchDataArgs) -> Outcome {
         let rates = measure(&index, (image_size, transform), num_threads, args.num);
         let rates = rates.or_exit(Exit::Invalid)?;
         console::result(line(&rates));
-        // What all cores would give.
+        // The rate of all cores.
         let images_per_s = rates.images_per_s * (cores as f64 / num_threads as f64).max(1.0);
         given.push(StepRate { image_size, images_per_s });
         if fed.is_none() {
@@ -177,7 +178,7 @@ fn cold(
     image_sizes: &[usize],
     (num_threads, transform): (usize, TrainTransform),
 ) -> Outcome {
-    console::result(" side  images  images/s  MB/s cold  MB/s of the disk in order  share");
+    console::result(" side  images  images/s  MB/s cold  MB/s of the disk in order  ratio");
     let (num_images, ahead) = (args.num, args.ahead);
     for &image_size in image_sizes {
         let epoch = ColdEpoch { image_size, transform, num_threads, num_images, ahead };
@@ -194,11 +195,11 @@ fn cold(
     Ok(Exit::Ok)
 }
 
-/// What the threads did, and what would let them do more.
+/// How the threads spent their time, and how to make them faster.
 fn advice(stats: &LoaderStats, known: &LoaderContext) -> String {
     let busy_s = (stats.read_s + stats.decode_s).max(f64::MIN_POSITIVE);
     let [read, decode] = [stats.read_s, stats.decode_s].map(|part_s| 100.0 * part_s / busy_s);
-    // All the time is waited for data here, as nobody trains.
+    // All of the time counts as waiting for data, because nothing trains.
     let cure = known.cure(stats.bound(stats.wait_s)).unwrap_or_default();
     format!("threads read {read:.0} % and decode {decode:.0} % of their time; for more, {cure}")
 }
@@ -208,7 +209,8 @@ fn line(rates: &Rates) -> String {
     let [read, huffman, idct, resize] =
         [read, huffman, idct, resize].map(|fraction| 100.0 * fraction);
     format!(
-        "{:5}  {:8.0}  {:13.0}  {:7.1}  {read:5.1} %  {huffman:5.1} %  {idct:9.1} %  {resize:6.1} %",
+        "{:5}  {:8.0}  {:13.0}  {:7.1}  {read:5.1} %  {huffman:5.1} %  {idct:9.1} %  {resize:6.1} \
+         %",
         rates.image_size,
         rates.images_per_s,
         rates.images_per_core_s,
@@ -216,9 +218,9 @@ fn line(rates: &Rates) -> String {
     )
 }
 
-/// How many accelerators a machine feeds that gives so many images a second of this side.
+/// How many accelerators a machine feeds that produces `images_per_s` at `image_size`.
 fn feeds((image_size, images_per_s): (usize, f64), cores: usize) -> String {
-    /// Below, other costs of a step than its pixels count for too much.
+    /// Below this size, the step has too many costs that do not depend on the number of pixels.
     const BY_PIXELS_FROM: usize = 128;
     let known = |demand: &&Demand| {
         let same = |other: &Demand| {
@@ -252,7 +254,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_was_measured_is_a_need_and_what_is_scaled_to_few_pixels_a_bound() {
+    fn a_measured_size_is_exact_and_a_scaled_one_may_be_a_bound() {
         let said = feeds((88, 8120.0), 8);
         assert!(
             said.contains("8 cores feeds 2.0 A100 (4060 images/s each, MosaicML, v2.0)"),

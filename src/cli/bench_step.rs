@@ -1,4 +1,4 @@
-//! `mlperf-run bench step`: the training step of one device by itself.
+//! `mlperf-run bench step`: benchmarks the training step of one device.
 
 use std::path::PathBuf;
 
@@ -13,37 +13,37 @@ use crate::{
     run_dir,
 };
 
-/// What `bench step` takes.
+/// Arguments of `bench step`.
 #[derive(Debug, clap::Args)]
 pub(super) struct BenchStepArgs {
     /// A file, a name in ./configs, or a built-in recipe
     #[arg(long, value_name = "RECIPE", default_value = "baseline")]
     recipe: String,
-    /// What to measure; else what the recipe says
+    /// Device to measure [default: the recipe's]
     #[arg(long, value_enum, value_name = "auto|cpu|cuda", hide_possible_values = true)]
     device: Option<DeviceChoice>,
-    /// Sides of the training images, px [default: the smallest and the largest of the recipe]
+    /// Training image sizes, px [default: the smallest and the largest of the recipe]
     #[arg(long = "side", value_name = "PX", value_delimiter = ',')]
     image_size: Vec<usize>,
-    /// Measure at every side of the recipe
+    /// Measure at every image size of the recipe
     #[arg(long = "all-sides", conflicts_with = "image_size")]
     all_sizes: bool,
-    /// Images in a step [default: what the recipe gives one rank]
+    /// Images per step [default: the recipe's batch size per rank]
     #[arg(long, value_name = "N")]
     batch: Option<usize>,
-    /// Steps that count, of each side
+    /// Timed steps per image size
     #[arg(long, value_name = "N", default_value_t = 20)]
     steps: usize,
-    /// Data set to take the images from, again and again; else they are noise
+    /// Data set to take images from, repeatedly [default: noise]
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
-    /// Change a value of the recipe, as in `train.precision=amp_bf16`
+    /// Override a value of the recipe, as in `train.precision=amp_bf16`
     #[arg(long = "set", value_name = "KEY=VALUE")]
     overrides: Vec<String>,
     /// Folder of libtorch 2.11.0
     #[arg(long, value_name = "DIR")]
     libtorch: Option<PathBuf>,
-    /// A line of JSON for each side
+    /// Print a line of JSON per image size
     #[arg(long)]
     json: bool,
 }
@@ -86,7 +86,7 @@ pub(super) fn run(args: &BenchStepArgs) -> Outcome {
     Ok(Exit::Ok)
 }
 
-/// The recipe as one rank sees it, on images that need not be there.
+/// The recipe for one rank, without a data set.
 fn one_rank(args: &BenchStepArgs) -> anyhow::Result<RecipeFile> {
     let source = recipe::find(&args.recipe)?;
     let mut file = recipe::load(&source, &args.overrides)?;
@@ -103,13 +103,13 @@ fn one_rank(args: &BenchStepArgs) -> anyhow::Result<RecipeFile> {
     Ok(file)
 }
 
-/// Each once, from the least on.
+/// The distinct values in ascending order.
 fn all(image_sizes: &[usize]) -> Vec<usize> {
     let image_sizes: std::collections::BTreeSet<usize> = image_sizes.iter().copied().collect();
     image_sizes.into_iter().collect()
 }
 
-/// The least and the greatest, or the one that there is.
+/// The smallest and the largest value, or the only one.
 fn extremes(image_sizes: &[usize]) -> Vec<usize> {
     let ends = [image_sizes.iter().min(), image_sizes.iter().max()];
     let mut ends: Vec<usize> = ends.into_iter().flatten().copied().collect();
@@ -127,8 +127,9 @@ fn row(rates: &StepRates) -> String {
     let wait =
         rates.data_wait.map_or("-".to_owned(), |fraction| format!("{:.1} %", 100.0 * fraction));
     format!(
-        "{device:<7} {image_size:>5}  {batch_size:>5}  {images_per_s:>8.1}   {range:<23}{:>7.2}  {:>7.2}  \
-         {:>8.2}  {:>6.2}  {:>8.2}  {:>7.1} %  {:>5.0}  {:>6.1} %  {:>7.0}  {wait:<6}  {:>6.0}",
+        "{device:<7} {image_size:>5}  {batch_size:>5}  {images_per_s:>8.1}   {range:<23}{:>7.2}  \
+         {:>7.2}  {:>8.2}  {:>6.2}  {:>8.2}  {:>7.1} %  {:>5.0}  {:>6.1} %  {:>7.0}  {wait:<6}  \
+         {:>6.0}",
         parts.upload,
         parts.forward,
         parts.backward,

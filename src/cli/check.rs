@@ -1,4 +1,4 @@
-//! `mlperf-run check`: judges MLPerf logs.
+//! `mlperf-run check`: checks MLPerf logs.
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
@@ -13,17 +13,17 @@ use crate::compliance::{Code, Finding, Report, Severity, Strictness, check_files
 use crate::console::{self, Paint, painted};
 use crate::submission::{LayoutError, RulesetGuess, SystemResults, Tree};
 
-/// Findings of one code and key that the text shows; `--json` shows all.
+/// Findings of one code and key that the text lists; `--json` lists all.
 const SHOWN_ALIKE: usize = 3;
 
-/// What `check` is asked for.
+/// Arguments of `check`.
 #[derive(Clone, Debug, clap::Args)]
 pub struct CheckArgs {
-    /// Logs, or folders of which every result_*.txt below is checked
+    /// Logs, or folders whose result_*.txt files are all checked
     #[arg(value_name = "PATH", required_unless_present = "explain")]
     pub paths: Vec<PathBuf>,
-    /// Rules to judge by: 0.7.0 to 4.0.0; auto takes what the run's manifest or a folder such as
-    /// v2.0 says, else 4.0.0
+    /// Ruleset: 0.7.0 to 4.0.0; auto uses that of the run's manifest or of a folder such as v2.0,
+    /// otherwise 4.0.0
     #[arg(long, value_name = "RULESET", default_value = "auto")]
     pub ruleset: RulesetChoice,
     /// Which findings reject.
@@ -37,14 +37,14 @@ pub struct CheckArgs {
     pub explain: Option<Code>,
 }
 
-/// Checks, prints, and ends with [`Exit::NotCompliant`] if a log is rejected.
+/// Checks and prints. Ends with [`Exit::NotCompliant`] if a log is rejected.
 pub fn run(args: &CheckArgs) -> Outcome {
     let (text, exit) = answer(args)?;
     console::result(text.trim_end());
     Ok(exit)
 }
 
-/// What [`run`] prints, and the code it ends with.
+/// The output and exit code of [`run`].
 pub fn answer(args: &CheckArgs) -> Result<(String, Exit), Failure> {
     if let Some(code) = args.explain {
         return Ok((explanation(code), Exit::Ok));
@@ -56,7 +56,7 @@ pub fn answer(args: &CheckArgs) -> Result<(String, Exit), Failure> {
     Ok((text, if rejected == 0 { Exit::Ok } else { Exit::NotCompliant }))
 }
 
-/// One log, judged, and why by these rules.
+/// One checked log, and the origin of its ruleset.
 struct Checked {
     report: Report,
     why: String,
@@ -78,14 +78,14 @@ fn check_all(args: &CheckArgs) -> anyhow::Result<Vec<Checked>> {
             let mut report =
                 report.with_context(|| format!("cannot read the log {}", log.display()))?;
             if let Some(submitter) = submitter {
-                report.hold_against(&submitter);
+                report.advise_submitter(&submitter);
             }
             Ok(Checked { report, why })
         })
         .collect()
 }
 
-/// The log that `path` is, or the systems below it.
+/// The log at `path`, or the systems below it.
 fn systems_at(path: &Path) -> Result<Vec<SystemResults>, LayoutError> {
     let metadata =
         path.metadata().map_err(|source| LayoutError::Read { path: path.into(), source })?;
@@ -94,13 +94,13 @@ fn systems_at(path: &Path) -> Result<Vec<SystemResults>, LayoutError> {
     }
     let tree = Tree::find(path)?;
     for other in &tree.other_benchmarks {
-        console::note(format!("{} is not of ResNet: not checked", other.display()));
+        console::note(format!("{} is not a ResNet result: not checked", other.display()));
     }
     Ok(tree.systems)
 }
 
-/// Whom the system's description names. A description that cannot be read is no reason to leave the
-/// logs unjudged.
+/// The submitter in the system's description. Logs are checked even if the description is
+/// unreadable.
 fn submitter(system: &SystemResults) -> Option<String> {
     match system.read_description() {
         Ok(description) => description?.get("submitter")?.as_str().map(str::to_owned),
@@ -113,7 +113,7 @@ fn submitter(system: &SystemResults) -> Option<String> {
 
 fn explanation(code: Code) -> String {
     format!(
-        "{code} ({severity})\n{meaning}\nCure: {cure}.\nSource: {source}.\n",
+        "{code} ({severity})\n{meaning}\nFix: {cure}.\nSource: {source}.\n",
         severity = match code.severity() {
             Severity::Error => "error: the reference checker rejects the log",
             Severity::Warning =>
@@ -127,7 +127,7 @@ fn explanation(code: Code) -> String {
     )
 }
 
-/// One line a log, and below it what is wrong.
+/// One line per log, followed by its findings.
 fn human(checked: &[Checked], strictness: Strictness) -> String {
     let mut text = String::new();
     let mut put = |line: String| writeln!(text, "{line}").expect("a string takes every write");
@@ -155,7 +155,7 @@ fn human(checked: &[Checked], strictness: Strictness) -> String {
     text
 }
 
-/// The findings of a log, a line each.
+/// The findings of a log, one per line.
 pub(super) fn put_findings(findings: &[Finding], put: &mut impl FnMut(String)) {
     let alike = |a: &Finding, b: &Finding| a.code == b.code && a.key == b.key;
     for (index, finding) in findings.iter().enumerate() {
@@ -165,7 +165,7 @@ pub(super) fn put_findings(findings: &[Finding], put: &mut impl FnMut(String)) {
         }
         if num_before == SHOWN_ALIKE {
             let num_left = findings[index..].iter().filter(|other| alike(other, finding)).count();
-            put(format!("  and {num_left} more like it; --json shows all"));
+            put(format!("  and {num_left} more of this kind; --json shows all"));
             continue;
         }
         let place = finding.line.map_or(String::new(), |line| format!(" line {line}"));
@@ -174,13 +174,13 @@ pub(super) fn put_findings(findings: &[Finding], put: &mut impl FnMut(String)) {
     }
 }
 
-/// The word for a verdict, in its colour.
+/// A verdict as a coloured word.
 #[expect(clippy::fn_params_excessive_bools, reason = "a verdict is yes or no")]
 pub(super) fn painted_verdict(accepted: bool) -> String {
     if accepted { painted("accepted", Paint::Good) } else { painted("rejected", Paint::Bad) }
 }
 
-/// The word for a severity, in its colour.
+/// A severity as a coloured word.
 pub(super) fn painted_severity(severity: Severity) -> String {
     let paint = match severity {
         Severity::Error => Paint::Bad,
@@ -206,7 +206,7 @@ struct FileAnswer<'a> {
     findings: Vec<FindingAnswer>,
 }
 
-/// A finding about a log, as JSON.
+/// A finding about a log, for JSON.
 #[derive(Serialize)]
 pub(super) struct FindingAnswer {
     code: &'static str,
@@ -237,5 +237,5 @@ fn json(checked: &[Checked], rejected: usize) -> String {
         findings: report.findings.iter().map(FindingAnswer::of).collect(),
     });
     let answer = Answer { files: files.collect(), accepted: checked.len() - rejected, rejected };
-    serde_json::to_string_pretty(&answer).expect("an answer has only strings for keys")
+    serde_json::to_string_pretty(&answer).expect("all keys are strings")
 }

@@ -1,4 +1,4 @@
-//! `mlperf-run data`: makes, imports, inspects and verifies data sets.
+//! `mlperf-run data`: generates, imports, inspects and verifies data sets.
 
 use std::path::{Path, PathBuf};
 
@@ -14,7 +14,7 @@ use crate::data::StoreDivision;
 use crate::data::import::{self, Manifest};
 use crate::data::inspect::{self, Quantiles, SplitSurvey};
 
-/// What `mlperf-run data` takes.
+/// Arguments of `mlperf-run data`.
 #[derive(Debug, Args)]
 pub struct DataArgs {
     #[command(subcommand)]
@@ -23,27 +23,27 @@ pub struct DataArgs {
 
 #[derive(Debug, Subcommand)]
 enum DataCommand {
-    /// Draw the built-in image set and print its folder
+    /// Generate the built-in image set and print its folder
     Synth(SynthArgs),
-    /// Pack a data set into a store that trains fastest, and print its folder
+    /// Pack a data set into a store, the format that loads fastest, and print its folder
     Import(ImportArgs),
-    /// Show counts, sizes and images of a data set
+    /// Show counts, sizes and sample images of a data set
     Inspect(InspectArgs),
-    /// Read a store again and compare it with its hashes
+    /// Re-read a store and compare it with its hashes
     Verify(VerifyArgs),
 }
 
 #[derive(Debug, Args)]
 struct InspectArgs {
-    /// Data set of any kind
+    /// Data set in any format
     data: PathBuf,
-    /// Draw random images and crops of them on a sheet
+    /// Write a contact sheet of random images and crops of them
     #[arg(long, value_name = "FILE.png")]
     sheet: Option<PathBuf>,
-    /// Images whose headers are read, of each split
+    /// Images per split whose headers are read
     #[arg(long, value_name = "N", default_value_t = 2000)]
     num: usize,
-    /// Seed of the choice of images
+    /// Seed for choosing images
     #[arg(long, value_name = "N", default_value_t = 0)]
     seed: u64,
 }
@@ -54,7 +54,7 @@ struct VerifyArgs {
     store: PathBuf,
 }
 
-/// Runs the verb.
+/// Runs the command.
 pub fn run(args: &DataArgs) -> Outcome {
     match &args.command {
         DataCommand::Synth(args) => synth(args),
@@ -66,7 +66,7 @@ pub fn run(args: &DataArgs) -> Outcome {
 
 fn verify(args: &VerifyArgs) -> Outcome {
     match import::stores_in(&args.store).or_exit(Exit::Invalid)?.as_slice() {
-        // Which says why it is none.
+        // The error explains why this is not a store.
         [] => verify_store(&args.store)?,
         stores => stores.iter().try_for_each(|store| verify_store(store))?,
     }
@@ -83,7 +83,7 @@ fn verify_store(folder: &Path) -> Result<(), Failure> {
     };
     describe(&manifest);
     let num_shards = console::counted(manifest.shards.len(), "shard");
-    console::result(format!("{num_shards} as written: {}", folder.display()));
+    console::result(format!("{num_shards} unchanged: {}", folder.display()));
     Ok(())
 }
 
@@ -109,7 +109,7 @@ fn inspect(args: &InspectArgs) -> Outcome {
     }
     if let Some(path) = &args.sheet {
         inspect::contact_sheet(&dataset.train, args.seed, path).or_exit(Exit::Invalid)?;
-        console::note(format!("images, and crops of them, are in {}", path.display()));
+        console::note(format!("wrote images and crops of them to {}", path.display()));
     }
     Ok(Exit::Ok)
 }
@@ -120,9 +120,9 @@ fn survey_text(name: &str, survey: &SplitSurvey) -> String {
     };
     let quantiles = |quantiles: &Quantiles| with(quantiles, 0);
     let mut text = format!(
-        "{name}: {} of {} classes, least / median / greatest\n  images of a class  {}\n  width, px          \
-         {}\n  height, px         {}\n  width / height     {}\n  bytes of a file    {}\n  \
-         of {} looked at: {} progressive, {} with restart markers, {} bad",
+        "{name}: {} of {} classes, smallest / median / largest\n  images per class   {}\n  width, \
+         px          {}\n  height, px         {}\n  width / height     {}\n  bytes per file     \
+         {}\n  of {} examined: {} progressive, {} with restart markers, {} bad",
         console::counted(survey.num_images, "image"),
         survey.num_classes,
         quantiles(&survey.class_sizes),

@@ -17,21 +17,22 @@ use crate::cli::threads;
 use crate::console::{self, Counter, Manner};
 use crate::data::import::{self, Import, Manifest, OnBad, StoreError};
 
-/// What `data import` takes.
+/// Arguments of `data import`.
 #[derive(Debug, Args)]
 pub(super) struct ImportArgs {
-    /// Data set: a folder whose train and val hold CLASS/*.JPEG, archives or shards
+    /// Data set: a folder whose train and val contain CLASS/*.JPEG, archives or shards
     source: PathBuf,
-    /// Folder to write to, new or of an import that was cut off
+    /// Output folder, new or from an interrupted import
     #[arg(long, value_name = "DIR")]
     out: PathBuf,
-    /// Shrink training images to this longest side; several make a store each (open division)
+    /// Shrink training images to this longest side; several values make several stores (open
+    /// division)
     #[arg(long, value_name = "PX", value_delimiter = ',')]
     max_side: Vec<usize>,
-    /// What a bad image leads to
+    /// What to do with a bad image
     #[arg(long, value_name = "WHAT", default_value = "fail")]
     on_bad: OnBad,
-    /// Seed of the order of training images
+    /// Seed for the order of training images
     #[arg(long, value_name = "N", default_value_t = 0)]
     seed: u64,
     /// Threads [default: all cores]
@@ -39,7 +40,7 @@ pub(super) struct ImportArgs {
     threads: Option<usize>,
 }
 
-/// Runs the verb.
+/// Runs the command.
 pub(super) fn import(args: &ImportArgs) -> Outcome {
     let request = Import {
         source: args.source.canonicalize().unwrap_or_else(|_| args.source.clone()),
@@ -51,7 +52,7 @@ pub(super) fn import(args: &ImportArgs) -> Outcome {
     let num_threads = args.threads.unwrap_or_else(threads::num_cores);
     let stores = {
         let dataset = import::open_source(&request.source, &args.out).or_exit(Exit::Invalid)?;
-        // Up to here nothing is half done that a signal could leave.
+        // Until now there is no partial output that a signal could leave behind.
         let stop = stop_on_signals().or_exit(Exit::Bug)?;
         let total = dataset.train.len() + dataset.eval.len();
         let counter = Counter::new(Manner::of_stderr(), "importing", total);
@@ -78,7 +79,7 @@ pub(super) fn import(args: &ImportArgs) -> Outcome {
     Ok(Exit::Ok)
 }
 
-/// Set by the first SIGINT or SIGTERM; a second one ends the program at once.
+/// Set by the first SIGINT or SIGTERM; a second signal ends the program at once.
 fn stop_on_signals() -> io::Result<Arc<AtomicBool>> {
     let stop = Arc::new(AtomicBool::new(false));
     for signal in [SIGINT, SIGTERM] {

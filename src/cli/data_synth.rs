@@ -1,4 +1,4 @@
-//! `mlperf-run data synth`: draws the built-in image set.
+//! `mlperf-run data synth`: generates the built-in image set.
 
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -12,33 +12,33 @@ use crate::data::SynthConfig;
 use crate::data::cache_folder;
 use crate::data::synth::{self, SynthError};
 
-/// What `data synth` takes.
+/// Arguments of `data synth`.
 #[derive(Debug, Args)]
 pub(super) struct SynthArgs {
-    /// Folder to write to, new or empty [default: one in the cache, made once]
+    /// Output folder, new or empty [default: a folder in the cache, filled once]
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
     /// Classes, 2 to 1024
     #[arg(long, value_name = "N", default_value_t = SynthConfig::default().num_classes)]
     num_classes: usize,
-    /// Training images, over all classes
+    /// Training images in all classes
     #[arg(long, value_name = "N", default_value_t = SynthConfig::default().num_train)]
     num_train: usize,
-    /// Validation images, over all classes
+    /// Validation images in all classes
     #[arg(long, value_name = "N", default_value_t = SynthConfig::default().num_eval)]
     num_eval: usize,
-    /// About the long side of an image, 32 to 4096 pixels
+    /// Approximate long side of an image, 32 to 4096 pixels
     #[arg(long, value_name = "PX", default_value_t = SynthConfig::default().size)]
     size: usize,
     /// Clutter, colour noise, jitter and occlusion, 0 (easy) to 1
     #[arg(long, value_name = "X", default_value_t = SynthConfig::default().difficulty)]
     difficulty: f64,
-    /// Seed of classes and images
+    /// Seed for classes and images
     #[arg(long, value_name = "N", default_value_t = SynthConfig::default().seed)]
     seed: u64,
 }
 
-/// Runs the verb.
+/// Runs the command.
 pub(super) fn synth(args: &SynthArgs) -> Outcome {
     let started = Instant::now();
     let num_written = AtomicUsize::new(0);
@@ -53,7 +53,7 @@ pub(super) fn synth(args: &SynthArgs) -> Outcome {
     let (num_train, num_eval) = (args.num_train, args.num_eval);
     let set = format!("{num_train} training and {num_eval} validation images");
     match num_written.into_inner() {
-        0 => console::note(format!("{set} were there already")),
+        0 => console::note(format!("{set} existed already")),
         num_images => {
             let time_s = started.elapsed().as_secs_f64();
             let rate = num_images as f64 / time_s;
@@ -108,7 +108,7 @@ mod tests {
     }
 
     #[test]
-    fn synth_fills_a_folder_and_takes_it_again() {
+    fn synth_fills_a_folder_and_reuses_it() {
         let out = tempfile::TempDir::new().unwrap();
         let options = "--num-classes 2 --num-train 4 --num-eval 2 --size 32 --seed 9";
         for _ in 0..2 {
@@ -125,7 +125,7 @@ mod tests {
     }
 
     #[test]
-    fn synth_refuses_what_cannot_be_drawn() {
+    fn synth_rejects_invalid_settings() {
         let out = tempfile::TempDir::new().unwrap();
         let failure = run_line("--difficulty 2", out.path()).unwrap_err();
         assert_eq!(failure.exit, Exit::Invalid);

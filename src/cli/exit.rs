@@ -1,9 +1,9 @@
-//! Exit codes: part of what users can rely on.
+//! Exit codes, which are part of the public interface.
 
 use std::{fmt, process::ExitCode};
 
-/// How the program ends. Every code has a test that provokes it. Of the orderly ends of several
-/// runs the greatest is the one that counts.
+/// How the program ends. Every code has a test that provokes it. Of several runs that end normally,
+/// the highest code counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[repr(u8)]
 pub enum Exit {
@@ -13,16 +13,16 @@ pub enum Exit {
     Bug = 1,
     /// The command line is wrong (clap's own code).
     Usage = 2,
-    /// The recipe, the data set or another input is not valid, or the machine lacks what it asks
-    /// for.
+    /// The recipe, the data set or another input is invalid, or the machine lacks something they
+    /// require.
     Invalid = 3,
     /// A log or a submission breaks a rule.
     NotCompliant = 4,
-    /// The run ended in good order without reaching the target.
+    /// The run ended normally without reaching the target.
     TargetMissed = 5,
     /// A rank failed.
     RankFailed = 6,
-    /// Interrupted; what was measured is kept.
+    /// Interrupted; the results so far are kept.
     Incomplete = 7,
 }
 
@@ -32,16 +32,17 @@ impl From<Exit> for ExitCode {
     }
 }
 
-/// An error and the code it ends the program with.
+/// An error and the exit code it leads to.
 #[derive(Debug)]
 pub struct Failure {
-    /// The code.
+    /// The exit code.
     pub exit: Exit,
-    /// What is shown, as a chain.
+    /// The error to show, with its causes.
     pub error: anyhow::Error,
 }
 
-/// The chain from the outside in. A cause that an outer message quotes already is not repeated.
+/// The error and its causes, outermost first. A cause that an outer message contains already is not
+/// repeated.
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut said = String::new();
@@ -56,12 +57,12 @@ impl fmt::Display for Failure {
     }
 }
 
-/// What every verb returns.
+/// The return type of every command.
 pub type Outcome = Result<Exit, Failure>;
 
 /// Gives an error its exit code.
 pub trait OrExit<T> {
-    /// The value, or the error with `exit`.
+    /// Returns the value, or the error with the code `exit`.
     fn or_exit(self, exit: Exit) -> Result<T, Failure>;
 }
 
@@ -80,7 +81,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_chain_is_said_from_the_outside_in_and_nothing_twice() {
+    fn a_chain_is_printed_outermost_first_without_repetition() {
         let disk = || io::Error::other("no space");
         let plain: Result<(), _> = Err(disk()).context("cannot write x");
         assert_eq!(

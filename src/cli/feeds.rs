@@ -1,4 +1,4 @@
-//! A recipe's part in `bench data`: the crops that it asks for and the accelerators that it trains.
+//! The recipe mode of `bench data`: which crops a recipe needs and how many accelerators it feeds.
 
 use std::path::Path;
 
@@ -9,12 +9,12 @@ use crate::{
     recipe::{self, Feeds, IMAGENET, Recipe, StepRate, Throughput},
 };
 
-/// Sides that are measured of a recipe; those between follow from them.
+/// The most crop sizes that are measured for a recipe; the rest is interpolated.
 const MAX_SIDES: usize = 5;
-/// What accelerators take where nobody names a table.
+/// The default throughput table.
 const PUBLISHED: &str = include_str!("../../configs/throughput/composer-optimized-8xA100.toml");
 
-/// A recipe to feed, and what it is trained on.
+/// A recipe and the throughput of the accelerators that train it.
 pub(super) struct Feeding {
     name: String,
     recipe: Recipe,
@@ -22,7 +22,7 @@ pub(super) struct Feeding {
 }
 
 impl Feeding {
-    /// Resolves a recipe as for `ImageNet`; `throughput` is a table or the folder of a run.
+    /// Resolves a recipe for `ImageNet`. `throughput` is a table or the folder of a run.
     pub(super) fn of(
         name: &str,
         overrides: &[String],
@@ -35,13 +35,13 @@ impl Feeding {
         (file.data.path, file.data.synth) = (None, None);
         let demand = match throughput {
             Some(path) => plan::throughput(path)?,
-            None => Throughput::parse(PUBLISHED).expect("a table of this program's own"),
+            None => Throughput::parse(PUBLISHED).expect("the built-in table is valid"),
         };
         let recipe = Recipe::resolve(file, &IMAGENET)?;
         Ok(Self { name: source.name, recipe, demand })
     }
 
-    /// The sides of its crops, or the least, the greatest and some between.
+    /// The recipe's crop sizes; if there are many, the smallest, the largest and some in between.
     pub(super) fn image_sizes(&self) -> Vec<usize> {
         let mut image_sizes = self.recipe.crop_sizes.clone();
         image_sizes.sort_unstable();
@@ -52,12 +52,12 @@ impl Feeding {
         (0..MAX_SIDES).map(|i| image_sizes[i * (image_sizes.len() - 1) / (MAX_SIDES - 1)]).collect()
     }
 
-    /// How it crops, decodes and keeps images.
+    /// How the recipe crops, decodes and caches images.
     pub(super) fn transform(&self) -> TrainTransform {
         self.recipe.data.train
     }
 
-    /// How many accelerators `cores` feed that gave these images a second, by crop side.
+    /// How many accelerators `cores` feed, given the images per second at each crop size.
     pub(super) fn verdict(&self, rates: Vec<StepRate>, cores: usize) -> Result<String, String> {
         let supply = Throughput::of_rates("this machine", rates)?;
         let Feeds { num_accelerators, epoch, crop_size, image_size, images_per_s } =
@@ -70,7 +70,8 @@ impl Feeding {
         };
         Ok(format!(
             "{}: {} feed {num_accelerators:.1} accelerators, fewest in epoch {epoch} (crops of \
-             {crop_size} px, trained at {image_size} px: {images_per_s:.0} images/s each{how}); by {}",
+             {crop_size} px, trained at {image_size} px: {images_per_s:.0} images/s each{how}); \
+             by {}",
             self.name,
             counted(cores, "core"),
             self.demand.source
@@ -87,7 +88,7 @@ mod tests {
     }
 
     #[test]
-    fn a_recipes_own_crops_are_measured_the_ends_among_them() {
+    fn a_recipes_own_crop_sizes_are_measured_including_the_extremes() {
         assert_eq!(feeding("optimized").image_sizes(), [176]);
         let fastest = feeding("fastest");
         let (image_sizes, all) = (fastest.image_sizes(), &fastest.recipe.crop_sizes);
@@ -96,7 +97,7 @@ mod tests {
     }
 
     #[test]
-    fn a_recipe_is_fed_as_its_most_demanding_epoch() {
+    fn the_most_demanding_epoch_of_a_recipe_counts() {
         let rates = vec![StepRate { image_size: 176, images_per_s: 24_781.0 }];
         let said = feeding("optimized").verdict(rates, 64).unwrap();
         assert!(said.starts_with("optimized: 64 cores feed 5.0 accelerators"), "{said}");

@@ -7,10 +7,10 @@ use crate::compliance::Strictness;
 /// Which findings reject, beyond those that reject in the reference checkers.
 #[derive(Clone, Copy, Debug, clap::Args)]
 pub struct StrictnessArgs {
-    /// Let warnings reject a log, as the reference checker's --werror does
+    /// Warnings reject a log, as with the reference checker's --werror
     #[arg(long)]
     pub werror: bool,
-    /// Let faults reject that the reference checkers overlook
+    /// Faults that the reference checkers overlook reject a log
     #[arg(long)]
     pub strict: bool,
 }

@@ -1,4 +1,4 @@
-//! One recipe of a series: from its name to the verdict on each of its runs.
+//! One recipe of a series, from its name to the outcome of each of its runs.
 
 use std::path::Path;
 
@@ -25,31 +25,31 @@ use crate::{
     submission::{SystemDescription, SystemError},
 };
 
-/// What the machine needs to run any recipe.
+/// What every run needs on this machine.
 pub(super) struct Tools {
     program: ProgramStamp,
     libtorch: Libtorch,
     port: MasterPort,
 }
 
-/// What all runs of a series share.
+/// What all runs of a series have in common.
 pub(super) struct Stage {
     pub(super) tools: Tools,
     pub(super) interrupts: Interrupts,
     pub(super) manner: Manner,
 }
 
-/// A recipe that is known to make a run on this machine.
+/// A recipe that was resolved for this machine.
 pub(super) struct Job {
     name: String,
-    /// Flags laid on, device and ranks settled, submitter named.
+    /// The recipe with flags applied and device, ranks and submitter set.
     file: RecipeFile,
     rank_layout: RankLayout,
     images: Images,
     system: String,
 }
 
-/// A job whose images are there and whose results have their places.
+/// A job whose images exist and whose result folders are reserved.
 pub(super) struct ReadyJob {
     job: Job,
     data: DataStamp,
@@ -57,9 +57,9 @@ pub(super) struct ReadyJob {
     folders: Vec<RunFolder>,
 }
 
-/// What became of a run.
+/// The outcome of a run.
 pub(super) struct Done {
-    /// Its figures, when the clock has stood.
+    /// Its results, if it logged `run_stop`.
     pub(super) summary: Option<RunSummary>,
     pub(super) outcome: Outcome,
 }
@@ -79,7 +79,7 @@ impl Tools {
 }
 
 impl Job {
-    /// Finds, loads and resolves a recipe for this machine. Nothing is written.
+    /// Finds, loads and resolves a recipe for this machine. Writes nothing.
     pub(super) fn resolve(name: &str, args: &TrainArgs, manner: Manner) -> Result<Self, Failure> {
         let source = recipe::find(name).or_exit(Exit::Invalid)?;
         let mut file = recipe::load(&source, &args.all_overrides()).or_exit(Exit::Invalid)?;
@@ -106,8 +106,8 @@ impl Job {
         Ok(Self { name: source.name, file, rank_layout, images, system })
     }
 
-    /// Takes a place for each run's results, then makes the built-in image set where it is to be
-    /// trained on.
+    /// Reserves a results folder for each run, then generates the built-in image set if the recipe
+    /// uses it.
     pub(super) fn prepare(self, args: &TrainArgs, manner: Manner) -> Result<ReadyJob, Failure> {
         let place = ResultsDir::open(&args.results, &self.system).or_exit(Exit::Invalid)?;
         let numbers = (0..self.file.mlperf.runs).map(|i| args.result.map(|first| first + i));
@@ -127,7 +127,7 @@ impl Job {
                 let root = cache_folder();
                 let total = config.num_train + config.num_eval;
                 let images = console::counted(total, "image");
-                let what = format!("making {images} in {}", root.display());
+                let what = format!("generating {images} in {}", root.display());
                 let counter = Counter::new(manner, &what, total);
                 let path = synth::ensure(config, &root, Some(&|count| counter.set(count)))?;
                 (path.canonicalize()?, Some(config.clone()))
@@ -137,7 +137,7 @@ impl Job {
         Ok((DataStamp::of(&path, &dataset, synth)?, dataset.memory_bytes()))
     }
 
-    /// The memory that a run will ask for.
+    /// The memory that a run will need.
     fn budget(&self, data: &DataStamp, index_bytes: usize) -> anyhow::Result<Budget> {
         let recipe = self.recipe_of(0, data)?;
         let RankLayout { device, num_ranks, .. } = self.rank_layout;
@@ -163,7 +163,7 @@ impl Job {
         Ok(need.budget(Free::now()))
     }
 
-    /// The recipe of run `index`, for the ranks: everything settled, the images at a path.
+    /// The fully resolved recipe of run `index`, with the path of the images.
     fn recipe_of(&self, index: usize, data: &DataStamp) -> anyhow::Result<Recipe> {
         let mut file = self.file.clone();
         file.train_on(&data.path);
@@ -179,12 +179,12 @@ impl Job {
 }
 
 impl ReadyJob {
-    /// The places of its runs, in order; the next call has none left.
+    /// Takes the folders of its runs, in order; later calls return none.
     pub(super) fn take_folders(&mut self) -> Vec<RunFolder> {
         std::mem::take(&mut self.folders)
     }
 
-    /// Runs once. What goes wrong before the ranks speak is an error; the rest is in [`Done`].
+    /// Runs once. A failure before the ranks start is an error; any other outcome is in [`Done`].
     pub(super) fn launch(
         &self,
         index: usize,
@@ -199,7 +199,7 @@ impl ReadyJob {
             screen.line(&format!("memory: {}", self.budget));
         }
         if index == 0 && matches!(self.job.images, Images::Folder(_)) {
-            // Not a single image may be opened before the clock runs, so none is looked at here.
+            // No image may be opened before the clock runs, so the advice does without image sizes.
             for advice in recipe::advice(&recipe, None) {
                 screen.line(&format!("advice: {advice}"));
             }
@@ -221,26 +221,26 @@ impl ReadyJob {
         screen.clear();
         let ending = ending.or_exit(Exit::Invalid)?;
         if ending.interrupted {
-            screen.line("interrupted; what was measured is kept");
+            screen.line("interrupted; the results so far are kept");
         }
         if ending.status.is_some() {
             summary.result = Some(folder.publish().or_exit(Exit::Invalid)?);
             summary.log_check = Some(check(&folder.log(), &recipe).or_exit(Exit::Invalid)?);
         }
-        let json = serde_json::to_string_pretty(&summary).expect("figures are JSON");
+        let json = serde_json::to_string_pretty(&summary).expect("the summary is JSON");
         folder.write("summary.json", &json).or_exit(Exit::Invalid)?;
         event_log.close().or_exit(Exit::Invalid)?;
         let summary = ending.status.is_some().then_some(summary);
-        Ok(Done { summary, outcome: judge(ending, folder) })
+        Ok(Done { summary, outcome: outcome_of(ending, folder) })
     }
 
     fn headline(&self, recipe: &Recipe, folder: &RunFolder) -> String {
         let RankLayout { device, num_ranks, threads_per_rank } = self.job.rank_layout;
         let on = match device {
             Device::Cpu => {
-                format!("the processor, {} each", console::counted(threads_per_rank, "thread"))
+                format!("the CPU, {} each", console::counted(threads_per_rank, "thread"))
             }
-            Device::Cuda => "a GPU each".to_owned(),
+            Device::Cuda => "one GPU each".to_owned(),
         };
         format!(
             "{}: {} on {on}, seed {}, in {}",
@@ -251,7 +251,7 @@ impl ReadyJob {
         )
     }
 
-    /// Leaves in the run's folder what the ranks read and what the run was made from.
+    /// Writes the recipe for the ranks and the manifest into the run's folder.
     fn write_down(
         &self,
         recipe: &Recipe,
@@ -279,7 +279,7 @@ impl ReadyJob {
     }
 }
 
-/// Ranks and images; where both are missing, one sentence says so.
+/// Detects ranks and images. One error reports both if both are missing.
 fn settle(file: &RecipeFile, machine: &Machine) -> Result<(RankLayout, Images), LaunchError> {
     let rank_layout = RankLayout::detect(file.run.device, file.run.num_ranks, machine);
     match (rank_layout, Images::of(&file.data)) {
@@ -290,8 +290,8 @@ fn settle(file: &RecipeFile, machine: &Machine) -> Result<(RankLayout, Images), 
     }
 }
 
-/// Says in the log who runs on what: as the named system's description does, else as the recipe
-/// does, else as the machine does.
+/// Sets the submitter and the system for the log: from the named system's description, otherwise
+/// from the recipe, otherwise from the machine.
 fn name_submitter(file: &mut RecipeFile, system: Option<&str>) -> Result<(), SystemError> {
     let described = system.map(SystemDescription::find).transpose()?.flatten();
     let mlperf = &mut file.mlperf;
@@ -312,7 +312,7 @@ fn name_submitter(file: &mut RecipeFile, system: Option<&str>) -> Result<(), Sys
     Ok(())
 }
 
-/// Judges the log by the recipe's ruleset, as the reference does.
+/// Checks the log under the recipe's ruleset, as the reference does.
 fn check(log: &Path, recipe: &Recipe) -> anyhow::Result<LogCheck> {
     let ruleset = recipe.mlperf.ruleset.parse()?;
     let report = compliance::check_file(log, ruleset)
@@ -324,7 +324,7 @@ fn check(log: &Path, recipe: &Recipe) -> anyhow::Result<LogCheck> {
     })
 }
 
-fn judge(ending: Ending, folder: &RunFolder) -> Outcome {
+fn outcome_of(ending: Ending, folder: &RunFolder) -> Outcome {
     if let Some(RankFailure { rank, kind, message }) = ending.failure {
         let exit = match kind {
             FailureKind::Input => Exit::Invalid,
@@ -343,7 +343,7 @@ fn judge(ending: Ending, folder: &RunFolder) -> Outcome {
     })
 }
 
-/// What may stand in the name of a results folder.
+/// Whether a results folder's name may contain `c`.
 fn is_plain(c: char) -> bool {
     c.is_ascii_alphanumeric() || "-_.+".contains(c)
 }

@@ -1,4 +1,4 @@
-//! The command line: clap types, one file per verb, exit codes.
+//! The command line: clap types, one file per command, exit codes.
 
 use clap::{Parser, Subcommand};
 
@@ -29,12 +29,13 @@ use exit::Outcome;
 
 const AFTER_HELP: &str = "\
 Examples:
-  mlperf-run --recipe demo/optimized                        a run of minutes, needs nothing
-  mlperf-run --recipe demo/baseline --recipe demo/optimized compares the two
-  mlperf-run --recipe optimized --data /path/to/imagenet    the real thing, on GPUs
+  mlperf-run --recipe demo/optimized                        takes minutes, needs no data or GPU
+  mlperf-run --recipe demo/baseline --recipe demo/optimized compare the two
+  mlperf-run --recipe optimized --data /path/to/imagenet    train on ImageNet, on GPUs
 
-Exit codes: 0 target reached, 1 bug, 2 wrong command line, 3 recipe, data or machine not fit,
-4 log breaks rules, 5 target missed, 6 a rank failed, 7 interrupted";
+Exit codes: 0 target reached, 1 bug, 2 wrong command line, 3 invalid recipe or data, or
+unsuitable machine, 4 a log or submission breaks a rule, 5 target missed, 6 a rank failed,
+7 interrupted";
 
 /// Trains ResNets data-parallel through libtorch, and times, checks and documents the runs as
 /// MLPerf Training does
@@ -51,22 +52,22 @@ pub struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Verb {
-    /// Judge logs by MLPerf's rules
+    /// Check logs against MLPerf's rules
     Check(check::CheckArgs),
-    /// Score submissions: minutes, olympic mean, scaling by convergence
+    /// Score submissions: minutes, olympic mean, scaling by the convergence test
     Score(score::ScoreArgs),
-    /// Make a submission of runs, or verify one
+    /// Package runs into a submission, or verify one
     Package(package::PackageArgs),
-    /// Show what a recipe will do, without doing it
+    /// Show what a recipe will do, without running it
     Plan(plan::PlanArgs),
-    /// Make, import, inspect and verify data sets
+    /// Generate, import, inspect and verify data sets
     Data(data::DataArgs),
-    /// Measure this machine
+    /// Benchmark this machine
     Bench(bench::BenchArgs),
 }
 
 impl Cli {
-    /// Does what was typed.
+    /// Runs the command.
     pub fn run(&self) -> Outcome {
         match &self.verb {
             Some(Verb::Check(args)) => check::run(args),
@@ -87,7 +88,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_command_line_is_sound() {
+    fn the_command_line_is_valid() {
         Cli::command().debug_assert();
     }
 }

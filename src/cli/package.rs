@@ -1,4 +1,4 @@
-//! `mlperf-run package`: makes and verifies submissions.
+//! `mlperf-run package`: packages and verifies submissions.
 
 use std::path::{Path, PathBuf};
 
@@ -14,31 +14,32 @@ use crate::submission::{
     Code, PackageError, PackageRequest, Verdict, package, submissions_in, verify,
 };
 
-/// What `package` is asked for.
+/// Arguments of `package`.
 #[derive(Clone, Debug, clap::Args)]
 pub struct PackageArgs {
-    /// Runs: a folder such as results/SYSTEM, or single runs in one; with --verify submissions, or
+    /// Runs: a folder such as results/SYSTEM, or single runs in it; with --verify, submissions or
     /// folders of several
     #[arg(value_name = "DIR", required_unless_present = "explain")]
     pub dirs: Vec<PathBuf>,
-    /// Judge submissions instead of making one: files, names, sizes, links, seeds, convergence, and
-    /// whether logs and descriptions agree
+    /// Verify submissions instead of packaging one: files, names, sizes, links, seeds, convergence,
+    /// and whether logs and descriptions agree
     #[arg(long)]
     pub verify: bool,
-    /// Where the submission goes, with its archive; must not be there yet
+    /// Output folder for the submission and its archive; must not exist
     #[arg(long, value_name = "DIR", conflicts_with = "verify")]
     pub out: Option<PathBuf>,
-    /// Who submits; else as the system's description says
+    /// Submitter [default: that of the system's description]
     #[arg(long, value_name = "NAME", conflicts_with = "verify")]
     pub submitter: Option<String>,
-    /// The system's description: NAME for configs/systems/NAME.toml, or a file; else that of the
-    /// system's own name, else this machine, if the runs were made on it
+    /// The system's description: NAME for configs/systems/NAME.toml, or a file [default: that of
+    /// the system's name, or this machine if the runs were made on it]
     #[arg(long, value_name = "NAME", conflicts_with = "verify")]
     pub description: Option<String>,
-    /// The source of mlperf-run: a clone that has the commit of the runs
+    /// Source of mlperf-run: a clone that has the commit of the runs
     #[arg(long, value_name = "DIR", default_value = ".", conflicts_with = "verify")]
     pub source: PathBuf,
-    /// Rules to verify by: 0.7.0 to 4.0.0; auto takes what a folder such as v2.0 says, else 4.0.0
+    /// Ruleset for --verify: 0.7.0 to 4.0.0; auto uses that of a folder such as v2.0, otherwise
+    /// 4.0.0
     #[arg(long, value_name = "RULESET", default_value = "auto", requires = "verify")]
     pub ruleset: RulesetChoice,
     /// Which findings reject.
@@ -52,14 +53,14 @@ pub struct PackageArgs {
     pub explain: Option<Code>,
 }
 
-/// Packages or verifies, prints, and ends with [`Exit::NotCompliant`] if a submission is rejected.
+/// Packages or verifies, and prints. Ends with [`Exit::NotCompliant`] if a submission is rejected.
 pub fn run(args: &PackageArgs) -> Outcome {
     let (text, exit) = answer(args)?;
     console::result(text.trim_end());
     Ok(exit)
 }
 
-/// What [`run`] prints, and the code it ends with.
+/// The output and exit code of [`run`].
 pub fn answer(args: &PackageArgs) -> Result<(String, Exit), Failure> {
     if let Some(code) = args.explain {
         return Ok((package_text::explanation(code), Exit::Ok));
@@ -70,8 +71,8 @@ pub fn answer(args: &PackageArgs) -> Result<(String, Exit), Failure> {
 fn packaged(args: &PackageArgs) -> Result<(String, Exit), Failure> {
     let Some(out) = args.out.clone() else {
         return Err(anyhow!(
-            "--out DIR is missing: name where the submission is to go, such as \
-                            submission_v4.0; the round in its name tells --verify the ruleset"
+            "--out DIR is missing; name a folder for the submission, such as submission_v4.0 (the \
+                            round in its name tells --verify the ruleset)"
         ))
         .or_exit(Exit::Usage);
     };
@@ -118,16 +119,16 @@ fn verify_all(args: &PackageArgs) -> anyhow::Result<Vec<Verdict>> {
     let mut verdicts = Vec::new();
     for dir in &args.dirs {
         let metadata = dir.metadata().map_err(|error| {
-            anyhow!("cannot read {} ({error}); name a folder that is there", dir.display())
+            anyhow!("cannot read {} ({error}); name an existing folder", dir.display())
         })?;
         if !metadata.is_dir() {
             let dir = dir.display();
-            return Err(anyhow!("{dir} is no folder; name a submission's folder"));
+            return Err(anyhow!("{dir} is not a folder; name a submission's folder"));
         }
         let submissions = submissions_in(dir);
         if submissions.is_empty() {
             return Err(anyhow!(
-                "no submission lies below {}: no folder has results and systems in it; name one",
+                "no submission found below {}: no folder has results and systems in it; name one",
                 dir.display()
             ));
         }

@@ -1,4 +1,4 @@
-//! Verdicts on submissions as a person reads them, and as JSON.
+//! Verdicts on submissions as text and as JSON.
 
 use std::fmt::Write as _;
 
@@ -10,10 +10,10 @@ use crate::compliance::{Report, Severity, Strictness};
 use crate::console::{Paint, painted};
 use crate::submission::{Code, Finding, Package, SystemVerdict, Tool, Verdict};
 
-/// Findings of one code that the text shows; JSON has all.
+/// Findings of one code that the text lists; JSON has all.
 const SHOWN_ALIKE: usize = 3;
 
-/// What a code means.
+/// The explanation of a code.
 pub(super) fn explanation(code: Code) -> String {
     let severity = match (code.severity(), code.tool()) {
         (Severity::Error, Tool::RepoChecker) => "error: the reference's repository checker rejects",
@@ -23,10 +23,10 @@ pub(super) fn explanation(code: Code) -> String {
         (Severity::Fault, _) => "fault: rejects with --strict; the reference overlooks it",
         (Severity::Advice, _) => "advice: never rejects",
     };
-    format!("{code} ({severity})\n{}\nCure: {}.\n", code.meaning(), code.cure())
+    format!("{code} ({severity})\n{}\nFix: {}.\n", code.meaning(), code.cure())
 }
 
-/// One paragraph a submission.
+/// One paragraph per submission.
 pub(super) fn verdicts(verdicts: &[Verdict], strictness: Strictness) -> String {
     let mut text = String::new();
     let mut put = |line: String| writeln!(text, "{line}").expect("a string takes every write");
@@ -50,10 +50,10 @@ pub(super) fn verdicts(verdicts: &[Verdict], strictness: Strictness) -> String {
     text
 }
 
-/// What each of the reference's tools says.
+/// The verdict of each reference tool.
 fn tools(verdict: &Verdict) -> String {
     let word = |accepts: bool| if accepts { "accepts" } else { "rejects" };
-    let seeds = verdict.seed_checker_accepts().map_or("is not asked", word);
+    let seeds = verdict.seed_checker_accepts().map_or("does not run", word);
     format!(
         "package checker {}, seed checker {seeds}, repository checker {}",
         word(verdict.package_checker_accepts()),
@@ -95,7 +95,7 @@ fn put_system(system: &SystemVerdict, strictness: Strictness, put: &mut impl FnM
     }
 }
 
-/// A submission that was written.
+/// A written submission, as text.
 pub(super) fn package(package: &Package, strictness: Strictness) -> String {
     let mut text = verdicts(std::slice::from_ref(&package.verdict), strictness);
     let mut put = |line: String| writeln!(text, "{line}").expect("a string takes every write");
@@ -107,7 +107,7 @@ pub(super) fn package(package: &Package, strictness: Strictness) -> String {
     text
 }
 
-/// A submission that was written, as JSON.
+/// A written submission, as JSON.
 pub(super) fn package_json(package: &Package) -> String {
     let sets = package.sets.iter().map(|set| {
         let runs = set.runs.iter().enumerate().map(|(index, run)| {
@@ -128,7 +128,7 @@ pub(super) fn package_json(package: &Package) -> String {
         "notes": package.notes,
         "verdict": verdict_json(&package.verdict),
     });
-    serde_json::to_string_pretty(&answer).expect("an answer has only strings for keys")
+    serde_json::to_string_pretty(&answer).expect("all keys are strings")
 }
 
 /// All verdicts.
@@ -140,7 +140,7 @@ pub(super) fn verdicts_json(verdicts: &[Verdict], strictness: Strictness) -> Str
         "accepted": accepted,
         "rejected": verdicts.len() - accepted,
     });
-    serde_json::to_string_pretty(&answer).expect("an answer has only strings for keys")
+    serde_json::to_string_pretty(&answer).expect("all keys are strings")
 }
 
 fn verdict_json(verdict: &Verdict) -> Value {

@@ -1,4 +1,4 @@
-//! `mlperf-run plan`: what a recipe will do, without doing it.
+//! `mlperf-run plan`: shows what a recipe will do, without running it.
 
 use std::{
     fs,
@@ -16,37 +16,37 @@ use crate::{
     run_dir,
 };
 
-/// Training images that are opened to learn how large they are.
+/// Training images that are opened to estimate their size.
 const NUM_LOOKED_AT: usize = 100;
 
 /// Prints the resolved recipe and, as comments, what it does epoch by epoch.
 #[derive(Clone, Debug, clap::Args)]
 pub struct PlanArgs {
-    /// A file, or a name in ./configs, or a built-in recipe
+    /// A file, a name in ./configs, or a built-in recipe
     #[arg(long, value_name = "RECIPE")]
     pub recipe: String,
-    /// Data set to plan for: a folder whose train and val hold CLASS/*.JPEG, *.tar or *.arrow
+    /// Data set to plan for: a folder whose train and val contain CLASS/*.JPEG, *.tar or *.arrow
     #[arg(long, value_name = "DIR")]
     pub data: Option<PathBuf>,
-    /// Ranks; else what the recipe says
+    /// Number of ranks [default: the recipe's]
     #[arg(long, value_name = "N")]
     pub nproc: Option<usize>,
-    /// Predict the minutes: from a table such as configs/throughput/*.toml, or from the folder of a
-    /// run, `results/SYSTEM/run_N`
+    /// Predict the training time from a table such as configs/throughput/*.toml or from the folder
+    /// of a run, `results/SYSTEM/run_N`
     #[arg(long, value_name = "FILE")]
     pub throughput: Option<PathBuf>,
-    /// Change a value of the recipe, as in `optimizer.lr=1.0`
+    /// Override a value of the recipe, as in `optimizer.lr=1.0`
     #[arg(long = "set", value_name = "KEY=VALUE")]
     pub overrides: Vec<String>,
 }
 
-/// Runs the verb.
+/// Runs the command.
 pub fn run(args: &PlanArgs) -> Outcome {
     console::result(text(args).or_exit(Exit::Invalid)?);
     Ok(Exit::Ok)
 }
 
-/// What the verb prints. It is a recipe again: what is not part of one stands in comments.
+/// The output of the command. It is a valid recipe; everything else is in comments.
 pub fn text(args: &PlanArgs) -> anyhow::Result<String> {
     let (recipe, mut notes) = planned(args)?;
     let index = recipe.data.path.as_ref().map(|path| Index::open(path, Split::Train));
@@ -70,7 +70,7 @@ pub fn text(args: &PlanArgs) -> anyhow::Result<String> {
     Ok(format!("{notes}\n\n{}\n{plan}", recipe.to_toml()))
 }
 
-/// Which of several stores the crops of each side are read from.
+/// For data sets with several stores: the store for each crop size.
 fn stores_read(index: &Index, recipe: &Recipe) -> Vec<String> {
     let mut image_sizes = recipe.crop_sizes.clone();
     image_sizes.sort_unstable();
@@ -84,7 +84,7 @@ fn stores_read(index: &Index, recipe: &Recipe) -> Vec<String> {
     .collect()
 }
 
-/// A table, or what a run left.
+/// Reads a table or the events of a run.
 pub(super) fn throughput(path: &Path) -> anyhow::Result<Throughput> {
     let is_run = path.is_dir();
     let file = if is_run { path.join(run_dir::EVENTS) } else { path.to_owned() };
@@ -106,7 +106,7 @@ fn commented(text: &str) -> String {
     lines.join("\n")
 }
 
-/// The recipe, and what had to be assumed.
+/// The resolved recipe, and the assumptions made.
 fn planned(args: &PlanArgs) -> anyhow::Result<(Recipe, Vec<String>)> {
     let source = recipe::find(&args.recipe)?;
     let mut file = recipe::load(&source, &args.overrides)?;
@@ -118,17 +118,15 @@ fn planned(args: &PlanArgs) -> anyhow::Result<(Recipe, Vec<String>)> {
     run_context.world_size = args.nproc.unwrap_or(file.run.num_ranks);
     if args.nproc.is_none() && file.run.num_ranks == 0 {
         run_context.world_size = 1;
-        notes.push("assumed: 1 rank, as neither the recipe nor --nproc names a number".into());
+        notes.push("assumed: 1 rank, because neither the recipe nor --nproc sets a number".into());
     }
     if file.run.seed.is_none() {
-        notes.push(
-            "the recipe names no seed: each run draws one, and this one is an example".into(),
-        );
+        notes.push("the recipe has no seed: each run draws one, and this one is an example".into());
     }
     Ok((Recipe::resolve(file, &run_context)?, notes))
 }
 
-/// Counts of the data set that `file` names.
+/// The image and class counts of the data set that `file` names.
 fn counts(file: &RecipeFile, notes: &mut Vec<String>) -> anyhow::Result<RunContext> {
     if let Some(path) = &file.data.path {
         let dataset = Dataset::open(path)?;
@@ -150,8 +148,8 @@ fn counts(file: &RecipeFile, notes: &mut Vec<String>) -> anyhow::Result<RunConte
         });
     }
     notes.push(
-        "assumed: ImageNet (1281167 training images, 50000 for evaluation, 1000 classes), as there \
-         is no data set; name one with --data"
+        "assumed: ImageNet (1281167 training images, 50000 for evaluation, 1000 classes), because \
+         there is no data set; name one with --data"
             .into(),
     );
     Ok(IMAGENET)

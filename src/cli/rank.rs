@@ -18,7 +18,7 @@ use crate::{
     train::{EventSink, RankJob, RunEnd, StepBench, TrainError, bench_steps, run_rank},
 };
 
-/// Trains as one rank of a world that torchrun's names in the environment describe
+/// Trains as one rank of the world that torchrun's environment variables describe
 #[derive(Parser)]
 #[command(name = "mlperf-rank", version = env!("MLPERF_RUN_VERSION"))]
 struct RankArgs {
@@ -28,19 +28,19 @@ struct RankArgs {
     /// Folder for the files of this run.
     #[arg(long, value_name = "DIR")]
     run_dir: PathBuf,
-    /// Measure so many training steps instead, without a data set.
+    /// Benchmark this many training steps instead, without a data set.
     #[arg(long, value_name = "N", requires = "image_sizes")]
     bench_steps: Option<usize>,
-    /// Sides to measure at, px.
+    /// Image sizes to benchmark, px.
     #[arg(long = "sides", value_name = "PX", value_delimiter = ',')]
     image_sizes: Vec<usize>,
-    /// Data set to measure on instead of noise.
+    /// Data set for the benchmark, instead of noise.
     #[arg(long, value_name = "DIR", requires = "bench_steps")]
     bench_data: Option<PathBuf>,
 }
 
-/// Runs the rank; what it has to tell goes to standard output as events where the launcher asks
-/// for them, else to standard error as text.
+/// Runs the rank. It reports to standard output as events if the launcher requests them, otherwise
+/// to standard error as text.
 pub fn main() -> Exit {
     let args = RankArgs::parse();
     let world = match World::from_env(|name| std::env::var(name).ok()) {
@@ -51,7 +51,7 @@ pub fn main() -> Exit {
         }
     };
     let rank = world.rank;
-    let mut event_sink = EventSink::new(&world, Box::new(tell));
+    let mut event_sink = EventSink::new(&world, Box::new(print_event));
     match run(args, world, &mut event_sink) {
         Ok(exit) => exit,
         Err(Failure { exit, error }) => {
@@ -64,7 +64,7 @@ pub fn main() -> Exit {
 }
 
 fn run(args: RankArgs, world: World, event_sink: &mut EventSink) -> Outcome {
-    // Whatever ends the launcher, even SIGKILL, ends its ranks.
+    // The kernel ends the ranks whatever ends the launcher, even SIGKILL.
     if launched() {
         set_parent_process_death_signal(Some(Signal::KILL)).or_exit(Exit::RankFailed)?;
     }
@@ -75,12 +75,12 @@ fn run(args: RankArgs, world: World, event_sink: &mut EventSink) -> Outcome {
     let job = RankJob { recipe: args.recipe, run_dir: args.run_dir, world, stop };
     if let Some(num_steps) = args.bench_steps {
         let bench = StepBench { image_sizes: args.image_sizes, num_steps, data: args.bench_data };
-        let mut tell = |rates: &StepRates| console::result(rates.to_line());
-        bench_steps(&job, &bench, &IMAGENET, &mut tell).or_exit(Exit::Invalid)?;
+        let mut print = |rates: &StepRates| console::result(rates.to_line());
+        bench_steps(&job, &bench, &IMAGENET, &mut print).or_exit(Exit::Invalid)?;
         return Ok(Exit::Ok);
     }
     match run_rank(&job, event_sink) {
-        // Both are ends in good order; `RunStop` tells which.
+        // The run ended normally in both cases; `RunStop` has the status.
         Ok(RunEnd::TargetReached | RunEnd::TargetMissed) => Ok(Exit::Ok),
         Err(TrainError::Interrupted) => Ok(Exit::Incomplete),
         Err(error) => {
@@ -97,7 +97,7 @@ fn launched() -> bool {
     std::env::var("MLPERF_RUN_EVENTS").is_ok_and(|form| form == "json")
 }
 
-fn tell(event: &RankEvent) {
+fn print_event(event: &RankEvent) {
     if launched() {
         console::result(event.to_line());
     } else {

@@ -1,4 +1,4 @@
-//! `--ruleset`.
+//! The option `--ruleset`.
 
 use std::path::Path;
 use std::str::FromStr;
@@ -6,12 +6,12 @@ use std::str::FromStr;
 use crate::compliance::{Ruleset, UnknownRuleset};
 use crate::submission::{LayoutError, RulesetGuess, guess_ruleset};
 
-/// Which rules hold.
+/// Which ruleset to use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RulesetChoice {
-    /// Those that the tree around a log speaks of, else the latest.
+    /// The one that the tree around a log names, otherwise the latest.
     Auto,
-    /// These.
+    /// This one.
     Named(Ruleset),
 }
 
@@ -24,7 +24,7 @@ impl FromStr for RulesetChoice {
 }
 
 impl RulesetChoice {
-    /// The rules for `log`.
+    /// The ruleset for `log`.
     pub(super) fn of(self, log: &Path) -> Result<RulesetGuess, LayoutError> {
         match self {
             Self::Auto => guess_ruleset(log),

@@ -1,4 +1,4 @@
-//! `mlperf-run score`: what submissions score.
+//! `mlperf-run score`: scores submissions.
 
 use std::path::PathBuf;
 
@@ -14,15 +14,15 @@ use crate::submission::{
     RcpCheck, RcpObstacle, RcpTable, SystemScore, Tree, leaders, summary_columns, summary_row,
 };
 
-/// What `score` is asked for.
+/// Arguments of `score`.
 #[derive(Clone, Debug, clap::Args)]
 #[expect(clippy::struct_excessive_bools, reason = "flags of the command line")]
 pub struct ScoreArgs {
     /// A submission, a folder of several, or a part of one
     #[arg(value_name = "DIR", required_unless_present_any = ["rcp_table", "leaders"])]
     pub dir: Option<PathBuf>,
-    /// Rules of the round: 0.7.0 to 4.0.0; auto takes what the runs' manifests or a folder such as
-    /// v2.0 says, else 4.0.0
+    /// Ruleset of the round: 0.7.0 to 4.0.0; auto uses that of the runs' manifests or of a folder
+    /// such as v2.0, otherwise 4.0.0
     #[arg(long, value_name = "RULESET", default_value = "auto")]
     pub ruleset: RulesetChoice,
     /// Print JSON
@@ -31,7 +31,7 @@ pub struct ScoreArgs {
     /// Print CSV with the columns of the reference summarizer
     #[arg(long, conflicts_with_all = ["rcp_table", "leaders"])]
     pub csv: bool,
-    /// Show where the time of each run went: epochs, evaluations, and what lies between them
+    /// Show how each run spent its time: epochs, evaluations and the gaps between them
     #[arg(long, conflicts_with_all = ["json", "csv"])]
     pub timing: bool,
     /// Show the reference convergence points as well
@@ -40,19 +40,19 @@ pub struct ScoreArgs {
     /// Compare with published results
     #[arg(long)]
     pub leaders: bool,
-    /// Write scaling.json into the submission where the score is scaled, and remove stale ones
+    /// Write scaling.json into the submission if the score is scaled, and remove stale ones
     #[arg(long, requires = "dir")]
     pub write_scaling: bool,
 }
 
-/// Scores, prints, and ends with [`Exit::NotCompliant`] if a system has no valid score.
+/// Scores and prints. Ends with [`Exit::NotCompliant`] if a system has no valid score.
 pub fn run(args: &ScoreArgs) -> Outcome {
     let (text, exit) = answer(args)?;
     console::result(text.trim_end());
     Ok(exit)
 }
 
-/// What [`run`] prints, and the code it ends with.
+/// The output and exit code of [`run`].
 pub fn answer(args: &ScoreArgs) -> Result<(String, Exit), Failure> {
     let scores = score_all(args).or_exit(Exit::Invalid)?;
     if args.write_scaling {
@@ -63,7 +63,7 @@ pub fn answer(args: &ScoreArgs) -> Result<(String, Exit), Failure> {
     if args.json {
         let systems: Vec<_> = scores.iter().map(json_of).collect();
         let text = serde_json::to_string_pretty(&json!({ "systems": systems }))
-            .expect("a score has only strings for keys");
+            .expect("all keys are strings");
         return Ok((text, exit));
     }
     if args.csv {
@@ -92,7 +92,7 @@ fn score_all(args: &ScoreArgs) -> anyhow::Result<Vec<SystemScore>> {
     let Some(dir) = &args.dir else { return Ok(Vec::new()) };
     let tree = Tree::find(dir)?;
     for other in &tree.other_benchmarks {
-        console::note(format!("{} is not of ResNet: not scored", other.display()));
+        console::note(format!("{} is not a ResNet result: not scored", other.display()));
     }
     let mut logs = Vec::new();
     let mut rulesets = Vec::new();
@@ -125,7 +125,7 @@ fn write_scaling(scores: &[SystemScore]) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The points of each ruleset that the scores speak of, or of the one that was named.
+/// The points of each ruleset among the scores, or of the named one.
 fn rcp_tables(args: &ScoreArgs, scores: &[SystemScore]) -> anyhow::Result<Vec<String>> {
     let mut rulesets: Vec<Ruleset> = scores.iter().map(|score| score.ruleset).collect();
     if rulesets.is_empty() {
@@ -138,7 +138,7 @@ fn rcp_tables(args: &ScoreArgs, scores: &[SystemScore]) -> anyhow::Result<Vec<St
     rulesets.dedup();
     let tables = rulesets.into_iter().map(|ruleset| {
         let table = RcpTable::of(ruleset).ok_or_else(|| {
-            anyhow!("ruleset {ruleset} has no reference convergence points; name a later one")
+            anyhow!("ruleset {ruleset} has no reference convergence points; choose a later one")
         })?;
         Ok(score_text::rcp_table(ruleset, &table))
     });
@@ -149,7 +149,7 @@ fn csv(scores: &[SystemScore]) -> anyhow::Result<String> {
     let ruleset = scores[0].ruleset;
     if let Some(other) = scores.iter().find(|score| score.ruleset != ruleset) {
         return Err(anyhow!(
-            "the systems are of rulesets {ruleset} and {}, whose columns differ; name one with \
+            "the systems have rulesets {ruleset} and {}, whose columns differ; choose one with \
              --ruleset, or score one round",
             other.ruleset
         ));

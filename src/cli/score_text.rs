@@ -1,4 +1,4 @@
-//! Scores as a person reads them.
+//! Scores as text.
 
 use crate::compliance::{Ruleset, RunTiming};
 use crate::console::{Column, Paint, aligned, painted};
@@ -19,7 +19,7 @@ fn indented(text: &str) -> String {
 
 /// One system: its runs, its score, and what a reviewer would ask about.
 pub(super) fn system(score: &SystemScore) -> String {
-    let submitter = score.submitter.as_deref().unwrap_or("nobody");
+    let submitter = score.submitter.as_deref().unwrap_or("unknown submitter");
     let title = format!("{submitter}: {}", score.results.system);
     let division = score.division.as_deref().unwrap_or("no division");
     let heading = painted(&title, Paint::Heading);
@@ -52,8 +52,8 @@ fn runs(runs: &[RunScore]) -> String {
     ])
 }
 
-/// Where the time of each run went. Shares are of the whole run; the first epoch's is by how much it
-/// exceeds the mean of the later ones, mostly because of a cold cache.
+/// How each run spent its time. Fractions are of the whole run. That of the first epoch is the time
+/// by which it exceeds the mean of the later ones, usually because of a cold cache.
 pub(super) fn timing(runs: &[RunScore]) -> String {
     let column = |cell: &dyn Fn(&RunTiming) -> String| {
         let cells = runs.iter().map(|run| run.timing.as_ref().map_or(NONE.into(), cell));
@@ -70,7 +70,7 @@ pub(super) fn timing(runs: &[RunScore]) -> String {
         Column::right("first's excess", column(&|it| percent(it.first_epoch_fraction()))),
         Column::right("evaluations", column(&|it| it.num_evals.to_string())),
         Column::right("s", column(&|it| seconds(it.evals_s))),
-        Column::right("share", column(&|it| percent(it.eval_fraction()))),
+        Column::right("of run", column(&|it| percent(it.eval_fraction()))),
         Column::right("gaps", column(&|it| percent(it.gap_fraction()))),
     ]);
     indented(&body)
@@ -80,7 +80,7 @@ fn name(run: &RunScore) -> String {
     run.file.file_name().unwrap_or_default().to_string_lossy().into_owned()
 }
 
-/// Which runs the mean is made of.
+/// Which runs count for the mean.
 fn counts(runs: &[RunScore]) -> Vec<String> {
     let minutes = |run: &RunScore| run.minutes.filter(|_| run.compliant);
     let counted = || runs.iter().enumerate().filter_map(|(at, run)| Some((at, minutes(run)?)));
@@ -117,7 +117,7 @@ fn figures(score: &SystemScore) -> Vec<String> {
     lines
 }
 
-/// One line a system.
+/// One line per system.
 pub(super) fn overview(scores: &[SystemScore]) -> String {
     let column = |cell: &dyn Fn(&SystemScore) -> String| {
         scores.iter().map(cell).collect::<Vec<_>>().into_iter()
@@ -164,7 +164,8 @@ pub(super) fn rcp_table(ruleset: Ruleset, table: &RcpTable) -> String {
     format!("{}\n{}", painted(&title, Paint::Heading), indented(&body))
 }
 
-/// Published results; with one score, how many times faster it is than each of its division.
+/// Published results. With one score, also how many times faster it is than each result of its
+/// division.
 pub(super) fn leaders(leaders: &[Leader], scores: &[SystemScore]) -> String {
     let ours = match scores {
         [score] => score.scaled_minutes.map(|minutes| (score, minutes)),

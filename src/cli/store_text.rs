@@ -1,12 +1,12 @@
-//! Stores in words.
+//! Text descriptions of stores.
 
 use crate::console;
 use crate::data::StoreDivision;
 use crate::data::import::{Manifest, Note};
 
-/// Tells what is in a store, and which of its images are not as they were.
+/// Prints the contents of a store, and which of its images were changed or left out.
 pub(super) fn describe(manifest: &Manifest) {
-    /// Notes that are shown; the manifest has them all.
+    /// Notes that are printed; the manifest has all of them.
     const MAX_NOTES: usize = 20;
     let bytes: u64 = manifest.shards.iter().map(|shard| shard.bytes).sum();
     console::note(format!(
@@ -28,7 +28,7 @@ pub(super) fn describe(manifest: &Manifest) {
     }
 }
 
-/// The division of a store, and all that made its images others than they were.
+/// The division of a store, and how its images differ from the originals.
 pub(super) fn division_text(manifest: &Manifest) -> String {
     let (num_repaired, num_skipped) = (manifest.repaired.len(), manifest.skipped.len());
     let odd = format!("{num_repaired} repaired, {num_skipped} left out");
@@ -40,7 +40,9 @@ pub(super) fn division_text(manifest: &Manifest) -> String {
         (StoreDivision::OpenOnly, Some(image_size)) => {
             format!("open-only (training images of at most {image_size} px, {odd})")
         }
-        (StoreDivision::OpenOnly, None) => format!("open-only (training images were shrunk, {odd})"),
+        (StoreDivision::OpenOnly, None) => {
+            format!("open-only (training images were shrunk, {odd})")
+        }
     }
 }
 
@@ -49,7 +51,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_store_is_called_unchanged_only_where_it_is() {
+    fn a_store_is_called_unchanged_only_if_it_is() {
         let note = Note { path: "x.JPEG".into(), reason: "a PNG".into() };
         let mut manifest: Manifest = serde_json::from_value(serde_json::json!({
             "version": 1, "division": "closed-safe", "max_side": null, "source": "", "seed": 0,

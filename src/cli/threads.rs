@@ -1,10 +1,10 @@
-//! `--threads`: how many, and what can be meant.
+//! The option `--threads`: its parser and its default.
 
 use clap::builder::RangedU64ValueParser;
 
 use crate::data::MAX_THREADS;
 
-/// Takes a number of threads that a machine can start.
+/// Parses a number of threads that a machine can start.
 pub(super) fn parser() -> RangedU64ValueParser<usize> {
     RangedU64ValueParser::new().range(1..=MAX_THREADS as u64)
 }

@@ -1,4 +1,4 @@
-//! `mlperf-run --recipe R`: train to the target, once or several times, and compare.
+//! `mlperf-run --recipe R`: trains to the target, once or several times, and compares the runs.
 
 use super::{
     exit::{Exit, Failure, OrExit, Outcome},
@@ -34,7 +34,7 @@ pub fn run(args: &TrainArgs) -> Outcome {
     outcome
 }
 
-/// Launches every run of every job; a failure or an interruption ends the series.
+/// Launches every run of every job. A failure or an interruption ends the series.
 fn launch_all(jobs: Vec<ReadyJob>, stage: &Stage, summaries: &mut Vec<RunSummary>) -> Outcome {
     let mut worst = Exit::Ok;
     for mut job in jobs {

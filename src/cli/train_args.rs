@@ -13,40 +13,40 @@ pub struct TrainArgs {
     /// A file, a name in ./configs, or a built-in recipe; several run one after another
     #[arg(long = "recipe", value_name = "RECIPE", required = true)]
     pub recipes: Vec<String>,
-    /// Where to train; else what the recipe says
+    /// Device to train on [default: the recipe's]
     #[arg(long, value_enum, value_name = "auto|cpu|cuda", hide_possible_values = true)]
     pub device: Option<DeviceChoice>,
-    /// Folder whose train and val hold CLASS/*.JPEG, *.tar or *.arrow; else what the recipe says
+    /// Folder whose train and val contain CLASS/*.JPEG, *.tar or *.arrow [default: the recipe's]
     #[arg(long, value_name = "DIR")]
     pub data: Option<PathBuf>,
-    /// Ranks, a process each; else what the recipe says
+    /// Number of ranks, one process each [default: the recipe's]
     #[arg(long, value_name = "N")]
     pub nproc: Option<NonZeroUsize>,
-    /// Runs of each recipe, each with a seed and a result of its own
+    /// Runs of each recipe, each with its own seed and result
     #[arg(long, value_name = "N")]
     pub runs: Option<NonZeroUsize>,
-    /// Seed of the first run; each further run counts one up
+    /// Seed of the first run; each further run adds 1
     #[arg(long, value_name = "S")]
     pub seed: Option<u64>,
-    /// Name the system; configs/systems/NAME.toml describes it
+    /// Name of the system, described by configs/systems/NAME.toml
     #[arg(long, value_name = "NAME")]
     pub system: Option<String>,
-    /// Where results go
+    /// Folder for results
     #[arg(long, value_name = "DIR", default_value = "results")]
     pub results: PathBuf,
-    /// Number of the first result; else the next free one
+    /// Number of the first result [default: the next free one]
     #[arg(long, value_name = "N")]
     pub result: Option<usize>,
-    /// Change a value of the recipe, as in `optimizer.lr=1.0`
+    /// Override a value of the recipe, as in `optimizer.lr=1.0`
     #[arg(long = "set", value_name = "KEY=VALUE")]
     pub overrides: Vec<String>,
     /// Folder of libtorch 2.11.0
     #[arg(long, value_name = "DIR")]
     pub libtorch: Option<PathBuf>,
-    /// Show what would be done and start nothing
+    /// Show what would be done, but start nothing
     #[arg(long)]
     pub dry_run: bool,
-    /// Show errors and the closing table only
+    /// Show only errors and the final table
     #[arg(long)]
     pub quiet: bool,
 }

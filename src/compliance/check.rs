@@ -1,9 +1,9 @@
-//! The engine: takes a log through the books of rules as the reference does.
+//! The engine: checks a log against the rule files, as the reference checker does.
 //!
-//! Which books apply shows only on the way, and each of them judges the whole log. So that a log is
-//! read once and never held, every book follows it from the start, and at the end those count that
-//! were opened. What is kept of a record is what a message may need: memory does not grow with the
-//! log.
+//! Which rule files apply becomes known only while the log is read, and each of them applies to the
+//! whole log. The log is read once and never held in memory. So every rule file follows the log
+//! from the start, and at the end only those count that the log selected. Of a record we store only
+//! what a message may need, so memory does not grow with the log.
 
 #[cfg(test)]
 mod tests;
@@ -13,28 +13,28 @@ use std::collections::VecDeque;
 use super::code::Code;
 use super::finding::Finding;
 use super::parse::{Flaw, FlawKind, Record};
-use super::rules::{Accuracy, Book, Effect, Family, Need, Rule};
+use super::rules::{Accuracy, Effect, Family, Need, Rule, RuleFile};
 use super::ruleset::Ruleset;
 use super::state::{State, meets, target_missed};
 use super::value::Value;
 use crate::mllog::Key;
 use crate::mlperf::Division;
 
-/// Findings of one kind that are told one by one.
+/// Findings of one kind that are listed one by one.
 const MAX_ALIKE: usize = 1000;
 
-/// Every book there is.
-const BOOKS: [Book; 7] = [
-    Book::Common,
-    Book::Division(Division::Open),
-    Book::Division(Division::Closed),
-    Book::Resnet(Division::Open),
-    Book::Resnet(Division::Closed),
-    Book::Optimizer(Family::Sgd),
-    Book::Optimizer(Family::Lars),
+/// All rule files.
+const RULE_FILES: [RuleFile; 7] = [
+    RuleFile::Common,
+    RuleFile::Division(Division::Open),
+    RuleFile::Division(Division::Closed),
+    RuleFile::Resnet(Division::Open),
+    RuleFile::Resnet(Division::Closed),
+    RuleFile::Optimizer(Family::Sgd),
+    RuleFile::Optimizer(Family::Lars),
 ];
 
-/// What the reference checker would hold against a log: errors and warnings.
+/// Collects what the reference checker would report: errors and warnings.
 pub(super) struct ReferenceChecks {
     readings: Vec<Reading>,
     flaws: Vec<Finding>,
@@ -43,18 +43,18 @@ pub(super) struct ReferenceChecks {
     crashes: bool,
 }
 
-/// What the reference checker would say of a log.
+/// What the reference checker would report.
 pub(super) struct ReferenceVerdict {
-    /// What it holds against the log.
+    /// Its errors and warnings.
     pub(super) findings: Vec<Finding>,
-    /// It ends in a traceback.
+    /// Whether it ends in a traceback.
     pub(super) crashes: bool,
 }
 
 impl ReferenceChecks {
     pub(super) fn new(ruleset: Ruleset) -> Self {
         Self {
-            readings: BOOKS.map(|book| Reading::new(book, ruleset)).into(),
+            readings: RULE_FILES.map(|rule_file| Reading::new(rule_file, ruleset)).into(),
             flaws: Vec::new(),
             num_flaws: 0,
             num_records: 0,
@@ -62,7 +62,7 @@ impl ReferenceChecks {
         }
     }
 
-    /// Takes the next record; `key` is its key, if it is one of MLPerf's.
+    /// Processes the next record. `key` is the record's key if MLPerf defines it.
     pub(super) fn read(&mut self, key: Option<Key>, record: &Record) {
         self.num_records += 1;
         let Some(key) = key else { return };
@@ -71,7 +71,7 @@ impl ReferenceChecks {
         }
     }
 
-    /// Takes a line that is none.
+    /// Processes a line that is not a record.
     pub(super) fn flaw(&mut self, flaw: Flaw) {
         self.num_flaws += 1;
         self.crashes |= flaw.kind == FlawKind::Record;
@@ -89,26 +89,28 @@ impl ReferenceChecks {
         }
     }
 
-    /// What was found.
+    /// All findings.
     pub(super) fn finish(mut self) -> ReferenceVerdict {
         let mut findings = std::mem::take(&mut self.flaws);
         let mut crashes = self.crashes;
         if self.num_records + self.num_flaws == 0 {
-            let message = "no line holds the token \":::MLLOG \" with its blank".into();
+            let message = "no line contains the token \":::MLLOG \" (with its space)".into();
             findings.push(Finding { code: Code::NoRecords, key: None, line: None, message });
         }
         if self.num_flaws > MAX_ALIKE {
-            let message = format!("{} more lines are no records", self.num_flaws - MAX_ALIKE);
+            let message = format!("{} more lines are not records", self.num_flaws - MAX_ALIKE);
             findings.push(Finding { code: Code::BadJson, key: None, line: None, message });
         }
-        let mut queue = VecDeque::from([Book::Common]);
-        while let Some(book) = queue.pop_front() {
-            // A book is opened once.
-            let Some(place) = self.readings.iter().position(|it| it.book == book) else { continue };
+        let mut queue = VecDeque::from([RuleFile::Common]);
+        while let Some(rule_file) = queue.pop_front() {
+            // Each rule file applies once.
+            let Some(place) = self.readings.iter().position(|it| it.rule_file == rule_file) else {
+                continue;
+            };
             let mut reading = self.readings.swap_remove(place);
             reading.finish();
             crashes |= reading.crashes;
-            // A book that speaks of a key again replaces what an earlier one found about it.
+            // If a rule file covers a key again, its findings replace the earlier ones.
             findings
                 .retain(|old| !reading.rules.iter().any(|rule| Some(rule.key.as_str()) == old.key));
             findings.extend(reading.findings);
@@ -118,30 +120,31 @@ impl ReferenceChecks {
     }
 }
 
-/// One book on its way through a log.
+/// One rule file and what it has seen of the log.
 struct Reading {
-    book: Book,
+    rule_file: RuleFile,
     rules: Vec<Rule>,
-    /// Place in `rules` and `tallies` by key.
+    /// Index into `rules` and `tallies`, by key.
     places: Vec<Option<usize>>,
     tallies: Vec<Tally>,
     state: State,
     findings: Vec<Finding>,
-    next: Vec<Book>,
-    /// The reference looks for a book that it does not have, or compares what cannot be compared.
+    next: Vec<RuleFile>,
+    /// The reference looks for a rule file that it does not have, or compares values that cannot be
+    /// compared.
     crashes: bool,
 }
 
-/// What has been seen of one key.
+/// What the log has shown of one key.
 #[derive(Default)]
 struct Tally {
     num: usize,
     first: Option<Seen>,
     second_line: Option<usize>,
     last_line: Option<usize>,
-    /// The first whose value is not that of the first one.
+    /// The first record whose value differs from that of the first record.
     differing: Option<Seen>,
-    /// A record had what one of them must have.
+    /// Whether a record met the condition that one of them must meet.
     any_met: bool,
     best: Option<f64>,
     num_findings: usize,
@@ -174,14 +177,14 @@ impl Tally {
 }
 
 impl Reading {
-    fn new(book: Book, ruleset: Ruleset) -> Self {
-        let rules = book.rules(ruleset);
+    fn new(rule_file: RuleFile, ruleset: Ruleset) -> Self {
+        let rules = rule_file.rules(ruleset);
         let mut places = vec![None; Key::ALL.len()];
         for (place, rule) in rules.iter().enumerate() {
             places[rule.key as usize] = Some(place);
         }
         Self {
-            book,
+            rule_file,
             places,
             tallies: rules.iter().map(|_| Tally::default()).collect(),
             rules,
@@ -197,7 +200,7 @@ impl Reading {
         let repeated = self.tallies[index].num > 0;
         self.tallies[index].count(record);
         let Rule { any, effect, .. } = self.rules[index];
-        // Of the submission_* keys only the first record is judged and has an effect.
+        // For submission_* keys, only the first record is checked and has an effect.
         if !(repeated && record.key.contains("submission_")) {
             for check in 0..self.rules[index].checks.len() {
                 let check = self.rules[index].checks[check];
@@ -214,7 +217,7 @@ impl Reading {
         }
     }
 
-    /// Adds a finding, unless there are very many of the key.
+    /// Adds a finding, unless the key has very many already.
     fn complain(&mut self, index: usize, record: &Record, (code, complaint): (Code, String)) {
         self.tallies[index].num_findings += 1;
         if self.tallies[index].num_findings <= MAX_ALIKE {
@@ -240,17 +243,17 @@ impl Reading {
         match effect {
             Effect::EnterDivision => {
                 let division = division_named(&record.value);
-                self.open(division.map(Book::Division));
+                self.open(division.map(RuleFile::Division));
                 let open = division == Some(Division::Open);
                 self.state.limit_init(if open { 240.0 } else { 30.0 });
             }
             Effect::EnterBenchmark(division) => {
                 let known = record.value.as_str() == Some("resnet");
-                self.open(known.then_some(Book::Resnet(division)));
+                self.open(known.then_some(RuleFile::Resnet(division)));
             }
             Effect::EnterOptimizer => self.open(match record.value.as_str() {
-                Some("sgd") => Some(Book::Optimizer(Family::Sgd)),
-                Some("lars") => Some(Book::Optimizer(Family::Lars)),
+                Some("sgd") => Some(RuleFile::Optimizer(Family::Sgd)),
+                Some("lars") => Some(RuleFile::Optimizer(Family::Lars)),
                 _ => None,
             }),
             Effect::Reach(mark) => self.state.reach(mark, record),
@@ -258,9 +261,9 @@ impl Reading {
         }
     }
 
-    fn open(&mut self, book: Option<Book>) {
-        self.crashes |= book.is_none();
-        self.next.extend(book.filter(|book| !self.next.contains(book)));
+    fn open(&mut self, rule_file: Option<RuleFile>) {
+        self.crashes |= rule_file.is_none();
+        self.next.extend(rule_file.filter(|rule_file| !self.next.contains(rule_file)));
     }
 
     fn finish(&mut self) {
@@ -285,7 +288,7 @@ impl Reading {
         }
     }
 
-    /// Judges how often the rule's key occurred.
+    /// Checks how often the rule's key occurred.
     fn count(&mut self, index: usize) {
         let rule = &self.rules[index];
         let key = rule.key.as_str();
@@ -322,7 +325,7 @@ impl Reading {
         self.findings.push(Finding::of(code, rule.key, line, message));
     }
 
-    /// Whether `other` is missing as well and has not said so for both.
+    /// Whether `other` is missing too and has not been reported for both.
     fn either_missing(&self, index: usize, other: Key) -> bool {
         let Some(place) = self.places[other as usize] else { return true };
         let said =

@@ -1,20 +1,20 @@
-//! The codes of findings: names that stay, each with its severity, its meaning and its cure.
+//! The codes of findings. Their names are stable; each has a severity, a meaning and a fix.
 
-/// How much a finding weighs.
+/// How serious a finding is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Severity {
-    /// The reference checker rejects the log for it.
+    /// The reference checker rejects the log.
     Error,
-    /// The reference checker rejects the log for it with `--werror`.
+    /// The reference checker rejects the log with `--werror`.
     Warning,
-    /// The reference checker overlooks it; rejects with `--strict`. No honest log has one.
+    /// The reference checker overlooks it; `--strict` rejects the log. No honest log has one.
     Fault,
-    /// Worth a look; never rejects.
+    /// Worth a look; never rejects the log.
     Advice,
 }
 
 impl Severity {
-    /// The word in outputs.
+    /// The name in outputs.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Error => "error",
@@ -25,7 +25,7 @@ impl Severity {
     }
 }
 
-/// Makes the enum `Code`, its names and its explanations from one table.
+/// Generates the enum `Code`, its names and its explanations from one table.
 macro_rules! codes {
     ($(#[$doc:meta])* Code; $($name:ident $text:literal $severity:ident $meaning:literal $cure:literal)*) => {
         $(#[$doc])*
@@ -38,28 +38,28 @@ macro_rules! codes {
             /// Every code, by severity.
             pub const ALL: &[Self] = &[$(Self::$name,)*];
 
-            /// The name in outputs, which stays.
+            /// The stable name in outputs.
             pub const fn as_str(self) -> &'static str {
                 match self {
                     $(Self::$name => $text,)*
                 }
             }
 
-            /// How much it weighs.
+            /// How serious it is.
             pub const fn severity(self) -> $crate::compliance::Severity {
                 match self {
                     $(Self::$name => $crate::compliance::Severity::$severity,)*
                 }
             }
 
-            /// What it means, in whole sentences.
+            /// What it means, in full sentences.
             pub const fn meaning(self) -> &'static str {
                 match self {
                     $(Self::$name => $meaning,)*
                 }
             }
 
-            /// What to do about it.
+            /// How to fix it.
             pub const fn cure(self) -> &'static str {
                 match self {
                     $(Self::$name => $cure,)*
@@ -82,47 +82,48 @@ codes! {
     Code;
 
     NoRecords "no-records" Error
-        "The file holds no line with the token `:::MLLOG ` (with its blank)."
-        "check that this is the run's MLPerf log and that the run logged at all"
+        "The file has no line with the token `:::MLLOG ` (with its space)."
+        "check that this is the run's MLPerf log and that the run logged anything"
     BadJson "bad-json" Error
-        "What follows the token is not JSON as Python reads it. The line was cut, or two processes \
-         wrote into each other."
-        "let one process write the log, one whole line a write"
+        "The text after the token is not JSON as Python reads it. Either the line was cut off or \
+         two processes wrote to the log at once."
+        "let one process write the log, one whole line per write"
     BadRecord "bad-record" Error
-        "The line is JSON, but not an object with time_ms, key, value and metadata; the reference \
+        "The line is JSON, but not an object with time_ms, key, value and metadata. The reference \
          checker ends in a traceback here."
-        "log through mllog or write all four members"
+        "log through mllog, or write all four members"
     MissingKey "missing-key" Error
-        "A record that every log of this division must hold is not there."
+        "The log lacks a record that every log of this division must have."
         "have the run log it"
     RepeatedKey "repeated-key" Error
-        "A record that must occur once occurs with different values; nobody can tell which holds."
+        "A record that must occur once occurs with different values, so the valid one is unknown."
         "log it once, from one process"
     BadValue "bad-value" Error
-        "The value is not one that the rules allow."
-        "log such a value, as JSON of that type"
+        "The rules do not allow this value."
+        "log an allowed value, with the right JSON type"
     BadMetadata "bad-metadata" Error
-        "The metadata lacks a member that the rules ask for, or holds a wrong one."
+        "The metadata lacks a member that the rules require, or has a wrong value for it."
         "log the member with the record"
     WrongOrder "wrong-order" Error
-        "The record stands at a place where the rules do not allow it. The order is init_start, \
+        "The rules do not allow the record at this point of the log. The order is init_start, \
          init_stop, run_start, then blocks, epochs and evaluations, then run_stop."
         "log in that order"
     InitTooLong "init-too-long" Error
-        "Setting up, from the earliest init_start to init_stop, took longer than the rules allow: \
-         20 min in 0.7.0, 30 min in 1.0.0 and 1.1.0, since then 30 min closed and 240 min open, \
-         where submission_division has to be logged before init_stop."
-        "set up faster, or start the clock when the limit is reached"
+        "Initialization, from the earliest init_start to init_stop, took longer than the rules \
+         allow: 20 min in 0.7.0 and 30 min in 1.0.0 and 1.1.0; since then 30 min in the closed \
+         and 240 min in the open division, and submission_division must be logged before \
+         init_stop."
+        "initialize faster, or start the clock when the limit is reached"
     AccuracyNotANumber "accuracy-not-a-number" Error
-        "An eval_accuracy is no number; the reference checker ends in a traceback here."
+        "An eval_accuracy is not a number. The reference checker ends in a traceback here."
         "log the accuracy as a JSON number from 0 to 1"
     TargetNotReached "target-not-reached" Error
-        "No evaluation has the accuracy that the rules ask for: 0.759 or more and below 1 in the \
-         closed division and in 0.7.0, else any below 1."
-        "count the run as one that failed"
+        "No evaluation has the accuracy that the rules require: at least 0.759 and below 1 in the \
+         closed division and in 0.7.0, otherwise any value below 1."
+        "count the run as failed"
     TensorsDiffer "tensors-differ" Error
-        "The closed rules 1.1.0 to 2.1.0 want the initialization of each of ResNet-50's 161 \
-         tensors logged once, by the reference's name."
+        "The closed division of rulesets 1.1.0 to 2.1.0 requires the initialization of each of \
+         ResNet-50's 161 tensors to be logged once, under the reference's name."
         "log weights_initialization with metadata.tensor for each tensor"
 
     RepeatedEqualKey "repeated-equal-key" Warning
@@ -130,64 +131,66 @@ codes! {
         "log it once, from one process"
 
     TimeBackwards "time-backwards" Fault
-        "Within the timed part of the run a record is older than the one before it, so the time of \
-         the run cannot be trusted."
-        "log from one process with a clock that does not step back"
+        "Within the timed part of the run, a record is older than the one before it, so the run's \
+         time cannot be trusted."
+        "log from one process, with a clock that never steps back"
     EvalAfterStop "eval-after-stop" Fault
-        "An evaluation is logged after run_stop: its time is not counted."
+        "An evaluation is logged after run_stop, so its time does not count."
         "stop the clock after the last evaluation"
     StoppedTwice "stopped-twice" Fault
-        "run_stop is logged more than once; the summarizer takes the first, a reader may take \
-         another."
+        "run_stop is logged more than once. The summarizer uses the first one; other readers may \
+         use another."
         "log run_stop once"
     EvalEpochsFall "eval-epochs-fall" Fault
-        "The epochs of the evaluations do not rise, so the log is not one training in its order."
+        "The epochs of the evaluations do not increase, so the log is not one training run in \
+         order."
         "log evaluations in the order in which they happen"
     StatusContradicts "status-contradicts" Fault
-        "The last evaluation of a closed run reached the target, but run_stop does not say success."
-        "log status success when the target is reached"
+        "The last evaluation of a closed run reached the target, but the status of run_stop is not \
+         success."
+        "log status success when the accuracy reaches the target"
 
     Aborted "aborted" Advice
-        "run_stop says that the run was given up. The reference checker does not read the status \
-         and counts an open run that was aborted as a success."
-        "leave the run out of an open submission, or say so"
+        "run_stop says that the run was aborted. The reference checker does not read the status \
+         and counts an aborted open run as a success."
+        "leave the run out of an open submission, or disclose it"
     OrgDiffers "org-differs" Advice
-        "submission_org is not the submitter that systems/SYSTEM.json names. Logs that a reseller \
-         made with a vendor's code often say so."
+        "submission_org is not the submitter that systems/SYSTEM.json names. This is common in \
+         logs that a reseller made with a vendor's code."
         "log the submitter's name"
     StatusWord "status-word" Advice
-        "run_stop has a status other than success and aborted, the words of the rules."
+        "The status of run_stop is neither success nor aborted, the values that the rules define."
         "log status success or aborted"
     OpenBelowTarget "open-below-target" Advice
         "The run claims success, but its last accuracy is below 0.759. The open division allows \
-         that if the submission says so."
+         that if the submission discloses it."
         "report the final quality"
     EpochsFromZero "epochs-from-zero" Advice
-        "The epochs of the log count from 0; the rules count from 1."
+        "The log counts epochs from 0; the rules count them from 1."
         "count epochs from 1"
     EpochsUnpaired "epochs-unpaired" Advice
         "The log claims success, but epoch_start and epoch_stop do not occur equally often."
-        "log both ends of each epoch"
+        "log the start and the end of each epoch"
     TrainSamples "train-samples" Advice
         "train_samples is not ImageNet's 1,281,167."
-        "train on the whole data set, or say so"
+        "train on the whole data set, or disclose it"
     EvalSamples "eval-samples" Advice
-        "eval_samples is not ImageNet's 50,000: the accuracy is not that of the benchmark."
+        "eval_samples is not ImageNet's 50,000, so the accuracy is not the benchmark's."
         "evaluate the whole validation set"
     EvalStep "eval-step" Advice
-        "The closed rules ask for an evaluation every 4 epochs, the first one after epoch 1 to 4."
+        "The closed rules require an evaluation every 4 epochs, the first one after epoch 1 to 4."
         "evaluate every 4 epochs"
     Momentum "momentum" Advice
         "The closed rules fix the momentum of LARS at 0.9 for batch sizes below 32,768."
         "set momentum 0.9"
     CacheNotCleared "cache-not-cleared" Advice
-        "cache_clear says that the page cache was not cleared, which the rules ask for before each \
-         run."
+        "cache_clear says that the page cache was not cleared. The rules require clearing it \
+         before each run."
         "clear the cache before the run, or reboot"
 }
 
 impl Code {
-    /// Where the rule stands.
+    /// The source of the rule.
     pub const fn source(self) -> &'static str {
         match self {
             Self::NoRecords | Self::BadJson | Self::BadRecord => {
@@ -199,8 +202,8 @@ impl Code {
             | Self::BadMetadata
             | Self::WrongOrder
             | Self::InitTooLong => {
-                "mlperf_logging, compliance_checker/training_VERSION: common.yaml and the files of \
-                 division, benchmark and optimizer"
+                "mlperf_logging, compliance_checker/training_VERSION: common.yaml and the rule \
+                 files of division, benchmark and optimizer"
             }
             Self::BadValue => {
                 "mlperf_logging, compliance_checker/training_VERSION; training_rules: table of the \
@@ -214,20 +217,21 @@ impl Code {
                 "mlperf_logging, compliance_checker/training_1.1.0 to 2.1.0/closed_resnet.yaml"
             }
             Self::TimeBackwards | Self::EvalAfterStop | Self::StoppedTwice => {
-                "training_rules: the clock runs from run_start to run_stop, and all between counts"
+                "training_rules: the clock runs from run_start to run_stop, and everything \
+                 between counts"
             }
             Self::EvalEpochsFall | Self::EvalStep | Self::EvalSamples => {
                 "training_rules: evaluation, its frequency and its data"
             }
             Self::StatusContradicts | Self::Aborted | Self::StatusWord | Self::OpenBelowTarget => {
-                "training_rules: a run ends with success when it reaches the target, else it counts \
-                 as one that failed"
+                "training_rules: a run that reaches the target ends with success; any other run \
+                 counts as failed"
             }
             Self::OrgDiffers => {
                 "submission rules: the log and systems/SYSTEM.json name one submitter"
             }
             Self::EpochsFromZero | Self::EpochsUnpaired => {
-                "training_rules: log entries; epochs count from 1 and have two ends"
+                "training_rules: log entries; epochs count from 1 and have a start and an end"
             }
             Self::TrainSamples => "training_rules: the data set is ImageNet-1k's training set",
             Self::Momentum => "training_rules: table of the closed division's hyperparameters",
@@ -241,7 +245,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_are_unique_and_every_text_follows_the_house_style() {
+    fn names_are_unique_and_texts_are_consistent() {
         let mut names: Vec<_> = Code::ALL.iter().map(|code| code.as_str()).collect();
         names.sort_unstable();
         names.dedup();

@@ -7,12 +7,12 @@ use super::rules::TARGET;
 use super::value::Value;
 use crate::mllog::Key;
 
-/// Our own findings on the way through a log; none of them is the reference's.
+/// Our own checks. The reference makes none of them.
 #[derive(Default)]
 pub(super) struct OwnChecks {
-    /// `submission_division` says closed.
+    /// `submission_division` is closed.
     closed: Option<bool>,
-    /// Since the last `run_start` before the first `run_stop`.
+    /// From the last `run_start` to the first `run_stop`.
     timed: Option<Timed>,
     stop: Option<Stop>,
     evaluations: Evaluations,
@@ -20,7 +20,7 @@ pub(super) struct OwnChecks {
     num_epoch_stops: usize,
     momentum: Option<(usize, Value)>,
     batch_size: Option<f64>,
-    /// What could be said on the spot, each thing once.
+    /// Findings that did not have to wait for the end of the log, one per code.
     findings: Vec<Finding>,
 }
 
@@ -37,18 +37,18 @@ struct Stop {
 
 #[derive(Default)]
 struct Evaluations {
-    /// Line and epoch of the one before.
+    /// Line and epoch of the previous evaluation.
     before: Option<(usize, f64)>,
-    /// Epoch of the first one on the curve.
+    /// Epoch of the first evaluation with an accuracy.
     first: Option<f64>,
-    /// Epoch and accuracy of the last one on the curve.
+    /// Epoch and accuracy of the last evaluation.
     last: Option<(f64, f64)>,
-    /// The first two epochs on the curve that do not lie 4 apart.
+    /// The first two successive evaluations that are not 4 epochs apart.
     odd_step: Option<(f64, f64)>,
 }
 
 impl OwnChecks {
-    /// Takes the next record; `key` is its key, if it is one of MLPerf's.
+    /// Processes the next record. `key` is the record's key if MLPerf defines it.
     pub(super) fn read(&mut self, key: Option<Key>, record: &Record) {
         self.time(key, record);
         self.epoch_zero(record);
@@ -73,7 +73,7 @@ impl OwnChecks {
         }
     }
 
-    /// What was found.
+    /// All findings.
     pub(super) fn finish(mut self) -> Vec<Finding> {
         let backwards = self.timed.take().and_then(|timed| timed.backwards);
         let mut findings = std::mem::take(&mut self.findings);
@@ -87,14 +87,14 @@ impl OwnChecks {
         findings
     }
 
-    /// Keeps the first finding of a code only.
+    /// Stores only the first finding of each code.
     fn once(&mut self, finding: Finding) {
         if self.findings.iter().all(|other| other.code != finding.code) {
             self.findings.push(finding);
         }
     }
 
-    /// Within the timed part no record is older than the one before.
+    /// Within the timed part, no record may be older than the one before it.
     fn time(&mut self, key: Option<Key>, record: &Record) {
         let Record { line, time_ms, .. } = *record;
         if self.stop.is_some() {
@@ -120,7 +120,7 @@ impl OwnChecks {
             self.stop = Some(Stop { line: record.line, status: status.map(str::to_owned) });
             return;
         };
-        let message = format!("run_stop has been logged in line {} already", stop.line);
+        let message = format!("run_stop was logged in line {} already", stop.line);
         self.once(Finding::of(Code::StoppedTwice, Key::RunStop, Some(record.line), message));
     }
 
@@ -128,7 +128,7 @@ impl OwnChecks {
         let (code, key, line) = (Code::EvalAfterStop, Key::EvalAccuracy, Some(record.line));
         let epoch = record.metadata.get("epoch_num").and_then(Value::as_f64);
         if let Some(stop) = &self.stop {
-            let message = format!("eval_accuracy comes after run_stop of line {}", stop.line);
+            let message = format!("eval_accuracy comes after the run_stop in line {}", stop.line);
             self.once(Finding::of(code, key, line, message));
         } else if let (Some(epoch), Some(accuracy)) = (epoch, record.value.as_f64()) {
             self.evaluations.add(epoch, accuracy);
@@ -138,7 +138,7 @@ impl OwnChecks {
             && epoch < before
         {
             let message = format!(
-                "eval_accuracy of epoch {epoch} comes after that of epoch {before} in line \
+                "eval_accuracy of epoch {epoch} comes after the one of epoch {before} in line \
                  {line_before}"
             );
             self.once(Finding::of(Code::EvalEpochsFall, key, line, message));
@@ -191,7 +191,7 @@ impl OwnChecks {
                 Code::StatusContradicts,
                 format!("status is {word}, but the last accuracy is {accuracy}, at least {TARGET}"),
             ),
-            ("aborted", _) => (Code::Aborted, "status is aborted: the run was given up".into()),
+            ("aborted", _) => (Code::Aborted, "status is aborted".into()),
             (word, _) => {
                 (Code::StatusWord, format!("status is {word:?}, neither success nor aborted"))
             }
@@ -228,15 +228,17 @@ impl Evaluations {
         self.last = Some((epoch, accuracy));
     }
 
-    /// Every 4 epochs, the first one after epoch 1 to 4.
+    /// Closed runs evaluate every 4 epochs, first after epoch 1 to 4.
     fn step(&self) -> Option<Finding> {
         let first = self.first?;
         let message = match self.odd_step {
             _ if !(1.0..=4.0).contains(&first) => {
-                format!("the first evaluation is that of epoch {first}")
+                format!("the first evaluation is after epoch {first}")
             }
             Some((before, epoch)) => {
-                format!("after epoch {before} the next evaluation is that of {epoch}")
+                format!(
+                    "the evaluation after epoch {before} is followed by one after epoch {epoch}"
+                )
             }
             None => return None,
         };
@@ -266,7 +268,7 @@ mod tests {
         findings(log).into_iter().map(|(code, ..)| code).collect()
     }
 
-    /// `log` with its one line of `key` (or the last of several) changed.
+    /// `log` with the last line of `key` changed.
     fn with(log: &str, key: &str, change: impl Fn(&str) -> String) -> String {
         let mut lines: Vec<_> = log.lines().map(ToString::to_string).collect();
         let at = lines.iter().rposition(|line| line.contains(&format!("\"{key}\""))).unwrap();
@@ -298,7 +300,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_evaluated_and_nothing_stops_after_the_stop() {
+    fn nothing_is_logged_after_the_stop() {
         let stop = OPEN.lines().last().unwrap();
         let evaluation = OPEN.lines().rfind(|line| line.contains("eval_accuracy")).unwrap();
         let late = format!("{OPEN}{evaluation}\n{stop}\n");
@@ -309,12 +311,12 @@ mod tests {
                 (
                     "eval-after-stop",
                     Some(line + 1),
-                    format!("eval_accuracy comes after run_stop of line {line}")
+                    format!("eval_accuracy comes after the run_stop in line {line}")
                 ),
                 (
                     "stopped-twice",
                     Some(line + 2),
-                    format!("run_stop has been logged in line {line} already")
+                    format!("run_stop was logged in line {line} already")
                 ),
             ]
         );
@@ -327,7 +329,7 @@ mod tests {
     }
 
     #[test]
-    fn a_status_is_weighed_against_the_division_and_the_last_accuracy() {
+    fn the_status_must_fit_the_division_and_the_last_accuracy() {
         let aborted = ["\"success\"", "\"aborted\""];
         assert_eq!(codes(&replaced(CLOSED, "run_stop", aborted)), ["status-contradicts"]);
         assert_eq!(codes(&replaced(OPEN, "run_stop", aborted)), ["aborted"]);
@@ -340,7 +342,7 @@ mod tests {
     }
 
     #[test]
-    fn epochs_count_from_1_and_have_two_ends() {
+    fn epochs_count_from_1_and_have_a_start_and_an_end() {
         let zero = OPEN.replace("epoch_num\": 1}", "epoch_num\": 0}");
         assert_eq!(codes(&zero), ["epochs-from-zero"]);
         let open_ended = with(OPEN, "epoch_stop", |_| String::new());
@@ -350,7 +352,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_imagenet_is_pointed_out() {
+    fn other_sample_counts_than_imagenets_are_reported() {
         let log = replaced(OPEN, "train_samples", ["1281167", "1281168"]);
         let log = replaced(&log, "eval_samples", ["50000", "6400"]);
         let messages: Vec<_> = findings(&log).into_iter().map(|(.., message)| message).collect();
@@ -378,7 +380,7 @@ mod tests {
     }
 
     #[test]
-    fn caches_that_were_not_cleared_are_pointed_out_with_the_reason() {
+    fn a_cache_that_was_not_cleared_is_reported_with_the_reason() {
         let log = replaced(OPEN, "cache_clear", ["true", "false"]);
         let log = replaced(&log, "cache_clear", ["\"file\"", "\"reason\": \"no sudo\", \"file\""]);
         let line = OPEN.lines().position(|line| line.contains("cache_clear")).map(|at| at + 1);

@@ -1,12 +1,13 @@
-//! Reads JSON as Python's `json.loads` does: `NaN` and `Infinity` are numbers, of members of one
-//! name the last one counts, lone surrogates pass, raw control characters in strings do not, and an
-//! integer may have 4,300 digits. The text is latin-1: a byte is a character.
+//! Reads JSON as Python's `json.loads` does: `NaN` and `Infinity` are numbers, the last of several
+//! members with one name counts, lone surrogates are accepted, raw control characters in strings
+//! are not, and an integer may have up to 4,300 digits. The text is Latin-1: one byte is one
+//! character.
 
 use std::collections::BTreeMap;
 
 use super::value::Value;
 
-/// Nesting at which Python gives up as well (its recursion limit less the reference's own calls).
+/// Nesting depth at which Python fails too (its recursion limit minus the reference's own calls).
 const MAX_DEPTH: usize = 985;
 /// Python's limit on the digits of an integer.
 const MAX_DIGITS: usize = 4300;
@@ -18,7 +19,7 @@ pub(super) struct JsonError {
     pub(super) at: usize,
 }
 
-/// Reads one value that takes up the whole text but for blanks.
+/// Reads the one value that makes up the text, apart from white space around it.
 pub(super) fn parse(text: &[u8]) -> Result<Value, JsonError> {
     let mut reader = Reader { text, at: 0 };
     reader.skip_blanks();
@@ -131,7 +132,7 @@ impl Reader<'_> {
         self.at - start
     }
 
-    /// What follows a number that is not part of one is left to the caller, as in Python.
+    /// Leaves text after the number to the caller, as Python does.
     fn number(&mut self) -> Result<Value, JsonError> {
         let start = self.at;
         self.take("-");
@@ -154,7 +155,7 @@ impl Reader<'_> {
             return Ok(Value::Float(text.parse().expect("a JSON number is one of Rust's")));
         }
         if text.trim_start_matches('-').len() > MAX_DIGITS {
-            return Err(self.error("an integer of more than 4300 digits"));
+            return Err(self.error("an integer with more than 4300 digits"));
         }
         Ok(text.parse().map_or_else(|_| Value::Huge(text.into()), Value::Int))
     }
@@ -180,7 +181,7 @@ impl Reader<'_> {
         }
     }
 
-    /// What can be taken as it stands.
+    /// The following characters that need no decoding.
     fn plain(&mut self) -> &str {
         let rest = &self.text[self.at..];
         let special = |byte: &u8| matches!(byte, b'"' | b'\\' | 0..=0x1f | 0x80..);
@@ -205,7 +206,7 @@ impl Reader<'_> {
         Ok(plain)
     }
 
-    /// `\uXXXX` at its `u`, and a second one if both make a pair.
+    /// `\uXXXX`, from its `u`, and a second one if the two form a surrogate pair.
     fn unicode(&mut self) -> Result<char, JsonError> {
         let first = self.unit()?;
         if (0xd800..0xdc00).contains(&first) && self.text[self.at..].starts_with(b"\\u") {
@@ -248,7 +249,7 @@ mod tests {
     }
 
     #[test]
-    fn what_python_reads_is_read() {
+    fn accepts_what_python_accepts() {
         assert_eq!(text(" [NaN, -Infinity] \n"), "a list of 2");
         assert_eq!(text("-0.5e3"), "-500.0");
         assert_eq!(text("1e999"), "inf");
@@ -268,7 +269,7 @@ mod tests {
     }
 
     #[test]
-    fn what_python_refuses_is_refused_with_a_reason() {
+    fn rejects_what_python_rejects_with_a_reason() {
         assert_eq!(reason("{} {}"), "text after the object");
         assert_eq!(reason("01"), "text after the object");
         assert_eq!(reason("1."), "text after the object");
@@ -281,7 +282,7 @@ mod tests {
         assert_eq!(reason("{\"a\": 1,}"), "a member's name in double quotes is expected");
         assert_eq!(reason("[1,]"), "a value is expected");
         assert_eq!(reason("\"open"), "the string has no end");
-        assert_eq!(reason(&"9".repeat(MAX_DIGITS + 1)), "an integer of more than 4300 digits");
+        assert_eq!(reason(&"9".repeat(MAX_DIGITS + 1)), "an integer with more than 4300 digits");
         assert_eq!(reason(&"[".repeat(100_000)), "nested too deeply");
     }
 }

@@ -1,13 +1,14 @@
-//! Judges a log by MLPerf Training's rules for ResNet, rulesets 0.7.0 to 4.0.0.
+//! Checks a log against MLPerf Training's rules for ResNet, rulesets 0.7.0 to 4.0.0.
 //!
-//! Two verdicts are kept apart. *What the reference accepts* agrees with the checker of
-//! `mlperf_logging` in pass and fail, oddities included; where that one ends in a traceback, the
-//! log is rejected with a reason. *What we find fault with* is stricter and our own. Both are
-//! findings with a code, a severity, and the line of the file.
+//! Two verdicts are separate. *What the reference accepts* agrees with the checker of
+//! `mlperf_logging` on pass and fail, including its oddities. Where that checker ends in a
+//! traceback, we reject the log with a reason. *What we report in addition* is stricter. Both
+//! consist of findings with a code, a severity and a line number.
 //!
-//! Known to differ: logs of other benchmarks are rejected, because only ResNet's rules are here.
+//! Known difference: logs of other benchmarks are rejected, because only ResNet's rules are
+//! implemented.
 //!
-//! Absent on purpose: folders, scores and system descriptions (`submission`), and other rulesets.
+//! Not here: folders, scores and system descriptions (see `submission`), and other rulesets.
 
 mod check;
 mod code;
@@ -34,41 +35,41 @@ pub use code::{Code, Severity};
 pub use finding::Finding;
 use parse::Entries;
 pub use parse::{Entry, Flaw, FlawKind, Log, Record};
-use report::Judge;
+use report::LogChecker;
 pub use report::{Report, Strictness};
 pub use ruleset::{Ruleset, UnknownRuleset};
 pub use settings::{Seed, Settings};
 pub use timing::{Curve, CurvePoint, RunTiming};
 pub use value::Value;
 
-/// Bytes of a file that are read at once.
+/// Read buffer in bytes.
 const BUFFER_BYTES: usize = 1 << 16;
 
-/// Judges a log of any source, one line at a time: memory does not grow with it.
+/// Checks a log from any reader, line by line; memory use does not grow with the log.
 pub fn check(log: impl BufRead, ruleset: Ruleset) -> io::Result<Report> {
-    judge(log, ruleset, Path::new(""))
+    check_lines(log, ruleset, Path::new(""))
 }
 
-/// Judges a log in memory; any bytes are one.
+/// Checks a log in memory. Any bytes are valid input.
 pub fn check_bytes(log: &[u8], ruleset: Ruleset) -> Report {
     check(log, ruleset).expect("bytes in memory can be read")
 }
 
-/// Reads and judges the log at `path`.
+/// Reads and checks the log at `path`.
 pub fn check_file(path: &Path, ruleset: Ruleset) -> io::Result<Report> {
-    judge(BufReader::with_capacity(BUFFER_BYTES, File::open(path)?), ruleset, path)
+    check_lines(BufReader::with_capacity(BUFFER_BYTES, File::open(path)?), ruleset, path)
 }
 
-fn judge(log: impl BufRead, ruleset: Ruleset, path: &Path) -> io::Result<Report> {
+fn check_lines(log: impl BufRead, ruleset: Ruleset, path: &Path) -> io::Result<Report> {
     let mut entries = Entries::new(log);
-    let mut judge = Judge::new(ruleset);
+    let mut checker = LogChecker::new(ruleset);
     while let Some(entry) = entries.next()? {
-        judge.read(entry);
+        checker.read(entry);
     }
-    Ok(judge.finish(path))
+    Ok(checker.finish(path))
 }
 
-/// Reads and judges many logs, on all processors at once; answers in the order of `logs`.
+/// Reads and checks many logs on all processors. The reports come in the order of `logs`.
 pub fn check_files(logs: &[(PathBuf, Ruleset)]) -> Vec<io::Result<Report>> {
     let num_threads = thread::available_parallelism().map_or(1, usize::from).min(logs.len());
     let next = AtomicUsize::new(0);
@@ -81,7 +82,7 @@ pub fn check_files(logs: &[(PathBuf, Ruleset)]) -> Vec<io::Result<Report>> {
         }
     };
     let mut reports: Vec<_> = thread::scope(|scope| {
-        // This thread is one of them.
+        // This thread works too.
         let others: Vec<_> = (1..num_threads).map(|_| scope.spawn(work)).collect();
         let own = work();
         let done = others.into_iter().map(|other| other.join().expect("no log is a panic"));
@@ -100,7 +101,7 @@ mod tests {
     const CLOSED: &[u8] = include_bytes!("../../tests/logs/ok_closed_lars.txt");
 
     #[test]
-    fn many_logs_are_answered_in_their_order() {
+    fn reports_come_in_the_order_of_the_logs() {
         let folder = tempfile::tempdir().unwrap();
         let path = |number: usize| folder.path().join(number.to_string());
         for number in 0..40 {
@@ -116,18 +117,18 @@ mod tests {
     }
 
     #[test]
-    fn a_finding_of_very_many_is_told_a_thousand_times_and_then_counted() {
+    fn of_very_many_findings_a_thousand_are_listed_and_the_rest_counted() {
         let log = ":::MLLOG x\n".repeat(5000);
         let report = check_bytes(log.as_bytes(), Ruleset::LATEST);
         let told = report.findings.iter().filter(|finding| finding.code == Code::BadJson);
         let told: Vec<_> = told.collect();
         assert_eq!(told.len(), 1001);
-        assert_eq!(told[1000].message, "4000 more lines are no records");
+        assert_eq!(told[1000].message, "4000 more lines are not records");
     }
 
     proptest! {
         #[test]
-        fn no_bytes_within_a_log_are_a_panic(
+        fn no_bytes_within_a_log_cause_a_panic(
             place in any::<prop::sample::Index>(),
             bytes in proptest::collection::vec(any::<u8>(), 0..40),
             ruleset in proptest::sample::select(&Ruleset::ALL[..]),

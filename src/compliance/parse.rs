@@ -1,8 +1,8 @@
-//! Reads a log as the reference reads it, keeping the file's own line numbers, one line at a time.
+//! Reads a log line by line as the reference does, with the file's own line numbers.
 //!
-//! The text is latin-1; LF, CRLF and a lone CR end a line. A line counts if it holds the token with
-//! its blank; everything before the *last* token is dropped. What the reference cannot read is kept
-//! as a [`Flaw`]: each of them makes it reject the file.
+//! The text is Latin-1; LF, CRLF or a lone CR ends a line. A line counts if it contains the token
+//! with its space; everything before the *last* token is dropped. What the reference cannot read
+//! becomes a [`Flaw`]; each of them makes it reject the file.
 
 use std::io::{self, BufRead};
 
@@ -12,63 +12,63 @@ use super::json;
 use super::value::Value;
 use crate::mllog::TOKEN;
 
-/// One log, read.
+/// A parsed log.
 #[derive(Clone, Debug, Default)]
 pub struct Log {
-    /// What could be read, in the order of the file.
+    /// The records, in file order.
     pub records: Vec<Record>,
-    /// What could not.
+    /// The lines with a token that are not records.
     pub flaws: Vec<Flaw>,
 }
 
 /// One record.
 #[derive(Clone, Debug)]
 pub struct Record {
-    /// Line of the file, from 1.
+    /// Line number, from 1.
     pub line: usize,
     /// Milliseconds since the Unix epoch.
     pub time_ms: f64,
-    /// The key; a key that is no string is empty here, for no rule knows it.
+    /// The key; empty if it is not a string, because no rule covers such a key.
     pub key: String,
     /// The value.
     pub value: Value,
-    /// The metadata; mostly an object.
+    /// The metadata; usually an object.
     pub metadata: Value,
 }
 
-/// A line with a token that holds no record.
+/// A line that has the token but is not a record.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Flaw {
-    /// Line of the file, from 1.
+    /// Line number, from 1.
     pub line: usize,
-    /// Why it is none.
+    /// What kind of flaw it is.
     pub kind: FlawKind,
-    /// In words.
+    /// The reason, in words.
     pub reason: String,
 }
 
-/// How a line fails to be a record.
+/// Why a line is not a record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FlawKind {
     /// It is not JSON.
     Json,
-    /// It is JSON but no record.
+    /// It is JSON but not a record.
     Record,
-    /// It is a record but for a time that is a text and no number.
+    /// It would be a record, but its time is a string that is not a number.
     Time,
 }
 
-/// What a line with a token holds.
+/// What a line with a token contains.
 #[derive(Clone, Debug)]
 pub enum Entry {
     /// A record.
     Record(Record),
-    /// None.
+    /// A flaw.
     Flaw(Flaw),
 }
 
 impl Log {
-    /// Reads a log of any bytes.
+    /// Parses a log; accepts any bytes.
     pub fn parse(bytes: &[u8]) -> Self {
         let mut log = Self::default();
         let mut entries = Entries::new(bytes);
@@ -82,14 +82,14 @@ impl Log {
     }
 }
 
-/// The lines of a log that hold a token, read one after the other.
+/// An iterator over the lines of a log that contain a token.
 pub(super) struct Entries<R> {
     source: R,
-    /// Lines that have been read.
+    /// Lines read so far.
     num_lines: usize,
-    /// The start of a line of which the end has not been read yet.
+    /// The start of a line whose end has not been read yet.
     started: Vec<u8>,
-    /// The line before ended with CR: an LF that follows belongs to it.
+    /// The previous line ended with CR, so an LF that follows belongs to it.
     after_cr: bool,
 }
 
@@ -98,7 +98,7 @@ impl<R: BufRead> Entries<R> {
         Self { source, num_lines: 0, started: Vec::new(), after_cr: false }
     }
 
-    /// The next one; none at the end.
+    /// The next entry, or `None` at the end.
     pub(super) fn next(&mut self) -> io::Result<Option<Entry>> {
         loop {
             let buffer = match self.source.fill_buf() {
@@ -135,7 +135,7 @@ impl<R: BufRead> Entries<R> {
         }
     }
 
-    /// What stands behind the last line end.
+    /// The text after the last line end.
     fn last(&mut self) -> Option<Entry> {
         let line = std::mem::take(&mut self.started);
         self.num_lines += usize::from(!line.is_empty());
@@ -143,7 +143,7 @@ impl<R: BufRead> Entries<R> {
     }
 }
 
-/// What `line` holds, if it has a token.
+/// What `line` contains, if it has a token.
 fn entry(number: usize, line: &[u8]) -> Option<Entry> {
     Some(match record(number, after_last_token(line)?) {
         Ok(record) => Entry::Record(record),
@@ -151,7 +151,7 @@ fn entry(number: usize, line: &[u8]) -> Option<Entry> {
     })
 }
 
-/// What follows the last token, without the blanks at the end.
+/// The text after the last token, without trailing white space.
 fn after_last_token(line: &[u8]) -> Option<&[u8]> {
     let token = TOKEN.as_bytes();
     let start = memmem::rfind(line, token)?;
@@ -160,7 +160,7 @@ fn after_last_token(line: &[u8]) -> Option<&[u8]> {
     Some(&text[..end])
 }
 
-/// What Python's `str.strip` takes off, among latin-1 characters.
+/// Latin-1 characters that Python's `str.strip` removes.
 fn is_python_blank(byte: u8) -> bool {
     matches!(byte, 0x09..=0x0d | 0x1c..=0x20 | 0x85 | 0xa0)
 }
@@ -172,7 +172,7 @@ fn record(line: usize, text: &[u8]) -> Result<Record, (FlawKind, String)> {
     let object = json::parse(text)
         .map_err(|error| (FlawKind::Json, format!("{} at byte {}", error.reason, error.at + 1)))?;
     let Value::Map(mut members) = object else {
-        return Err((FlawKind::Record, format!("a JSON object is expected, not {object}")));
+        return Err((FlawKind::Record, format!("expected a JSON object, not {object}")));
     };
     let mut member = |name: &str| {
         members.remove(name).ok_or_else(|| (FlawKind::Record, format!("{name} is missing")))
@@ -189,7 +189,7 @@ fn record(line: usize, text: &[u8]) -> Result<Record, (FlawKind, String)> {
     Ok(Record { line, time_ms, key, value: member("value")?, metadata: member("metadata")? })
 }
 
-/// Python's `float(value)`: also of strings such as `" 1_000.5 "`.
+/// Python's `float(value)`, which also accepts strings such as `" 1_000.5 "`.
 fn python_float(value: &Value) -> Option<f64> {
     match value {
         Value::Text(text) => {
@@ -230,21 +230,21 @@ mod tests {
     }
 
     #[test]
-    fn every_line_end_counts_and_the_numbers_are_the_files_own() {
+    fn every_line_end_counts_and_line_numbers_are_the_files_own() {
         let text = format!("noise\r\n:::MLLOG {GOOD}\r:::MLLOG {GOOD}\n\n:::MLLOG {GOOD}");
         let lines: Vec<_> = Log::parse(text.as_bytes()).records.iter().map(|r| r.line).collect();
         assert_eq!(lines, [2, 3, 5]);
     }
 
     #[test]
-    fn only_the_token_with_its_blank_counts() {
+    fn only_the_token_with_its_space_counts() {
         let text = format!(":::MLLOG{GOOD}\n:::mllog {GOOD}\n:::MLLOG\t{GOOD}\n");
         let log = Log::parse(text.as_bytes());
         assert!(log.records.is_empty() && log.flaws.is_empty());
     }
 
     #[test]
-    fn everything_before_the_last_token_and_after_the_blanks_is_dropped() {
+    fn text_before_the_last_token_and_trailing_space_is_dropped() {
         assert!(one(&format!("[1,0]<stdout>: \0:::MLLOG {{\"a :::MLLOG {GOOD} \x0b\x1c ")).is_ok());
         let within = reason(r#"{"time_ms": 5, "key": "x", "value": ":::MLLOG ", "metadata": {}}"#);
         assert_eq!(within, "text after the object at byte 5");
@@ -265,21 +265,21 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_record_is_kept_with_its_reason() {
-        assert_eq!(reason("[1]"), "a JSON object is expected, not a list of 1");
+    fn a_line_that_is_not_a_record_has_a_reason() {
+        assert_eq!(reason("[1]"), "expected a JSON object, not a list of 1");
         assert_eq!(reason(r#"{"key": "x", "value": 1, "metadata": {}}"#), "time_ms is missing");
         assert_eq!(reason(r#"{"time_ms": 1, "key": "x", "value": 1}"#), "metadata is missing");
         assert_eq!(reason(""), "nothing follows the token");
     }
 
     #[test]
-    fn a_key_that_is_no_string_is_a_record_that_no_rule_knows() {
+    fn a_key_that_is_not_a_string_is_a_record_that_no_rule_covers() {
         let record = one(&format!(":::MLLOG {}", GOOD.replace("\"seed\"", "7"))).unwrap();
         assert_eq!(record.key, "");
     }
 
     #[test]
-    fn lines_may_be_longer_than_what_is_read_at_once() {
+    fn lines_may_be_longer_than_the_read_buffer() {
         let text = format!("x\r\n:::MLLOG {GOOD}\r:::MLLOG {GOOD}\r\nnoise\n:::MLLOG {GOOD}");
         for capacity in [1, 2, 3, 7, 64] {
             let source = io::BufReader::with_capacity(capacity, text.as_bytes());
@@ -289,7 +289,7 @@ mod tests {
                 let Entry::Record(record) = entry else { panic!("{entry:?}") };
                 lines.push(record.line);
             }
-            assert_eq!(lines, [2, 3, 5], "{capacity} bytes at once");
+            assert_eq!(lines, [2, 3, 5], "a buffer of {capacity} bytes");
         }
     }
 

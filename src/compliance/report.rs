@@ -1,4 +1,4 @@
-//! What the checker says about one log.
+//! The checker's report on one log.
 
 use std::path::{Path, PathBuf};
 
@@ -13,10 +13,10 @@ use super::timing::{Curve, RunTiming, Stopwatch};
 use super::value::Value;
 use crate::mllog::Key;
 
-/// Seeds that a report holds; a log may have more, memory may not.
+/// The most seeds that a report holds, because a log may have more than fit in memory.
 const MAX_SEEDS: usize = 10_000;
 
-/// What rejects a log besides errors.
+/// What rejects a log in addition to errors.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Strictness {
     /// Warnings reject, as with the reference's `--werror`.
@@ -25,42 +25,42 @@ pub struct Strictness {
     pub faults_reject: bool,
 }
 
-/// What the checker says about one log.
+/// The checker's report on one log.
 #[derive(Clone, Debug)]
 pub struct Report {
-    /// The file, as it was named; empty if it was none.
+    /// The file's path as given; empty for a log in memory.
     pub path: PathBuf,
-    /// The rules it was judged by.
+    /// The ruleset it was checked against.
     pub ruleset: Ruleset,
-    /// The division that it names, whether there is one of this name or not.
+    /// The division that it names, even if no such division exists.
     pub division: Option<String>,
-    /// `run_stop`'s status.
+    /// The status of `run_stop`.
     pub status: Option<String>,
     /// `submission_org`.
     pub org: Option<String>,
-    /// `submission_status`: how the system can be had.
+    /// `submission_status`: how the system is available.
     pub availability: Option<String>,
     /// `global_batch_size`.
     pub batch_size: Option<f64>,
-    /// What the run trained with.
+    /// The hyperparameters of the run.
     pub settings: Settings,
     /// Every `seed`.
     pub seeds: Vec<Seed>,
-    /// Line of an `eval_accuracy` whose epoch is no number, or of a `run_stop` without status: the
-    /// reference's test of convergence ends in a traceback there.
+    /// Line of an `eval_accuracy` whose epoch is not a number, or of a `run_stop` without a status.
+    /// The reference's convergence test ends in a traceback there.
     pub stops_convergence: Option<usize>,
-    /// The reference checker ends in a traceback, and every tool that calls it with it.
+    /// The reference checker ends in a traceback, and so does every tool that calls it.
     pub reference_crashes: bool,
-    /// Its timed part, if it has both ends.
+    /// Its timed part, if it has a start and an end.
     pub timing: Option<RunTiming>,
     /// Accuracy by epoch.
     pub curve: Curve,
-    /// What is wrong, the gravest first, then by line.
+    /// All problems, the most serious first, then by line.
     pub findings: Vec<Finding>,
 }
 
-/// Judges a log on the way through it.
-pub(super) struct Judge {
+/// Checks a log record by record.
+pub(super) struct LogChecker {
     ruleset: Ruleset,
     reference: ReferenceChecks,
     own: OwnChecks,
@@ -75,7 +75,7 @@ pub(super) struct Judge {
     stops_convergence: Option<usize>,
 }
 
-/// The first value of a key, where it is a text.
+/// The first value of a key, if it is a string.
 #[derive(Default)]
 enum First {
     #[default]
@@ -98,7 +98,7 @@ impl First {
     }
 }
 
-impl Judge {
+impl LogChecker {
     pub(super) fn new(ruleset: Ruleset) -> Self {
         Self {
             ruleset,
@@ -136,7 +136,7 @@ impl Judge {
             Key::SubmissionOrg => return self.org.see(Some(&record.value)),
             Key::SubmissionDivision => return self.division.see(Some(&record.value)),
             Key::SubmissionStatus => return self.availability.see(Some(&record.value)),
-            // The last one counts, as in the reference's test of convergence.
+            // The last record counts, as in the reference's convergence test.
             Key::GlobalBatchSize => return self.batch_size = record.value.as_f64(),
             Key::Seed if self.seeds.len() < MAX_SEEDS => return self.seeds.push(Seed::of(record)),
             Key::RunStop => {
@@ -176,10 +176,11 @@ impl Judge {
 }
 
 impl Report {
-    /// Advises about a log whose `submission_org` is not the submitter of the system's description.
-    pub fn hold_against(&mut self, submitter: &str) {
+    /// Adds advice if `submission_org` is not the submitter in the system's description.
+    pub fn advise_submitter(&mut self, submitter: &str) {
         let Some(org) = self.org.as_deref().filter(|org| *org != submitter) else { return };
-        let message = format!("submission_org is {org:?}, the system's submitter {submitter:?}");
+        let message =
+            format!("submission_org is {org:?}, but the system's submitter is {submitter:?}");
         self.findings.push(Finding::of(Code::OrgDiffers, Key::SubmissionOrg, None, message));
     }
 

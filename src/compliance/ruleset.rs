@@ -37,10 +37,10 @@ impl Ruleset {
         Self::V4_0_0,
     ];
 
-    /// The last version, which holds where nothing else is said.
+    /// The last version, and the default.
     pub const LATEST: Self = Self::V4_0_0;
 
-    /// As the reference tools name it.
+    /// The name that the reference tools use.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::V0_7_0 => "0.7.0",
@@ -64,7 +64,7 @@ impl fmt::Display for Ruleset {
 /// Versions of the rules since the benchmark was retired.
 const WITHOUT_RESNET: [&str; 5] = ["4.1.0", "5.0.0", "5.1.0", "6.0.0", "6.1.0"];
 
-/// A name that no ruleset with ResNet has.
+/// A name that is not a ruleset with ResNet.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UnknownRuleset(pub String);
 
@@ -74,11 +74,11 @@ impl fmt::Display for UnknownRuleset {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self(name) = self;
         if WITHOUT_RESNET.contains(&name.as_str()) {
-            write!(out, "no resnet in ruleset {name}: the benchmark ended with 4.0.0")?;
+            write!(out, "ruleset {name} has no ResNet: the benchmark ended with 4.0.0")?;
         } else {
             write!(out, "unknown ruleset \"{name}\"")?;
         }
-        write!(out, "; name one of {}", Ruleset::ALL.map(Ruleset::as_str).join(", "))
+        write!(out, "; use one of {}", Ruleset::ALL.map(Ruleset::as_str).join(", "))
     }
 }
 
@@ -96,13 +96,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_lead_back_to_their_ruleset() {
+    fn names_parse_back_to_their_ruleset() {
         for ruleset in Ruleset::ALL {
             assert_eq!(ruleset.to_string().parse(), Ok(ruleset));
         }
         let later = "4.1.0".parse::<Ruleset>().unwrap_err().to_string();
-        assert!(later.starts_with("no resnet in ruleset 4.1.0: "), "{later}");
+        assert!(later.starts_with("ruleset 4.1.0 has no ResNet: "), "{later}");
         let other = "v2".parse::<Ruleset>().unwrap_err().to_string();
-        assert!(other.starts_with("unknown ruleset \"v2\"; name one of 0.7.0, "), "{other}");
+        assert!(other.starts_with("unknown ruleset \"v2\"; use one of 0.7.0, "), "{other}");
     }
 }

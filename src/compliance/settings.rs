@@ -1,10 +1,10 @@
-//! What a log says that its run trained with: hyperparameters and seeds.
+//! The hyperparameters and seeds that a log reports.
 
 use super::parse::Record;
 use super::value::Value;
 use crate::mllog::Key;
 
-/// Hyperparameters by key, in the order of the log; of several records of a key the first.
+/// Hyperparameters by key, in log order. The first record of a key counts.
 #[derive(Clone, Debug, Default)]
 pub struct Settings(Vec<(Key, Value)>);
 
@@ -19,7 +19,7 @@ impl Settings {
         self.0.iter().find(|(known, _)| *known == key).map(|(_, value)| value)
     }
 
-    /// The first key that both have with different values, and the values: this one's first.
+    /// The first key for which both logs have different values, with the values: this one's first.
     pub fn difference<'a>(
         &'a self,
         other: &'a Self,
@@ -45,12 +45,12 @@ fn is_setting(key: Key) -> bool {
 /// One `seed`, as the reference's seed checker reads it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Seed {
-    /// Line of the file, from 1.
+    /// Line number, from 1.
     pub line: usize,
-    /// Python's `int(value)`, in digits; nothing where Python raises.
+    /// Python's `int(value)` as digits; `None` where Python raises an error.
     pub value: Option<String>,
-    /// `metadata.file` and `metadata.lineno`: the place in the source that logged it; nothing where
-    /// one of them is missing or Python could not look it up.
+    /// `metadata.file` and `metadata.lineno`, the source line that logged it. `None` if one of them
+    /// is missing or unhashable in Python.
     pub site: Option<String>,
 }
 
@@ -65,7 +65,7 @@ impl Seed {
     }
 }
 
-/// A text that two values share where Python's dictionaries hold them for one key.
+/// A string that two values share exactly if they are the same key of a Python dictionary.
 fn hashed(value: &Value) -> Option<String> {
     match value {
         Value::Text(text) => Some(text.clone()),
@@ -83,7 +83,7 @@ fn python_int(value: &Value) -> Option<String> {
         Value::Bool(yes) => Some(u8::from(*yes).to_string()),
         Value::Int(int) => Some(int.to_string()),
         Value::Huge(digits) => Some(digits.clone()),
-        // Adding zero takes the sign off a negative one.
+        // Adding zero removes the sign of a negative zero.
         Value::Float(float) if float.is_finite() => Some(format!("{:.0}", float.trunc() + 0.0)),
         Value::Text(text) => int_of_text(text.trim()),
         _ => None,
@@ -114,7 +114,8 @@ mod tests {
 
     fn seed(value: &str, metadata: &str) -> Seed {
         let line = format!(
-            ":::MLLOG {{\"time_ms\": 1, \"key\": \"seed\", \"value\": {value}, \"metadata\": {metadata}}}"
+            ":::MLLOG {{\"time_ms\": 1, \"key\": \"seed\", \"value\": {value}, \"metadata\": \
+             {metadata}}}"
         );
         check_bytes(line.as_bytes(), Ruleset::LATEST).seeds.remove(0)
     }

@@ -1,4 +1,4 @@
-//! What a record is held against: the state that the records before it have left, and the checks.
+//! The state that earlier records have left, and the checks of a record against it.
 
 use std::collections::BTreeMap;
 
@@ -7,10 +7,10 @@ use super::parse::Record;
 use super::rules::{Accuracy, Check, InitLimit, Mark, TARGET, reference_tensors};
 use super::value::Value;
 
-/// What the records have done so far.
+/// The effects of the records so far.
 pub(super) struct State {
     reached: Vec<Mark>,
-    /// ms since the Unix epoch; far in the future until there was one.
+    /// In ms since the Unix epoch; a huge number until there is one.
     first_init_ms: f64,
     init_limit_min: f64,
     tensors: Tensors,
@@ -19,10 +19,10 @@ pub(super) struct State {
 /// The tensors whose initialization was logged.
 #[derive(Default)]
 struct Tensors {
-    /// How often each of the reference's was.
+    /// How often each of the reference's tensors was logged.
     known: BTreeMap<String, usize>,
     num_unknown: usize,
-    /// Of the unknown ones the first by name.
+    /// The alphabetically first unknown name.
     first_unknown: Option<String>,
 }
 
@@ -40,7 +40,7 @@ impl State {
         if !self.reached.contains(&mark) {
             self.reached.push(mark);
         }
-        // `f64::min` keeps the number when the other one is NaN, as the reference does.
+        // Like the reference, `f64::min` ignores a NaN.
         if mark == Mark::InitStarted {
             self.first_init_ms = self.first_init_ms.min(record.time_ms);
         }
@@ -79,7 +79,7 @@ impl State {
         let member = |name: &str| metadata.get(name).and_then(Value::as_f64);
         let has = |name: &str| metadata.contains(name) == Some(true);
         match check {
-            Check::NotEmpty => value_must(value.as_str() != Some(""), "a text".into()),
+            Check::NotEmpty => value_must(value.as_str() != Some(""), "a string".into()),
             Check::OneOf(words) => {
                 let known = value.as_str().is_some_and(|text| words.contains(&text));
                 value_must(known, words.join(" or "))
@@ -100,15 +100,15 @@ impl State {
             ),
             Check::Has(names) => metadata_must(names.iter().any(|n| has(n)), names.join(" or ")),
             Check::HasWith(name, other) => {
-                metadata_must(!has(name) || has(other), format!("{other} beside {name}"))
+                metadata_must(!has(name) || has(other), format!("{other} next to {name}"))
             }
             Check::MemberPositive(name) => metadata_must(
                 !has(name) || member(name).is_some_and(|x| x > 0.0),
-                format!("a number above 0 as {name}"),
+                format!("{name} above 0"),
             ),
             Check::MemberNotNegative(name) => metadata_must(
                 !has(name) || member(name).is_some_and(|x| x >= 0.0),
-                format!("a number from 0 up as {name}"),
+                format!("{name} of at least 0"),
             ),
             Check::After(mark) => (!self.reached.contains(&mark)).then(|| {
                 let first = mark.key().as_str();
@@ -134,12 +134,12 @@ impl State {
         let complaint = if minutes > 0.0 {
             format!("comes {:.1} min after init_start; {minutes} min are allowed", taken_ms / 60e3)
         } else {
-            "comes before submission_division, which sets the limit on it".into()
+            "comes before submission_division, which sets the time limit".into()
         };
         Some((Code::InitTooLong, complaint))
     }
 
-    /// How the tensors that were initialized differ from the reference's, if they do.
+    /// How the logged tensors differ from the reference's, if they do.
     pub(super) fn tensors_differ(&self) -> Option<String> {
         let Tensors { known, num_unknown, first_unknown } = &self.tensors;
         let missing: Vec<_> = known.iter().filter(|(_, count)| **count == 0).collect();
@@ -161,7 +161,8 @@ impl State {
     }
 }
 
-/// The reference's tolerance; false for what is not finite, where it raises.
+/// Whether `x` is whole within the reference's tolerance; false for a non-finite value, for which
+/// the reference raises an error.
 fn is_whole(x: f64) -> bool {
     (x.round() - x).abs() < 1e-5
 }
@@ -173,7 +174,7 @@ pub(super) fn meets(wanted: Accuracy, accuracy: f64) -> bool {
     }
 }
 
-/// What is wrong with `num` evaluations of which `best` is the best.
+/// The message for `num` evaluations, the best of which is `best`.
 pub(super) fn target_missed(wanted: Accuracy, num: usize, best: Option<f64>) -> String {
     let best = best.map_or("no number".into(), |best| best.to_string());
     let range = match wanted {

@@ -1,28 +1,28 @@
-//! What a log says about time and accuracy.
+//! The times and accuracies that a log reports.
 
 use super::parse::Record;
 use super::value::Value;
 use crate::mllog::Key;
 
-/// Evaluations that a curve holds; a log may have more, memory may not.
+/// The most points that a curve holds, because a log may have more than fit in memory.
 const MAX_POINTS: usize = 100_000;
 
-/// The timed part of a run, as the reference summarizer takes it, and where its time went.
+/// The timed part of a run, as the reference summarizer measures it, and how it was spent.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct RunTiming {
     /// `run_start`, ms since the Unix epoch.
     pub start_ms: f64,
     /// `run_stop`, ms since the Unix epoch.
     pub stop_ms: f64,
-    /// Minutes between the two; negative if the log's clock says so.
+    /// Minutes between the two; negative if the log's clock ran backwards.
     pub minutes: f64,
-    /// Epochs with both ends; of logs that have blocks only, blocks.
+    /// Epochs with a start and an end; blocks, in logs that have only blocks.
     pub num_epochs: usize,
     /// Seconds of the first epoch.
     pub first_epoch_s: f64,
     /// Seconds of all epochs.
     pub epochs_s: f64,
-    /// Evaluations with both ends.
+    /// Evaluations with a start and an end.
     pub num_evals: usize,
     /// Seconds of the first evaluation.
     pub first_eval_s: f64,
@@ -42,19 +42,19 @@ impl RunTiming {
         Some((self.epochs_s - self.first_epoch_s) / num_later as f64)
     }
 
-    /// By how much the first epoch exceeds the mean of the later ones (a cold cache, mostly), as a
-    /// share of the run.
+    /// The time by which the first epoch exceeds the mean of the later ones (usually because of a
+    /// cold cache), as a fraction of the run.
     pub fn first_epoch_fraction(&self) -> Option<f64> {
         self.fraction(self.first_epoch_s - self.later_epoch_s()?)
     }
 
-    /// Evaluations, as a share of the run.
+    /// The time of the evaluations, as a fraction of the run.
     pub fn eval_fraction(&self) -> Option<f64> {
         self.fraction(self.evals_s)
     }
 
-    /// Neither an epoch nor an evaluation: from `run_start` to the first epoch, and between them; as
-    /// a share of the run.
+    /// The time outside epochs and evaluations, before the first epoch and between them, as a
+    /// fraction of the run.
     pub fn gap_fraction(&self) -> Option<f64> {
         self.fraction((self.seconds() - self.epochs_s - self.evals_s).max(0.0))
     }
@@ -100,7 +100,7 @@ impl Curve {
     }
 }
 
-/// Takes time and accuracy from a log on the way through it.
+/// Collects times and accuracies while the log is read.
 #[derive(Default)]
 pub(super) struct Stopwatch {
     run_start: Option<f64>,
@@ -134,11 +134,10 @@ impl Spans {
 }
 
 impl Stopwatch {
-    /// Takes the next record.
+    /// Processes the next record.
     ///
-    /// Both ends are sought as the reference summarizer seeks them: of several `run_start` before the
-    /// first `run_stop` the last one counts, and what follows once both are known is not seen. The
-    /// curve ends with the first `run_stop`.
+    /// Start and end are those that the reference summarizer uses: the last `run_start` before the
+    /// first `run_stop`. Later records are ignored. The curve ends with the first `run_stop`.
     pub(super) fn read(&mut self, key: Option<Key>, record: &Record) {
         let time_ms = record.time_ms;
         let Some(key) = key.filter(|_| self.ends_known.is_none()) else { return };
@@ -186,7 +185,7 @@ impl Stopwatch {
         }
     }
 
-    /// The timing, if the log has both ends, and the curve.
+    /// The timing, if the log has a start and an end, and the curve.
     pub(super) fn finish(self) -> (Option<RunTiming>, Curve) {
         (self.ends_known, self.curve)
     }
@@ -223,7 +222,7 @@ mod tests {
     }
 
     #[test]
-    fn time_is_shared_out_between_epochs_evaluations_and_gaps() {
+    fn time_is_split_between_epochs_evaluations_and_gaps() {
         let log = log(&[
             ("run_start", 0, "null", 0),
             ("epoch_start", 1_000, "null", 1),

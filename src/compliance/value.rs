@@ -1,5 +1,5 @@
-//! A JSON value as Python sees it: the reference compares and counts with Python's rules, so that
-//! `true == 1`, `2.0 == 2` and a NaN equals itself.
+//! A JSON value with Python's semantics. The reference compares and counts by Python's rules, under
+//! which `true == 1`, `2.0 == 2` and a NaN equals itself.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -13,15 +13,16 @@ pub enum Value {
     Bool(bool),
     /// A number without fraction and exponent.
     Int(i128),
-    /// The digits of an integer beyond [`Value::Int`].
+    /// The digits of an integer that does not fit [`Value::Int`].
     Huge(String),
-    /// Any other number; the log may hold `NaN` and `Infinity`.
+    /// Any other number; the log may contain `NaN` and `Infinity`.
     Float(f64),
-    /// A string. A lone surrogate U+D8xx stands as U+10D8xx (private use), which no log contains.
+    /// A string. A lone surrogate U+D8xx is stored as U+10D8xx (private use), which no log
+    /// contains.
     Text(String),
     /// `[..]`
     List(Vec<Self>),
-    /// `{..}`; of members of one name the last one.
+    /// `{..}`; the last of several members with one name counts.
     Map(BTreeMap<String, Self>),
 }
 
@@ -53,7 +54,7 @@ impl Value {
         }
     }
 
-    /// Python's `name in self`; `None` where Python raises.
+    /// Python's `name in self`; `None` where Python raises an error.
     pub(super) fn contains(&self, name: &str) -> Option<bool> {
         match self {
             Self::Map(members) => Some(members.contains_key(name)),
@@ -63,7 +64,7 @@ impl Value {
         }
     }
 
-    /// Python's `==`, with the identity of its one NaN.
+    /// Python's `==`, where NaN is one object and equals itself.
     #[expect(clippy::float_cmp, reason = "Python compares exactly")]
     pub(super) fn same(&self, other: &Self) -> bool {
         match (self, other) {
@@ -94,7 +95,7 @@ impl Value {
     }
 }
 
-/// As JSON, cut after 60 characters: for messages.
+/// JSON, cut after 60 characters, for messages.
 impl fmt::Display for Value {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         let whole = match self {

@@ -1,6 +1,6 @@
-//! Aligned plain columns.
+//! Aligned text columns.
 
-/// A column of cells below a title.
+/// A title and the cells below it.
 pub struct Column {
     title: &'static str,
     cells: Vec<String>,
@@ -13,17 +13,17 @@ enum Align {
 }
 
 impl Column {
-    /// Words stand left.
+    /// A left-aligned column, for words.
     pub fn left(title: &'static str, cells: impl Iterator<Item = String>) -> Self {
         Self { title, cells: cells.collect(), align: Align::Left }
     }
 
-    /// Numbers stand right.
+    /// A right-aligned column, for numbers.
     pub fn right(title: &'static str, cells: impl Iterator<Item = String>) -> Self {
         Self { align: Align::Right, ..Self::left(title, cells) }
     }
 
-    /// Line 0 is the title.
+    /// The padded cell of a line; line 0 is the title.
     fn cell(&self, line: usize) -> String {
         let width = self.cells.iter().map(|cell| cell.chars().count()).max().unwrap_or(0);
         let width = width.max(self.title.len());
@@ -35,7 +35,7 @@ impl Column {
     }
 }
 
-/// Titles, then a line for each cell; all columns have equally many.
+/// The titles, then one line per cell. All columns must have equally many cells.
 pub fn aligned(columns: &[Column]) -> String {
     let num_lines = columns.first().map_or(0, |column| 1 + column.cells.len());
     let lines = (0..num_lines).map(|line| {

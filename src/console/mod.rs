@@ -1,7 +1,7 @@
-//! Everything a human sees: results on standard output, everything else on standard error.
+//! All terminal output: results on standard output, everything else on standard error.
 //!
-//! Bars move on a terminal only, nothing is coloured where `NO_COLOR` is set, and a reader that
-//! goes away (`| head`) is no failure.
+//! Progress bars appear only on a terminal, `NO_COLOR` disables colour, and a closed pipe (`|
+//! head`) is not an error.
 
 mod columns;
 mod numbers;

@@ -1,8 +1,8 @@
-//! Numbers as people read them.
+//! Formats numbers for people.
 
 use std::time::Duration;
 
-/// A count with its thousands apart: `12 345`.
+/// A count with separated thousands: `12 345`.
 pub(super) fn grouped(number: f64) -> String {
     let digits = format!("{:.0}", number.max(0.0));
     let mut text = String::new();
@@ -15,17 +15,17 @@ pub(super) fn grouped(number: f64) -> String {
     text
 }
 
-/// So many things: `1 rank`, `2 ranks`.
+/// A count with its noun: `1 rank`, `2 ranks`.
 pub fn counted(number: usize, thing: &str) -> String {
     format!("{} {thing}{}", grouped(number as f64), if number == 1 { "" } else { "s" })
 }
 
-/// A share as a percentage: `71.30 %` with two decimals.
+/// A fraction as a percentage: `71.30 %` with two decimals.
 pub(super) fn percent(fraction: f64, decimals: usize) -> String {
     format!("{:.decimals$} %", 100.0 * fraction)
 }
 
-/// A length of time, to its two biggest units: `1 h 05 min`, `1 min 20 s`, `9 s`.
+/// A duration in its two largest units: `1 h 05 min`, `1 min 20 s`, `9 s`.
 pub(super) fn duration(length: Duration) -> String {
     match length.as_secs() {
         s @ ..60 => format!("{s} s"),
@@ -39,7 +39,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn thousands_stand_apart() {
+    fn thousands_are_separated() {
         for (number, text) in [(0.0, "0"), (999.4, "999"), (12_345.0, "12 345"), (1e6, "1 000 000")]
         {
             assert_eq!(grouped(number), text);
@@ -47,20 +47,20 @@ mod tests {
     }
 
     #[test]
-    fn one_thing_is_no_things() {
+    fn one_thing_has_no_plural_s() {
         assert_eq!(counted(1, "rank"), "1 rank");
         assert_eq!(counted(1600, "image"), "1 600 images");
     }
 
     #[test]
-    fn lengths_of_time_have_two_units() {
+    fn durations_have_two_units() {
         for (seconds, text) in [(9, "9 s"), (80, "1 min 20 s"), (3900, "1 h 05 min")] {
             assert_eq!(duration(Duration::from_secs(seconds)), text);
         }
     }
 
     #[test]
-    fn shares_are_percentages() {
+    fn fractions_become_percentages() {
         assert_eq!(percent(0.713, 2), "71.30 %");
         assert_eq!(percent(0.003, 1), "0.3 %");
     }

@@ -1,11 +1,11 @@
-//! Colour, for a terminal only.
+//! Colours text on a terminal.
 
 use std::{
     env,
     io::{IsTerminal, stdout},
 };
 
-/// What a word means to the reader.
+/// The meaning of a coloured word.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Paint {
     /// Green.
@@ -18,7 +18,8 @@ pub enum Paint {
     Heading,
 }
 
-/// `text` in colour if standard output is a terminal that wants it (`NO_COLOR`), else as it is.
+/// `text` in colour if standard output is a terminal and `NO_COLOR` is not set; otherwise
+/// unchanged.
 pub fn painted(text: &str, paint: Paint) -> String {
     let wanted = env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
         && env::var_os("TERM").is_none_or(|term| term != "dumb")

@@ -1,20 +1,20 @@
-//! The only places that print.
+//! The only functions that print.
 
 use std::{
     fmt::Display,
     io::{ErrorKind, Write, stderr, stdout},
 };
 
-/// Prints a result to standard output, with a line end. A reader that has gone away has had
-/// enough; every other failure to write is loud, because a result would be lost.
+/// Prints a result and a line end to standard output. A closed pipe is ignored; every other write
+/// error panics, because a result would be lost.
 pub fn result(text: impl Display) {
     if let Err(error) = writeln!(stdout(), "{text}") {
         assert!(error.kind() == ErrorKind::BrokenPipe, "cannot write to standard output: {error}");
     }
 }
 
-/// Tells the person at the terminal something, on standard error.
+/// Prints a note for the user to standard error.
 pub fn note(text: impl Display) {
-    // There is nobody left to tell when this fails.
+    // If this fails, there is no way left to report it.
     let _ = writeln!(stderr(), "{text}");
 }

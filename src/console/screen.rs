@@ -1,4 +1,4 @@
-//! A run as one watches it: a bar an epoch on a terminal, a line an epoch everywhere.
+//! Shows a run's progress: one line per epoch, and on a terminal also a progress bar.
 
 use std::{
     env,
@@ -16,19 +16,19 @@ use super::{
 use crate::events::RankEvent;
 use crate::mlperf::RunStatus;
 
-/// How much is shown on standard error, and how.
+/// How much is shown on standard error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Manner {
-    /// Lines, and bars that move.
+    /// Lines and progress bars.
     Bars,
-    /// Lines.
+    /// Only lines.
     Lines,
-    /// Nothing but errors.
+    /// Only errors.
     Quiet,
 }
 
 impl Manner {
-    /// Bars on a terminal, lines elsewhere.
+    /// Bars on a terminal, lines otherwise.
     pub fn of_stderr() -> Self {
         let is_dumb = env::var("TERM").is_ok_and(|term| term == "dumb");
         if stderr().is_terminal() && !is_dumb { Self::Bars } else { Self::Lines }
@@ -57,18 +57,18 @@ enum Template {
     Count,
 }
 
-/// Draws the events of a run.
+/// Displays the events of a run.
 #[derive(Debug)]
 pub struct Screen {
     manner: Manner,
     bar: ProgressBar,
     course: Option<Course>,
-    /// The epoch whose line waits for its accuracy.
+    /// The last trained epoch, whose line waits for its accuracy.
     epoch: Option<EpochFigures>,
     accuracy: Option<f64>,
 }
 
-/// How long the run can become, and when it began.
+/// The maximum length of the run and its start.
 #[derive(Clone, Copy, Debug)]
 struct Course {
     num_epochs: usize,
@@ -108,7 +108,7 @@ impl Screen {
                 ..
             } => {
                 self.line(&format!(
-                    "the clock runs: {} to train on, {} to judge, at most {} to {}",
+                    "the clock runs: {} to train on, {} to evaluate, at most {} to {}",
                     counted(*num_train, "image"),
                     grouped(*num_eval as f64),
                     counted(*num_epochs, "epoch"),
@@ -142,7 +142,7 @@ impl Screen {
             }
             RankEvent::Warning { message } => self.line(&format!("warning: {message}")),
             RankEvent::BadImage { rank, path, reason } => {
-                self.line(&format!("rank {rank} leaves out {}: {reason}", path.display()));
+                self.line(&format!("rank {rank} skips {}: {reason}", path.display()));
             }
             RankEvent::RunStop { status, minutes, .. } => {
                 self.close_epoch(None);
@@ -156,19 +156,19 @@ impl Screen {
         }
     }
 
-    /// Shows a line that is no event.
+    /// Shows a line that is not an event.
     pub fn line(&self, text: &str) {
         if self.manner != Manner::Quiet {
             self.bar.suspend(|| note(text));
         }
     }
 
-    /// Takes the bar off the screen, so that what follows stands on lines of its own.
+    /// Removes the bar from the screen, so that later output starts on its own line.
     pub fn clear(&self) {
         self.bar.finish_and_clear();
     }
 
-    /// Writes the line of the epoch that was trained last, once.
+    /// Writes the line of the last trained epoch, once.
     fn close_epoch(&mut self, accuracy: Option<f64>) {
         if let Some(figures) = self.epoch.take() {
             self.line(&epoch_line(&figures, accuracy));
@@ -189,7 +189,7 @@ impl Screen {
 }
 
 impl Course {
-    /// Time to the last epoch's end, if it goes on as it went for `elapsed`.
+    /// Time to the end of the last epoch, extrapolated from `elapsed`.
     fn time_left(&self, epoch: usize, step: usize, elapsed: Duration) -> Option<Duration> {
         let done = (epoch - 1) * self.steps_per_epoch + step;
         let left = (self.num_epochs * self.steps_per_epoch).checked_sub(done)?;
@@ -207,7 +207,7 @@ fn epoch_line(figures: &EpochFigures, accuracy: Option<f64>) -> String {
     )
 }
 
-/// Counts up to a known number, on a bar or in one line at the first count.
+/// Counts up to a known total, with a bar, or with one line at the first count.
 #[derive(Debug)]
 pub struct Counter {
     manner: Manner,
@@ -217,13 +217,13 @@ pub struct Counter {
 }
 
 impl Counter {
-    /// A counter of `total` things. Nothing is shown before the first count.
+    /// A counter of `total` things. It shows nothing before the first count.
     pub fn new(manner: Manner, what: &str, total: usize) -> Self {
         let bar = manner.bar(total, Template::Count).with_prefix(what.to_owned());
         Self { manner, what: what.to_owned(), bar, announced: Once::new() }
     }
 
-    /// So many are done.
+    /// Sets how many are done.
     pub fn set(&self, count: usize) {
         self.announced.call_once(|| {
             if self.manner == Manner::Lines {
@@ -256,7 +256,7 @@ mod tests {
     }
 
     #[test]
-    fn an_epoch_without_evaluation_says_nothing_of_accuracy() {
+    fn an_epoch_without_evaluation_has_no_accuracy() {
         assert_eq!(
             epoch_line(&FIGURES, None),
             "epoch 12  loss 1.234  12 345 images/s  waiting for data 0.3 %"
@@ -264,7 +264,7 @@ mod tests {
     }
 
     #[test]
-    fn the_time_left_follows_from_the_share_that_is_done() {
+    fn the_time_left_follows_from_the_completed_fraction() {
         let course = Course { num_epochs: 10, steps_per_epoch: 50, start: Instant::now() };
         let left = |epoch, step| course.time_left(epoch, step, Duration::from_secs(60));
         assert_eq!(left(2, 50), Some(Duration::from_secs(240)));

@@ -1,13 +1,13 @@
-//! The closing table: one line a run.
+//! The final table: one line per run.
 
 use super::columns::{Column, aligned};
 use super::numbers::{grouped, percent};
 use crate::events::RunSummary;
 
-/// What stands in a cell that has nothing to say.
+/// The text of an empty cell.
 const NONE: &str = "-";
 
-/// The runs as aligned plain text, each compared with the first recipe's mean.
+/// The runs as aligned text, each compared with the first recipe's mean.
 pub fn table(runs: &[RunSummary]) -> String {
     aligned(&columns(runs))
 }
@@ -51,7 +51,7 @@ fn columns(runs: &[RunSummary]) -> Vec<Column> {
     columns
 }
 
-/// Mean minutes to target of the first recipe's runs that reached it.
+/// Mean minutes to target over those runs of the first recipe that reached it.
 fn first_recipes_minutes(runs: &[RunSummary]) -> Option<f64> {
     let of_first = runs.iter().filter(|run| run.recipe == runs[0].recipe);
     let minutes: Vec<f64> = of_first.filter_map(RunSummary::minutes_to_target).collect();
@@ -129,7 +129,7 @@ mod tests {
     }
 
     #[test]
-    fn words_stand_left_and_numbers_right() {
+    fn words_are_left_aligned_and_numbers_right_aligned() {
         let runs = [run("a", RunStatus::Success, 2.0), run("longer", RunStatus::Success, 10.0)];
         let table = table(&runs);
         let start = |line: usize, text: &str| table.lines().nth(line).unwrap().find(text).unwrap();
@@ -168,7 +168,7 @@ mod tests {
     }
 
     #[test]
-    fn a_run_without_figures_has_dashes() {
+    fn a_run_without_results_has_dashes() {
         let table = table(&[RunSummary::new("demo", 17)]);
         assert_eq!(table.lines().nth(1).unwrap().matches(" -").count(), 6, "{table}");
     }

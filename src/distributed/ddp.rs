@@ -1,37 +1,37 @@
-//! Data-parallel backward: gradients come out as means over all ranks.
+//! Distributed data-parallel (DDP) backward: gradients are averaged over all ranks.
 
 use crate::libtorch::{BridgeError, Group, Reducer};
 use tch::Tensor;
 
 use super::world::World;
 
-/// Why the ranks lost each other, or backward failed.
+/// Why a collective or the backward pass failed.
 #[derive(Debug, thiserror::Error)]
 pub enum DistError {
-    /// The process group or the reducer.
+    /// The process group or the reducer failed.
     #[error("{doing}: {source}")]
     Group {
-        /// What was tried.
+        /// The failed action.
         doing: &'static str,
-        /// libtorch's words.
+        /// libtorch's message.
         source: BridgeError,
     },
-    /// Backward itself.
+    /// The backward pass itself failed.
     #[error("backward: {0}")]
     Backward(String),
 }
 
-/// All ranks, and the reducer of their gradients. A rank alone has neither and pays for neither.
+/// The process group and the gradient reducer. A single rank has neither and pays for neither.
 pub struct Ddp {
     group: Option<Group>,
     reducer: Option<Reducer>,
-    /// Without a reducer: the parameters, whose gradients are still to be exchanged.
+    /// If there is no reducer: the parameters whose gradients the caller must average.
     detached: Vec<Tensor>,
-    /// What rank 0 overwrites before each forward.
+    /// Buffers that rank 0 overwrites before each forward pass.
     buffers: Vec<Tensor>,
 }
 
-/// What is to be kept alike on all ranks.
+/// What must stay equal on all ranks.
 pub struct Shared<'a> {
     /// Parameters, in the order of the forward pass.
     pub parameters: Vec<&'a Tensor>,
@@ -48,7 +48,7 @@ pub struct Shared<'a> {
 pub enum BufferSync {
     /// Once, at the start.
     Start,
-    /// Before each forward in training.
+    /// Before each training forward pass.
     EachForward,
 }
 
@@ -57,13 +57,13 @@ fn failed(doing: &'static str) -> impl Fn(BridgeError) -> DistError {
 }
 
 impl Ddp {
-    /// A world of one, which talks to nobody.
+    /// A single rank, without communication.
     pub fn alone() -> Self {
         Self { group: None, reducer: None, detached: Vec::new(), buffers: Vec::new() }
     }
 
-    /// Joins the other ranks; blocks until all are there. After `timeout_s` without an answer a
-    /// collective has failed.
+    /// Joins the process group; blocks until all ranks have joined. A collective fails after
+    /// `timeout_s`.
     pub fn join(world: &World, device: tch::Device, timeout_s: u64) -> Result<Self, DistError> {
         let meeting = world.rendezvous(timeout_s);
         let group = Group::join(&meeting).map_err(failed("joining the other ranks"))?;
@@ -73,13 +73,13 @@ impl Ddp {
         Ok(Self { group: Some(group), ..Self::alone() })
     }
 
-    /// Makes all tensors rank 0's, and from then on all gradients means over ranks.
+    /// Broadcasts rank 0's tensors and averages all later gradients over the ranks.
     pub fn attach(&mut self, shared: &Shared) -> Result<(), DistError> {
         let Some(group) = &self.group else { return Ok(()) };
         let all = shared.parameters.iter().chain(&shared.buffers).copied();
         group.broadcast(all).map_err(failed("broadcasting the weights"))?;
         let parameters = shared.parameters.iter().copied();
-        // The one that was there takes its hooks off first.
+        // The old reducer must remove its hooks first.
         self.reducer = None;
         self.detached.clear();
         let reducer = Reducer::new(group, parameters, shared.bucket_mb << 20);
@@ -90,29 +90,29 @@ impl Ddp {
         Ok(())
     }
 
-    /// Whether gradients go through the reducer.
+    /// Whether a reducer averages the gradients.
     pub fn is_reduced(&self) -> bool {
         self.reducer.is_some()
     }
 
-    /// Gives the reducer up: gradients of `parameters` are left to the caller.
+    /// Removes the reducer; the caller must average the gradients of `parameters`.
     pub fn detach<'a>(&mut self, parameters: impl IntoIterator<Item = &'a Tensor>) {
         self.reducer = None;
         self.detached = parameters.into_iter().map(Tensor::shallow_clone).collect();
     }
 
-    /// What backward has left to be made means over ranks; nothing while there is a reducer.
+    /// The gradients that the caller must average; empty while there is a reducer.
     pub fn own_gradients(&self) -> Vec<Tensor> {
         self.detached.iter().map(Tensor::grad).filter(Tensor::defined).collect()
     }
 
-    /// Before each step in training, and never part of a recording: what has to be alike on all
-    /// ranks where the reducer, and with it all of NCCL, is kept out of recordings.
+    /// Called before each training step, outside any CUDA graph. Synchronizes the buffers if there
+    /// is no reducer, because then graphs contain no NCCL calls.
     pub fn before_step(&self) -> Result<(), DistError> {
         if self.is_reduced() { Ok(()) } else { self.send_buffers() }
     }
 
-    /// Before each forward in training.
+    /// Called before each training forward pass.
     pub fn before_forward(&self) -> Result<(), DistError> {
         let Some(reducer) = &self.reducer else { return Ok(()) };
         reducer.before_forward().map_err(failed("preparing the forward pass"))?;
@@ -128,7 +128,7 @@ impl Ddp {
         }
     }
 
-    /// Backward from `loss` (`[]`); all-reduces run while it runs.
+    /// Backward pass from `loss` (`[]`), overlapped with the all-reduces.
     pub fn backward(&self, loss: &Tensor) -> Result<(), DistError> {
         if let Some(reducer) = &self.reducer {
             reducer.before_backward().map_err(failed("preparing the backward pass"))?;
@@ -145,13 +145,13 @@ impl Ddp {
         group.sum(tensor).map_err(failed("summing over ranks"))
     }
 
-    /// Makes each of `tensors` its mean over all ranks.
+    /// Averages each of `tensors` over all ranks.
     pub fn mean<'a>(&self, tensors: impl IntoIterator<Item = &'a Tensor>) -> Result<(), DistError> {
         let Some(group) = &self.group else { return Ok(()) };
         group.mean(tensors).map_err(failed("averaging over ranks"))
     }
 
-    /// Waits until all ranks are here.
+    /// Waits until all ranks get here.
     pub fn barrier(&self) -> Result<(), DistError> {
         let Some(group) = &self.group else { return Ok(()) };
         group.barrier().map_err(failed("waiting for the other ranks"))

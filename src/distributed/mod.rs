@@ -1,4 +1,4 @@
-//! Data parallelism: who is in the world, and how gradients become means over it.
+//! Data parallelism: the process's rank and world, and the averaging of gradients.
 
 mod ddp;
 mod world;

@@ -1,17 +1,17 @@
-//! Who is in the world: torchrun's names in the environment, read once.
+//! Rank and world size from torchrun's environment variables, read once.
 
 use crate::libtorch::Rendezvous;
 
-/// This process's place among all.
+/// The position of this process among all ranks.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct World {
-    /// This process, from 0.
+    /// Global rank, from 0.
     pub rank: usize,
-    /// This process on its machine, from 0: the GPU it takes.
+    /// Rank on this machine, from 0; also the GPU index.
     pub local_rank: usize,
-    /// Processes on its machine, which share its cores, its memory and what it reads.
+    /// Ranks on this machine, which share its cores, memory and storage.
     pub local_world_size: usize,
-    /// Processes.
+    /// Total number of ranks.
     pub world_size: usize,
     /// Host of rank 0.
     pub master_addr: String,
@@ -19,10 +19,11 @@ pub struct World {
     pub master_port: u16,
 }
 
-/// What the environment says that cannot be.
+/// An invalid environment variable.
 #[derive(Debug, thiserror::Error)]
 #[error(
-    "environment variable {name} is '{value}', not {wanted}; start ranks by mlperf-run or torchrun"
+    "environment variable {name} is '{value}', not {wanted}; start ranks with mlperf-run or \
+     torchrun"
 )]
 pub struct WorldError {
     name: &'static str,
@@ -31,7 +32,7 @@ pub struct WorldError {
 }
 
 impl World {
-    /// The world that `lookup` (of environment variables) tells; one process if it tells nothing.
+    /// Reads the environment variables through `lookup`; a single process if they are not set.
     pub fn from_env(lookup: impl Fn(&str) -> Option<String>) -> Result<Self, WorldError> {
         let number = |name: &'static str, default: usize| match lookup(name) {
             None => Ok(default),
@@ -45,7 +46,7 @@ impl World {
             return Err(WorldError { name: "RANK", value, wanted: "below WORLD_SIZE" });
         }
         let local_rank = number("LOCAL_RANK", rank)?;
-        // Who names a GPU alone, by LOCAL_RANK, has the machine to share with those before it.
+        // Without LOCAL_WORLD_SIZE, a rank shares the machine with at least the ranks before it.
         let local_world_size = number("LOCAL_WORLD_SIZE", world_size.max(local_rank + 1))?;
         if local_rank >= local_world_size {
             let value = local_world_size.to_string();
@@ -67,23 +68,23 @@ impl World {
         })
     }
 
-    /// The one rank that speaks for all: writes the log, reports progress.
+    /// Whether this is rank 0, which writes the log and reports progress.
     pub fn is_main(&self) -> bool {
         self.rank == 0
     }
 
-    /// This rank among those of its world on its machine: its number and theirs.
+    /// This rank's number among the ranks on its machine, and how many there are.
     pub fn on_machine(&self) -> (usize, usize) {
         let num_ranks = self.local_world_size.min(self.world_size);
         (self.local_rank % num_ranks, num_ranks)
     }
 
-    /// Of `count` things of a machine, such as cores, those that are this rank's; at least one.
+    /// This rank's part of `count` resources of the machine, such as cores; at least one.
     pub fn fraction_of(&self, count: usize) -> usize {
         (count / self.local_world_size).max(1)
     }
 
-    /// Where the ranks meet; after `timeout_s` without an answer a collective has failed.
+    /// The address where the ranks meet. A collective fails after `timeout_s`.
     pub fn rendezvous(&self, timeout_s: u64) -> Rendezvous {
         Rendezvous {
             host: self.master_addr.clone(),
@@ -105,7 +106,7 @@ mod tests {
     }
 
     #[test]
-    fn torchruns_names_are_read() {
+    fn torchruns_variables_are_read() {
         let world = world(&[
             ("RANK", "9"),
             ("LOCAL_RANK", "1"),
@@ -129,23 +130,23 @@ mod tests {
     }
 
     #[test]
-    fn no_names_are_a_world_of_one() {
+    fn without_variables_the_world_has_one_rank() {
         let alone = world(&[]).unwrap();
         assert_eq!((alone.rank, alone.world_size, alone.local_world_size), (0, 1, 1));
         assert!(alone.is_main());
     }
 
     #[test]
-    fn ranks_that_are_not_said_to_lie_elsewhere_share_one_machine() {
+    fn ranks_share_one_machine_by_default() {
         let third = world(&[("RANK", "2"), ("WORLD_SIZE", "4")]).unwrap();
         assert_eq!((third.local_rank, third.local_world_size), (2, 4));
         let on_the_fourth_gpu = world(&[("LOCAL_RANK", "3")]).unwrap();
-        assert_eq!(on_the_fourth_gpu.on_machine(), (0, 1), "the others are no ranks of its world");
+        assert_eq!(on_the_fourth_gpu.on_machine(), (0, 1), "the others are not in its world");
         assert_eq!((on_the_fourth_gpu.local_rank, on_the_fourth_gpu.local_world_size), (3, 4));
     }
 
     #[test]
-    fn nonsense_is_named() {
+    fn invalid_variables_are_reported() {
         for (pairs, named) in [
             (vec![("RANK", "one")], "RANK is 'one'"),
             (vec![("RANK", "2"), ("WORLD_SIZE", "2")], "RANK is '2'"),

@@ -1,4 +1,4 @@
-//! The events and their line form.
+//! The events and their JSON form.
 
 use crate::mlperf::RunStatus;
 use std::path::PathBuf;
@@ -7,22 +7,22 @@ use serde::{Deserialize, Serialize};
 
 use super::Spent;
 
-/// One thing that happened in a rank. Epochs and steps count from 1.
+/// An event of a rank. Epochs and steps count from 1.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "snake_case", deny_unknown_fields)]
 pub enum RankEvent {
-    /// The rank has built and warmed up everything that it can before the clock starts.
+    /// The rank has built and warmed up everything that it may before the clock starts.
     Ready {
-        /// The rank that speaks.
+        /// The rank.
         rank: usize,
         /// `cpu` or `cuda:N`.
         device: String,
-        /// Compute threads of this rank.
+        /// CPU threads of this rank.
         num_threads: usize,
-        /// Trainable numbers of the model.
+        /// Trainable parameters of the model.
         num_params: usize,
     },
-    /// The clock runs.
+    /// The clock has started.
     RunStart {
         /// Milliseconds since the Unix epoch, as in the MLPerf log.
         time_ms: u64,
@@ -30,133 +30,133 @@ pub enum RankEvent {
         num_train: usize,
         /// Validation images.
         num_eval: usize,
-        /// Epochs at most.
+        /// Maximum number of epochs.
         num_epochs: usize,
-        /// Steps in each epoch.
+        /// Steps per epoch.
         steps_per_epoch: usize,
-        /// Images in one step, over all ranks.
+        /// Images per step, over all ranks.
         batch_size: usize,
-        /// Accuracy to exceed.
+        /// Target accuracy, which the run must exceed.
         target: f64,
     },
-    /// Progress within an epoch, some times a second at most.
+    /// Progress within an epoch, at most a few times per second.
     Steps {
         /// Epoch.
         epoch: usize,
-        /// Steps of this epoch that are done.
+        /// Completed steps of this epoch.
         step: usize,
         /// Mean loss of the steps since the last such event.
         loss: f64,
         /// Images per second over all ranks since the last such event.
         images_per_s: f64,
-        /// Where rank 0's time went since the last such event.
+        /// How rank 0 spent its time since the last such event.
         #[serde(default)]
         time: Spent,
     },
-    /// An epoch of training is done.
+    /// A training epoch has ended.
     EpochStop {
         /// Epoch.
         epoch: usize,
         /// Mean training loss of the epoch on rank 0.
         loss: f64,
-        /// Seconds of training, evaluation not counted.
+        /// Seconds of training, without evaluation.
         train_s: f64,
-        /// Images per second over all ranks, evaluation not counted.
+        /// Images per second over all ranks, without evaluation.
         images_per_s: f64,
-        /// Share of the training time in which rank 0 waited for data, 0 to 1.
+        /// Fraction of the training time in which rank 0 waited for data, 0 to 1.
         data_wait: f64,
-        /// Where rank 0's time went in the epoch.
+        /// How rank 0 spent its time in the epoch.
         #[serde(default)]
         time: Spent,
-        /// Side of the training images, px.
+        /// Size of the training images, px.
         #[serde(rename = "side")]
         image_size: usize,
     },
-    /// The validation images have been judged.
+    /// An evaluation has ended.
     Evaluated {
-        /// Epoch after which it was done.
+        /// The epoch before the evaluation.
         epoch: usize,
         /// Top-1 accuracy, 0 to 1.
         accuracy: f64,
-        /// Images judged right, over all ranks.
+        /// Correctly classified images, over all ranks.
         num_right: u64,
-        /// Images judged, over all ranks.
+        /// Evaluated images, over all ranks.
         num_images: u64,
-        /// Seconds it took.
+        /// Duration in seconds.
         eval_s: f64,
     },
-    /// Something is not as it could be, and the run goes on.
+    /// Something is suboptimal, but the run continues.
     Warning {
-        /// What, and what helps.
+        /// The problem and its fix.
         message: String,
     },
-    /// An image that could not be decoded was left out (`on_bad_image = "skip"`).
+    /// An image that could not be decoded was skipped (`on_bad_image = "skip"`).
     BadImage {
-        /// The rank that met it.
+        /// The rank.
         rank: usize,
         /// The file.
         path: PathBuf,
-        /// Why it cannot be used.
+        /// The reason.
         reason: String,
     },
-    /// The clock stands.
+    /// The clock has stopped.
     RunStop {
         /// How it ended.
         status: RunStatus,
-        /// Epochs done.
+        /// Completed epochs.
         epoch: usize,
-        /// Last accuracy, 0 to 1; absent when nothing was evaluated.
+        /// Last accuracy, 0 to 1; absent if there was no evaluation.
         accuracy: Option<f64>,
         /// Minutes from `run_start` to `run_stop`.
         minutes: f64,
-        /// Images trained per second of training, over all ranks.
+        /// Images per second of training, over all ranks.
         images_per_s: f64,
-        /// Share of the training time after the first epoch in which rank 0 waited for data.
+        /// Fraction of the training time after the first epoch in which rank 0 waited for data.
         data_wait: f64,
-        /// The part of it that is put down to reading; the rest is to decoding.
+        /// The part of this fraction that is due to reading; the rest is due to decoding.
         #[serde(default)]
         io_wait: f64,
-        /// What rank 0 waited for and what helps, in words; absent where waits are negligible.
+        /// What rank 0 waited for and how to fix it, in words; absent if waits are negligible.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         data_verdict: Option<String>,
-        /// Where rank 0's time went in all epochs.
+        /// How rank 0 spent its time in all epochs.
         #[serde(default)]
         time: Spent,
     },
-    /// Another rank than 0 is through, and tells the same of itself.
+    /// A rank other than 0 has finished training; the same values for that rank.
     RankStop {
-        /// The rank that speaks.
+        /// The rank.
         rank: usize,
-        /// Share of the training time after the first epoch in which it waited for data.
+        /// Fraction of the training time after the first epoch in which it waited for data.
         data_wait: f64,
-        /// The part of it that is put down to reading; the rest is to decoding.
+        /// The part of this fraction that is due to reading; the rest is due to decoding.
         io_wait: f64,
-        /// What it waited for and what helps, in words; absent where waits are negligible.
+        /// What it waited for and how to fix it, in words; absent if waits are negligible.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         data_verdict: Option<String>,
-        /// Where its time went in all epochs.
+        /// How it spent its time in all epochs.
         time: Spent,
     },
-    /// The rank cannot go on.
+    /// The rank cannot continue.
     Failed {
         /// The rank that failed.
         rank: usize,
-        /// Whose fault it is.
+        /// The kind of failure.
         kind: FailureKind,
-        /// One sentence with the cure.
+        /// One sentence that ends with the fix.
         message: String,
     },
 }
 
-/// Whose fault a failure is; decides the exit code and which of several failures is shown.
+/// The origin of a failure. It decides the exit code, and which of several failures is shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum FailureKind {
-    /// The recipe, the data or the machine does not fit: exit code 3.
+    /// The recipe, the data or the machine is unsuitable: exit code 3.
     Input,
-    /// The rank itself broke: exit code 6.
+    /// The rank itself failed: exit code 6.
     Internal,
-    /// Another rank went away; that one's failure is the one to show.
+    /// Another rank disappeared; that rank's failure is the one to show.
     Peer,
     /// A signal asked it to stop: exit code 7.
     Interrupted,
@@ -165,10 +165,10 @@ pub enum FailureKind {
 impl RankEvent {
     /// The event as one line of JSON, without the line end.
     pub fn to_line(&self) -> String {
-        serde_json::to_string(self).expect("an event has only strings for keys")
+        serde_json::to_string(self).expect("all keys of an event are strings")
     }
 
-    /// Reads back a line of [`RankEvent::to_line`]; `None` for anything else that a rank prints.
+    /// Parses a line of [`RankEvent::to_line`]; `None` for any other output of a rank.
     pub fn from_line(line: &str) -> Option<Self> {
         serde_json::from_str(line).ok()
     }
@@ -179,7 +179,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_event_survives_its_line_form() {
+    fn an_event_survives_the_round_trip_through_json() {
         let event = RankEvent::RunStop {
             status: RunStatus::Success,
             epoch: 27,
@@ -196,7 +196,7 @@ mod tests {
     }
 
     #[test]
-    fn events_of_runs_that_did_not_tell_their_time_are_still_read() {
+    fn events_without_time_data_from_old_versions_are_still_read() {
         let old = r#"{"event":"steps","epoch":1,"step":5,"loss":2.5,"images_per_s":800.0}"#;
         let Some(RankEvent::Steps { step: 5, time, .. }) = RankEvent::from_line(old) else {
             panic!("not read")

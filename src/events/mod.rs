@@ -1,6 +1,6 @@
-//! What a rank tells the one who watches it: one [`RankEvent`] per line of JSON on the rank's
-//! standard output. The launcher records the lines and draws them; [`RunSummary`] is what is left
-//! of them in the end. Nothing here prints.
+//! Events that a rank reports: one [`RankEvent`] per line of JSON on the rank's standard output.
+//! The launcher records and displays them and folds them into a [`RunSummary`]. Nothing here
+//! prints.
 
 mod event;
 mod spent;

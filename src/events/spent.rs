@@ -1,25 +1,25 @@
-//! Where the time of training went.
+//! How training time was spent.
 
 use serde::{Deserialize, Serialize};
 
-/// Seconds that the host of one rank spent on steps; the four add up to all of them. A GPU works
-/// while its host goes on: that the host waits for a GPU counts as `compute_s`, and what the GPU
-/// does meanwhile is not seen.
+/// How the host of one rank spent its time on steps, in seconds. The four parts add up to the
+/// total. A GPU works asynchronously: the host's waits for it count as `compute_s`, and what the
+/// GPU does meanwhile is not measured.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Spent {
-    /// It waited for a batch whose images were being read.
+    /// Waiting for a batch whose images were being read.
     pub io_wait_s: f64,
-    /// It waited for a batch whose images were being decoded.
+    /// Waiting for a batch whose images were being decoded.
     pub decode_wait_s: f64,
-    /// It moved batches to the device, or waited for room there.
+    /// Copying batches to the device, or waiting for a free buffer there.
     pub copy_wait_s: f64,
-    /// All else: the steps themselves.
+    /// Everything else: the steps themselves.
     pub compute_s: f64,
 }
 
 impl Spent {
-    /// Both together.
+    /// The sum of both.
     #[must_use]
     pub fn plus(&self, other: &Self) -> Self {
         Self {
@@ -30,7 +30,7 @@ impl Spent {
         }
     }
 
-    /// Seconds without a batch to train on.
+    /// Seconds spent waiting for a batch.
     pub fn data_wait_s(&self) -> f64 {
         self.io_wait_s + self.decode_wait_s
     }

@@ -1,82 +1,81 @@
-//! What a measurement of the training step tells: one line of JSON a side.
+//! Results of benchmarking the training step: one line of JSON per image size.
 
 use serde::{Deserialize, Serialize};
 
-/// The training step at one side of the images, on one rank.
+/// Benchmark results of the training step for one image size, on one rank.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct StepRates {
     /// `cpu` or `cuda:N`.
     pub device: String,
-    /// Side of the training images, px.
+    /// Size of the training images, px.
     #[serde(rename = "side")]
     pub image_size: usize,
-    /// Images in a step.
+    /// Images per step.
     pub batch_size: usize,
-    /// Steps that the clock counted.
+    /// Timed steps.
     pub num_steps: usize,
-    /// By the median step.
+    /// Images per second, from the median step.
     pub images_per_s: f64,
-    /// Fastest, median and slowest step, from bytes on the host to changed weights, ms. A GPU's steps
-    /// are timed five at a time.
+    /// Fastest, median and slowest step, ms, from bytes on the host to updated weights. GPU steps
+    /// are timed in groups of five.
     pub step_ms: [f64; 3],
-    /// Loss of the last of these steps, which on images of noise does not depend on the machine's
-    /// mood.
+    /// Loss of the last timed step. For noise images it is the same in every run.
     pub loss: f64,
-    /// Whether these steps were recorded once and replayed.
+    /// Whether the steps were replayed from a CUDA graph.
     #[serde(rename = "recorded")]
     pub captured: bool,
-    /// Why not, or not whole, on a GPU.
+    /// On a GPU, why the step was not captured, or not as a whole.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[serde(rename = "not_recorded")]
     pub not_captured: Option<String>,
-    /// Median parts of a step that is not recorded, each waited for by itself, so that their sum is
-    /// more than a step's.
+    /// Median durations of the phases of an uncaptured step. Each phase is synchronized, so their
+    /// sum exceeds the duration of a step.
     pub parts_ms: StepParts,
-    /// Share of the steps' time that was waiting for images, 0 to 1; absent where they were noise.
+    /// Fraction of the step time spent waiting for images, 0 to 1; absent for noise images.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub data_wait: Option<f64>,
-    /// Images judged in a second of evaluation: those of the data set, decoded, else noise.
+    /// Images per second of evaluation: decoded images of the data set, or noise.
     pub eval_images_per_s: f64,
-    /// Arithmetic of forward and backward, TFLOP/s, by the median step.
+    /// Arithmetic of forward and backward, TFLOP/s, from the median step.
     pub tflops: f64,
-    /// What a product of two square matrices reaches in the same number format, TFLOP/s.
+    /// Throughput of a square matrix product in the same number format, TFLOP/s.
     pub matmul_tflops: f64,
-    /// The least memory traffic that a step can have layer by layer, GB/s, by the median step: what
-    /// comes out of each convolution and of each norm is written once and read once forward and once
-    /// backward, and so is its gradient, written and read once.
+    /// The least memory traffic that a step can have layer by layer, GB/s, from the median step:
+    /// the output of each convolution and norm is written once and read once forward and once
+    /// backward, and its gradient is written and read once.
     pub traffic_gb_s: f64,
-    /// What a copy of a large tensor reaches, read and written bytes together, GB/s.
+    /// Throughput of copying a large tensor, bytes read plus bytes written, GB/s.
     pub copy_gb_s: f64,
-    /// Largest resident memory of the process so far, MB.
+    /// Peak resident memory of the process so far, MB.
     pub peak_host_mb: f64,
-    /// Largest memory of the GPU that the process held so far, MB.
+    /// Peak GPU memory of the process so far, MB.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub peak_gpu_mb: Option<f64>,
 }
 
 impl StepRates {
-    /// As one line of JSON, without the line end.
+    /// One line of JSON, without the line end.
     pub fn to_line(&self) -> String {
-        serde_json::to_string(self).expect("numbers and words are JSON")
+        serde_json::to_string(self).expect("numbers and strings are JSON")
     }
 
-    /// Reads back a line of [`StepRates::to_line`]; `None` for anything else that a rank prints.
+    /// Parses a line of [`StepRates::to_line`]; `None` for any other output of a rank.
     pub fn from_line(line: &str) -> Option<Self> {
         serde_json::from_str(line).ok()
     }
 }
 
-/// Parts of a step, ms.
+/// The phases of a step, ms.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct StepParts {
-    /// Bytes to the device, and their normalisation.
+    /// Copying the bytes to the device and normalizing them.
     pub upload: f64,
-    /// Methods that change the batch, network and loss.
+    /// Methods that change the batch, forward pass and loss.
     pub forward: f64,
-    /// Gradients, and their means over ranks.
+    /// Backward pass, with the averaging over ranks.
     pub backward: f64,
-    /// Optimizer, and methods that follow it.
+    /// Optimizer update, and methods that follow it.
     pub update: f64,
 }

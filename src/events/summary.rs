@@ -1,4 +1,4 @@
-//! What a run amounts to: its events folded into the figures that people compare.
+//! Summarizes the events of a run.
 
 use crate::mlperf::RunStatus;
 use std::path::PathBuf;
@@ -7,49 +7,49 @@ use serde::{Deserialize, Serialize};
 
 use super::{RankEvent, Spent};
 
-/// `summary.json` of a run, and a line of the closing table.
+/// The contents of a run's `summary.json` and of a line of the final table.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct RunSummary {
-    /// Recipe, as it was asked for.
+    /// The recipe's name as requested.
     pub recipe: String,
     /// Seed of the run.
     pub seed: u64,
-    /// How it ended; absent when the clock never stood.
+    /// How it ended; absent if it did not log `run_stop`.
     pub status: Option<RunStatus>,
     /// Minutes from `run_start` to `run_stop`.
     pub minutes: Option<f64>,
-    /// Epochs done.
+    /// Completed epochs.
     pub num_epochs: usize,
     /// Last accuracy, 0 to 1.
     pub accuracy: Option<f64>,
-    /// Images trained per second of training, over all ranks.
+    /// Images per second of training, over all ranks.
     pub images_per_s: Option<f64>,
-    /// Share of the training time after the first epoch in which the rank that waited longest waited
-    /// for data.
+    /// For the rank that waited longest: fraction of the training time after the first epoch in
+    /// which it waited for data.
     pub data_wait: Option<f64>,
-    /// The part of it that is put down to reading.
+    /// The part of this fraction that is due to reading.
     pub io_wait: Option<f64>,
-    /// What that rank waited for and what helps, in words; absent where waits are negligible.
+    /// What that rank waited for and how to fix it, in words; absent if waits are negligible.
     pub data_verdict: Option<String>,
-    /// Where that rank's time went in all epochs.
+    /// How that rank spent its time in all epochs.
     pub time: Option<Spent>,
-    /// Images that could not be decoded and were left out, counted each time they came up.
+    /// Images that could not be decoded and were skipped, counted each time.
     pub num_skipped: usize,
-    /// What the log check says; absent where there is no log to check.
+    /// The result of checking the log; absent if there is no log.
     pub log_check: Option<LogCheck>,
-    /// The log, under the name that submissions take.
+    /// The published log.
     pub result: Option<PathBuf>,
 }
 
-/// Verdict on a log.
+/// The verdict on a log.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LogCheck {
-    /// The ruleset that was applied.
+    /// The ruleset.
     pub ruleset: String,
     /// Whether the log passes.
     pub accepted: bool,
-    /// What was found, warnings included.
+    /// All findings, including warnings.
     pub findings: Vec<String>,
 }
 
@@ -59,7 +59,7 @@ impl RunSummary {
         Self { recipe: recipe.to_owned(), seed, ..Self::default() }
     }
 
-    /// Takes in one event of any rank.
+    /// Adds an event of any rank.
     pub fn hear(&mut self, event: &RankEvent) {
         match event {
             RankEvent::EpochStop { epoch, .. } => self.num_epochs = *epoch,
@@ -94,7 +94,7 @@ impl RunSummary {
         }
     }
 
-    /// A rank that waits for data holds up all others, so the one that waited longest counts.
+    /// A rank that waits for data blocks all others, so the longest wait counts.
     fn hear_waits(
         &mut self,
         [data_wait, io_wait]: [f64; 2],
@@ -108,7 +108,7 @@ impl RunSummary {
         }
     }
 
-    /// Minutes to the target; `None` when it was not reached.
+    /// Minutes to the target; `None` if the run did not reach it.
     pub fn minutes_to_target(&self) -> Option<f64> {
         self.minutes.filter(|_| self.status == Some(RunStatus::Success))
     }
@@ -142,7 +142,7 @@ mod tests {
     }
 
     #[test]
-    fn the_rank_that_waited_longest_is_the_one_that_the_summary_tells_of() {
+    fn the_summary_has_the_rank_that_waited_longest() {
         let mut summary = RunSummary::default();
         for (rank, io_wait_s) in [(2, 3.0), (1, 9.0), (3, 0.0)] {
             summary.hear(&RankEvent::RankStop {
@@ -170,7 +170,7 @@ mod tests {
     }
 
     #[test]
-    fn a_summary_survives_its_json() {
+    fn a_summary_survives_the_round_trip_through_json() {
         let mut summary = RunSummary::new("demo", 17);
         summary.hear(&run_stop(RunStatus::Success));
         let findings = vec!["a warning".to_owned()];

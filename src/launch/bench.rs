@@ -1,4 +1,4 @@
-//! One rank that measures the training step instead of training.
+//! Runs one rank that benchmarks the training step instead of training.
 
 use std::{
     env,
@@ -11,34 +11,35 @@ use super::{LaunchError, Libtorch, RankLayout, environment::World};
 use crate::events::{RankEvent, StepRates};
 use crate::run_dir;
 
-/// What to measure, and with what.
+/// What to measure.
 #[derive(Clone, Copy, Debug)]
 pub struct StepMeasurement<'a> {
-    /// The program of the ranks.
+    /// The rank program.
     pub program: &'a Path,
-    /// The libtorch that it loads.
+    /// The libtorch that the rank loads.
     pub libtorch: &'a Libtorch,
-    /// One rank, and on what.
+    /// One rank, and its device.
     pub rank_layout: &'a RankLayout,
     /// Folder with the `recipe.toml`.
     pub run_dir: &'a Path,
-    /// Sides of the images, px.
+    /// Image sizes, px.
     pub image_sizes: &'a [usize],
-    /// Steps that count, of each side.
+    /// Timed steps per image size.
     pub num_steps: usize,
-    /// Data set whose images the steps take; else they are grey.
+    /// Data set for the images; without one, the images are grey.
     pub data: Option<&'a Path>,
 }
 
-/// Measures; the observer sees each side as it is done. What libraries print goes to standard error.
+/// Runs the measurement. The observer gets the result of each image size when it is done. Output of
+/// libraries goes to standard error.
 ///
 /// # Errors
-/// The rank cannot be started, or why it gave up.
+/// The rank cannot be started, or the rank's own failure.
 pub fn measure_steps(
     measurement: &StepMeasurement<'_>,
     observer: &mut dyn FnMut(&StepRates),
 ) -> Result<(), LaunchError> {
-    // A world of one talks to nobody, so any port will do.
+    // A single rank has no peers, so any port will do.
     let world =
         World { rank_layout: measurement.rank_layout, libtorch: measurement.libtorch, port: 0 };
     let image_sizes: Vec<String> = measurement.image_sizes.iter().map(usize::to_string).collect();

@@ -1,14 +1,15 @@
-//! What the machine has, and how many ranks that makes. No torch: GPUs are counted in `/proc` and `/dev`.
+//! Detects the machine's devices and decides the number of ranks. GPUs are counted in `/proc` and
+//! `/dev`, without torch.
 
 use std::{fs, path::Path, thread};
 
 use super::LaunchError;
 use crate::recipe::DeviceChoice;
 
-/// Ranks on CPU when nobody says how many: enough to train data-parallel, few enough for a laptop.
+/// The default number of CPU ranks: enough to train data-parallel, few enough for a laptop.
 const CPU_RANKS: usize = 2;
 
-/// What a machine can train on.
+/// The devices of a machine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Machine {
     /// Processor cores that this process may use.
@@ -20,25 +21,25 @@ pub struct Machine {
 /// The ranks of a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RankLayout {
-    /// All train on GPUs, or all on the processor.
+    /// The device type of all ranks.
     pub device: Device,
-    /// Processes.
+    /// Number of ranks.
     pub num_ranks: usize,
-    /// Compute threads of each on the processor.
+    /// CPU threads per rank.
     pub threads_per_rank: usize,
 }
 
-/// Where ranks compute.
+/// The device type of a rank.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Device {
-    /// Processor cores.
+    /// CPU cores.
     Cpu,
-    /// A GPU each.
+    /// One GPU per rank.
     Cuda,
 }
 
 impl Machine {
-    /// This machine.
+    /// Detects this machine's devices.
     pub fn detect() -> Self {
         let num_present = count_gpus(Path::new("/"));
         let visible = std::env::var("CUDA_VISIBLE_DEVICES").ok();
@@ -50,7 +51,7 @@ impl Machine {
 }
 
 impl RankLayout {
-    /// Settles device and number of ranks; `num_ranks` 0 takes what fits the machine.
+    /// Chooses device and number of ranks. `num_ranks` 0 means as many as fit the machine.
     pub fn detect(
         choice: DeviceChoice,
         num_ranks: usize,
@@ -74,13 +75,13 @@ impl RankLayout {
         Ok(Self { device, num_ranks, threads_per_rank: (num_cores / num_ranks).max(1) })
     }
 
-    /// What to tell a person before such a rank layout starts work on `machine`.
+    /// A warning for the user if `machine` is too small for this layout.
     pub fn warning(&self, machine: &Machine) -> Option<String> {
         let (num_ranks, num_cores) = (self.num_ranks, machine.num_cores);
         (self.device == Device::Cpu && num_ranks > num_cores).then(|| {
             format!(
                 "{num_ranks} ranks share {num_cores} processor cores and will be slow; \
-                 --nproc {num_cores} gives each one of its own"
+                 --nproc {num_cores} gives each rank its own core"
             )
         })
     }
@@ -95,7 +96,8 @@ impl From<Device> for DeviceChoice {
     }
 }
 
-/// What the driver lists under `root`; a sandbox may hide the list and pass the devices through.
+/// Counts the GPUs that the driver lists under `root`, or else device files: a sandbox may hide the
+/// list but pass the devices through.
 fn count_gpus(root: &Path) -> usize {
     let count = |folder: &str, is_gpu: fn(&str) -> bool| {
         let names = fs::read_dir(root.join(folder)).into_iter().flatten().flatten();
@@ -109,8 +111,8 @@ fn count_gpus(root: &Path) -> usize {
     }
 }
 
-/// GPUs that `CUDA_VISIBLE_DEVICES` leaves, as CUDA reads it: the list ends at the first entry
-/// that is no device; an entry is an index, or a UUID that begins with `GPU-` or `MIG-`.
+/// Counts the GPUs that `CUDA_VISIBLE_DEVICES` leaves visible, as CUDA reads it: the list ends at
+/// the first invalid entry, and an entry is an index or a UUID that begins with `GPU-` or `MIG-`.
 fn count_visible(num_present: usize, visible: Option<&str>) -> usize {
     let Some(list) = visible else { return num_present };
     let names_a_gpu = |entry: &str| match entry.parse::<usize>() {
@@ -120,7 +122,7 @@ fn count_visible(num_present: usize, visible: Option<&str>) -> usize {
     list.split(',').map(str::trim).take_while(|entry| names_a_gpu(entry)).count()
 }
 
-/// Reads the host's name; results are filed under it.
+/// Reads the host name, the default name of the system in the results folder.
 pub fn host_name() -> String {
     fs::read_to_string(Path::new("/proc/sys/kernel/hostname"))
         .map(|name| name.trim().to_owned())
@@ -141,7 +143,7 @@ mod tests {
     }
 
     #[test]
-    fn auto_takes_every_gpu_or_two_ranks_on_the_processor() {
+    fn auto_uses_every_gpu_or_two_cpu_ranks() {
         let rank_layout = detect(DeviceChoice::Auto, 0, SERVER);
         assert_eq!(
             rank_layout,
@@ -166,7 +168,7 @@ mod tests {
     }
 
     #[test]
-    fn gpus_that_are_not_there_are_refused_with_the_cure() {
+    fn missing_gpus_are_reported_with_the_fix() {
         let error = RankLayout::detect(DeviceChoice::Cuda, 0, &LAPTOP).unwrap_err().to_string();
         assert!(error.contains("--device cpu"), "{error}");
         let error = RankLayout::detect(DeviceChoice::Cuda, 9, &SERVER).unwrap_err().to_string();
@@ -174,7 +176,7 @@ mod tests {
     }
 
     #[test]
-    fn gpus_are_counted_where_the_driver_lists_them_or_by_their_devices() {
+    fn gpus_are_counted_from_the_drivers_list_or_from_device_files() {
         let root = tempfile::tempdir().unwrap();
         assert_eq!(count_gpus(root.path()), 0);
         for name in ["nvidia0", "nvidia1", "nvidiactl", "nvidia-uvm", "null"] {
@@ -184,7 +186,7 @@ mod tests {
         }
         assert_eq!(count_gpus(root.path()), 2);
         fs::create_dir_all(root.path().join("proc/driver/nvidia/gpus/0000:0f:00.0")).unwrap();
-        assert_eq!(count_gpus(root.path()), 1, "the driver knows best");
+        assert_eq!(count_gpus(root.path()), 1, "the driver's list takes precedence");
     }
 
     #[test]

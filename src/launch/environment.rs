@@ -1,27 +1,29 @@
-//! The environment of a rank: torchrun's names, its share of the cores, the way to libtorch.
+//! The environment variables of a rank: torchrun's names, its number of threads and libtorch's
+//! location.
 
 use std::ffi::OsString;
 
 use super::{Libtorch, RankLayout, devices::Device};
 
-/// Keeps glibc from giving big blocks back to the kernel after every step, which costs a tenth of
-/// the speed of training on the processor.
+/// Keeps glibc from returning large blocks to the kernel after every step, which would cost a tenth
+/// of the training speed on the CPU.
 const MALLOC: &str = "glibc.malloc.mmap_threshold=1073741824:\
                       glibc.malloc.trim_threshold=4294967296:\
                       glibc.malloc.top_pad=67108864";
 
-/// What all ranks of a run share.
+/// The environment that all ranks of a run share.
 #[derive(Clone, Debug)]
 pub(super) struct World<'a> {
     pub(super) rank_layout: &'a RankLayout,
     pub(super) libtorch: &'a Libtorch,
-    /// Where rank 0 waits for the others.
+    /// The port on which rank 0 waits for the others.
     pub(super) port: u16,
 }
 
 impl World<'_> {
-    /// The variables of `rank` that differ from the launcher's own. `inherited` is the launcher's
-    /// environment: `OMP_NUM_THREADS` and `GLIBC_TUNABLES` that a person set are left alone.
+    /// The variables of `rank` that differ from the launcher's own. `inherited` looks up the
+    /// launcher's environment; `OMP_NUM_THREADS` and `GLIBC_TUNABLES` are left alone if the user
+    /// set them.
     pub(super) fn variables(
         &self,
         rank: usize,
@@ -94,7 +96,7 @@ mod tests {
     }
 
     #[test]
-    fn libtorch_comes_first_and_what_a_person_set_stays() {
+    fn libtorch_comes_first_and_the_users_settings_stay() {
         let own = [("LD_LIBRARY_PATH", "/cuda"), ("OMP_NUM_THREADS", "1"), ("GLIBC_TUNABLES", "x")];
         let variables = variables(&RANK_LAYOUT, &own);
         assert_eq!(variables["LD_LIBRARY_PATH"], "/opt/torch/lib:/cuda");
@@ -103,7 +105,7 @@ mod tests {
     }
 
     #[test]
-    fn ranks_on_gpus_need_no_malloc_setting() {
+    fn gpu_ranks_need_no_malloc_setting() {
         let rank_layout = RankLayout { device: Device::Cuda, ..RANK_LAYOUT };
         assert!(!variables(&rank_layout, &[]).contains_key("GLIBC_TUNABLES"));
     }

@@ -1,10 +1,10 @@
-//! What can keep a run from starting. Everything here is for the person at the keyboard to repair.
+//! Errors that keep a run from starting. The user can fix each of them.
 
 use std::{io, path::PathBuf};
 
 use crate::{data::DataError, recipe::RecipeError};
 
-/// Why there is nothing to train on.
+/// Why there are no images.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NoImages {
     /// The folder is missing.
@@ -15,96 +15,97 @@ pub enum NoImages {
     Unnamed,
 }
 
-/// Why ranks could not be started or watched.
+/// Why ranks could not be started or supervised.
 #[derive(Debug, thiserror::Error)]
 pub enum LaunchError {
-    /// GPUs are asked for and there are none.
+    /// The recipe wants GPUs, but there are none.
     #[error(
-        "the recipe trains on GPUs and this machine shows none; add --device cpu to train on its \
-         cores, or take --recipe demo/optimized"
+        "the recipe trains on GPUs, but this machine has none; add --device cpu to train on its \
+         cores, or use --recipe demo/optimized"
     )]
     NoGpu,
-    /// There is nothing to train on.
+    /// There are no images.
     #[error(
-        "{0}; name the folder that holds train/ and val/ with --data DIR, or take --recipe \
+        "{0}; name the folder that contains train/ and val/ with --data DIR, or use --recipe \
          demo/optimized, which needs none"
     )]
     NoImages(NoImages),
-    /// Neither GPUs nor images.
+    /// There are neither GPUs nor images.
     #[error(
-        "the recipe trains on GPUs and this machine shows none, and {0}; add --device cpu and \
-         --data DIR, or take --recipe demo/optimized, which needs neither"
+        "the recipe trains on GPUs, but this machine has none, and {0}; add --device cpu and \
+         --data DIR, or use --recipe demo/optimized, which needs neither"
     )]
     NoGpuNoImages(NoImages),
-    /// Images that cannot be trained on.
+    /// The images are unusable.
     #[error(transparent)]
     Data(#[from] DataError),
-    /// Images that this recipe may not be trained on.
+    /// The recipe does not allow these images.
     #[error(transparent)]
     Recipe(#[from] RecipeError),
-    /// Every rank needs a GPU of its own.
+    /// There are more ranks than GPUs.
     #[error(
-        "{num_ranks} ranks need a GPU each and this machine shows {num_gpus}; add --nproc \
+        "{num_ranks} ranks need one GPU each, but this machine has {num_gpus}; add --nproc \
          {num_gpus}"
     )]
     TooFewGpus {
-        /// Ranks asked for.
+        /// Requested ranks.
         num_ranks: usize,
-        /// GPUs that may be used.
+        /// Available GPUs.
         num_gpus: usize,
     },
-    /// A folder that was named as libtorch is none.
+    /// A folder given as libtorch is not one.
     #[error(
-        "no libtorch in {}, which {origin} names: lib/libtorch_cpu.so is missing; run \
+        "no libtorch in {}, the folder given by {origin}: lib/libtorch_cpu.so is missing; run \
          scripts/setup, or name another folder with --libtorch DIR",
         root.display()
     )]
     NotLibtorch {
         /// The folder.
         root: PathBuf,
-        /// What names it.
+        /// The flag or variable that names it.
         origin: &'static str,
     },
-    /// The C++ interface that the ranks use is bound to one version.
+    /// The libtorch has another version. The ranks use its C++ interface, which is bound to one
+    /// version.
     #[error(
-        "libtorch in {} is version {found}, this program needs {needed}; run scripts/setup, or \
-         name another folder with --libtorch DIR",
+        "libtorch in {} is version {found}, but this program requires {needed}; run scripts/setup, \
+         or name another folder with --libtorch DIR",
         root.display()
     )]
     LibtorchVersion {
         /// The folder.
         root: PathBuf,
-        /// What its `version.py` says.
+        /// The version in its `version.py`.
         found: String,
-        /// What it should say.
+        /// The required version.
         needed: &'static str,
     },
-    /// No folder is known to hold libtorch.
+    /// No libtorch was found.
     #[error(
         "no libtorch {needed} on this machine; run scripts/setup, or name its folder with \
          --libtorch DIR"
     )]
     NoLibtorch {
-        /// The version that is needed.
+        /// The required version.
         needed: &'static str,
     },
-    /// The binary of the ranks is missing.
+    /// The rank program is missing.
     #[error(
         "mlperf-rank is neither in {} nor in PATH; install both programs with scripts/setup",
         .0.display()
     )]
     NoRankProgram(PathBuf),
-    /// `MASTER_PORT` cannot be used.
+    /// `MASTER_PORT` is unusable.
     #[error(
-        "MASTER_PORT {port} cannot be used ({reason}); unset it to take a free one, or name another"
+        "MASTER_PORT {port} cannot be used ({reason}); unset it to use a free port, or set another"
     )]
     Port {
         /// The variable's value.
         port: String,
-        /// Why not.
+        /// The reason.
         reason: String,
     },
-    /// Results cannot be kept.
+    /// The results cannot be written.
     #[error(
         "cannot write results to {} ({source}); choose another folder with --results DIR",
         path.display()
@@ -112,33 +113,33 @@ pub enum LaunchError {
     Results {
         /// The folder or file.
         path: PathBuf,
-        /// Why not.
+        /// The I/O error.
         source: io::Error,
     },
-    /// A result that was named exists.
+    /// The requested result exists.
     #[error(
         "result {number} exists already: {}; results are never overwritten, leave out --result to \
-         take the next free number",
+         use the next free number",
         path.display()
     )]
     ResultExists {
         /// Its number.
         number: usize,
-        /// What exists.
+        /// The existing path.
         path: PathBuf,
     },
-    /// A system name that is no folder name.
-    #[error("'{0}' is no name for a system; use letters, digits, '-', '_' and '.'")]
+    /// The system name is not usable as a folder name.
+    #[error("'{0}' is not a valid system name; use letters, digits, '-', '_' and '.'")]
     SystemName(String),
-    /// The step could not be measured.
+    /// The benchmark of the step failed.
     #[error("the measurement failed: {0}")]
     Measurement(String),
-    /// A process could not be started or a file not be read.
+    /// A process could not be started or a file could not be read.
     #[error("cannot {what} ({source})")]
     Io {
-        /// What was tried.
+        /// The failed action.
         what: String,
-        /// Why it failed.
+        /// The I/O error.
         source: io::Error,
     },
 }

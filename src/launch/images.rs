@@ -1,4 +1,4 @@
-//! What a run trains on, before anything is made or read.
+//! The images of a run, before any of them is generated or read.
 
 use std::path::{Path, PathBuf};
 
@@ -11,14 +11,14 @@ use crate::{
 /// Where the images come from.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Images {
-    /// A folder that is there, as an absolute path.
+    /// An existing folder, as an absolute path.
     Folder(PathBuf),
-    /// The built-in set, made where it is not there yet.
+    /// The built-in image set, which is generated if it does not exist yet.
     Synth(SynthConfig),
 }
 
 impl Images {
-    /// What `[data]` names; a relative path counts from the current folder.
+    /// The images that `[data]` names. A relative path is relative to the current folder.
     pub fn of(config: &DataConfig) -> Result<Self, NoImages> {
         match (&config.path, &config.synth) {
             (Some(path), _) => absolute(path).map(Self::Folder),
@@ -27,8 +27,8 @@ impl Images {
         }
     }
 
-    /// What `file` is resolved for, which may be trained on these images; a folder is listed, a set
-    /// need not be there.
+    /// The context for resolving `file`. Fails if the recipe does not allow these images. A folder
+    /// is listed; the built-in set need not exist.
     pub fn run_context(
         &self,
         file: &RecipeFile,
@@ -82,7 +82,7 @@ mod tests {
     }
 
     #[test]
-    fn the_counts_of_the_built_in_set_are_known_before_it_is_made() {
+    fn the_counts_of_the_built_in_set_are_known_before_it_is_generated() {
         let synth =
             SynthConfig { num_classes: 4, num_train: 8, num_eval: 12, ..SynthConfig::default() };
         let images = Images::of(&config(None, Some(synth))).unwrap();

@@ -8,10 +8,10 @@ use std::{
 
 use super::LaunchError;
 
-/// The only version whose C++ interface the ranks know.
+/// The only version whose C++ interface the ranks support.
 const NEEDED: &str = "2.11.0";
 
-/// Asks Python where its torch lies, without importing it.
+/// Asks Python for the folder of its torch, without importing it.
 const PROBE: &str = "import importlib.util as u; s = u.find_spec('torch'); \
                      print(s.submodule_search_locations[0] if s else '')";
 
@@ -22,16 +22,17 @@ pub struct Libtorch {
     version: String,
 }
 
-/// A folder that may hold libtorch.
+/// A folder that may contain libtorch.
 struct Candidate {
     root: PathBuf,
-    /// Who names it, where somebody does on purpose: then it has to be right.
+    /// The flag or variable that names it explicitly, in which case it must be valid.
     named_by: Option<&'static str>,
 }
 
 impl Libtorch {
-    /// Looks at `--libtorch`, `MLPERF_LIBTORCH`, `LIBTORCH`, the folder of the build and Python's
-    /// torch, in this order. The first that exists is the one; another version is an error.
+    /// Searches `--libtorch`, `MLPERF_LIBTORCH`, `LIBTORCH`, the folder used by the build and
+    /// Python's torch, in this order. The first one that exists is used; if its version is wrong,
+    /// that is an error.
     pub fn find(flag: Option<&Path>) -> Result<Self, LaunchError> {
         let baked_in = option_env!("MLPERF_RUN_LIBTORCH_LIB");
         let flag = flag.map(|root| Candidate::named(root.to_owned(), "--libtorch"));
@@ -49,7 +50,7 @@ impl Libtorch {
         self.root.join("lib")
     }
 
-    /// As its `version.py` says, `2.11.0+cu130`.
+    /// The version in its `version.py`, such as `2.11.0+cu130`.
     pub fn version(&self) -> &str {
         &self.version
     }
@@ -57,7 +58,7 @@ impl Libtorch {
 
 #[cfg(test)]
 impl Libtorch {
-    /// One that need not exist.
+    /// A libtorch for tests that need not exist.
     pub(super) fn fake(root: &str) -> Self {
         Self { root: root.into(), version: NEEDED.to_owned() }
     }
@@ -84,7 +85,8 @@ fn choose(candidates: impl Iterator<Item = Candidate>) -> Result<Libtorch, Launc
     Err(LaunchError::NoLibtorch { needed: NEEDED })
 }
 
-/// The libtorch in `root`. The path becomes absolute: the loader must find it from any folder.
+/// The libtorch in `root`. The path becomes absolute, because the loader must find it from any
+/// folder.
 fn at(root: PathBuf) -> Result<Libtorch, LaunchError> {
     let root = root.canonicalize().unwrap_or(root);
     let version = fs::read_to_string(root.join("version.py"))
@@ -132,7 +134,7 @@ mod tests {
     }
 
     #[test]
-    fn the_first_folder_that_exists_is_taken() {
+    fn the_first_folder_that_exists_is_used() {
         let (empty, right) = (tempfile::tempdir().unwrap(), fake("__version__ = '2.11.0+cu130'"));
         let found = choose([stray(&empty), stray(&right)].into_iter()).unwrap();
         assert_eq!(found.version(), "2.11.0+cu130");
@@ -140,28 +142,28 @@ mod tests {
     }
 
     #[test]
-    fn another_version_is_refused_and_both_versions_are_named() {
+    fn another_version_is_rejected_with_both_versions_in_the_message() {
         for (line, found) in [
             ("__version__ = '2.9.1'", "2.9.1"),
             ("__version__ = '2.11.01'", "2.11.01"),
             ("nothing = 0", "unknown"),
         ] {
             let error = choose([stray(&fake(line))].into_iter()).unwrap_err().to_string();
-            let says = format!("is version {found}, this program needs 2.11.0; run scripts/setup");
+            let says = format!("is version {found}, but this program requires 2.11.0; run");
             assert!(error.contains(&says), "{error}");
         }
     }
 
     #[test]
-    fn a_named_folder_without_libtorch_is_no_silent_skip() {
+    fn an_explicit_folder_without_libtorch_is_an_error() {
         let (empty, right) = (tempfile::tempdir().unwrap(), fake("__version__ = '2.11.0'"));
         let named = Candidate::named(empty.path().to_owned(), "--libtorch");
         let error = choose([named, stray(&right)].into_iter()).unwrap_err().to_string();
-        assert!(error.contains("which --libtorch names"), "{error}");
+        assert!(error.contains("given by --libtorch"), "{error}");
     }
 
     #[test]
-    fn no_folder_at_all_names_the_cure() {
+    fn the_error_for_a_missing_libtorch_has_the_fix() {
         let error = choose(std::iter::empty()).unwrap_err().to_string();
         assert!(error.contains("scripts/setup") && error.contains("--libtorch"), "{error}");
     }

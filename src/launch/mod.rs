@@ -1,9 +1,10 @@
-//! Starts one `mlperf-rank` process a device and stands over them until all are gone.
+//! Starts one `mlperf-rank` process per device and supervises them until all have ended.
 //!
-//! Invariants: a rank that was started is stopped and reaped whatever happens here; the first
-//! failure stops all ranks within five seconds; nothing in a results folder is ever overwritten.
-//! Deliberately absent: tensors, the drawing of progress (an observer gets every event), and
-//! other machines (torchrun, srun or mpirun start ranks there).
+//! Invariants: every started rank is stopped and reaped, whatever happens here. The first failure
+//! stops all ranks within five seconds. Nothing in a results folder is ever overwritten.
+//!
+//! Not here: tensors, progress display (an observer gets every event), and other machines
+//! (torchrun, srun or mpirun start ranks there).
 
 mod bench;
 mod devices;

@@ -4,17 +4,17 @@ use std::{env, net::TcpListener};
 
 use super::LaunchError;
 
-/// Where the ranks' port comes from.
+/// The origin of the ranks' port.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum MasterPort {
     /// `MASTER_PORT` of the environment.
     Named(u16),
-    /// A free one.
+    /// Any free port.
     Free,
 }
 
 impl MasterPort {
-    /// What the environment says.
+    /// Reads the environment.
     pub fn from_env() -> Result<Self, LaunchError> {
         match env::var("MASTER_PORT") {
             Ok(text) => Self::parse(&text),
@@ -24,13 +24,13 @@ impl MasterPort {
 
     fn parse(text: &str) -> Result<Self, LaunchError> {
         let number = text.parse().ok().filter(|port| *port != 0).ok_or_else(|| {
-            let reason = "it is no number from 1 to 65535".to_owned();
+            let reason = "it is not a number from 1 to 65535".to_owned();
             LaunchError::Port { port: text.to_owned(), reason }
         })?;
         Ok(Self::Named(number))
     }
 
-    /// A port that nobody listens on at this moment.
+    /// A port that is free at this moment.
     pub fn settle(self) -> Result<u16, LaunchError> {
         let wanted = match self {
             Self::Named(port) => port,
@@ -49,7 +49,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_named_port_is_taken_when_free_and_refused_when_in_use() {
+    fn a_named_port_is_used_when_free_and_rejected_when_in_use() {
         let holder = TcpListener::bind(("0.0.0.0", 0)).unwrap();
         let port = holder.local_addr().unwrap().port();
         let error = MasterPort::Named(port).settle().unwrap_err().to_string();
@@ -64,7 +64,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_port_is_refused() {
+    fn invalid_ports_are_rejected() {
         for text in ["", "0", "70000", "http"] {
             assert!(MasterPort::parse(text).is_err(), "{text}");
         }

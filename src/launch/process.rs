@@ -1,8 +1,9 @@
-//! Real ranks: a process each, its standard output read line by line, the rest in its log.
+//! Rank processes. The launcher reads a rank's standard output line by line; standard error goes to
+//! the rank's log.
 //!
-//! A process stays a zombie until its [`RankProcess`] is dropped, so that its number cannot have
-//! passed to a stranger while signals are sent. Each rank leads a process group of its own: a
-//! terminal's Ctrl-C reaches the launcher alone, and what a rank started goes with it.
+//! A process stays a zombie until its [`RankProcess`] is dropped, so its id cannot be reused while
+//! signals are sent. Each rank leads its own process group: Ctrl-C in a terminal reaches only the
+//! launcher, and a rank's child processes end with it.
 
 use std::{
     env,
@@ -27,13 +28,13 @@ use super::{
 use crate::events::RankEvent;
 use crate::run_dir;
 
-/// The program of a rank.
+/// The file name of the rank program.
 const RANK_PROGRAM: &str = "mlperf-rank";
-/// How much of a log is shown when a rank dies silently.
+/// How many lines of the log are shown when a rank dies without a message.
 const LAST_LINES: usize = 10;
 
-/// The program that ranks run: beside this one, else in `PATH`. `MLPERF_RUN_RANK_BIN` names
-/// another.
+/// Finds the rank program: `MLPERF_RUN_RANK_BIN`, or else the one in this program's folder, or else
+/// in `PATH`.
 pub fn find_rank_program() -> Result<PathBuf, LaunchError> {
     if let Some(named) = env::var_os("MLPERF_RUN_RANK_BIN") {
         return Ok(named.into());
@@ -57,7 +58,7 @@ pub(super) struct RankCommand<'a> {
     pub(super) variables: Vec<(&'static str, OsString)>,
 }
 
-/// A rank that was started. Dropped, it is dead and reaped.
+/// A started rank. Dropping it kills and reaps the process.
 pub(super) struct RankProcess {
     child: Child,
     group: Pid,
@@ -65,8 +66,8 @@ pub(super) struct RankProcess {
 }
 
 impl RankProcess {
-    /// Starts `rank`; what becomes of it is sent as news. The calling thread has to outlive the
-    /// rank: ranks ask the kernel to end them with the thread that started them.
+    /// Starts `rank` and sends its events to `process_event`. The calling thread must outlive the
+    /// rank, because ranks ask the kernel to end them with the thread that started them.
     pub(super) fn start(
         rank: usize,
         command: &RankCommand<'_>,
@@ -92,7 +93,7 @@ impl RankProcess {
     }
 
     fn send(&self, signal: Signal) {
-        // The group may have gone by itself, which is what a signal is meant to bring about.
+        // The group may have ended by itself, which is the purpose of any signal sent here.
         let _ = kill_process_group(self.group, signal);
     }
 }
@@ -118,30 +119,30 @@ impl Process for RankProcess {
 impl Drop for RankProcess {
     fn drop(&mut self) {
         self.send(Signal::KILL);
-        // Waiting can only fail where somebody else has reaped the rank already.
+        // Waiting fails only if somebody else has reaped the rank already.
         let _ = self.child.wait();
     }
 }
 
-/// A rank's standard output and where lines that are no events go.
+/// A rank's standard output, and the log for lines that are not events.
 struct Pipe {
     stdout: ChildStdout,
     log: File,
 }
 
-/// Sends all that a rank says, then how it ended.
+/// Sends all events of a rank, then its exit status.
 fn watch(rank: usize, group: Pid, pipe: Pipe, process_event: &Sender<(usize, ProcessEvent)>) {
     let heard = process_event.clone();
     let ears = thread::spawn(move || listen(rank, pipe, &heard));
     let Some(exit_status) = wait_for_exit(group) else { return };
-    // A process that the rank left behind would hold the pipe open.
+    // A process that the rank left behind would keep the pipe open.
     let _ = kill_process_group(group, Signal::KILL);
     let _ = ears.join();
-    // Nobody listens any more when the launcher gave up on the run.
+    // The receiver is gone if the launcher gave up on the run.
     let _ = process_event.send((rank, ProcessEvent::Gone(exit_status)));
 }
 
-/// Waits until the process ends and leaves it a zombie; `None` when it was reaped meanwhile.
+/// Waits until the process ends and leaves it a zombie. `None` if it was reaped meanwhile.
 fn wait_for_exit(process: Pid) -> Option<ExitStatus> {
     let options = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
     let status = loop {
@@ -160,7 +161,7 @@ fn exit_status(status: &WaitIdStatus) -> ExitStatus {
     }
 }
 
-/// Events become news; whatever else a library prints goes to the log, in the order of its lines.
+/// Sends the events of a rank; other lines, printed by libraries, go to the log in order.
 fn listen(rank: usize, pipe: Pipe, process_event: &Sender<(usize, ProcessEvent)>) {
     let Pipe { stdout, mut log } = pipe;
     let mut reader = BufReader::new(stdout);
@@ -170,7 +171,7 @@ fn listen(rank: usize, pipe: Pipe, process_event: &Sender<(usize, ProcessEvent)>
             Some(event) => {
                 let _ = process_event.send((rank, ProcessEvent::Event(event)));
             }
-            // A full disk must not stop the listening: the rank would block on its pipe.
+            // Reading must go on even if the disk is full, or the rank would block on its pipe.
             None => drop(log.write_all(&line)),
         }
         line.clear();
@@ -189,7 +190,7 @@ mod tests {
     use super::*;
     use crate::events::FailureKind;
 
-    /// Far longer than anything here takes; reached only by a bug.
+    /// Far longer than anything here takes; only a bug reaches it.
     const LIMIT: Duration = Duration::from_secs(60);
 
     fn start(folder: &Path, script: &str) -> (RankProcess, Receiver<(usize, ProcessEvent)>) {
@@ -212,26 +213,26 @@ mod tests {
     }
 
     #[test]
-    fn events_come_as_news_and_all_else_goes_to_the_log() {
+    fn events_are_sent_and_other_lines_go_to_the_log() {
         let folder = tempfile::tempdir().unwrap();
         let script = r#"
-            echo "a library speaks"
+            echo "a library prints"
             echo '{"event":"failed","rank":3,"kind":"input","message":"no"}'
             echo "on stderr" >&2
             exit 4"#;
         let (process, process_event) = start(folder.path(), script);
         let ProcessEvent::Event(event) = next(&process_event) else {
-            panic!("gone before it spoke")
+            panic!("it ended before it sent an event")
         };
         let kind = FailureKind::Input;
         assert_eq!(event, RankEvent::Failed { rank: 3, kind, message: "no".to_owned() });
         assert!(matches!(next(&process_event), ProcessEvent::Gone(ExitStatus::Code(4))));
-        let words = process.log_tail();
-        assert!(words.contains("a library speaks") && words.contains("on stderr"), "{words}");
+        let log = process.log_tail();
+        assert!(log.contains("a library prints") && log.contains("on stderr"), "{log}");
     }
 
     #[test]
-    fn a_killed_rank_takes_what_it_started_with_it() {
+    fn a_killed_rank_takes_its_child_processes_with_it() {
         let folder = tempfile::tempdir().unwrap();
         let (mut process, process_event) =
             start(folder.path(), "sleep 600 & echo $! > $4/child; wait");
@@ -243,7 +244,7 @@ mod tests {
         };
         process.kill();
         assert!(matches!(next(&process_event), ProcessEvent::Gone(ExitStatus::Signal(9))));
-        // Its own death takes a moment more; it is reaped by whoever inherits it, or by nobody.
+        // The child's own end takes a moment more. Its new parent may or may not reap it.
         let stat = || fs::read_to_string(format!("/proc/{child}/stat")).unwrap_or_default();
         let begun = Instant::now();
         while !(stat().is_empty() || stat().contains(") Z ")) {
@@ -253,14 +254,14 @@ mod tests {
     }
 
     #[test]
-    fn a_grandchild_that_holds_the_pipe_does_not_hide_a_death() {
+    fn a_grandchild_that_holds_the_pipe_does_not_hide_the_ranks_end() {
         let folder = tempfile::tempdir().unwrap();
         let (_process, process_event) = start(folder.path(), "sleep 600 & exit 5");
         assert!(matches!(next(&process_event), ProcessEvent::Gone(ExitStatus::Code(5))));
     }
 
     #[test]
-    fn a_dropped_rank_is_dead_and_reaped() {
+    fn a_dropped_rank_is_killed_and_reaped() {
         let folder = tempfile::tempdir().unwrap();
         let (process, _event) = start(folder.path(), "exec sleep 600");
         let stat = format!("/proc/{}/stat", process.child.id());

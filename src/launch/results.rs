@@ -1,8 +1,8 @@
-//! Where results lie: `RESULTS/SYSTEM/run_N/` for all that a run leaves, and
-//! `RESULTS/SYSTEM/resnet/result_N.txt` for its log once the clock has stood.
+//! The results folder: `RESULTS/SYSTEM/run_N/` has all files of a run, and
+//! `RESULTS/SYSTEM/resnet/result_N.txt` its log once the clock has stopped.
 //!
-//! Number N is taken by creating `run_N`, so two runs at a time get two numbers. Nothing that
-//! exists is written over.
+//! Creating `run_N` reserves the number N, so two simultaneous runs get different numbers. Existing
+//! files are never overwritten.
 
 use std::{
     fs::{self, File},
@@ -22,7 +22,7 @@ pub struct ResultsDir {
     system: PathBuf,
 }
 
-/// The place of one run. One that is dropped before anything was written into it goes away.
+/// The folder of one run. It is removed on drop if nothing was written to it.
 #[derive(Debug)]
 pub struct RunFolder {
     number: usize,
@@ -31,7 +31,7 @@ pub struct RunFolder {
 }
 
 impl ResultsDir {
-    /// Makes the folders for `system` below `results`.
+    /// Creates the folders for `system` below `results`.
     pub fn open(results: &Path, system: &str) -> Result<Self, LaunchError> {
         let good = |c: char| c.is_ascii_alphanumeric() || "-_.+".contains(c);
         if system.is_empty() || system.starts_with('.') || !system.chars().all(good) {
@@ -43,7 +43,7 @@ impl ResultsDir {
         Ok(results_dir)
     }
 
-    /// Takes the next free number, or the named one if it is free.
+    /// Reserves the next free number, or the given one if it is free.
     pub fn reserve(&self, named: Option<usize>) -> Result<RunFolder, LaunchError> {
         let Some(number) = named else {
             let mut numbers = 0..;
@@ -74,36 +74,36 @@ impl ResultsDir {
 }
 
 impl RunFolder {
-    /// N.
+    /// The number N.
     pub fn number(&self) -> usize {
         self.number
     }
 
-    /// `run_N`.
+    /// The path of `run_N`.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// The MLPerf log that rank 0 writes.
+    /// The path of the MLPerf log that rank 0 writes.
     pub fn log(&self) -> PathBuf {
         self.path.join(LOG)
     }
 
-    /// Puts a file into the folder.
+    /// Writes a file into the folder.
     pub fn write(&self, name: &str, text: &str) -> Result<(), LaunchError> {
         let path = self.path.join(name);
         fs::write(&path, text).map_err(cannot_write(&path))
     }
 
-    /// Opens `events.jsonl`.
+    /// Creates `events.jsonl`.
     pub fn event_log(&self) -> Result<EventLog, LaunchError> {
         let path = self.path.join(EVENTS);
         let file = File::create_new(&path).map_err(cannot_write(&path))?;
         Ok(EventLog { path, file, failure: None })
     }
 
-    /// Makes the log a result: `resnet/result_N.txt` is another name of it, or a copy where the
-    /// file system has no hard links.
+    /// Publishes the log as `resnet/result_N.txt`: a hard link, or a copy if the file system has no
+    /// hard links.
     pub fn publish(&self) -> Result<PathBuf, LaunchError> {
         let link = fs::hard_link(self.log(), &self.result);
         link.or_else(|_| self.copy()).map_err(cannot_write(&self.result))?;
@@ -118,12 +118,12 @@ impl RunFolder {
 
 impl Drop for RunFolder {
     fn drop(&mut self) {
-        // Fails, as it should, unless the folder is empty.
+        // This fails, as intended, unless the folder is empty.
         let _ = fs::remove_dir(&self.path);
     }
 }
 
-/// All events of a run as they come, a line of JSON each.
+/// A log of all events of a run, one line of JSON each.
 #[derive(Debug)]
 pub struct EventLog {
     path: PathBuf,
@@ -132,15 +132,15 @@ pub struct EventLog {
 }
 
 impl EventLog {
-    /// Adds an event. A disk that fails must not stop a run that is being timed, so the first
-    /// failure is kept for [`Self::close`].
+    /// Adds an event. A failing disk must not stop a run that is being timed, so [`Self::close`]
+    /// reports the first failure.
     pub fn add(&mut self, event: &RankEvent) {
         if let Err(error) = writeln!(self.file, "{}", event.to_line()) {
             self.failure.get_or_insert(error);
         }
     }
 
-    /// Says whether every event was written.
+    /// Returns the first failure, if an event could not be written.
     pub fn close(self) -> Result<(), LaunchError> {
         self.failure.map_or(Ok(()), |error| Err(cannot_write(&self.path)(error)))
     }
@@ -159,7 +159,7 @@ mod tests {
     }
 
     #[test]
-    fn a_number_is_free_when_neither_run_nor_result_has_it() {
+    fn a_number_is_free_if_neither_a_run_nor_a_result_has_it() {
         let root = tempfile::tempdir().unwrap();
         let results_dir = results_dir(root.path());
         fs::create_dir(root.path().join("box-demo/run_0")).unwrap();
@@ -170,7 +170,7 @@ mod tests {
     }
 
     #[test]
-    fn a_named_number_that_is_taken_is_refused() {
+    fn a_named_number_that_is_in_use_is_rejected() {
         let root = tempfile::tempdir().unwrap();
         let results_dir = results_dir(root.path());
         let taken = results_dir.reserve(Some(4)).unwrap();
@@ -180,7 +180,7 @@ mod tests {
     }
 
     #[test]
-    fn a_log_is_published_once_and_never_over_another() {
+    fn a_log_is_published_once_and_overwrites_nothing() {
         let root = tempfile::tempdir().unwrap();
         let run = results_dir(root.path()).reserve(None).unwrap();
         run.write("mllog.txt", "the log").unwrap();
@@ -193,7 +193,7 @@ mod tests {
     }
 
     #[test]
-    fn an_unused_folder_goes_away_and_a_used_one_stays() {
+    fn an_unused_folder_is_removed_and_a_used_one_stays() {
         let root = tempfile::tempdir().unwrap();
         let results_dir = results_dir(root.path());
         let path = results_dir.reserve(None).unwrap().path().to_owned();
@@ -205,7 +205,7 @@ mod tests {
     }
 
     #[test]
-    fn a_results_folder_that_cannot_be_written_names_the_cure() {
+    fn the_error_for_an_unwritable_results_folder_has_the_fix() {
         let root = tempfile::tempdir().unwrap();
         fs::write(root.path().join("file"), "").unwrap();
         let error = ResultsDir::open(&root.path().join("file"), "box").unwrap_err().to_string();
@@ -213,7 +213,7 @@ mod tests {
     }
 
     #[test]
-    fn a_system_is_named_like_a_folder() {
+    fn a_system_name_must_be_valid_as_a_folder_name() {
         let root = tempfile::tempdir().unwrap();
         for name in ["", "a b", "../up", "a/b", ".hidden"] {
             assert!(ResultsDir::open(root.path(), name).is_err(), "{name}");

@@ -1,4 +1,4 @@
-//! One run, from the first process to the last.
+//! Executes one run, from starting the first process to the end of the last.
 
 use std::{env, path::Path};
 
@@ -12,22 +12,22 @@ use super::{
 };
 use crate::events::RankEvent;
 
-/// What a run is started with. `run_dir` holds its `recipe.toml`.
+/// The inputs of a run. `run_dir` contains its `recipe.toml`.
 #[derive(Clone, Copy, Debug)]
 pub struct Launch<'a> {
-    /// The program of the ranks.
+    /// The rank program.
     pub program: &'a Path,
     /// The libtorch that they load.
     pub libtorch: &'a Libtorch,
-    /// How many there are, and on what.
+    /// The ranks and their devices.
     pub rank_layout: &'a RankLayout,
-    /// Where rank 0 waits for the others.
+    /// The port on which rank 0 waits for the others.
     pub port: MasterPort,
-    /// Where logs go.
+    /// The folder for logs.
     pub run_dir: &'a Path,
 }
 
-/// Starts all ranks and returns when the last one is gone; the observer sees every event.
+/// Starts all ranks and returns when the last one has ended. The observer gets every event.
 pub fn run(
     launch: &Launch<'_>,
     interrupts: &Interrupts,

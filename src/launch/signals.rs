@@ -1,4 +1,4 @@
-//! SIGINT and SIGTERM become messages.
+//! Turns SIGINT and SIGTERM into messages.
 
 use std::thread;
 
@@ -10,15 +10,15 @@ use signal_hook::{
 
 use super::LaunchError;
 
-/// The listener. From its creation to the end of the program the two signals no longer end the
-/// program by themselves, so it is made when the first rank is about to start.
+/// The signal listener. Once it exists, the two signals no longer end the program by themselves, so
+/// it is created just before the first rank starts.
 #[derive(Debug)]
 pub struct Interrupts {
     signals: Receiver<()>,
 }
 
 impl Interrupts {
-    /// Begins to listen.
+    /// Starts to listen.
     pub fn listen() -> Result<Self, LaunchError> {
         let mut caught = Signals::new([SIGINT, SIGTERM]).map_err(|source| LaunchError::Io {
             what: "listen for SIGINT and SIGTERM".to_owned(),
@@ -29,7 +29,7 @@ impl Interrupts {
         Ok(Self { signals })
     }
 
-    /// A signal has come that no run has dealt with.
+    /// Whether a signal has arrived that no run has handled.
     pub(super) fn pending(&self) -> bool {
         !self.signals.is_empty()
     }

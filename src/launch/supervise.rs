@@ -1,9 +1,9 @@
-//! The supervisor: what is done when a rank speaks, ends or stays silent.
+//! The supervisor: reacts to a rank's events, end or silence.
 //!
-//! A state machine without a clock of its own, so that tests can say what happens at which time:
-//! `Running` -> `Closing` (the clock stands; weights are written, devices let go) or `Gathering` (a
-//! rank failed; others may know better why) -> `Stopping` (SIGTERM is out) -> `Killing` (SIGKILL is
-//! out). It is done when every rank has ended.
+//! It is a state machine without a clock, so that tests can choose the times: `Running` ->
+//! `Closing` (`run_stop` has been logged; ranks write weights and release devices) or `Gathering`
+//! (a rank failed; others may report the cause) -> `Stopping` (SIGTERM was sent) -> `Killing`
+//! (SIGKILL was sent). It is done when every rank has ended.
 
 use std::time::{Duration, Instant};
 
@@ -12,17 +12,17 @@ use crossbeam_channel::{Receiver, at, never, select};
 use crate::events::{FailureKind, RankEvent};
 use crate::mlperf::RunStatus;
 
-/// How long each kind of waiting lasts.
+/// The duration of each phase.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Timeouts {
-    /// From the first failure to SIGTERM: time for other ranks to name the cause.
+    /// From the first failure to SIGTERM, so that other ranks can report the cause.
     pub(super) gather: Duration,
     /// From SIGTERM to SIGKILL after a failure.
     pub(super) grace: Duration,
-    /// From `run_stop` to SIGTERM: time to write weights and to let devices and peers go, which
-    /// drivers have been known to wait in for ever.
+    /// From `run_stop` to SIGTERM, for writing weights and releasing devices and peers. Some
+    /// drivers have been known to hang there.
     pub(super) closing: Duration,
-    /// From SIGTERM to SIGKILL when a person stopped the run: time to end the step and the log.
+    /// From SIGTERM to SIGKILL if the user stopped the run, for ending the step and the log.
     pub(super) interrupt_grace: Duration,
 }
 
@@ -47,52 +47,52 @@ pub(super) trait Process {
     fn log_tail(&self) -> String;
 }
 
-/// What the supervisor learns of a rank.
+/// What the supervisor learns about a rank.
 #[derive(Clone, Debug)]
 pub(super) enum ProcessEvent {
-    /// It said something.
+    /// It sent an event.
     Event(RankEvent),
-    /// It is gone; everything it said has arrived before.
+    /// It has ended, after sending all its events.
     Gone(ExitStatus),
 }
 
-/// Exit codes of a rank that ended without failure: done, or asked to stop. They are the exit codes
-/// of the command line.
+/// The exit codes of a rank that ended normally: done, or asked to stop. The command line uses the
+/// same codes.
 const DONE: i32 = 0;
 const ASKED_TO_STOP: i32 = 7;
 
 /// How a process ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum ExitStatus {
-    /// With an exit code.
+    /// It returned an exit code.
     Code(i32),
-    /// By a signal.
+    /// A signal killed it.
     Signal(i32),
 }
 
-/// How a run ended, as far as its processes tell.
+/// How a run ended, according to its processes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Ending {
-    /// What `run_stop` says; `None` when the run never got there.
+    /// The status of `run_stop`; `None` if the run did not get there.
     pub status: Option<RunStatus>,
     /// The failure to show.
     pub failure: Option<RankFailure>,
-    /// A person or a scheduler asked for the end.
+    /// Whether a user or a scheduler interrupted the run.
     pub interrupted: bool,
 }
 
-/// Why a rank could not go on.
+/// Why a rank failed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RankFailure {
     /// The rank.
     pub rank: usize,
-    /// Whose fault it is.
+    /// The kind of failure.
     pub kind: FailureKind,
-    /// One sentence, or the last lines of the rank's log where it left none.
+    /// One sentence, or the last lines of the rank's log if the rank reported nothing.
     pub message: String,
 }
 
-/// The ranks and what is known of them.
+/// The ranks and their state.
 pub(super) struct Supervisor<P> {
     slots: Vec<RankSlot<P>>,
     timeouts: Timeouts,
@@ -115,7 +115,7 @@ enum Phase {
     Killing,
 }
 
-/// Stands over the ranks until the last has ended; the observer sees every event.
+/// Supervises the ranks until the last one has ended. The observer gets every event.
 pub(super) fn supervise<P: Process>(
     mut supervisor: Supervisor<P>,
     process_event: &Receiver<(usize, ProcessEvent)>,
@@ -126,7 +126,7 @@ pub(super) fn supervise<P: Process>(
         let deadline = supervisor.deadline().map_or_else(never, at);
         select! {
             recv(process_event) -> message => {
-                let (rank, process_event) = message.expect("a rank's thread sends until it is gone");
+                let (rank, process_event) = message.expect("a rank's thread sends until its end");
                 if let ProcessEvent::Event(event) = &process_event {
                     observer(event);
                 }
@@ -143,7 +143,7 @@ pub(super) fn supervise<P: Process>(
 }
 
 impl<P: Process> Supervisor<P> {
-    /// A supervisor over processes that have just been started, rank 0 first.
+    /// A supervisor of processes that have just been started, rank 0 first.
     pub(super) fn new(processes: Vec<P>, timeouts: Timeouts) -> Self {
         Self {
             slots: processes.into_iter().map(|process| RankSlot { process, alive: true }).collect(),
@@ -154,12 +154,12 @@ impl<P: Process> Supervisor<P> {
         }
     }
 
-    /// All ranks have ended.
+    /// Whether all ranks have ended.
     fn done(&self) -> bool {
         self.slots.iter().all(|slot| !slot.alive)
     }
 
-    /// When [`Self::time_passed`] wants to be called.
+    /// When to call [`Self::time_passed`].
     fn deadline(&self) -> Option<Instant> {
         match self.phase {
             Phase::Closing { until } | Phase::Gathering { until } | Phase::Stopping { until } => {
@@ -197,7 +197,8 @@ impl<P: Process> Supervisor<P> {
         }
     }
 
-    /// A signal to the launcher: the first is passed on, the next ends all at once.
+    /// Handles a signal to the launcher: the first one is passed on to the ranks, the second one
+    /// kills them.
     fn interrupt(&mut self, now: Instant) {
         match self.phase {
             Phase::Running | Phase::Closing { .. } => {
@@ -209,8 +210,9 @@ impl<P: Process> Supervisor<P> {
         }
     }
 
-    /// A rank that goes before it was asked to needs a reason: it reported one, somebody else asked
-    /// it, or the run is over, which rank 0 says before it goes and the others need not.
+    /// Decides whether a rank's end is a failure. It is not if the rank reported one already, if
+    /// somebody asked it to stop, or if the run is over. (Rank 0 reports the end of the run before
+    /// it ends; the others need not.)
     fn classify_exit(&mut self, rank: usize, exit_status: ExitStatus, now: Instant) {
         let asked = matches!(self.phase, Phase::Stopping { .. } | Phase::Killing);
         let reported = self.failures.iter().any(|failure| failure.rank == rank);
@@ -225,12 +227,12 @@ impl<P: Process> Supervisor<P> {
             _ => {}
         }
         let how = match exit_status {
-            ExitStatus::Code(code) => format!("ended with code {code} and without a word"),
+            ExitStatus::Code(code) => format!("ended with code {code} and without a message"),
             ExitStatus::Signal(number) => format!("killed by signal {number}{}", hint(number)),
         };
         let message = match self.slots[rank].process.log_tail() {
-            words if words.is_empty() => how,
-            words => format!("{how}; the last lines of its log are:\n{words}"),
+            log if log.is_empty() => how,
+            log => format!("{how}; the last lines of its log are:\n{log}"),
         };
         self.fail(RankFailure { rank, kind: FailureKind::Internal, message }, now);
     }
@@ -242,20 +244,21 @@ impl<P: Process> Supervisor<P> {
         }
     }
 
-    /// The run is over and some ranks are not.
+    /// The run is over, but some ranks have not ended.
     fn give_up_on_the_living(&mut self, now: Instant) {
-        let rank = self.slots.iter().position(|slot| slot.alive).expect("else all would be done");
+        let rank = self.slots.iter().position(|slot| slot.alive).expect("not all ranks have ended");
         let message = format!(
-            "has not ended {} s after run_stop and is ended by force; the result counts, and \
-             rank-{rank}.log may tell what it waited for",
+            "has not ended {} s after run_stop and is killed; the result counts, and \
+             rank-{rank}.log may show what it waited for",
             self.timeouts.closing.as_secs()
         );
         self.failures.push(RankFailure { rank, kind: FailureKind::Internal, message });
         self.stop(now, self.timeouts.grace);
     }
 
-    /// Sends SIGTERM. A cause that is known by now is the one to show: what ranks say from here
-    /// on may be due to the signal. When only victims have spoken, later words still count.
+    /// Sends SIGTERM. The cause known so far is the one to show, because later failures may be due
+    /// to the signal. Later failures count only if all known ones are of peers that lost their
+    /// connection.
     fn stop(&mut self, now: Instant, timeouts: Duration) {
         self.ending.failure = self.gravest().filter(|failure| failure.kind < FailureKind::Peer);
         self.each_living(Process::terminate);
@@ -271,7 +274,7 @@ impl<P: Process> Supervisor<P> {
         self.slots.iter_mut().filter(|slot| slot.alive).for_each(|slot| act(&mut slot.process));
     }
 
-    /// The first of the gravest failures so far.
+    /// The first of the most serious failures so far.
     fn gravest(&self) -> Option<RankFailure> {
         self.failures.iter().min_by_key(|failure| failure.kind).cloned()
     }
@@ -286,12 +289,12 @@ impl<P: Process> Supervisor<P> {
     }
 }
 
-/// What the commonest signals mean to a person.
+/// An explanation of the most common signals.
 fn hint(signal: i32) -> &'static str {
     match signal {
-        6 => " (it gave up on itself)",
-        9 => " (somebody killed it, or memory ran out)",
-        11 => " (a bad memory access)",
+        6 => " (it aborted)",
+        9 => " (it was killed, or memory ran out)",
+        11 => " (invalid memory access)",
         _ => "",
     }
 }

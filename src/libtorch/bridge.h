@@ -1,7 +1,7 @@
-// The C face of libtorch's C++: what tch does not reach and training needs.
+// The C interface to the parts of libtorch's C++ that training needs and tch lacks.
 //
-// Every function returns 0, or 1 after it has left a message for ml_last_error(). Tensors cross as
-// `at::Tensor*`, borrowed for the call. Handles are made and freed here.
+// Every function returns 0, or 1 after setting a message for ml_last_error(). Tensors are passed as
+// `at::Tensor*`, borrowed for the call. Handles are created and freed here.
 #pragma once
 #include <stddef.h>
 #include <stdint.h>
@@ -26,7 +26,7 @@ int guarded(F&& body) {
   try {
     body();
     return 0;
-  } catch (const std::exception& e) {  // c10::Error's backtrace begins on its second line
+  } catch (const std::exception& e) {  // c10::Error's backtrace starts on its second line
     set_error(e.what());
   } catch (...) {
     set_error("an exception of unknown type");
@@ -71,14 +71,14 @@ int ml_group_mean(MlGroup* group, MlTensor* const* tensors, size_t n);
 int ml_group_broadcast(MlGroup* group, MlTensor* const* tensors, size_t n);
 int ml_group_barrier(MlGroup* group);
 
-// c10d::Reducer: gradients become means over ranks while backward runs.
+// c10d::Reducer: averages gradients over ranks during the backward pass.
 int ml_reducer_new(MlGroup* group, MlTensor* const* params, size_t n, size_t bucket_bytes,
                    MlReducer** out);
 void ml_reducer_free(MlReducer* reducer);
 int ml_reducer_before_forward(MlReducer* reducer);
 int ml_reducer_before_backward(MlReducer* reducer);
 
-// Tensors that are worked on together.
+// Tensors that are processed together.
 int ml_list_new(MlTensor* const* tensors, size_t n, MlList** out);
 void ml_list_free(MlList* list);
 int ml_list_duplicate(const MlList* list, MlList** out);
@@ -95,8 +95,8 @@ void ml_autocast_exit(MlAutocast* guard);
 int ml_rng_state(MlTensor* device_of, MlTensor** out);
 int ml_set_rng_state(MlTensor* device_of, MlTensor* state);
 
-// libtorch_cuda, where it is there. `cuda.cc` is a library of its own, loaded after it, that gives
-// this table; its functions return null, or the reason why not.
+// For libtorch_cuda, if it exists. `cuda.cc` is a separate library, loaded after it, that provides
+// this table. Its functions return null, or the reason of the failure.
 typedef struct {
   const char* (*attach_nccl)(MlGroup* group, const MlWorld* world, int device);
   const char* (*graph_begin)(const MlGraph* pool_of, MlGraph** out);
@@ -108,19 +108,19 @@ int ml_load_library(const char* path);
 int ml_load_cuda(const uint8_t* library, size_t n);
 int ml_group_attach_nccl(MlGroup* group, const MlWorld* world, int device);
 
-// The GPU `index`: a stream of its own for this thread, waits for it no longer than timeout_ms; and
-// the most memory that was taken.
+// Makes this thread use GPU `index`, on a separate stream, with a timeout for waits; and returns
+// the peak memory.
 int ml_use_gpu(int index, uint64_t timeout_ms);
 int ml_peak_bytes(int index, uint64_t* out);
 
-// Work that is recorded once and then replayed. pool_of may be null.
+// CUDA graphs: work that is captured once and then replayed. pool_of may be null.
 int ml_graph_begin(int index, const MlGraph* pool_of, MlGraph** out);
 int ml_graph_end(MlGraph* graph);
 int ml_graph_replay(MlGraph* graph);
 void ml_graph_free(MlGraph* graph);
 
-// Batches on their way to GPU `index`, or to the processor for -1: through pinned memory, on a
-// stream of their own. A tensor from here is good until num_slots uploads later.
+// Uploads batches to GPU `index` (or the CPU for -1) through pinned memory, on a separate stream. A
+// returned tensor is valid until num_slots uploads later.
 typedef struct {
   const uint8_t* bytes;
   size_t size;
@@ -129,7 +129,7 @@ int ml_ring_new(int index, size_t capacity, size_t num_slots, MlRing** out);
 void ml_ring_free(MlRing* ring);
 int ml_ring_upload(MlRing* ring, const MlBytes* parts, size_t n, MlTensor** out);
 
-// A number's copy on its way to the host. Getting it waits for the work that was queued before.
+// Copies a number to the host. Getting the number waits for the work that was queued before.
 int ml_readout_new(const MlTensor* number, MlReadout** out);
 void ml_readout_free(MlReadout* readout);
 int ml_readout_get(MlReadout* readout, double* out);

@@ -1,17 +1,18 @@
-//! Safe faces of the functions in `bridge.h`.
+//! Safe wrappers of the functions in `bridge.h`.
 //!
-//! The rules that each `unsafe` here stands on:
+//! The safety rules on which each `unsafe` relies:
 //!
-//! 1. A `Tensor` of tch is one `at::Tensor` on the heap; `as_ptr` lends it, `from_ptr` takes it.
-//!    Both lie behind the same pointer type in C++, so a cast between them changes nothing.
+//! 1. A `Tensor` of tch is one `at::Tensor` on the heap; `as_ptr` borrows it, `from_ptr` takes
+//!    ownership. Both use the same C++ pointer type, so a cast between them changes nothing.
 //! 2. Handles (`MlGroup`, `MlReducer`, `MlAutocast`; `MlParams`, `MlList`, `MlGraph` and `MlRing`
-//!    in files of their own) come from their `_new`, `_enter` or `_begin`, live in exactly one Rust
-//!    value and are freed in its `Drop`, once.
-//! 3. No C++ exception and no Rust panic crosses: each function catches and returns a code.
-//! 4. Pointers to slices are read during the call only; C++ keeps copies of the tensors, never of
-//!    the pointers.
-//! 5. Handles hold thread-local or single-threaded state and so are neither `Send` nor `Sync`
-//!    (raw pointers already see to that).
+//!    in other files) come from their `_new`, `_enter` or `_begin`, belong to exactly one Rust
+//!    value and are freed once, in its `Drop`.
+//! 3. No C++ exception and no Rust panic crosses the boundary: each function catches exceptions and
+//!    returns a code.
+//! 4. Pointers to slices are read only during the call. C++ may keep the tensors, but never the
+//!    pointers.
+//! 5. Handles hold thread-local or single-threaded state. They are neither `Send` nor `Sync`,
+//!    because they contain raw pointers.
 #![expect(unsafe_code, reason = "this file is the bridge to C++; see its rules")]
 
 use std::{
@@ -22,7 +23,7 @@ use std::{
 use tch::Tensor;
 use torch_sys::C_tensor;
 
-/// What libtorch said when a call failed.
+/// libtorch's message for a failed call.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 pub struct BridgeError(String);
@@ -78,28 +79,28 @@ impl BridgeError {
     }
 }
 
-/// Turns a code into a result with libtorch's first line.
+/// Converts a return code; the error is the first line of libtorch's message.
 pub(super) fn check(code: c_int) -> Result<(), BridgeError> {
     if code == 0 {
         return Ok(());
     }
-    // SAFETY: the text is thread-local, ends with NUL and lives until this thread's next failure.
+    // SAFETY: the text is thread-local, NUL-terminated and valid until this thread's next failure.
     let text = unsafe { CStr::from_ptr(ml_last_error()) }.to_string_lossy();
     Err(BridgeError(text.lines().next().unwrap_or("no reason given").to_owned()))
 }
 
-/// Lends tensors to one call (rules 1 and 4).
+/// Borrows tensors for one call (rules 1 and 4).
 pub(super) fn lend<'a>(tensors: impl IntoIterator<Item = &'a Tensor>) -> Vec<*const C_tensor> {
     tensors.into_iter().map(Tensor::as_ptr).collect()
 }
 
-/// Version of the libtorch headers that this program was built with.
+/// Version of the libtorch headers with which this program was built.
 pub fn torch_version() -> &'static str {
     // SAFETY: a string constant of the library.
     unsafe { CStr::from_ptr(ml_torch_version()) }.to_str().expect("a version is ASCII")
 }
 
-/// Where ranks meet.
+/// The address where ranks meet, and this rank's place.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rendezvous {
     /// Host of rank 0.
@@ -108,9 +109,9 @@ pub struct Rendezvous {
     pub port: u16,
     /// This rank.
     pub rank: usize,
-    /// Ranks.
+    /// Number of ranks.
     pub world_size: usize,
-    /// After so long a collective has failed.
+    /// Timeout of a collective.
     pub timeout_s: u64,
 }
 
@@ -134,7 +135,7 @@ fn c_host(meeting: &Rendezvous) -> Result<CString, BridgeError> {
 pub struct Group(*mut MlGroup);
 
 impl Group {
-    /// Joins the others; blocks until all are there. Collectives on CPU tensors go by Gloo.
+    /// Joins the group; blocks until all ranks have joined. CPU tensors use Gloo.
     pub fn join(meeting: &Rendezvous) -> Result<Self, BridgeError> {
         let host = c_host(meeting)?;
         let world = RawWorld::new(meeting, &host);
@@ -158,7 +159,7 @@ impl Group {
         check(unsafe { ml_group_sum(self.0, tensor.as_ptr()) })
     }
 
-    /// Makes each of the tensors its mean over all ranks. They are all on one device.
+    /// Averages each tensor over all ranks, in place. All tensors must be on one device.
     pub fn mean<'a>(
         &self,
         tensors: impl IntoIterator<Item = &'a Tensor>,
@@ -168,7 +169,7 @@ impl Group {
         check(unsafe { ml_group_mean(self.0, lent.as_ptr(), lent.len()) })
     }
 
-    /// Overwrites the tensors with rank 0's.
+    /// Broadcasts rank 0's tensors, in place.
     pub fn broadcast<'a>(
         &self,
         tensors: impl IntoIterator<Item = &'a Tensor>,
@@ -178,7 +179,7 @@ impl Group {
         check(unsafe { ml_group_broadcast(self.0, lent.as_ptr(), lent.len()) })
     }
 
-    /// Waits until all ranks are here.
+    /// Waits until all ranks get here.
     pub fn barrier(&self) -> Result<(), BridgeError> {
         // SAFETY: rule 2.
         check(unsafe { ml_group_barrier(self.0) })
@@ -192,11 +193,11 @@ impl Drop for Group {
     }
 }
 
-/// `c10d::Reducer`: gradients are means over ranks when backward returns.
+/// `c10d::Reducer`: averages gradients over ranks during the backward pass.
 pub struct Reducer(*mut MlReducer);
 
 impl Reducer {
-    /// A reducer for `params`, in the order of the forward pass on all ranks alike.
+    /// A reducer for `params`, given in the order of the forward pass, the same on all ranks.
     pub fn new<'a>(
         group: &Group,
         params: impl IntoIterator<Item = &'a Tensor>,
@@ -210,13 +211,13 @@ impl Reducer {
         Ok(Self(out))
     }
 
-    /// To be called before each forward in training.
+    /// Must be called before each training forward pass.
     pub fn before_forward(&self) -> Result<(), BridgeError> {
         // SAFETY: rule 2.
         check(unsafe { ml_reducer_before_forward(self.0) })
     }
 
-    /// To be called between forward and backward.
+    /// Must be called between forward and backward.
     pub fn before_backward(&self) -> Result<(), BridgeError> {
         // SAFETY: rule 2.
         check(unsafe { ml_reducer_before_backward(self.0) })
@@ -230,41 +231,41 @@ impl Drop for Reducer {
     }
 }
 
-/// How GPUs compute in fp32, and which algorithms are chosen.
+/// Settings for fp32 arithmetic and for the choice of algorithms on GPUs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Math {
-    /// Products of fp32 numbers with 10 bits of mantissa, on tensor cores.
+    /// Use TF32 (10 bits of mantissa) on tensor cores for products of fp32 numbers.
     pub tf32: bool,
-    /// cuDNN times its kernels at the first call of each shape and keeps the fastest.
+    /// Let cuDNN time its kernels at the first call with each shape and use the fastest.
     pub benchmark: bool,
-    /// Algorithms whose results do not depend on how threads take turns, where there are such.
+    /// Use deterministic algorithms where available.
     pub deterministic: bool,
 }
 
 impl Math {
-    /// Makes it the rule of this process.
+    /// Applies the settings to this process.
     pub fn set(self) -> Result<(), BridgeError> {
         let [tf32, benchmark, deterministic] =
             [self.tf32, self.benchmark, self.deterministic].map(u8::from);
-        // SAFETY: rule 3; numbers cross.
+        // SAFETY: rule 3; only numbers are passed.
         check(unsafe { ml_set_math(tf32, benchmark, deterministic) })
     }
 }
 
-/// Number format of an autocast region.
+/// Number format in an autocast region.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum HalfKind {
-    /// 8 bits of exponent.
+    /// bfloat16, with 8 bits of exponent.
     Bf16,
-    /// 5 bits of exponent.
+    /// float16, with 5 bits of exponent.
     Fp16,
 }
 
-/// Autocast is on for this thread and device type while this lives.
+/// Enables autocast for this thread and device type while it exists.
 pub struct Autocast(*mut MlAutocast);
 
 impl Autocast {
-    /// Switches it on for tensors on `device`.
+    /// Enables autocast for tensors on `device`.
     pub fn enter(device: tch::Device, kind: HalfKind) -> Result<Self, BridgeError> {
         let mut out = ptr::null_mut();
         let (cuda, bf16) = (u8::from(device.is_cuda()), u8::from(kind == HalfKind::Bf16));
@@ -281,13 +282,14 @@ impl Drop for Autocast {
     }
 }
 
-/// Lays the tensor's numbers out as `[N, H, W, C]` in memory, in place, 1x1 weights too.
+/// Converts the tensor to channels-last memory format (`[N, H, W, C]`) in place, including 1x1
+/// weights.
 pub fn set_channels_last(tensor: &Tensor) -> Result<(), BridgeError> {
     // SAFETY: rule 1.
     check(unsafe { ml_set_channels_last(tensor.as_ptr()) })
 }
 
-/// Whether the tensor lies so.
+/// Whether the tensor has channels-last memory format.
 pub fn is_channels_last(tensor: &Tensor) -> Result<bool, BridgeError> {
     let mut out = 0;
     // SAFETY: rule 1.
@@ -295,7 +297,7 @@ pub fn is_channels_last(tensor: &Tensor) -> Result<bool, BridgeError> {
     Ok(out != 0)
 }
 
-/// State of torch's random numbers on the device of `tensor`.
+/// State of torch's random number generator on the device of `tensor`.
 pub fn rng_state(tensor: &Tensor) -> Result<Tensor, BridgeError> {
     let mut out = ptr::null_mut();
     // SAFETY: rule 1, for the lent tensor and for the new one.
@@ -304,7 +306,7 @@ pub fn rng_state(tensor: &Tensor) -> Result<Tensor, BridgeError> {
     Ok(unsafe { Tensor::from_ptr(out) })
 }
 
-/// Puts back a state of [`rng_state`].
+/// Restores a state of [`rng_state`].
 pub fn set_rng_state(tensor: &Tensor, state: &Tensor) -> Result<(), BridgeError> {
     // SAFETY: rule 1.
     check(unsafe { ml_set_rng_state(tensor.as_ptr(), state.as_ptr()) })

@@ -1,5 +1,5 @@
-// What needs libtorch_cuda: a library of its own, carried inside mlperf-rank and loaded after
-// libtorch_cuda, so that one program serves machines with and without GPUs.
+// The code that requires libtorch_cuda. It is a separate library, embedded in mlperf-rank and
+// loaded after libtorch_cuda, so that one program serves machines with and without GPUs.
 #include "bridge.h"
 
 #include <ATen/core/CachingHostAllocator.h>
@@ -13,7 +13,7 @@
 namespace {
 thread_local std::string last_error;
 
-// Null, or the reason why not.
+// Returns null, or the reason of the failure.
 template <class F>
 const char* outcome(F&& body) {
   return ml::guarded(body) ? last_error.c_str() : nullptr;
@@ -23,13 +23,12 @@ template <class F>
 void quietly(F&& body) {
   try {
     body();
-  } catch (...) {  // one of them may not have begun, or have ended
+  } catch (...) {  // one of them may not have started, or has ended
   }
 }
 
-// Adds the way back from a recording that failed: capture_end() gives it only after the driver has
-// accepted the recording. Without it allocator and generator would go on as if all that follows
-// were recorded.
+// Adds the cleanup after a failed capture: capture_end() cleans up only after the driver has
+// accepted the capture. Without it, the allocator and the generator would stay in capture mode.
 struct Graph : at::cuda::CUDAGraph {
   ~Graph() {
     if (capture_dev_ != UNDEFINED_DEVICE && !capture_ended_) abandon();
@@ -42,7 +41,7 @@ struct Graph : at::cuda::CUDAGraph {
     if (status != cudaStreamCaptureStatusNone)
       cudaStreamEndCapture(capture_stream_.stream(), &unfinished);
     if (unfinished) cudaGraphDestroy(unfinished);
-    cudaGetLastError();  // the reason has been told; later calls are not to meet it again
+    cudaGetLastError();  // clear the error that has been reported, so that later calls succeed
     namespace allocator = c10::cuda::CUDACachingAllocator;
     auto* host = at::getHostAllocator(at::kCUDA);
     quietly([&] { allocator::endAllocateToPool(capture_dev_, mempool_id_); });
@@ -61,14 +60,14 @@ struct MlGraph {
 };
 
 namespace {
-// Adds NCCL for tensors on GPU `device`, and connects at once: a rank that cannot reach the others
-// says so here and not in the middle of training.
+// Adds NCCL for tensors on GPU `device` and connects at once, so that a rank that cannot reach the
+// others fails here and not during training.
 const char* attach_nccl(MlGroup* group, const MlWorld* world, int device) {
   return outcome([&] {
     c10::Device gpu(c10::kCUDA, static_cast<c10::DeviceIndex>(device));
     c10::impl::VirtualGuardImpl(c10::kCUDA).setDevice(gpu);
     auto options = c10d::ProcessGroupNCCL::Options::create(/*is_high_priority_stream=*/true);
-    // The host's own waits end first, with a sentence; this one ends the process.
+    // The host's own waits time out first, with a message; this timeout aborts the process.
     options->timeout = std::chrono::milliseconds(world->timeout_ms) + std::chrono::minutes(1);
     auto nccl = c10::make_intrusive<c10d::ProcessGroupNCCL>(
         c10::make_intrusive<c10d::PrefixStore>("nccl", group->store), world->rank,
@@ -78,12 +77,12 @@ const char* attach_nccl(MlGroup* group, const MlWorld* world, int device) {
   });
 }
 
-// Records the current stream's work instead of doing it, in the memory pool of `pool_of` if given.
+// Captures the current stream's work into a graph, with the memory pool of `pool_of` if given.
 const char* graph_begin(const MlGraph* pool_of, MlGraph** out) {
   return outcome([&] {
     auto graph = std::make_unique<MlGraph>();
     auto pool = pool_of ? const_cast<MlGraph*>(pool_of)->graph.pool() : c10::MempoolId_t{0, 0};
-    // Other threads, such as NCCL's watchdog, may go on asking the driver.
+    // Other threads, such as NCCL's watchdog, may continue to call the driver.
     graph->graph.capture_begin(pool, cudaStreamCaptureModeThreadLocal);
     *out = graph.release();
   });

@@ -1,6 +1,5 @@
-// What a device does beside computing: its streams, its memory, graphs of its work, and batches on
-// their way to it. Written against c10's generic interfaces; what only CUDA has comes through the
-// table that cuda.cc fills.
+// Streams, memory, CUDA graphs and uploads of batches. Uses c10's generic interfaces; functions
+// that only CUDA has come through the table that cuda.cc fills.
 #include "bridge.h"
 
 #include <dlfcn.h>
@@ -20,28 +19,28 @@
 
 namespace {
 const MlCuda* cuda = nullptr;
-std::chrono::milliseconds patience{0};  // with a GPU; ml_use_gpu sets it
+std::chrono::milliseconds wait_limit{0};  // for GPUs; set by ml_use_gpu
 constexpr std::chrono::microseconds kLook{50};
 
 c10::Device gpu(int index) {
   return c10::Device(c10::kCUDA, static_cast<c10::DeviceIndex>(index));
 }
 
-// Turns a reason of cuda.cc's into this library's error.
-int told(const char* problem) {
+// Turns an error message of cuda.cc into this library's error.
+int report(const char* problem) {
   if (problem) ml::set_error(problem);
   return problem != nullptr;
 }
 constexpr const char* kNotLoaded = "the CUDA bridge is not loaded";
 
-// Waits for the device, within limits: nobody watches the collectives of a recording, where a rank
-// that hangs would make this one hang too.
+// Waits for the device, with a timeout: no watchdog monitors the collectives in a CUDA graph, so
+// one hanging rank would make this one hang too.
 void wait_for(const c10::Event& event) {
   const auto start = std::chrono::steady_clock::now();
   while (!event.query()) {
-    TORCH_CHECK(std::chrono::steady_clock::now() - start < patience, "the GPU has not done its work "
-                "within ", patience.count() / 1000, " s; look for the rank that hangs, or for the "
-                "GPU that fell out (dmesg, nvidia-smi)");
+    TORCH_CHECK(std::chrono::steady_clock::now() - start < wait_limit,
+                "the GPU did not finish its work within ", wait_limit.count() / 1000,
+                " s; look for the rank that hangs, or for the GPU that failed (dmesg, nvidia-smi)");
     std::this_thread::sleep_for(kLook);
   }
 }
@@ -71,14 +70,14 @@ int ml_load_cuda(const uint8_t* library, size_t n) {
 }
 
 int ml_group_attach_nccl(MlGroup* group, const MlWorld* world, int device) {
-  return told(cuda ? cuda->attach_nccl(group, world, device) : kNotLoaded);
+  return report(cuda ? cuda->attach_nccl(group, world, device) : kNotLoaded);
 }
 
 int ml_use_gpu(int index, uint64_t timeout_ms) {
   return ml::guarded([&] {
-    patience = std::chrono::milliseconds(timeout_ms);
-    // The default stream cannot be recorded, and what autograd keeps by stream has to be made on
-    // the one that is: so everything runs on a stream of its own from the first operation on.
+    wait_limit = std::chrono::milliseconds(timeout_ms);
+    // The default stream cannot be captured, and autograd's per-stream state must be created on the
+    // captured stream. So everything runs on a separate stream from the first operation on.
     c10::impl::VirtualGuardImpl guard(c10::kCUDA);
     guard.setDevice(gpu(index));
     guard.exchangeStream(guard.getStreamFromGlobalPool(gpu(index), /*isHighPriority=*/false));
@@ -95,24 +94,24 @@ int ml_peak_bytes(int index, uint64_t* out) {
 int ml_graph_begin(int index, const MlGraph* pool_of, MlGraph** out) {
   return ml::guarded([&] {
     if (!cuda) throw std::runtime_error(kNotLoaded);
-    // A graph keeps its memory to itself: what others hold idle goes back first.
+    // A graph keeps its own memory, so cached memory of others is released first.
     at::accelerator::synchronizeDevice(gpu(index).index());
     at::accelerator::emptyCache();
     if (const char* problem = cuda->graph_begin(pool_of, out)) throw std::runtime_error(problem);
   });
 }
 
-int ml_graph_end(MlGraph* graph) { return told(cuda->graph_end(graph)); }
-int ml_graph_replay(MlGraph* graph) { return told(cuda->graph_replay(graph)); }
+int ml_graph_end(MlGraph* graph) { return report(cuda->graph_end(graph)); }
+int ml_graph_replay(MlGraph* graph) { return report(cuda->graph_replay(graph)); }
 void ml_graph_free(MlGraph* graph) { cuda->graph_free(graph); }
 
 struct MlRing {
   struct Slot {
-    at::Tensor host, device;  // uint8 [capacity]; one and the same on the processor
+    at::Tensor host, device;  // uint8 [capacity]; the same tensor on the CPU
     c10::Event copied, used;
   };
   size_t capacity;
-  std::optional<c10::Stream> copies;  // a GPU's
+  std::optional<c10::Stream> copies;  // only on GPUs
   std::vector<Slot> slots;
   size_t num_uploads = 0;
 
@@ -150,10 +149,10 @@ int ml_ring_upload(MlRing* ring, const MlBytes* parts, size_t n, MlTensor** out)
     auto& slots = ring->slots;
     auto& slot = slots[ring->num_uploads % slots.size()];
     if (ring->copies) {
-      // All work on the last upload has been queued by now.
+      // By now, all work on the previous upload has been queued.
       if (ring->num_uploads > 0)
         slots[(ring->num_uploads - 1) % slots.size()].used.record(ring->work());
-      // The host is at most a ring ahead of the copies.
+      // The host may be at most one ring ahead of the copies.
       wait_for(slot.copied);
     }
     auto* to = slot.host.data_ptr<uint8_t>();
@@ -175,7 +174,7 @@ int ml_ring_upload(MlRing* ring, const MlBytes* parts, size_t n, MlTensor** out)
 }
 
 struct MlReadout {
-  at::Tensor host;  // pinned where it comes from a GPU
+  at::Tensor host;  // pinned if the number is on a GPU
   c10::Event copied;
 };
 

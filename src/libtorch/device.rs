@@ -1,5 +1,5 @@
-//! Safe faces of `device.cc`: a GPU's stream and memory, recorded work, and batches on their way.
-//! The rules that each `unsafe` stands on are those of `bridge.rs`.
+//! Safe wrappers of `device.cc`: a GPU's stream and memory, CUDA graphs, and uploads of batches.
+//! The safety rules are those of `bridge.rs`.
 #![expect(unsafe_code, reason = "this file is the bridge to C++; see the rules of bridge.rs")]
 
 use std::{
@@ -48,11 +48,11 @@ unsafe extern "C" {
     fn ml_readout_get(readout: *mut MlReadout, out: *mut f64) -> c_int;
 }
 
-/// The library of `cuda.cc`; empty where the build found no CUDA headers.
+/// The library built from `cuda.cc`; empty if the build found no CUDA headers.
 static CUDA_BRIDGE: &[u8] = include_bytes!(env!("MLPERF_RUN_CUDA_BRIDGE"));
 
-/// Loads libtorch's CUDA half and our bridge to it. Has to be the first call to libtorch in a
-/// process: others make libtorch settle for a world without CUDA.
+/// Loads libtorch's CUDA half and our bridge to it. This must be the process's first call to
+/// libtorch, because others make libtorch initialize without CUDA.
 pub fn load_cuda() -> Result<(), BridgeError> {
     if CUDA_BRIDGE.is_empty() {
         return Err(BridgeError::new("this program was built without CUDA's headers"));
@@ -63,14 +63,14 @@ pub fn load_cuda() -> Result<(), BridgeError> {
     check(unsafe { ml_load_cuda(CUDA_BRIDGE.as_ptr(), CUDA_BRIDGE.len()) })
 }
 
-/// Makes this thread work on GPU `index`, on a stream that can be recorded. Waits for its work end
-/// after `timeout_s` in an error.
+/// Makes this thread use GPU `index`, on a stream that supports capture. Waits for the GPU fail
+/// after `timeout_s`.
 pub fn use_gpu(index: usize, timeout_s: u64) -> Result<(), BridgeError> {
-    // SAFETY: rule 3; numbers cross.
+    // SAFETY: rule 3; only numbers are passed.
     check(unsafe { ml_use_gpu(index as c_int, timeout_s * 1000) })
 }
 
-/// The most memory of GPU `index` that this process has held, bytes.
+/// The peak memory that this process has allocated on GPU `index`, in bytes.
 pub fn peak_gpu_bytes(index: usize) -> Result<u64, BridgeError> {
     let mut out = 0;
     // SAFETY: `out` outlives the call.
@@ -78,22 +78,22 @@ pub fn peak_gpu_bytes(index: usize) -> Result<u64, BridgeError> {
     Ok(out)
 }
 
-/// A GPU's work that is recorded and not done; see [`Graph`].
+/// An ongoing stream capture; see [`Graph`].
 pub struct Capturing(*mut MlGraph);
 
 impl Capturing {
-    /// From here to [`Capturing::end`] this thread's work on GPU `index` is recorded. What waits
-    /// for the GPU or copies from ordinary memory cannot be, and makes the recording fail.
-    /// Graphs with the memory of `beside` may not run at the same time.
-    pub fn begin(index: usize, beside: Option<&Graph>) -> Result<Self, BridgeError> {
-        let pool_of = beside.map_or(ptr::null(), |graph| graph.0.0.cast_const());
+    /// Starts to capture this thread's work on GPU `index`, until [`Capturing::end`]. Synchronizing
+    /// with the GPU or copying from pageable memory makes the capture fail. The graph shares the
+    /// memory pool of `pool_of`, so the two must not run at the same time.
+    pub fn begin(index: usize, pool_of: Option<&Graph>) -> Result<Self, BridgeError> {
+        let pool_of = pool_of.map_or(ptr::null(), |graph| graph.0.0.cast_const());
         let mut out = ptr::null_mut();
         // SAFETY: rule 2; null stands for "not given".
         check(unsafe { ml_graph_begin(index as c_int, pool_of, &raw mut out) })?;
         Ok(Self(out))
     }
 
-    /// What was recorded.
+    /// Ends the capture and returns the graph.
     pub fn end(self) -> Result<Graph, BridgeError> {
         // SAFETY: rule 2.
         check(unsafe { ml_graph_end(self.0) })?;
@@ -103,24 +103,24 @@ impl Capturing {
 
 impl Drop for Capturing {
     fn drop(&mut self) {
-        // SAFETY: rule 2; one that was not ended is given up.
+        // SAFETY: rule 2; an unfinished capture is abandoned.
         unsafe { ml_graph_free(self.0) }
     }
 }
 
-/// Recorded work: one launch does it all, on the memory that it was recorded with.
+/// A CUDA graph: one launch repeats the captured work, on the memory with which it was captured.
 pub struct Graph(Capturing);
 
 impl Graph {
-    /// Does the work once; returns before it is done.
+    /// Launches the graph; returns before the work is done.
     pub fn replay(&self) -> Result<(), BridgeError> {
         // SAFETY: rule 2.
         check(unsafe { ml_graph_replay(self.0.0) })
     }
 }
 
-/// Buffers through which batches go to the device while it works on earlier ones: pinned memory, and
-/// copies on a stream of their own. On the processor, buffers that are used in turn.
+/// A ring of buffers for uploading batches while the device works on earlier ones. On a GPU it uses
+/// pinned memory and a separate copy stream; on the CPU it is a set of buffers used in turn.
 pub struct Ring(*mut MlRing);
 
 impl Ring {
@@ -136,9 +136,9 @@ impl Ring {
         Ok(Self(out))
     }
 
-    /// `numbers`, then `bytes`, uint8 `[size]`, on the device once its work gets there. They stay
-    /// there until `num_slots` uploads later. Waits only for copies, and only when a ring ahead of
-    /// them.
+    /// Uploads `numbers` followed by `bytes` as a uint8 tensor `[size]`. The device sees it when
+    /// its own work gets there. The tensor stays valid until `num_slots` uploads later. Blocks only
+    /// if the host is a whole ring ahead of the copies.
     pub fn upload(&self, numbers: &[i64], bytes: &[u8]) -> Result<Tensor, BridgeError> {
         let parts = [
             RawBytes { bytes: numbers.as_ptr().cast(), size: size_of_val(numbers) },
@@ -147,7 +147,7 @@ impl Ring {
         let mut out = ptr::null_mut();
         // SAFETY: rules 2 and 4; every i64 is eight bytes.
         check(unsafe { ml_ring_upload(self.0, parts.as_ptr(), parts.len(), &raw mut out) })?;
-        // SAFETY: rule 1; `out` is ours.
+        // SAFETY: rule 1; we own `out`.
         Ok(unsafe { Tensor::from_ptr(out) })
     }
 }
@@ -159,11 +159,11 @@ impl Drop for Ring {
     }
 }
 
-/// A number of the device's on its way to the host.
+/// A number that is being copied from the device to the host.
 pub struct Readout(*mut MlReadout);
 
 impl Readout {
-    /// What `number`, `[]`, will be once the device has done what it has been given so far.
+    /// The value that `number`, `[]`, will have after the device's work so far.
     pub fn of(number: &Tensor) -> Result<Self, BridgeError> {
         let mut out = ptr::null_mut();
         // SAFETY: rules 1 and 2.
@@ -171,7 +171,7 @@ impl Readout {
         Ok(Self(out))
     }
 
-    /// The number; waits where the device has not come to it yet.
+    /// The number; blocks until the device has computed it.
     pub fn value(&self) -> Result<f64, BridgeError> {
         let mut out = 0.0;
         // SAFETY: rule 2; `out` outlives the call.
@@ -196,7 +196,7 @@ mod tests {
     }
 
     #[test]
-    fn a_batch_stays_until_its_buffer_has_its_turn_again() {
+    fn a_batch_stays_valid_until_its_buffer_is_reused() {
         let ring = Ring::new(Device::Cpu, 10, 2).unwrap();
         let first = ring.upload(&[], &[1, 2, 3]).unwrap();
         let second = ring.upload(&[-1], &[6, 7]).unwrap();
@@ -208,15 +208,15 @@ mod tests {
     }
 
     #[test]
-    fn a_batch_larger_than_its_buffer_is_refused() {
+    fn a_batch_larger_than_its_buffer_is_rejected() {
         let ring = Ring::new(Device::Cpu, 4, 2).unwrap();
         let error = ring.upload(&[], &[0; 5]).unwrap_err().to_string();
         assert!(error.contains("a batch of 5 bytes for 4"), "{error}");
-        assert_eq!(numbers(&ring.upload(&[], &[7]).unwrap()), [7], "and the ring goes on");
+        assert_eq!(numbers(&ring.upload(&[], &[7]).unwrap()), [7], "the ring still works");
     }
 
     #[test]
-    fn a_readout_keeps_the_number_that_was_there() {
+    fn a_readout_has_the_value_at_the_time_of_the_call() {
         let number = Tensor::from(1.5f32);
         let readout = Readout::of(&number).unwrap();
         drop(number.shallow_clone().zero_());
@@ -227,7 +227,7 @@ mod tests {
     }
 
     #[test]
-    fn recording_without_a_gpu_is_an_error() {
+    fn capturing_without_a_gpu_is_an_error() {
         let error = Capturing::begin(0, None).err().expect("no GPU has been loaded").to_string();
         assert!(error.contains("CUDA"), "{error}");
     }

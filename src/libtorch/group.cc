@@ -13,9 +13,9 @@
 
 namespace {
 thread_local std::string last_error;
-// DDP's own first cap: a small first bucket starts the all-reduce early.
+// DDP's first bucket size: a small first bucket starts the all-reduce early.
 constexpr size_t kFirstBucketBytes = 1 << 20;
-// Statistics of batch norm go out in one piece.
+// The batch-norm statistics are broadcast in one bucket.
 constexpr size_t kBroadcastBytes = 250 << 20;
 }  // namespace
 
@@ -92,7 +92,7 @@ int ml_reducer_new(MlGroup* group, MlTensor* const* params, size_t n, size_t buc
     std::vector<bool> dense(n, false);
     auto buckets = std::get<0>(c10d::compute_bucket_assignment_by_size(
         all, {std::min(kFirstBucketBytes, bucket_bytes), bucket_bytes}, dense));
-    // Gradients appear from the last layer to the first.
+    // Backward computes gradients from the last layer to the first.
     std::reverse(buckets.begin(), buckets.end());
     auto reducer = std::make_shared<c10d::Reducer>(
         all, buckets, group->group, dense, static_cast<int64_t>(bucket_bytes),
@@ -102,7 +102,7 @@ int ml_reducer_new(MlGroup* group, MlTensor* const* params, size_t n, size_t buc
         std::vector<int64_t>{});
     auto logger = std::make_shared<c10d::Logger>(reducer);
     reducer->set_logger(logger);
-    // Its timings of the first ten steps are enough; later ones could fall into a recording.
+    // Ten timed steps suffice; later timings could fall into a stream capture.
     reducer->set_ddp_runtime_logging_sample_rate(std::numeric_limits<int>::max());
     *out = new MlReducer{reducer, logger};
   });

@@ -1,4 +1,4 @@
-// Lists of tensors that are worked on together: one fused call for all.
+// Lists of tensors that are processed together, with one fused call for all.
 #include "bridge.h"
 
 #include <ATen/ops/_foreach_copy.h>

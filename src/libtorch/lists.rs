@@ -1,4 +1,4 @@
-//! Safe face of `lists.cc`, by the rules of `bridge.rs`.
+//! Safe wrapper of `lists.cc`. The safety rules are those of `bridge.rs`.
 #![expect(unsafe_code, reason = "this file is the bridge to C++; see the rules of bridge.rs")]
 
 use std::{ffi::c_int, ptr};
@@ -20,11 +20,11 @@ unsafe extern "C" {
     fn ml_list_lerp(list: *mut MlList, towards: *const MlList, fraction: f64) -> c_int;
 }
 
-/// Tensors that are worked on together, one fused call for all. Cut off from gradients.
+/// Tensors that are processed together, with one fused call for all. Detached from autograd.
 pub struct TensorList(*mut MlList);
 
 impl TensorList {
-    /// The tensors themselves: what changes here changes there.
+    /// A list of these tensors, which shares their memory.
     pub fn new<'a>(tensors: impl IntoIterator<Item = &'a Tensor>) -> Result<Self, BridgeError> {
         let (lent, mut out) = (lend(tensors), ptr::null_mut());
         // SAFETY: rules 1, 2 and 4.
@@ -32,7 +32,7 @@ impl TensorList {
         Ok(Self(out))
     }
 
-    /// The same tensors once more.
+    /// Another list of the same tensors.
     pub fn shared(&self) -> Result<Self, BridgeError> {
         let mut out = ptr::null_mut();
         // SAFETY: rule 2.
@@ -40,7 +40,7 @@ impl TensorList {
         Ok(Self(out))
     }
 
-    /// Tensors of their own with the same numbers.
+    /// Copies of the tensors.
     pub fn duplicate(&self) -> Result<Self, BridgeError> {
         let mut out = ptr::null_mut();
         // SAFETY: rule 2.
@@ -48,7 +48,7 @@ impl TensorList {
         Ok(Self(out))
     }
 
-    /// Copies the numbers of `from`, tensor by tensor.
+    /// Copies the values of `from`, tensor by tensor.
     pub fn copy_from(&self, from: &Self) -> Result<(), BridgeError> {
         // SAFETY: rule 2.
         check(unsafe { ml_list_copy(self.0, from.0) })

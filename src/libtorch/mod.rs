@@ -1,5 +1,5 @@
-//! The bridge to libtorch's C++: process groups, the gradient reducer, fused steps, autocast, graphs.
-//! The only C++ of the project stands beside this file.
+//! The bridge to libtorch's C++: process groups, the gradient reducer, fused optimizer steps,
+//! autocast and CUDA graphs. This folder has the only C++ of the project.
 
 mod bridge;
 mod device;

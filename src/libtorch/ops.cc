@@ -21,7 +21,7 @@ int ml_set_math(uint8_t tf32, uint8_t benchmark, uint8_t deterministic) {
     context.setAllowTF32CuDNN(tf32 != 0);
     context.setBenchmarkCuDNN(benchmark != 0 && deterministic == 0);
     context.setDeterministicCuDNN(deterministic != 0);
-    // What has no such algorithm (backward of a max-pool on GPUs) warns and goes on.
+    // Operations without a deterministic algorithm (such as max-pool backward on GPUs) only warn.
     context.setDeterministicAlgorithms(deterministic != 0, /*warn_only=*/true);
   });
 }
@@ -29,8 +29,8 @@ int ml_set_math(uint8_t tf32, uint8_t benchmark, uint8_t deterministic) {
 int ml_set_channels_last(MlTensor* t) {
   return ml::guarded([&] {
     c10::NoGradGuard no_grad;
-    // Not contiguous(): that leaves 1x1 weights as they are, and then gradients come with other
-    // strides than the Reducer's buckets have.
+    // contiguous() would leave 1x1 weights unchanged, and their gradients would then have other
+    // strides than the Reducer's buckets.
     auto converted = at::empty_like(t->detach(), at::MemoryFormat::ChannelsLast);
     converted.copy_(t->detach());
     t->set_data(converted);

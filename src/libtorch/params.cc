@@ -1,6 +1,6 @@
-// Update rules over lists of tensors. All of them end in a fused kernel that leaves state and
-// weights alone where found_inf holds 1: LAMB and Muon let it write their direction into a list of
-// zeros, which then stays zero.
+// Optimizer steps for lists of tensors. All of them end in a fused kernel that leaves state and
+// weights unchanged if found_inf is 1. LAMB and Muon let that kernel write their direction into a
+// list of zeros, which then stays zero.
 #include "params.h"
 
 #include <ATen/ops/_amp_foreach_non_finite_check_and_unscale.h>
@@ -43,10 +43,10 @@ std::optional<at::Tensor> optional(MlTensor* t) {
   return t ? std::optional<at::Tensor>(*t) : std::nullopt;
 }
 
-// 1, or 0 where found_inf holds 1; [], on the device.
+// 1, or 0 if found_inf is 1; [], on the device.
 at::Tensor unless(MlTensor* found_inf) { return found_inf->squeeze().mul(-1.0).add(1.0); }
 
-// `value` by tensor, or 1 where one of its two norms is 0; all [n], on the device.
+// `value` per tensor, or 1 if one of its two norms is 0; all [n], on the device.
 at::Tensor trust_ratio(const at::Tensor& a, const at::Tensor& b, const at::Tensor& value) {
   return at::where(a.gt(0).logical_and(b.gt(0)), value, at::ones_like(value));
 }
@@ -56,12 +56,12 @@ at::Tensor norms(const List& all) { return at::stack(at::_foreach_norm(all)); }
 
 struct MlParams {
   List params, grads, momenta;
-  List squares;            // second moments; empty for rules with one
-  List updates;            // where LAMB and Muon have directions written
-  at::Tensor num_updates;  // [], fp32; with squares only
+  List squares;            // second moments; empty for optimizers with one moment
+  List updates;            // directions of LAMB and Muon
+  at::Tensor num_updates;  // [], fp32; only with second moments
   bool first_step = true;
 
-  // Collected anew each step: the Reducer makes gradients views of its buckets.
+  // Collected in each step, because the Reducer turns gradients into views of its buckets.
   List& collect_grads() {
     for (size_t i = 0; i < params.size(); ++i) {
       grads[i] = params[i].grad();
@@ -85,14 +85,14 @@ struct MlParams {
     return updates;
   }
 
-  // target -= rate * direction of SGD, the rate a number or a tensor [].
+  // target -= rate * direction of SGD; the rate is a number or a tensor [].
   template <class Rate>
   void fused_sgd(List& target, const MlSgd& s, const Rate& rate, MlTensor* found_inf) {
     static const List none;
     at::_fused_sgd_(target, grads, s.momentum == 0.0 ? none : momenta, s.weight_decay, s.momentum,
                     rate, s.dampening, s.nesterov != 0, /*maximize=*/false,
-                    // A replayed step does not come by here to say that it was the first; without
-                    // dampening a first step is like any other, on momenta of zero.
+                    // A replayed step does not run this code, so it cannot tell that it is the first.
+                    // Without dampening, a first step equals any other step, with zero momenta.
                     first_step && s.dampening != 0.0,
                     /*grad_scale=*/{}, optional(found_inf));
     first_step = false;
@@ -260,8 +260,8 @@ int ml_params_lamb(MlParams* p, const MlAdam* lamb, MlTensor* lr, MlTensor* foun
 }
 
 namespace {
-// The matrices x [b, rows, cols] with all singular values pulled to about 1. In bf16, but for
-// doubles: the iteration forgives its own rounding.
+// The matrices x [b, rows, cols] with all singular values moved to about 1. Computed in bf16,
+// except for doubles, because the iteration tolerates its own rounding errors.
 at::Tensor orthogonal(at::Tensor x, uint32_t ns_steps) {
   const bool tall = x.size(1) > x.size(2);
   if (tall) x = x.transpose(1, 2);
@@ -281,12 +281,12 @@ int ml_params_muon(MlParams* p, const MlMuon* muon, MlTensor* lr, MlTensor* foun
     c10::NoGradGuard no_grad;
     p->collect_grads();
     auto& updates = p->fresh_updates();
-    // Zeroed momenta are as good as none, and a first step that is left out leaves them so.
+    // Zero momenta are equivalent to none, and a skipped first step leaves them zero.
     p->first_step = false;
     MlSgd sgd{muon->momentum, 0.0, 0.0, 0.0, muon->nesterov};
     p->fused_sgd(updates, sgd, 1.0, found_inf);  // -direction
     p->shrink(muon->weight_decay, *lr, found_inf);
-    // Matrices of equal shape go through the iteration together.
+    // Matrices of equal shape are iterated together.
     std::map<std::pair<int64_t, int64_t>, std::vector<size_t>> by_shape;
     for (size_t i = 0; i < updates.size(); ++i) {
       const int64_t rows = updates[i].size(0);

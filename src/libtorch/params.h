@@ -1,5 +1,5 @@
-// Parameters that share an update rule, the rule's state, and its steps: each is one call for the
-// whole list, by fused or foreach operations, and never makes the host wait for the device.
+// Parameters that share an optimizer step, and their optimizer state. Each step is one call for the
+// whole list, uses fused or foreach operations and never synchronizes with the device.
 #pragma once
 #include "bridge.h"
 
@@ -12,7 +12,7 @@ typedef struct {
   double momentum;
   double weight_decay;
   double dampening;
-  double shrink;  // weights shrink by it, times the learning rate, first: decoupled decay
+  double shrink;  // decoupled decay: first, weights *= 1 - lr * shrink
   uint8_t nesterov;
 } MlSgd;
 
@@ -22,7 +22,7 @@ typedef struct {
   double eta;
   double epsilon;
   uint8_t trusted;    // 0: trust ratio 1
-  uint8_t lr_inside;  // the momentum holds steps, not directions
+  uint8_t lr_inside;  // the momentum accumulates steps, not directions
 } MlLars;
 
 typedef struct {
@@ -41,22 +41,22 @@ typedef struct {
   uint8_t match_rms_adamw;
 } MlMuon;
 
-// num_moments: 1, or 2 for Adam's rules.
+// num_moments: 1, or 2 for Adam and its variants.
 int ml_params_new(MlTensor* const* params, size_t n, int num_moments, MlParams** out);
 void ml_params_free(MlParams* params);
 int ml_params_drop_grads(MlParams* params);
 int ml_params_unscale_grads(MlParams* params, MlTensor* inv_scale, MlTensor* found_inf);
-// Tensors of state, shared; *out is null from the last one on, and before the first step.
+// The i-th state tensor, shared; *out is null past the last one and before the first step.
 int ml_params_grad_norm(MlParams* params, MlTensor** out);
 int ml_params_scale_grads(MlParams* params, MlTensor* factor);
 int ml_params_clamp_grads(MlParams* params, double most);
 int ml_params_ascend(MlParams* params, MlTensor* factor);
 int ml_params_state(MlParams* params, size_t i, MlTensor** out);
-// n = 0 returns to the state before the first step.
+// n = 0 restores the state before the first step.
 int ml_params_set_state(MlParams* params, MlTensor* const* state, size_t n);
 
-// Steps. The learning rate is [], on the parameters' device, so that a recorded step follows it.
-// found_inf may be null; where it holds 1, nothing changes. Gradients may be overwritten.
+// Steps. The learning rate is [], on the parameters' device, so that a replayed step uses its
+// current value. found_inf may be null; if it is 1, nothing changes. Gradients may be overwritten.
 int ml_params_sgd(MlParams* params, const MlSgd* sgd, MlTensor* lr, MlTensor* found_inf);
 int ml_params_lars(MlParams* params, const MlLars* lars, MlTensor* lr, MlTensor* found_inf);
 int ml_params_adamw(MlParams* params, const MlAdam* adam, MlTensor* lr, MlTensor* found_inf);

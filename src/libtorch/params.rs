@@ -1,5 +1,5 @@
-//! Safe faces of the functions in `params.h`: update rules over lists of tensors. The rules that
-//! each `unsafe` stands on are those of `bridge.rs`.
+//! Safe wrappers of the functions in `params.h`: optimizer steps for lists of tensors. The safety
+//! rules are those of `bridge.rs`.
 #![expect(unsafe_code, reason = "this file is the bridge to C++; see the rules of bridge.rs")]
 
 use std::{ffi::c_int, ptr};
@@ -15,13 +15,13 @@ use super::bridge::{BridgeError, check, lend};
 pub struct SgdStep {
     /// Momentum.
     pub momentum: f64,
-    /// Decay that is added to the gradient.
+    /// Weight decay that is added to the gradient (L2).
     pub weight_decay: f64,
-    /// Share of the gradient that the momentum leaves out.
+    /// Dampening: the fraction of the gradient that is not added to the momentum.
     pub dampening: f64,
-    /// Weights shrink by it, times the learning rate, before the update.
+    /// Decoupled decay: before the update, weights are multiplied by 1 - lr * shrink.
     pub shrink: f64,
-    /// 1 for Nesterov's look-ahead.
+    /// 1 for Nesterov momentum.
     pub nesterov: u8,
 }
 
@@ -31,15 +31,15 @@ pub struct SgdStep {
 pub struct LarsStep {
     /// Momentum.
     pub momentum: f64,
-    /// Decay that is added to the gradient.
+    /// Weight decay that is added to the gradient.
     pub weight_decay: f64,
-    /// Factor of the trust ratio.
+    /// Coefficient of the trust ratio.
     pub eta: f64,
-    /// Guards the trust ratio's division.
+    /// Epsilon in the denominator of the trust ratio.
     pub epsilon: f64,
     /// 0 for a trust ratio of 1.
     pub trusted: u8,
-    /// 1 for momenta that hold steps instead of directions.
+    /// 1 if the momentum accumulates steps (with learning rate) instead of directions.
     pub lr_inside: u8,
 }
 
@@ -47,13 +47,13 @@ pub struct LarsStep {
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
 pub struct AdamStep {
-    /// Momentum of the gradient.
+    /// Beta of the first moment.
     pub beta1: f64,
-    /// Momentum of its square.
+    /// Beta of the second moment.
     pub beta2: f64,
-    /// Decay.
+    /// Weight decay.
     pub weight_decay: f64,
-    /// Guards the division by the root of the second moment.
+    /// Epsilon in the denominator.
     pub epsilon: f64,
     /// LAMB only: 0 for a trust ratio of 1.
     pub trusted: u8,
@@ -65,13 +65,13 @@ pub struct AdamStep {
 pub struct MuonStep {
     /// Momentum.
     pub momentum: f64,
-    /// Decay: weights are multiplied by 1 - lr * decay first.
+    /// Weight decay: weights are first multiplied by 1 - lr * decay.
     pub weight_decay: f64,
     /// Newton-Schulz iterations.
     pub ns_steps: u32,
-    /// 1 for Nesterov's look-ahead.
+    /// 1 for Nesterov momentum.
     pub nesterov: u8,
-    /// 1 for steps as large as `AdamW`'s.
+    /// 1 to scale the steps to the size of `AdamW`'s.
     pub match_rms_adamw: u8,
 }
 
@@ -131,26 +131,26 @@ unsafe extern "C" {
     ) -> c_int;
 }
 
-/// What changes from step to step of every rule. Both lie on the device, so that a recorded step
-/// follows them.
+/// The values that change from step to step. Both are on the device, so that a replayed CUDA graph
+/// uses their current values.
 #[derive(Clone, Copy, Debug)]
 pub struct StepNow<'a> {
     /// Learning rate, `[]`; fp32 on a GPU.
     pub lr: &'a Tensor,
-    /// `[1]`, fp32: where it is given and holds 1, the step does nothing, without the host's knowing.
+    /// `[1]`, fp32. If it is given and is 1, the step does nothing; the host is not told.
     pub found_inf: Option<&'a Tensor>,
 }
 
-/// How many running means of each gradient a rule keeps.
+/// The running means of each gradient that an optimizer keeps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Moments {
-    /// A momentum.
+    /// Momentum.
     One,
-    /// A momentum and a mean of squares.
+    /// First and second moment.
     Two,
 }
 
-/// Parameters that share an update rule, and the rule's state.
+/// Parameters that share an optimizer step, and their optimizer state.
 ///
 /// Steps may overwrite the gradients.
 pub struct Params(*mut MlParams);
@@ -171,15 +171,15 @@ impl Params {
         Ok(Self(out))
     }
 
-    /// SGD; of a group with [`Moments::One`].
+    /// SGD, for groups with [`Moments::One`].
     pub fn sgd(&mut self, step: &SgdStep, now: &StepNow) -> Result<(), BridgeError> {
-        // SAFETY: rules 1, 2 and 4; null stands for "not given".
+        // SAFETY: rules 1, 2 and 4; null means "not given".
         check(unsafe {
             ml_params_sgd(self.0, ptr::from_ref(step), now.lr.as_ptr(), or_null(now.found_inf))
         })
     }
 
-    /// LARS; of a group with [`Moments::One`].
+    /// LARS, for groups with [`Moments::One`].
     pub fn lars(&mut self, step: &LarsStep, now: &StepNow) -> Result<(), BridgeError> {
         // SAFETY: as `sgd`.
         check(unsafe {
@@ -187,7 +187,7 @@ impl Params {
         })
     }
 
-    /// `AdamW`; of a group with [`Moments::Two`].
+    /// `AdamW`, for groups with [`Moments::Two`].
     pub fn adamw(&mut self, step: &AdamStep, now: &StepNow) -> Result<(), BridgeError> {
         // SAFETY: as `sgd`.
         check(unsafe {
@@ -195,7 +195,7 @@ impl Params {
         })
     }
 
-    /// LAMB; of a group with [`Moments::Two`].
+    /// LAMB, for groups with [`Moments::Two`].
     pub fn lamb(&mut self, step: &AdamStep, now: &StepNow) -> Result<(), BridgeError> {
         // SAFETY: as `sgd`.
         check(unsafe {
@@ -203,7 +203,7 @@ impl Params {
         })
     }
 
-    /// Muon; of a group with [`Moments::One`] of tensors with two or more dimensions.
+    /// Muon, for groups with [`Moments::One`] of tensors with at least two dimensions.
     pub fn muon(&mut self, step: &MuonStep, now: &StepNow) -> Result<(), BridgeError> {
         // SAFETY: as `sgd`.
         check(unsafe {
@@ -211,13 +211,14 @@ impl Params {
         })
     }
 
-    /// Forgets the gradients, so that backward hands over new ones instead of adding.
+    /// Clears the gradients (`set_to_none`), so that backward assigns new ones instead of
+    /// accumulating.
     pub fn drop_grads(&mut self) -> Result<(), BridgeError> {
         // SAFETY: rule 2.
         check(unsafe { ml_params_drop_grads(self.0) })
     }
 
-    /// Divides gradients by the loss scale and notes infinities in `found_inf` (`[1]`, fp32).
+    /// Divides gradients by the loss scale and sets `found_inf` (`[1]`, fp32) if one is not finite.
     pub fn unscale_grads(
         &mut self,
         inv_scale: &Tensor,
@@ -227,12 +228,12 @@ impl Params {
         check(unsafe { ml_params_unscale_grads(self.0, inv_scale.as_ptr(), found_inf.as_ptr()) })
     }
 
-    /// Norm of all gradients of the group together, `[]`, on their device.
+    /// Norm of all gradients of the group, `[]`, on their device.
     pub fn grad_norm(&mut self) -> Result<Tensor, BridgeError> {
         let mut out = ptr::null_mut();
         // SAFETY: rule 2.
         check(unsafe { ml_params_grad_norm(self.0, &raw mut out) })?;
-        // SAFETY: rule 1; `out` is ours.
+        // SAFETY: rule 1; we own `out`.
         Ok(unsafe { Tensor::from_ptr(out) })
     }
 
@@ -242,20 +243,21 @@ impl Params {
         check(unsafe { ml_params_scale_grads(self.0, factor.as_ptr()) })
     }
 
-    /// Cuts each number of the gradients off at `most` and `-most`.
+    /// Clamps each element of the gradients to the range from `-most` to `most`.
     pub fn clamp_grads(&mut self, most: f64) -> Result<(), BridgeError> {
         // SAFETY: rule 2.
         check(unsafe { ml_params_clamp_grads(self.0, most) })
     }
 
-    /// Adds `factor` (`[]`, on their device) times the gradients to the weights and forgets them.
+    /// Adds `factor` (`[]`, on their device) times the gradients to the weights and clears the
+    /// gradients.
     pub fn ascend(&mut self, factor: &Tensor) -> Result<(), BridgeError> {
         // SAFETY: rules 1 and 2.
         check(unsafe { ml_params_ascend(self.0, factor.as_ptr()) })?;
         self.drop_grads()
     }
 
-    /// The state (shared, not copied): momenta, then with [`Moments::Two`] the means of squares and
+    /// The state (shared, not copied): momenta, and with [`Moments::Two`] also second moments and
     /// the number of updates. Empty before the first step.
     pub fn state(&self) -> Result<Vec<Tensor>, BridgeError> {
         let mut all = Vec::new();
@@ -266,12 +268,12 @@ impl Params {
             if out.is_null() {
                 return Ok(all);
             }
-            // SAFETY: rule 1; a non-null `out` is ours.
+            // SAFETY: rule 1; we own a non-null `out`.
             all.push(unsafe { Tensor::from_ptr(out) });
         }
     }
 
-    /// Copies a state back in; an empty one returns to the state before the first step.
+    /// Copies a state back. An empty one restores the state before the first step.
     pub fn set_state(&mut self, state: &[Tensor]) -> Result<(), BridgeError> {
         let lent = lend(state);
         // SAFETY: rules 1, 2 and 4.

@@ -1,21 +1,21 @@
-//! Clearing the page cache before a run, and saying honestly whether it was done.
+//! Clears the page cache before a run and records whether that worked.
 
 use std::process::{Command, Stdio};
 
-/// Whether the caches of the machine were cleared before the run.
+/// Whether the machine's caches were cleared before the run.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum CacheClear {
-    /// The command ran and ended with 0.
+    /// The command ran and returned 0.
     Cleared,
-    /// They were not; the log says so.
+    /// They were not cleared; the log will say so.
     Failed {
-        /// Why not.
+        /// The reason.
         reason: String,
     },
 }
 
-/// Runs the configured shell command that clears the page cache, with nothing on its standard
-/// input. [`CacheClear::Cleared`] means that it ended with 0.
+/// Runs the configured shell command that clears the page cache, with empty standard input.
+/// [`CacheClear::Cleared`] means that it returned 0.
 pub fn clear_page_cache(command: &str) -> CacheClear {
     if command.trim().is_empty() {
         return CacheClear::Failed { reason: "no command is configured".into() };
@@ -71,7 +71,7 @@ mod tests {
     }
 
     #[test]
-    fn the_command_cannot_wait_for_somebody_to_type() {
+    fn the_command_cannot_wait_for_input() {
         assert_eq!(reason("read password || exit 7"), "exit status: 7");
     }
 }

@@ -1,4 +1,4 @@
-//! One record and its line form.
+//! One record and its text form.
 
 use std::io;
 use std::panic::Location;
@@ -9,22 +9,22 @@ use serde_json::{Map, Value};
 
 use super::Key;
 
-/// What starts the record in a line, with its blank.
+/// The token before a record, with its trailing space.
 pub const TOKEN: &str = ":::MLLOG ";
 
-/// One record before it has a time.
+/// A record without its time.
 #[derive(Debug)]
 pub(super) struct Event {
     pub(super) key: Key,
     pub(super) value: Value,
-    /// What the rules ask for beside the call site, such as `epoch_num`.
+    /// Required metadata apart from the call site, such as `epoch_num`.
     pub(super) metadata: Vec<(&'static str, Value)>,
-    /// The line of code that logs.
+    /// The source line that logs the record.
     pub(super) site: &'static Location<'static>,
 }
 
 impl Event {
-    /// A record that has neither value nor metadata of its own.
+    /// A record without value and metadata.
     pub(super) fn bare(key: Key, site: &'static Location<'static>) -> Self {
         Self { key, value: Value::Null, metadata: Vec::new(), site }
     }
@@ -34,13 +34,13 @@ impl Event {
         Self { value: value.into(), ..Self::bare(key, site) }
     }
 
-    /// The same with one more member of `metadata`.
+    /// Adds a member to `metadata`.
     pub(super) fn with(mut self, name: &'static str, value: impl Into<Value>) -> Self {
         self.metadata.push((name, value.into()));
         self
     }
 
-    /// The line with its end, members in `mllog`'s order; `time_ms` since the Unix epoch.
+    /// The complete line, with members in `mllog`'s order. `time_ms` is since the Unix epoch.
     pub(super) fn line(&self, time_ms: u64) -> Vec<u8> {
         let mut metadata = Map::new();
         metadata.insert("file".into(), self.site.file().into());
@@ -57,14 +57,14 @@ impl Event {
         let mut line = TOKEN.as_bytes().to_vec();
         record
             .serialize(&mut serde_json::Serializer::with_formatter(&mut line, Spaced))
-            .expect("memory takes every write and the keys are strings");
+            .expect("writes to memory succeed and the keys are strings");
         line.push(b'\n');
         line
     }
 }
 
-/// JSON with the blanks that Python's `json.dumps` sets: people grep logs for `"key": "run_stop"`.
-/// Beyond ASCII it escapes, as Python does: logs are read as latin-1.
+/// JSON with the spaces of Python's `json.dumps`, because people grep logs for `"key": "run_stop"`.
+/// Like Python, it escapes non-ASCII characters, because logs are read as Latin-1.
 struct Spaced;
 
 impl Formatter for Spaced {
@@ -111,7 +111,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_line_is_what_mllog_would_have_written() {
+    fn a_line_equals_that_of_mllog() {
         let site = Location::caller();
         let event = Event::of(Key::EvalAccuracy, 0.7615, site).with("epoch_num", 27);
         assert_eq!(
@@ -127,7 +127,7 @@ mod tests {
     }
 
     #[test]
-    fn text_beyond_ascii_is_escaped_because_logs_are_read_as_latin_1() {
+    fn non_ascii_text_is_escaped_because_logs_are_read_as_latin_1() {
         let event = Event::of(Key::SubmissionOrg, "Zürich \u{1f600} \"q\"", Location::caller());
         let line = String::from_utf8(event.line(0)).unwrap();
         assert!(line.contains(r#""value": "Z\u00fcrich \ud83d\ude00 \"q\"""#), "{line}");

@@ -1,6 +1,6 @@
-//! The keys of the log, from one table.
+//! The keys of the log, in one table.
 
-/// Makes [`Key`] and its strings from one table, so that none can be forgotten.
+/// Generates [`Key`] and its strings from one table, so that none can be forgotten.
 macro_rules! keys {
     ($($name:ident = $text:literal,)*) => {
         /// A key of the MLPerf log; the strings are those of `mllog/constants.py`, verbatim.
@@ -13,14 +13,14 @@ macro_rules! keys {
             /// Every key, in the order of the table.
             pub const ALL: &[Self] = &[$(Self::$name,)*];
 
-            /// The key as it stands in the log.
+            /// The key's text in the log.
             pub const fn as_str(self) -> &'static str {
                 match self {
                     $(Self::$name => $text,)*
                 }
             }
 
-            /// The key that stands as `text` in the log.
+            /// The key whose text in the log is `text`.
             pub fn named(text: &str) -> Option<Self> {
                 match text {
                     $($text => Some(Self::$name),)*

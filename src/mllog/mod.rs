@@ -1,11 +1,12 @@
-//! The MLPerf log: what rank 0 writes while it trains, in the grammar of MLPerf's `mllog`.
+//! The MLPerf log: what rank 0 writes while it trains, in the format of MLPerf's `mllog`.
 //!
-//! A log is made by one [`Session`], which goes through the states [`Init`], [`Ready`], [`Running`]
-//! and [`Stopped`]; what a state may not log has no method there. Invariants: one record is one
-//! `write` of one whole line, flushed, so a killed run leaves whole lines; times never go backwards
-//! within a session; epochs count from 1; `metadata` names the line of code that logged.
+//! One [`Session`] writes a log. It passes through the states [`Init`], [`Ready`], [`Running`] and
+//! [`Stopped`], and a state has methods only for what it may log. Invariants: each record is one
+//! `write` of one whole line, followed by a flush, so a killed run leaves whole lines; times never
+//! go backwards within a session; epochs count from 1; `metadata` has the source line that logged
+//! the record.
 //!
-//! Absent on purpose: reading and judging logs (`compliance`), and any knowledge of who trains.
+//! Not here: reading and checking logs (see `compliance`), and any knowledge of the trainer.
 
 mod cache_clear;
 mod event;

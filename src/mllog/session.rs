@@ -1,4 +1,4 @@
-//! One run's log, as a chain of states.
+//! The log of one run, as a chain of states.
 
 #[cfg(test)]
 mod tests;
@@ -22,22 +22,22 @@ pub struct Session<S> {
     state: S,
 }
 
-/// Before the clock: the system is being set up.
+/// Before the clock: initialization is in progress.
 pub struct Init {
     started: bool,
 }
 
-/// Set up; the data set has not been touched.
+/// Initialized; the data set has not been touched.
 pub struct Ready(());
 
-/// The clock runs.
+/// The clock is running.
 pub struct Running {
     start_ms: u64,
-    /// First epoch of the block that is open.
+    /// First epoch of the open block.
     block: Option<usize>,
 }
 
-/// The clock stands.
+/// The clock has stopped.
 pub struct Stopped {
     start_ms: u64,
     stop_ms: u64,
@@ -56,7 +56,7 @@ impl Session<Init> {
         Self { sink: Sink::new(writer, clock), state: Init { started: false } }
     }
 
-    /// Logs who submits.
+    /// Logs the `submission_*` records.
     #[track_caller]
     pub fn submission(mut self, submission: &Submission) -> Result<Self, MllogError> {
         let site = Location::caller();
@@ -79,7 +79,7 @@ impl Session<Init> {
         Ok(self)
     }
 
-    /// Logs that setting up begins.
+    /// Logs the start of initialization.
     #[track_caller]
     pub fn init_start(mut self) -> Result<Self, MllogError> {
         self.put(&Event::bare(Key::InitStart, Location::caller()))?;
@@ -87,7 +87,7 @@ impl Session<Init> {
         Ok(self)
     }
 
-    /// Logs what the run trains with.
+    /// Logs the hyperparameters.
     #[track_caller]
     pub fn hyperparameters(mut self, values: &Hyperparameters) -> Result<Self, MllogError> {
         let site = Location::caller();
@@ -97,7 +97,7 @@ impl Session<Init> {
         Ok(self)
     }
 
-    /// Logs that the weights of these names have been initialized.
+    /// Logs that the weights with these names have been initialized.
     #[track_caller]
     pub fn weights_initialization(
         mut self,
@@ -110,7 +110,7 @@ impl Session<Init> {
         Ok(self)
     }
 
-    /// Logs that everything that may be done before the clock is done.
+    /// Logs the end of all work that is allowed before the clock starts.
     #[track_caller]
     pub fn init_stop(mut self) -> Result<Session<Ready>, MllogError> {
         if !self.state.started {
@@ -137,7 +137,7 @@ impl Session<Running> {
         self.state.start_ms
     }
 
-    /// Logs that a block of `epoch_count` epochs, evaluation included, begins.
+    /// Logs the start of a block of `epoch_count` epochs, which includes an evaluation.
     #[track_caller]
     pub fn block_start(
         &mut self,
@@ -145,7 +145,7 @@ impl Session<Running> {
         epoch_count: usize,
     ) -> Result<(), MllogError> {
         if self.state.block.is_some() {
-            let reason = "the block before it is still open";
+            let reason = "the previous block is still open";
             return Err(MllogError::Order { key: Key::BlockStart, reason });
         }
         let event = epoch_event(Key::BlockStart, first_epoch, Location::caller())?;
@@ -154,7 +154,7 @@ impl Session<Running> {
         Ok(())
     }
 
-    /// Logs that the open block ends.
+    /// Logs the end of the open block.
     #[track_caller]
     pub fn block_stop(&mut self) -> Result<(), MllogError> {
         let Some(first_epoch) = self.state.block.take() else {
@@ -165,19 +165,19 @@ impl Session<Running> {
         Ok(())
     }
 
-    /// Logs that training epoch `epoch` begins.
+    /// Logs the start of training epoch `epoch`.
     #[track_caller]
     pub fn epoch_start(&mut self, epoch: usize) -> Result<(), MllogError> {
         self.put_epoch(epoch_event(Key::EpochStart, epoch, Location::caller()))
     }
 
-    /// Logs that training epoch `epoch` ends.
+    /// Logs the end of training epoch `epoch`.
     #[track_caller]
     pub fn epoch_stop(&mut self, epoch: usize) -> Result<(), MllogError> {
         self.put_epoch(epoch_event(Key::EpochStop, epoch, Location::caller()))
     }
 
-    /// Logs that the evaluation after epoch `epoch` begins.
+    /// Logs the start of the evaluation after epoch `epoch`.
     #[track_caller]
     pub fn eval_start(&mut self, epoch: usize) -> Result<(), MllogError> {
         self.put_epoch(epoch_event(Key::EvalStart, epoch, Location::caller()))
@@ -191,13 +191,13 @@ impl Session<Running> {
         self.put_epoch(Ok(event))
     }
 
-    /// Logs that the evaluation after epoch `epoch` ends.
+    /// Logs the end of the evaluation after epoch `epoch`.
     #[track_caller]
     pub fn eval_stop(&mut self, epoch: usize) -> Result<(), MllogError> {
         self.put_epoch(epoch_event(Key::EvalStop, epoch, Location::caller()))
     }
 
-    /// Logs figures that no rule reads, such as `{"throughput": 25120.5, "train_loss": 2.1}`.
+    /// Logs statistics that no rule reads, such as `{"throughput": 25120.5, "train_loss": 2.1}`.
     #[track_caller]
     pub fn tracked_stats(&mut self, epoch: usize, stats: Value) -> Result<(), MllogError> {
         let mut event = epoch_event(Key::TrackedStats, epoch, Location::caller())?;
@@ -205,8 +205,8 @@ impl Session<Running> {
         self.put_epoch(Ok(event))
     }
 
-    /// Stops the clock. May come at any moment: an open block is closed first; an epoch or an
-    /// evaluation that was cut short stays without its stop, because it had none.
+    /// Stops the clock, at any time. An open block is closed first. An epoch or evaluation that was
+    /// cut short gets no stop record, because it did not finish.
     #[track_caller]
     pub fn run_stop(mut self, status: RunStatus) -> Result<Session<Stopped>, MllogError> {
         let site = Location::caller();
@@ -236,7 +236,7 @@ impl Session<Stopped> {
     }
 }
 
-/// A record about an epoch; blocks call its number `first_epoch_num`.
+/// A record about an epoch. Blocks call the epoch's number `first_epoch_num`.
 fn epoch_event(key: Key, epoch: usize, site: Site) -> Result<Event, MllogError> {
     if epoch == 0 {
         return Err(MllogError::Order { key, reason: "epochs count from 1" });

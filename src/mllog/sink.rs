@@ -1,4 +1,4 @@
-//! Where records go: a writer, a clock, and one whole line at a time.
+//! Writes records with a clock's times, one whole line at a time.
 
 use std::io::{self, Write};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -6,13 +6,13 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use super::Key;
 use super::event::Event;
 
-/// Tells the time.
+/// A source of the current time.
 pub trait Clock: Send {
     /// Milliseconds since the Unix epoch.
     fn now_ms(&self) -> u64;
 }
 
-/// The clock of the machine.
+/// The system clock.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct SystemClock;
 
@@ -26,34 +26,34 @@ impl Clock for SystemClock {
 /// Why a record was not logged.
 #[derive(Debug, thiserror::Error)]
 pub enum MllogError {
-    /// The file system refused.
-    #[error("cannot write {} to the MLPerf log; free the disk or name another results folder",
+    /// The write failed.
+    #[error("cannot write {} to the MLPerf log; free the disk or choose another results folder",
             key.as_str())]
     Write {
-        /// What was to be logged.
+        /// The key of the record.
         key: Key,
-        /// Why not.
+        /// The I/O error.
         source: io::Error,
     },
-    /// JSON has no such number.
+    /// JSON cannot represent the number.
     #[error("cannot log {} = {value}: it is not a finite number", key.as_str())]
     NotFinite {
-        /// What was to be logged.
+        /// The key of the record.
         key: Key,
         /// The number.
         value: f64,
     },
-    /// The record does not fit what was logged before it.
+    /// The record is not allowed after the previous ones.
     #[error("cannot log {} now: {reason}", key.as_str())]
     Order {
-        /// What was to be logged.
+        /// The key of the record.
         key: Key,
-        /// What is missing or in the way.
+        /// The reason.
         reason: &'static str,
     },
 }
 
-/// Writes records. A clock that steps back is held at the latest time seen.
+/// Writes records. If the clock steps back, the latest time seen is used instead.
 pub(super) struct Sink {
     writer: Box<dyn Write + Send>,
     clock: Box<dyn Clock>,
@@ -65,7 +65,7 @@ impl Sink {
         Self { writer, clock, latest_ms: 0 }
     }
 
-    /// Writes one line in one call, flushes it, and gives its time in ms.
+    /// Writes and flushes one line in one call. Returns its time in ms.
     pub(super) fn put(&mut self, event: &Event) -> Result<u64, MllogError> {
         self.latest_ms = self.latest_ms.max(self.clock.now_ms());
         self.writer

@@ -1,9 +1,9 @@
-//! Names of weights as the closed division's `weights_initialization` records have them: those of
-//! the `MXNet` network that the rules were written for.
+//! Weight names in the closed division's `weights_initialization` records. They are those of the
+//! `MXNet` network for which the rules were written.
 
-/// The name of torchvision's parameter `name` of a `ResNet`; nothing where there is none.
+/// The `MXNet` name of torchvision's `ResNet` parameter `name`, or `None` if there is none.
 ///
-/// `layer2.0.downsample.0.weight` is `stage2_unit1_conv1sc_weight` there.
+/// For example, `layer2.0.downsample.0.weight` becomes `stage2_unit1_conv1sc_weight`.
 pub fn reference_name(name: &str) -> Option<String> {
     let (layer, kind) = name.rsplit_once('.')?;
     let parts: Vec<&str> = layer.split('.').collect();

@@ -1,13 +1,13 @@
-//! What a session is told about the run, and the records that become of it.
+//! The values that a session logs about the run, and their records.
 
 use serde_json::{Number, Value};
 
 use super::{Key, MllogError};
 
-/// Who hands the run in: the `submission_*` records.
+/// The submission: the `submission_*` records.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Submission {
-    /// Who submits.
+    /// The submitter.
     pub org: String,
     /// The system.
     pub platform: String,
@@ -17,32 +17,32 @@ pub struct Submission {
     pub status: String,
     /// `resnet`.
     pub benchmark: String,
-    /// Whom to ask, where that is to be public.
+    /// The contact person, if public.
     pub poc_name: Option<String>,
 }
 
-/// What the run trains with.
+/// The hyperparameters of the run.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Hyperparameters {
-    /// Seed of the run; another one in every run of a submission.
+    /// Seed of the run; different in every run of a submission.
     pub seed: u64,
-    /// Images in one optimizer update, over all ranks.
+    /// Images per optimizer update, over all ranks.
     pub global_batch_size: usize,
-    /// Training images in an epoch.
+    /// Training images per epoch.
     pub train_samples: usize,
-    /// Images that an evaluation judges.
+    /// Images per evaluation.
     pub eval_samples: usize,
-    /// Microbatches in one optimizer update.
+    /// Microbatches per optimizer update.
     pub gradient_accumulation_steps: usize,
-    /// Images over which a batch norm takes its statistics.
+    /// Images over which batch norm computes its statistics.
     pub bn_span: usize,
     /// `sgd` or `lars` in the closed division, any name in the open one.
     pub opt_name: String,
-    /// The optimizer's own numbers.
+    /// The optimizer's hyperparameters.
     pub optimizer: Optimizer,
 }
 
-/// The family of keys in which the optimizer's numbers are logged.
+/// The family of keys for the optimizer's hyperparameters.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Optimizer {
     /// `sgd_opt_*`
@@ -53,18 +53,18 @@ pub enum Optimizer {
     Adamw(AdamOptions),
     /// `opt_lamb_*`
     Lamb(AdamOptions),
-    /// `opt_*`, for a rule without keys of its own.
+    /// `opt_*`, for an optimizer without its own keys.
     Plain(PlainOptions),
 }
 
-/// Numbers of SGD with momentum. What a schedule does not have is not logged.
+/// Hyperparameters of SGD with momentum. Values that a schedule does not have are not logged.
 #[derive(Clone, Debug, PartialEq)]
 pub struct SgdOptions {
     /// Highest learning rate.
     pub base_learning_rate: f64,
     /// Learning rate at the end of the decay.
     pub end_learning_rate: Option<f64>,
-    /// Power of a polynomial decay.
+    /// Power of the polynomial decay.
     pub decay_poly_power: Option<f64>,
     /// Steps of the decay.
     pub decay_steps: Option<usize>,
@@ -76,18 +76,18 @@ pub struct SgdOptions {
     pub warmup_epochs: f64,
 }
 
-/// Numbers of LARS.
+/// Hyperparameters of LARS.
 #[derive(Clone, Debug, PartialEq)]
 pub struct LarsOptions {
     /// Highest learning rate.
     pub base_learning_rate: f64,
     /// Learning rate at the end of the decay.
     pub end_learning_rate: f64,
-    /// Power of a polynomial decay.
+    /// Power of the polynomial decay.
     pub decay_poly_power: Option<f64>,
     /// Steps of the decay.
     pub decay_steps: usize,
-    /// Guards the trust ratio's division.
+    /// Epsilon in the denominator of the trust ratio.
     pub epsilon: f64,
     /// Momentum.
     pub momentum: f64,
@@ -97,7 +97,7 @@ pub struct LarsOptions {
     pub warmup_epochs: f64,
 }
 
-/// Numbers of any rule.
+/// Hyperparameters of any optimizer.
 #[derive(Clone, Debug, PartialEq)]
 pub struct PlainOptions {
     /// Highest learning rate.
@@ -112,14 +112,14 @@ pub struct PlainOptions {
     pub warmup_epochs: f64,
 }
 
-/// Numbers of Adam's relatives.
+/// Hyperparameters of Adam and its variants.
 #[derive(Clone, Debug, PartialEq)]
 pub struct AdamOptions {
-    /// What any rule has.
+    /// Those of any optimizer.
     pub plain: PlainOptions,
-    /// Momenta of gradient and square.
+    /// Betas of the first and second moment.
     pub betas: [f64; 2],
-    /// Guards the division by the root of the second moment.
+    /// Epsilon in the denominator.
     pub epsilon: f64,
 }
 
@@ -232,7 +232,7 @@ impl AdamOptions {
     }
 }
 
-/// `value` as JSON; a number that JSON lacks would silently become null.
+/// `value` as JSON. JSON lacks non-finite numbers, which would silently become null.
 pub(super) fn number(key: Key, value: f64) -> Result<Value, MllogError> {
     Number::from_f64(value).map(Value::Number).ok_or(MllogError::NotFinite { key, value })
 }

@@ -1,4 +1,5 @@
-//! What can be said of a network in a recipe, and the plan it is built from. No tensors here.
+//! The `[model]` configuration and the specification from which a network is built. No tensors
+//! here.
 
 use serde::{Deserialize, Serialize};
 
@@ -6,26 +7,26 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct ModelConfig {
-    /// `resnet18`, `resnet34`, `resnet50`, `resnet101`, `resnet152`, or `custom` with
-    /// [`CustomConfig`] beside it.
+    /// `resnet18`, `resnet34`, `resnet50`, `resnet101`, `resnet152`, or `custom` together with
+    /// [`CustomConfig`].
     pub arch: Arch,
     /// Shape of a `custom` network.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub custom: Option<CustomConfig>,
-    /// Classes; 0 takes as many as the data set has.
+    /// Number of classes; 0 means the data set's.
     pub num_classes: usize,
-    /// Channels that images and the first convolution's weights are padded to with zeros, 3 to 8: some
-    /// GPU kernels want multiples of 4. What the network computes stays the same.
+    /// Zero-pads the channels of images and of the first convolution's weights to this number, 3 to
+    /// 8, because some GPU kernels require multiples of 4. The result stays the same.
     pub input_channels: usize,
-    /// Applied in this order to all layers.
+    /// Initializers, applied in this order to all layers.
     pub initializers: Vec<Initializer>,
-    /// Share of the new batch in the running statistics.
+    /// Weight of the new batch in the running statistics.
     pub bn_momentum: f64,
     /// Added to the variance.
     pub bn_eps: f64,
 }
 
-/// Names of the networks, as torchvision has them.
+/// Network names, as in torchvision.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Arch {
@@ -49,9 +50,9 @@ pub enum Arch {
 pub struct CustomConfig {
     /// Kind of residual block.
     pub block: Block,
-    /// Blocks of each stage, one to four stages.
+    /// Number of blocks per stage, one to four stages.
     pub depths: Vec<usize>,
-    /// Channels of the stem and of the first stage; each further stage doubles them.
+    /// Channels of the stem and the first stage; each further stage doubles them.
     pub width: usize,
 }
 
@@ -65,7 +66,7 @@ pub enum Block {
     Bottleneck,
 }
 
-/// One rule for first weights; the names are Composer's where it has one.
+/// One initialization rule. Rules that Composer has too have Composer's names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Initializer {
@@ -79,7 +80,7 @@ pub enum Initializer {
     BnOnes,
     /// The last batch-norm weight of every residual branch 0 (Goyal et al. 2017, section 5.1).
     ZeroInitLastGamma,
-    /// fc bias -ln(classes): a sigmoid starts at one in as many as there are classes.
+    /// fc bias -ln(classes), so that a sigmoid starts at about 1 / classes.
     LinearLogConstantBias,
     /// fc weights ~ N(0, 0.01).
     #[serde(rename = "fc_normal_0.01")]
@@ -103,7 +104,7 @@ impl Default for ModelConfig {
 }
 
 impl ModelConfig {
-    /// The plan of the network for `num_classes` classes, before any method changes it.
+    /// The specification of the network for `num_classes` classes, before any method changes it.
     pub fn spec(&self, num_classes: usize) -> ModelSpec {
         let (block, depths, width) = match (self.arch, &self.custom) {
             (Arch::Resnet18, _) => (Block::Basic, vec![2, 2, 2, 2], 64),
@@ -128,8 +129,8 @@ impl ModelConfig {
     }
 }
 
-/// What a network is built from. Methods that change the architecture change this, before
-/// anything is built.
+/// The specification from which a network is built. Methods that change the architecture change
+/// this first.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ModelSpec {
     /// Kind of residual block.
@@ -140,50 +141,50 @@ pub struct ModelSpec {
     pub width: usize,
     /// Classes.
     pub num_classes: usize,
-    /// Channels that images are padded to; 3 for none.
+    /// Channels to which images are padded; 3 means no padding.
     pub input_channels: usize,
-    /// Share of the new batch in the running statistics.
+    /// Weight of the new batch in the running statistics.
     pub bn_momentum: f64,
     /// Added to the variance.
     pub bn_eps: f64,
-    /// Anti-aliased downsampling, where it is on.
+    /// Anti-aliased downsampling (`BlurPool`), if enabled.
     pub blur: Option<Blur>,
-    /// Residual branches left out at random, where that is on.
+    /// Stochastic depth, if enabled.
     pub branch_drop: Option<BranchDrop>,
-    /// Images that batch norm takes its statistics over; absent: the batch of a rank.
+    /// Images over which batch norm computes its statistics; if absent, the rank's batch.
     pub ghost_batch_size: Option<usize>,
 }
 
-/// How residual branches are left out in training (Huang et al. 2016).
+/// How residual branches are dropped in training (Huang et al. 2016).
 #[derive(Clone, Debug, PartialEq)]
 pub struct BranchDrop {
-    /// What a draw decides on.
+    /// What is dropped at random.
     pub by: DropBy,
-    /// Probability of each block, from the first.
+    /// Drop probability of each block, from the first.
     pub rates: Vec<f64>,
 }
 
-/// What a draw decides on.
+/// What one random draw drops.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DropBy {
-    /// The branch, for the whole batch, alike on all ranks.
+    /// The branch for the whole batch, the same on all ranks.
     Block,
-    /// The branch, for one image.
+    /// The branch for one image.
     Sample,
 }
 
-/// One convolution of a network at some side of the images.
+/// One convolution of a network, for some image size.
 struct Conv {
     kernel: u64,
     inputs: u64,
     outputs: u64,
-    /// Pixels of what comes out.
+    /// Output pixels.
     area: u64,
 }
 
 impl ModelSpec {
-    /// Multiplications (each with an addition) of one forward pass over an image of `image_size` px:
-    /// convolutions and the last layer.
+    /// Multiply-accumulates of one forward pass over an image of `image_size` px, for convolutions
+    /// and the fully connected layer.
     pub fn macs(&self, image_size: usize) -> u64 {
         let convs = self.convs(image_size);
         let features = convs.last().map_or(0, |conv| conv.outputs);
@@ -191,13 +192,13 @@ impl ModelSpec {
         convs.iter().map(macs).sum::<u64>() + features * self.num_classes as u64
     }
 
-    /// Numbers that come out of convolutions and of the norms behind them in one forward pass over
-    /// an image of `image_size` px.
+    /// Output values of convolutions and of the norms after them in one forward pass over an image
+    /// of `image_size` px.
     pub fn activations(&self, image_size: usize) -> u64 {
         self.convs(image_size).iter().map(|conv| 2 * conv.outputs * conv.area).sum()
     }
 
-    /// In the order of the forward pass; the last one leads to the last layer.
+    /// In the order of the forward pass; the last one precedes the fully connected layer.
     fn convs(&self, image_size: usize) -> Vec<Conv> {
         let half = |image_size: u64| image_size.div_ceil(2);
         let conv = |kernel, [inputs, outputs]: [u64; 2], image_size: u64| Conv {
@@ -244,20 +245,20 @@ impl ModelSpec {
     }
 }
 
-/// Where strided layers low-pass filter first (Zhang 2019, section 3).
+/// Where strided layers apply a low-pass filter first (Zhang 2019, section 3).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Blur {
-    /// Strided convolutions blur.
+    /// Blur strided convolutions.
     pub convs: bool,
-    /// The max-pool takes its maximum at stride 1 and then blurs.
+    /// Compute the max-pool at stride 1, then blur.
     pub maxpools: bool,
-    /// The blur stands in front of the strided convolution, else behind it at stride 1.
+    /// Whether the blur precedes the strided convolution or follows it at stride 1.
     pub order: BlurOrder,
-    /// Convolutions with fewer channels in are left as they are.
+    /// Convolutions with fewer input channels are not blurred.
     pub min_channels: usize,
 }
 
-/// Which comes first where a convolution is blurred.
+/// The order of blur and convolution.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BlurOrder {
     /// Blur at stride 1, then the strided convolution.
@@ -270,10 +271,10 @@ pub enum BlurOrder {
 mod tests {
     use super::*;
 
-    /// Published for torchvision's networks: 4.09 and 1.81 billion multiplications; 11.1 and 2.5
-    /// million numbers out of convolutions.
+    /// Published for torchvision's networks: 4.09 and 1.81 billion multiply-accumulates; 11.1 and
+    /// 2.5 million convolution outputs.
     #[test]
-    fn work_is_what_is_published() {
+    fn work_matches_the_published_numbers() {
         for (arch, macs, outputs) in
             [(Arch::Resnet50, 4.09e9, 11.1e6), (Arch::Resnet18, 1.81e9, 2.5e6)]
         {

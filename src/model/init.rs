@@ -1,10 +1,10 @@
-//! First weights: torchvision's defaults, then the recipe's initializers in their order.
+//! Weight initialization: torchvision's defaults, then the recipe's initializers in order.
 
 use tch::{Tensor, no_grad};
 
 use super::{config::Initializer, weights::Weights};
 
-/// Fills the weights from torch's random numbers; seed those first.
+/// Initializes the weights with torch's random number generator; seed it first.
 pub fn init(weights: &Weights, initializers: &[Initializer]) {
     no_grad(|| {
         for rule in [Initializer::KaimingNormalFanOut, Initializer::BnOnes] {
@@ -17,7 +17,7 @@ pub fn init(weights: &Weights, initializers: &[Initializer]) {
     });
 }
 
-/// What a parameter belongs to.
+/// The kind of a parameter.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Role {
     ConvWeight,
@@ -71,7 +71,7 @@ fn last_bn_of_branches(weights: &Weights) -> Vec<String> {
     names().filter(|name| name.ends_with(&format!(".{last}.weight"))).cloned().collect()
 }
 
-/// torch's default for fully connected layers: U(-1, 1) / sqrt(`fan_in`), bias too.
+/// torch's default for linear layers: U(-1, 1) / sqrt(`fan_in`) for weight and bias.
 fn torch_linear_default(weights: &Weights) {
     let fc = |name| weights.get(name).expect("every ResNet ends in fc").shallow_clone();
     let bound = 1.0 / (fc("fc.weight").size()[1] as f64).sqrt();

@@ -1,4 +1,4 @@
-//! The layers of a `ResNet`, with the blur built in where the model spec asks for it.
+//! The layers of a `ResNet`, with blur where the specification has it.
 //!
 //! Shapes: N samples of this rank, C channels, H and W height and width.
 
@@ -9,7 +9,8 @@ use super::{
     weights::Weights,
 };
 
-/// Whether batch norm uses the batch's statistics (and updates the running ones) or the running ones.
+/// Whether batch norm uses the batch's statistics (and updates the running ones) or the running
+/// ones.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mode {
     /// Batch statistics.
@@ -18,7 +19,7 @@ pub enum Mode {
     Eval,
 }
 
-/// Size of a convolution.
+/// Shape of a convolution.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct ConvShape {
     pub inputs: i64,
@@ -27,7 +28,7 @@ pub(super) struct ConvShape {
     pub stride: i64,
 }
 
-/// A convolution without bias, "same" padding, perhaps blurred.
+/// A convolution without bias and with "same" padding, optionally blurred.
 #[derive(Debug)]
 pub(super) struct Conv {
     name: String,
@@ -52,7 +53,7 @@ impl Conv {
         &self.weight
     }
 
-    /// Its name, where it is blurred.
+    /// The layer's name, if it is blurred.
     pub(super) fn blurred_name(&self) -> Option<&str> {
         self.blur.map(|_| self.name.as_str())
     }
@@ -62,7 +63,7 @@ impl Conv {
         self.forward_by(x, &self.weight)
     }
 
-    /// The same numbers by way of `channels` inputs, those that are not there being zeros.
+    /// The same result with zero-padded weights for `channels` input channels.
     pub(super) fn forward_padded(&self, x: &Tensor, channels: i64) -> Tensor {
         let padded = |t: &Tensor| t.constant_pad_nd([0, 0, 0, 0, 0, channels - t.size()[1]]);
         self.forward_by(&padded(x), &padded(&self.weight))
@@ -82,20 +83,20 @@ fn convolve(x: &Tensor, weight: &Tensor, stride: i64) -> Tensor {
     x.conv2d(weight, None::<&Tensor>, [stride; 2], [padding; 2], [1, 1], 1)
 }
 
-/// A strided convolution that is low-pass filtered where it subsamples.
+/// A strided convolution with a low-pass filter for the subsampling.
 ///
 /// `x` `[N, C, H, W]`, `weight` `[C', C, k, k]` to `[N, C', H / stride, W / stride]`, rounded up.
 pub fn blurred_conv(x: &Tensor, weight: &Tensor, stride: i64, order: BlurOrder) -> Tensor {
     match order {
-        // Subsampling commutes with a 1x1 convolution: a quarter of the work, the same numbers.
+        // Subsampling commutes with a 1x1 convolution: same result, a quarter of the work.
         BlurOrder::BlurFirst if weight.size()[2] == 1 => convolve(&blur(x, stride), weight, 1),
         BlurOrder::BlurFirst => convolve(&blur(x, 1), weight, stride),
         BlurOrder::ConvFirst => blur(&convolve(x, weight, 1), stride),
     }
 }
 
-/// Depthwise `[1 2 1] x [1 2 1] / 16` with zero padding 1 (Zhang 2019): two 2x2 means are that
-/// kernel, and need neither weights nor a depthwise convolution.
+/// Depthwise `[1 2 1] x [1 2 1] / 16` with zero padding 1 (Zhang 2019). Two 2x2 average pools equal
+/// this kernel and need neither weights nor a depthwise convolution.
 ///
 /// `[N, C, H, W]` to `[N, C, H / stride, W / stride]`, rounded up.
 pub fn blur(x: &Tensor, stride: i64) -> Tensor {
@@ -163,7 +164,7 @@ impl BatchNorm {
     }
 }
 
-/// 3x3 max-pool with stride 2; blurred, the maximum is taken at stride 1.
+/// 3x3 max-pool with stride 2. If blurred, the maximum is computed at stride 1.
 pub fn max_pool(x: &Tensor, blurred: Option<BlurOrder>) -> Tensor {
     let pool = |stride| x.max_pool2d([3, 3], [stride; 2], [1, 1], [1, 1], false);
     match blurred {

@@ -1,5 +1,5 @@
-//! The networks: `ResNets` (He et al. 2015) in the form called v1.5, with torchvision's names.
-//! This room knows no rank, no recipe and no log.
+//! The networks: `ResNets` (He et al. 2015) in the v1.5 variant, with torchvision's names. This
+//! module knows nothing of ranks, recipes or logs.
 
 mod config;
 #[cfg(feature = "torch")]

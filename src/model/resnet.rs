@@ -1,7 +1,7 @@
-//! `ResNets` (He et al. 2015) with the stride in the 3x3 convolution of the bottleneck ("v1.5"), any
+//! `ResNets` (He et al. 2015) with the stride in the bottleneck's 3x3 convolution ("v1.5"), of any
 //! depth and width, built from a [`ModelSpec`].
 //!
-//! Shapes: N samples of this rank, R side of the images, K classes, F features of the last stage.
+//! Shapes: N samples of this rank, R image size, K classes, F features of the last stage.
 
 use tch::{Device, Kind, Tensor};
 
@@ -29,12 +29,12 @@ pub struct ResNet {
 struct Residual {
     branch: Vec<(Conv, BatchNorm)>,
     shortcut: Option<(Conv, BatchNorm)>,
-    /// How the branch is left out in training, and how often.
+    /// How the branch is dropped in training, and how often.
     drop: Option<(DropBy, f64)>,
 }
 
 impl ResNet {
-    /// The network of a model spec with all weights zero; [`super::init`] fills them.
+    /// The network of a specification, with all weights zero; [`super::init`] initializes them.
     pub fn new(spec: &ModelSpec, place: Place) -> Self {
         let mut weights = Weights::new(place);
         let width = spec.width as i64;
@@ -67,7 +67,7 @@ impl ResNet {
         x.adaptive_avg_pool2d([1, 1]).flatten(1, -1).linear(&self.fc_weight, Some(&self.fc_bias))
     }
 
-    /// Names of the layers that a blur was built into.
+    /// Names of the blurred layers.
     pub fn blurred_layers(&self) -> Vec<&str> {
         let branches = self.blocks.iter().flat_map(|b| b.branch.iter().chain(&b.shortcut));
         let convs = std::iter::once(&self.stem).chain(branches.map(|(conv, _)| conv));
@@ -94,8 +94,8 @@ impl Residual {
                 y * stays
             }
             (Some((DropBy::Block, rate)), Mode::Train) => {
-                // Drawn by the processor, whose random state is the same on all ranks: they have
-                // to leave out the same branches, or their gradients would not be of one network.
+                // Drawn on the CPU, whose random state is the same on all ranks: they must drop the
+                // same branches, or their gradients would belong to different networks.
                 let draw = Tensor::rand([], (Kind::Double, Device::Cpu)).double_value(&[]);
                 if draw < rate {
                     return (self.beside(x, mode) + self.nothing()).relu_();
@@ -107,7 +107,7 @@ impl Residual {
         y.relu_()
     }
 
-    /// What the branch is added to.
+    /// The shortcut, to which the branch is added.
     fn beside(&self, x: Tensor, mode: Mode) -> Tensor {
         match &self.shortcut {
             Some((conv, bn)) => bn.forward(&conv.forward(&x), mode),
@@ -124,8 +124,8 @@ impl Residual {
         last.1.forward(&last.0.forward(&y), mode)
     }
 
-    /// A zero, `[]`, that gives each weight of the branch a gradient of zero: the reducer waits for all
-    /// of them.
+    /// A zero, `[]`, that gives each weight of the branch a zero gradient, because the reducer
+    /// waits for all gradients.
     fn nothing(&self) -> Tensor {
         let weights = self
             .branch
@@ -142,7 +142,7 @@ struct Builder<'a> {
 }
 
 impl Builder<'_> {
-    /// All residual blocks, and the channels that the last one gives.
+    /// All residual blocks, and the output channels of the last one.
     fn stages(&mut self, stem_width: i64) -> (Vec<Residual>, i64) {
         let mut blocks = Vec::new();
         let mut channels = stem_width;

@@ -1,4 +1,4 @@
-//! The numbers of a network, by torchvision's names, in torchvision's order.
+//! The tensors of a network, with torchvision's names and order.
 
 use tch::{Device, Kind, Tensor, no_grad};
 
@@ -14,11 +14,11 @@ pub struct Place {
 /// A tensor and its name.
 pub type Named = (String, Tensor);
 
-/// Parameters and buffers in the order in which torchvision lists them. The order is the same in
-/// every process, which collectives rely on.
+/// Parameters and buffers in torchvision's order. The order is the same in every process, as
+/// collectives require.
 ///
-/// `num_batches_tracked` is deliberately absent: nothing reads it, and counting it would cost a
-/// kernel for every batch norm of every step. Checkpoints write it from the step count.
+/// `num_batches_tracked` is absent: nothing reads it, and updating it would cost a kernel per batch
+/// norm and step. Checkpoints compute it from the step count.
 #[derive(Debug)]
 pub struct Weights {
     parameters: Vec<Named>,
@@ -44,12 +44,12 @@ impl Weights {
         tensor
     }
 
-    /// What is trained.
+    /// The trainable parameters.
     pub fn parameters(&self) -> &[Named] {
         &self.parameters
     }
 
-    /// Running statistics of batch norm.
+    /// The running statistics of batch norm.
     pub fn buffers(&self) -> &[Named] {
         &self.buffers
     }
@@ -59,12 +59,12 @@ impl Weights {
         self.parameters.iter().chain(&self.buffers)
     }
 
-    /// The tensor of that name.
+    /// The tensor with this name.
     pub fn get(&self, name: &str) -> Option<&Tensor> {
         self.all().find(|(n, _)| n == name).map(|(_, tensor)| tensor)
     }
 
-    /// Numbers that are trained.
+    /// Number of trainable parameters (elements).
     pub fn num_parameters(&self) -> usize {
         self.parameters.iter().map(|(_, tensor)| tensor.numel()).sum()
     }
@@ -74,7 +74,7 @@ impl Weights {
         no_grad(|| self.all().map(|(_, tensor)| tensor.detach().copy()).collect())
     }
 
-    /// Copies the numbers of a [`Weights::snapshot`] back in.
+    /// Copies a [`Weights::snapshot`] back.
     pub fn restore(&self, snapshot: &[Tensor]) {
         no_grad(|| {
             for ((_, tensor), saved) in self.all().zip(snapshot) {

@@ -1,4 +1,4 @@
-//! `tar.gz` whose bytes depend on names and contents only.
+//! Writes a `tar.gz` whose bytes depend on file names and contents only.
 
 use std::fs::{self, File};
 use std::io::{self, BufWriter, Write};
@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use flate2::{Compression, GzBuilder};
 use tar::{Builder, EntryType, Header};
 
-/// Packs `root/folder` into `archive`; every entry gets `time`, seconds since the Unix epoch.
+/// Packs `root/folder` into `archive`. Every entry gets `time`, in seconds since the Unix epoch.
 pub(super) fn write_archive(
     root: &Path,
     folder: &Path,

@@ -1,4 +1,4 @@
-//! `SHA256SUMS`: the hash of every file of a submission, in the form that `sha256sum -c` reads.
+//! `SHA256SUMS`: the hash of every file of a submission, in the format of `sha256sum -c`.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
@@ -11,10 +11,10 @@ use super::inventory::MAX_FILE_BYTES;
 use super::small_file::read_small;
 use crate::hash::sha256_of;
 
-/// The list's name, in the submission's folder.
+/// The list's file name in the submission's folder.
 pub(super) const CHECKSUMS: &str = "SHA256SUMS";
 
-/// The list of `files`, which lie below `root`, in their order.
+/// The list of `files` (paths below `root`), in their order.
 pub(super) fn checksums(root: &Path, files: &[PathBuf]) -> io::Result<String> {
     let mut text = String::new();
     for file in files.iter().filter(|file| *file != Path::new(CHECKSUMS)) {
@@ -24,7 +24,7 @@ pub(super) fn checksums(root: &Path, files: &[PathBuf]) -> io::Result<String> {
     Ok(text)
 }
 
-/// Compares `files`, which lie below `root`, with the list, if there is one.
+/// Compares `files` (paths below `root`) with the list, if there is one.
 pub(super) fn verify_checksums(root: &Path, files: &[PathBuf], findings: &mut Findings) {
     let list = Path::new(CHECKSUMS);
     if !files.iter().any(|file| file == list) {
@@ -39,13 +39,13 @@ pub(super) fn verify_checksums(root: &Path, files: &[PathBuf], findings: &mut Fi
         if let Some((hash, name)) = line.split_once("  ") {
             listed.insert(Path::new(name), hash);
         } else {
-            let message = format!("line {number} is not a hash, two blanks and a name");
+            let message = format!("line {number} is not a hash, two spaces and a name");
             findings.add(Code::ManifestDiffers, list, message);
         }
     }
     let there: BTreeSet<&Path> = files.iter().map(PathBuf::as_path).collect();
     for missing in listed.keys().filter(|name| !there.contains(*name)) {
-        findings.add(Code::ManifestDiffers, missing, "it is listed and not there");
+        findings.add(Code::ManifestDiffers, missing, "it is listed but does not exist");
     }
     let compared =
         |file: &&Path| *file != list && !is_by_the_reference(file) && !is_too_big(root, file);
@@ -61,12 +61,12 @@ pub(super) fn verify_checksums(root: &Path, files: &[PathBuf], findings: &mut Fi
     }
 }
 
-/// The package checker writes it into the tree that it judges.
+/// The package checker writes this file into the tree that it checks.
 fn is_by_the_reference(file: &Path) -> bool {
     file.file_name().is_some_and(|name| name == "scaling.json")
 }
 
-/// That has been said already; to hash it might take hours.
+/// Another finding reports the size already; hashing such a file might take hours.
 fn is_too_big(root: &Path, file: &Path) -> bool {
     root.join(file).metadata().is_ok_and(|metadata| metadata.len() > MAX_FILE_BYTES)
 }
@@ -78,7 +78,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_list_is_what_sha256sum_writes_and_every_change_is_found() {
+    fn lists_as_sha256sum_does_and_finds_every_change() {
         let folder = tempfile::tempdir().unwrap();
         let root = folder.path();
         for (name, text) in [("a", "abc"), ("b", ""), ("c", "")] {
@@ -99,9 +99,9 @@ mod tests {
         let told: Vec<_> =
             told.iter().map(|it| format!("{}: {}", it.path.display(), it.message)).collect();
         insta::assert_snapshot!(told.join("\n"), @r"
-        SHA256SUMS: line 4 is not a hash, two blanks and a name
-        a: its content is not what was listed
-        b: it is listed and not there
+        SHA256SUMS: line 4 is not a hash, two spaces and a name
+        a: its content differs from the listed hash
+        b: it is listed but does not exist
         d: it is not listed
         ");
     }

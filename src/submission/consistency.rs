@@ -1,5 +1,5 @@
-//! What the reference's tools do not look at: whether logs, description, code and the runs among
-//! themselves tell one story.
+//! Checks that the reference tools do not make: whether logs, description, code and runs are
+//! consistent.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -16,16 +16,16 @@ use super::system::Availability;
 use crate::compliance::Report;
 use crate::hash::sha256_of;
 
-/// Judges what belongs to no system: license and code.
+/// Checks what belongs to no single system: license and code.
 pub(super) fn whole(root: &Path, inventory: &Inventory, findings: &mut Findings) {
     let files = || inventory.files.iter();
     if !files().any(|file| file.parent() == Some(Path::new("")) && starts(file, "LICENSE")) {
-        findings.add(Code::NoLicense, Path::new("LICENSE"), "it is not there");
+        findings.add(Code::NoLicense, Path::new("LICENSE"), "it does not exist");
     }
     let implementations = Path::new("benchmarks/resnet/implementations");
     let code = || files().filter(|file| file.starts_with(implementations));
     if !code().any(|file| starts(file, "README")) || code().count() < 2 {
-        let message = "no implementation with code and README is there";
+        let message = "no implementation has code and a README";
         findings.add(Code::NoImplementation, implementations, message);
     }
     if let Some(name) = root.file_name().and_then(|name| name.to_str()) {
@@ -37,26 +37,26 @@ fn starts(file: &Path, start: &str) -> bool {
     file.file_name().is_some_and(|name| name.to_string_lossy().starts_with(start))
 }
 
-/// Compares the submitters that descriptions name with the folder's name.
+/// Compares the submitters in the descriptions with the folder's name.
 fn submitters(root: &Path, folder: &str, inventory: &Inventory, findings: &mut Findings) {
     let plain = |name: &str| -> String {
         name.chars().filter(char::is_ascii_alphanumeric).map(|c| c.to_ascii_lowercase()).collect()
     };
     let systems = inventory.files.iter().filter(|file| file.parent() == Some(Path::new("systems")));
     for path in systems.filter(|file| file.extension().is_some_and(|end| end == "json")) {
-        // What cannot be read has been said.
+        // An unreadable description has a finding already.
         let description = Description::read(root, path, &mut Findings::default());
         let Some(submitter) = description.as_ref().and_then(|it| it.text("submitter")) else {
             continue;
         };
         if plain(submitter) != plain(folder) {
-            let message = format!("submitter is {submitter:?}, the folder {folder:?}");
+            let message = format!("submitter is {submitter:?}, but the folder is {folder:?}");
             findings.add(Code::SubmitterDiffers, path, message);
         }
     }
 }
 
-/// The results of one system and what describes it.
+/// The results of one system and its description.
 pub(super) struct System<'a> {
     pub(super) path: &'a Path,
     pub(super) description: Option<&'a Description>,
@@ -66,7 +66,7 @@ pub(super) struct System<'a> {
 }
 
 impl System<'_> {
-    pub(super) fn judge(&self, findings: &mut Findings) {
+    pub(super) fn check(&self, findings: &mut Findings) {
         for (path, report) in self.reports {
             self.log(path, report, findings);
         }
@@ -78,13 +78,13 @@ impl System<'_> {
         self.scaling(findings);
     }
 
-    /// One log beside the description.
+    /// Compares one log with the description.
     fn log(&self, path: &Path, report: &Report, findings: &mut Findings) {
         let Some(description) = self.description else { return };
         if let (Some(logged), Some(described)) = (&report.division, description.text("division"))
             && !logged.eq_ignore_ascii_case(described)
         {
-            let message = format!("it says division {logged}, the description {described}");
+            let message = format!("its division is {logged}, the description's {described}");
             findings.add(Code::DivisionDiffers, path, message);
         }
         let described = description.text("status");
@@ -94,18 +94,18 @@ impl System<'_> {
                 (Availability::named(logged), Availability::named(described))
             && one != other
         {
-            let message = format!("it says status {logged}, the description {described:?}");
+            let message = format!("its status is {logged}, the description's {described:?}");
             findings.add(Code::StatusDiffers, path, message);
         }
     }
 
-    /// All runs were made with the hyperparameters of the first.
+    /// All runs must have the hyperparameters of the first.
     fn settings(&self, findings: &mut Findings) {
         let Some(((first, reference), others)) = self.reports.split_first() else { return };
         let first = first.file_name().unwrap_or_default().to_string_lossy();
         for (path, report) in others {
             if let Some((key, theirs, ours)) = reference.settings.difference(&report.settings) {
-                let message = format!("{key} is {ours}, in {first} it is {theirs}");
+                let message = format!("{key} is {ours}, but {theirs} in {first}");
                 findings.add(Code::RunsDiffer, path, message);
             }
         }
@@ -116,14 +116,14 @@ impl System<'_> {
         let lengths: Vec<_> = self.reports.iter().map(|(_, report)| length(report)).collect();
         let mut seen: HashMap<String, &Path> = HashMap::new();
         for ((path, report), length) in self.reports.iter().zip(&lengths) {
-            // To read a log once more is worth it only if another one is as long.
+            // Only a log of the same length is worth reading again.
             if lengths.iter().filter(|other| *other == length).count() < 2 {
                 continue;
             }
             let Ok(hash) = sha256_of(&report.path) else { continue };
             if let Some(first) = seen.get(&hash.sha256) {
                 let first = first.file_name().unwrap_or_default().to_string_lossy();
-                findings.add(Code::SameLog, path, format!("it is {first} once more"));
+                findings.add(Code::SameLog, path, format!("it is the same log as {first}"));
             } else {
                 seen.insert(hash.sha256, path);
             }
@@ -142,13 +142,13 @@ impl System<'_> {
             let [(earlier, first), (later, path)] = pair else { continue };
             if later.start_ms < earlier.stop_ms {
                 let first = first.file_name().unwrap_or_default().to_string_lossy();
-                let message = format!("its clock started while that of {first} ran");
+                let message = format!("its clock started before that of {first} stopped");
                 findings.add(Code::RunsOverlap, path, message);
             }
         }
     }
 
-    /// By the rules a run that was given up is the slowest, and a second one invalidates the result.
+    /// By the rules an aborted run counts as the slowest, and a second one invalidates the result.
     fn aborted(&self, findings: &mut Findings) {
         let Some(theirs) = self.score.olympic_minutes else { return };
         let runs = &self.score.runs;
@@ -158,7 +158,7 @@ impl System<'_> {
         if by_rule.is_none_or(|by_rule| by_rule > theirs) {
             let by_rule = by_rule.map_or("none".into(), |it| format!("{it:.4} min"));
             let message =
-                format!("the score is {theirs:.4} min; without runs given up it is {by_rule}");
+                format!("the score is {theirs:.4} min; without aborted runs it is {by_rule}");
             findings.add(Code::AbortedCounts, self.path, message);
         }
     }
@@ -171,12 +171,12 @@ impl System<'_> {
         numbers.sort_unstable();
         let row = |first: u64| (first..).take(numbers.len()).map(Some).eq(numbers.iter().copied());
         if !numbers.is_empty() && !row(0) && !row(1) {
-            let message = "the numbers of result_N.txt have a gap or a word among them";
+            let message = "the numbers of result_N.txt have a gap, or a file has no number";
             findings.add(Code::Numbering, self.path, message);
         }
     }
 
-    /// A factor in the tree is the one that the test of convergence asks for.
+    /// A factor in the tree must be the one that the convergence test requires.
     fn scaling(&self, findings: &mut Findings) {
         let path = self.path.join("scaling.json");
         let whole = self.score.results.folder.join("scaling.json");
@@ -188,10 +188,10 @@ impl System<'_> {
             members.get("scaling_factor")?.as_f64()
         });
         let wanted = self.score.scaling();
-        // Close as two ways to compute a mean are.
+        // Two ways to compute a mean may differ by a rounding error.
         if factor.is_none_or(|factor| (factor - wanted).abs() > 1e-9) {
             let found = factor.map_or_else(|| "no number".to_owned(), |it| it.to_string());
-            let message = format!("it holds {found}; the factor is {wanted}");
+            let message = format!("it has {found}; the factor is {wanted}");
             findings.add(Code::StaleScaling, &path, message);
         }
     }

@@ -1,4 +1,4 @@
-//! Judges `systems/SYSTEM.json` as `system_desc_checker` of `mlperf_logging` does, and beyond.
+//! Checks `systems/SYSTEM.json` as `system_desc_checker` of `mlperf_logging` does, and more.
 
 use std::path::Path;
 
@@ -21,10 +21,10 @@ const TEXTS: [&str; 7] = [
     "framework",
 ];
 
-/// Fields that the reference's summarizer counts with.
+/// Fields with which the reference's summarizer calculates.
 const COUNTS: [&str; 3] = ["number_of_nodes", "host_processors_per_node", "accelerators_per_node"];
 
-/// A description, as far as it could be read.
+/// The readable part of a description.
 #[derive(Clone, Debug)]
 pub(super) struct Description {
     pub(super) members: Map<String, Value>,
@@ -43,14 +43,14 @@ impl Description {
         match serde_json::from_str(&text) {
             Ok(members) => Some(Self { members }),
             Err(error) => {
-                let message = format!("it is no JSON object ({error})");
+                let message = format!("it is not a JSON object ({error})");
                 findings.add(Code::BadDescription, path, message);
                 None
             }
         }
     }
 
-    /// A member that is a text.
+    /// A member that is a string.
     pub(super) fn text(&self, name: &str) -> Option<&str> {
         self.members.get(name)?.as_str()
     }
@@ -60,8 +60,8 @@ impl Description {
         self.text("division") == Some("closed")
     }
 
-    /// Judges the description itself.
-    pub(super) fn judge(&self, ruleset: Ruleset, path: &Path, findings: &mut Findings) {
+    /// Checks the description itself.
+    pub(super) fn check(&self, ruleset: Ruleset, path: &Path, findings: &mut Findings) {
         if ruleset >= Ruleset::V1_0_0 {
             self.fields(path, findings);
             self.status(ruleset, path, findings);
@@ -71,14 +71,14 @@ impl Description {
             let counts = value.as_f64().is_some_and(|count| count >= 0.0)
                 || value.as_str().is_some_and(|digits| digits.trim().parse::<u64>().is_ok());
             if !counts {
-                let message = format!("{field} is {value}; a whole number is expected");
+                let message = format!("{field} is {value}; it must be a whole number");
                 findings.add(Code::CountNotANumber, path, message);
             }
         }
         let division = self.text("division").unwrap_or_default();
         if self.members.contains_key("division") && !matches!(division, "open" | "closed") {
             let value = &self.members["division"];
-            let message = format!("division is {value}; \"open\" or \"closed\" is expected");
+            let message = format!("division is {value}; it must be \"open\" or \"closed\"");
             findings.add(Code::DivisionWord, path, message);
         }
         self.empty_fields(path, findings);
@@ -92,7 +92,7 @@ impl Description {
         }
         for field in TEXTS {
             if let Some(value) = self.members.get(field).filter(|value| !value.is_string()) {
-                let message = format!("{field} is {value}; a text is expected");
+                let message = format!("{field} is {value}; it must be a string");
                 findings.add(Code::FieldNotText, path, message);
             }
         }
@@ -102,7 +102,7 @@ impl Description {
         let Some(status) = self.members.get("status") else { return };
         let word = status.as_str().unwrap_or_default();
         if ruleset >= Ruleset::V4_0_0 && Availability::of_sentence(word).is_none() {
-            let message = format!("status is {status}; a sentence of ruleset 4.0.0 is expected");
+            let message = format!("status is {status}; it must be a phrase of ruleset 4.0.0");
             findings.add(Code::StatusUnknown, path, message);
         } else if Availability::named(word).is_none() {
             findings.add(Code::StatusNotInUse, path, format!("status is {status}"));
@@ -118,7 +118,7 @@ impl Description {
         };
         let empty: Vec<&str> = FIELDS.iter().filter(empty).copied().collect();
         if !empty.is_empty() {
-            let message = format!("{} of 33 say nothing: {}", empty.len(), empty.join(", "));
+            let message = format!("{} of 33 are empty: {}", empty.len(), empty.join(", "));
             findings.add(Code::EmptyField, path, message);
         }
     }
@@ -136,19 +136,19 @@ mod tests {
         };
         change(&mut members);
         let mut findings = Findings::default();
-        Description { members }.judge(ruleset, Path::new("x.json"), &mut findings);
+        Description { members }.check(ruleset, Path::new("x.json"), &mut findings);
         let told = findings.sorted();
         let told = told.iter().filter(|finding| finding.code != Code::EmptyField);
         told.map(|it| format!("{} {}", it.code, it.message)).collect::<Vec<_>>().join("\n")
     }
 
     #[test]
-    fn a_sound_description_has_no_findings_but_those_of_empty_fields() {
+    fn a_complete_description_has_no_findings() {
         assert_eq!(judged(Ruleset::V4_0_0, |_| ()), "");
     }
 
     #[test]
-    fn fields_must_be_there_and_some_of_them_texts() {
+    fn fields_must_exist_and_some_must_be_strings() {
         let found = judged(Ruleset::V4_0_0, |members| {
             members.remove("cooling");
             members.insert("framework".into(), 7.into());
@@ -156,15 +156,15 @@ mod tests {
             members.insert("division".into(), "Closed".into());
         });
         insta::assert_snapshot!(found, @r#"
-        field-not-text framework is 7; a text is expected
+        field-not-text framework is 7; it must be a string
         missing-field cooling is missing
-        count-not-a-number number_of_nodes is "one"; a whole number is expected
-        division-word division is "Closed"; "open" or "closed" is expected
+        count-not-a-number number_of_nodes is "one"; it must be a whole number
+        division-word division is "Closed"; it must be "open" or "closed"
         "#);
     }
 
     #[test]
-    fn each_round_has_its_words_for_status() {
+    fn each_round_has_its_own_status_values() {
         let with = |ruleset, status: &'static str| {
             judged(ruleset, |members| drop(members.insert("status".into(), status.into())))
         };

@@ -1,4 +1,4 @@
-//! What keeps runs from becoming a submission.
+//! Reasons why runs cannot become a submission.
 
 use std::io;
 use std::path::PathBuf;
@@ -7,44 +7,44 @@ use super::system::SystemError;
 use super::verify::Verdict;
 use crate::compliance::UnknownRuleset;
 
-/// Why there is no submission. Nothing has been written then.
+/// Why there is no submission. In every case nothing was written.
 #[derive(Debug, thiserror::Error)]
 pub enum PackageError {
-    /// The place is taken.
-    #[error("{} exists already; name another place with --out DIR, or remove it", .0.display())]
+    /// The target exists.
+    #[error("{} exists already; choose another folder with --out DIR, or remove it", .0.display())]
     OutExists(PathBuf),
-    /// No runs are there.
+    /// There are no runs.
     #[error(
-        "no run lies in {}; name a folder that mlperf-run wrote, such as results/SYSTEM or \
+        "no run found in {}; name a folder that mlperf-run wrote, such as results/SYSTEM or \
          results/SYSTEM/run_0", .0.display()
     )]
     NoRuns(PathBuf),
     /// A file or folder cannot be read.
-    #[error("cannot read {} ({source}); name whole runs, or leave this one out", path.display())]
+    #[error("cannot read {} ({source}); name complete runs, or leave this one out", path.display())]
     Read {
-        /// Which.
+        /// The file or folder.
         path: PathBuf,
-        /// Why.
+        /// The I/O error.
         source: io::Error,
     },
     /// A file of a run is not what the launcher wrote.
     #[error("{} is damaged ({message}); leave the run out", path.display())]
     Damaged {
-        /// Which.
+        /// The file.
         path: PathBuf,
         /// What is wrong.
         message: String,
     },
     /// A run has not ended.
     #[error(
-        "the log of {} has no time from run_start to run_stop: the run did not end; name the runs \
-         to package without it, or make it again", .0.display()
+        "the log of {} lacks run_start or run_stop, so the run did not end; name the runs to \
+         package without it, or repeat it", .0.display()
     )]
     NotStopped(PathBuf),
-    /// A log is not the run's.
+    /// A log does not belong to its run.
     #[error(
-        "{}: mllog.txt has {reason}: it is not the log of this run; restore it, or leave the run \
-         out", folder.display()
+        "{}: mllog.txt has {reason}, so it is not the log of this run; restore it, or leave the \
+         run out", folder.display()
     )]
     ForeignLog {
         /// The run.
@@ -54,112 +54,115 @@ pub enum PackageError {
     },
     /// Runs of different kinds.
     #[error(
-        "{} and {} are not runs of one kind: {what} is {ours} there and {theirs} here; package runs \
-         of one recipe, program and machine", one.display(), other.display()
+        "{} and {} are not alike: {what} is {ours} there and {theirs} here; package runs of one \
+         recipe, program and machine", one.display(), other.display()
     )]
     RunsDiffer {
-        /// A run.
+        /// The first run.
         one: PathBuf,
-        /// Another.
+        /// The other run.
         other: PathBuf,
         /// What differs.
         what: String,
-        /// In the first.
+        /// The value in the first.
         ours: String,
-        /// In the other.
+        /// The value in the other.
         theirs: String,
     },
     /// Too few runs.
     #[error(
-        "{system} has {num_runs} runs that ended; 5 are needed: mlperf-run --recipe {recipe} \
+        "{system} has {num_runs} complete runs; 5 are required: mlperf-run --recipe {recipe} \
          --system {system} --runs {}", 5 - num_runs
     )]
     TooFewRuns {
         /// The system.
         system: String,
-        /// Its runs.
+        /// The number of its runs.
         num_runs: usize,
         /// Their recipe.
         recipe: String,
     },
     /// Images that the closed division does not allow.
     #[error(
-        "{} is a run of the closed division on {reason}, which only the open division allows; \
-         package it from runs of an open recipe", folder.display()
+        "{} is a closed run on {reason}, which only the open division allows; package it from runs \
+         of an open recipe", folder.display()
     )]
     OpenImages {
         /// The run.
         folder: PathBuf,
-        /// The images.
+        /// The kind of images.
         reason: &'static str,
     },
-    /// The manifest's ruleset is none.
+    /// The manifest names an unknown ruleset.
     #[error(transparent)]
     Ruleset(#[from] UnknownRuleset),
-    /// Systems that do not belong into one submission.
+    /// Systems that cannot share a submission.
     #[error(
-        "{what} of {one} is {ours}, of {other} {theirs}; package systems of one round that one \
-         build of the program made"
+        "{what} of {one} is {ours}, of {other} {theirs}; package systems of one round, run with \
+         one build of the program"
     )]
     SystemsDiffer {
         /// What differs.
         what: &'static str,
-        /// A system.
+        /// The first system.
         one: String,
-        /// Another.
+        /// The other system.
         other: String,
-        /// The first's.
+        /// The value of the first.
         ours: String,
-        /// The other's.
+        /// The value of the other.
         theirs: String,
     },
-    /// Nobody describes the system.
+    /// The system has no description.
     #[error(
-        "nobody describes {system}: its runs were made on {host}, which this machine is not; copy \
+        "{system} has no description, and its runs were made on {host}, not on this machine; copy \
          configs/systems/example.toml to configs/systems/{system}.toml and fill it in, or name \
          another with --description"
     )]
     NoDescription {
         /// The system.
         system: String,
-        /// Where its runs were made.
+        /// The host of its runs.
         host: String,
     },
     /// One description for several systems.
     #[error(
-        "--description describes one system, and these are {0}; package them one at a time, or \
-             write configs/systems/SYSTEM.toml for each"
+        "--description describes one system, but there are several: {0}; package them one at a \
+         time, or write configs/systems/SYSTEM.toml for each"
     )]
     SharedDescription(usize),
-    /// The description cannot be read or lacks something.
+    /// The description is unreadable or incomplete.
     #[error(transparent)]
     System(#[from] SystemError),
     /// Systems of different submitters.
-    #[error("the descriptions name submitters {0:?} and {1:?}; name one with --submitter")]
+    #[error("the descriptions name submitters {0:?} and {1:?}; choose one with --submitter")]
     SubmittersDiffer(String, String),
-    /// No source is there.
-    #[error("{} does not hold the source of mlperf-run, which a submission needs; name it with \
+    /// The source is missing.
+    #[error("{} is not the source of mlperf-run, which a submission requires; name it with \
              --source DIR", .0.display())]
     NoSource(PathBuf),
     /// The source lacks the commit.
     #[error(
-        "cannot take commit {commit}, which the runs were made with, from {} ({message}); name a \
+        "cannot read commit {commit}, with which the runs were made, from {} ({message}); name a \
          clone that has it with --source DIR", clone.display()
     )]
     NoCommit {
-        /// Which.
+        /// The commit.
         commit: String,
         /// The repository.
         clone: PathBuf,
-        /// What git says.
+        /// The message of git.
         message: String,
     },
     /// The submission cannot be written.
-    #[error("cannot write {} ({source}); see to the disk, or name another place with --out DIR", path.display())]
+    #[error(
+        "cannot write {} ({source}); check the disk, or choose another folder with --out DIR",
+        path.display()
+    )]
     Write {
-        /// Where.
+        /// The path.
         path: PathBuf,
-        /// Why.
+        /// The I/O error.
         source: io::Error,
     },
     /// The submission would be rejected.

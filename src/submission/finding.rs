@@ -1,4 +1,4 @@
-//! What is said about a tree.
+//! Findings about a tree.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -7,35 +7,36 @@ use std::path::{Path, PathBuf};
 use super::code::Code;
 use crate::compliance::Severity;
 
-/// Findings of one code that are told one by one.
+/// Findings of one code that are listed one by one.
 const MAX_ALIKE: usize = 1000;
 
-/// One thing that is wrong with a submission.
+/// One problem of a submission.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Finding {
-    /// What kind of thing.
+    /// The kind of problem.
     pub code: Code,
-    /// Where, from the submission's folder.
+    /// The path, relative to the submission's folder.
     pub path: PathBuf,
-    /// What is wrong and what is expected; the cure is the code's.
+    /// What is wrong and what is expected; [`Code::cure`] has the fix.
     pub message: String,
 }
 
 impl Finding {
-    /// How much it weighs.
+    /// How serious it is.
     pub fn severity(&self) -> Severity {
         self.code.severity()
     }
 }
 
-/// What is wrong, cure last.
+/// What is wrong, then the fix.
 impl fmt::Display for Finding {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(out, "{}; {}", self.message, self.code.cure())
     }
 }
 
-/// Findings on the way; a hostile tree may give rise to more than memory can hold.
+/// Collects findings, at most [`MAX_ALIKE`] per code: a hostile tree may cause more than fit in
+/// memory.
 #[derive(Debug, Default)]
 pub(super) struct Findings {
     all: Vec<Finding>,
@@ -51,11 +52,11 @@ impl Findings {
         }
     }
 
-    /// The gravest first, then by path.
+    /// The most serious first, then by path.
     pub(super) fn sorted(mut self) -> Vec<Finding> {
         for (code, count) in self.counts {
             if let Some(more) = count.checked_sub(MAX_ALIKE).filter(|more| *more > 0) {
-                let message = format!("{more} more like it");
+                let message = format!("{more} more of this kind");
                 self.all.push(Finding { code, path: PathBuf::new(), message });
             }
         }
@@ -75,15 +76,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_gravest_come_first_and_very_many_are_counted() {
+    fn the_most_serious_come_first_and_very_many_are_counted() {
         let mut findings = Findings::default();
         findings.add(Code::NoLicense, Path::new(""), "no LICENSE");
         for number in 0..MAX_ALIKE + 5 {
-            findings.add(Code::NameUnfit, Path::new(&format!("{number:05} ")), "it has a blank");
+            findings.add(Code::NameUnfit, Path::new(&format!("{number:05} ")), "it has a space");
         }
         let findings = findings.sorted();
         assert_eq!(findings.len(), MAX_ALIKE + 2);
-        assert_eq!(findings[0].message, "5 more like it");
+        assert_eq!(findings[0].message, "5 more of this kind");
         assert_eq!(findings[1].path, Path::new("00000 "));
         assert_eq!(findings.last().unwrap().code, Code::NoLicense);
     }

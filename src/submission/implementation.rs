@@ -1,5 +1,5 @@
-//! What `benchmarks/resnet/implementations/mlperf-run` holds beside the source: recipes, scripts and
-//! a README with which others make the runs again.
+//! Contents of `benchmarks/resnet/implementations/mlperf-run` apart from the source: recipes,
+//! scripts and a README for reproducing the runs.
 
 use crate::run_dir::DataStamp;
 use std::fmt::Write as _;
@@ -9,7 +9,7 @@ use toml::{Table, Value};
 use super::runs::{Run, RunSet};
 use super::score::NUM_RUNS;
 
-/// Builds the program from the source beside it.
+/// Builds the program from the source next to it.
 pub(super) const SETUP: &str = r#"#!/usr/bin/env bash
 # Builds and installs mlperf-run and mlperf-rank from source/, with all that they need.
 #
@@ -35,7 +35,7 @@ shift
 exec mlperf-run --recipe "$(dirname "$0")/config_$system.toml" --system "$system" "$@"
 "#;
 
-/// Readies the images of all `sets`.
+/// Prepares the images of all `sets`.
 pub(super) fn init_datasets(sets: &[RunSet]) -> String {
     let mut steps: Vec<String> = Vec::new();
     for set in sets {
@@ -57,7 +57,7 @@ pub(super) fn init_datasets(sets: &[RunSet]) -> String {
         }
     }
     format!(
-        "#!/usr/bin/env bash\n# Readies the images, once.\n#\n#   ./init_datasets.sh{}\n\
+        "#!/usr/bin/env bash\n# Prepares the images, once.\n#\n#   ./init_datasets.sh{}\n\
          set -euo pipefail\n{}",
         if wants_images(sets) { " IMAGES [STORE]" } else { "" },
         steps.concat()
@@ -73,13 +73,13 @@ mlperf-run data inspect \"$images\"
 [ $# -lt 2 ] || mlperf-run data import \"$images\" --out \"$2\"
 ";
 
-/// Whether a recipe trains on images that somebody has to bring.
+/// Whether a recipe trains on images that the user must provide.
 fn wants_images(sets: &[RunSet]) -> bool {
     sets.iter().any(|set| data(set).synth.is_none())
 }
 
-/// The recipe of `set`, to be run anywhere: every value is there but the seed and the folder of the
-/// images. The built-in image set is named by what it is made from.
+/// The recipe of `set` for any machine, with every value except the seed and the folder of the
+/// images. For the built-in image set it has the set's parameters.
 pub(super) fn config(set: &RunSet) -> String {
     let mut recipe = set.runs[0].recipe.clone();
     let runs = Value::Integer(i64::try_from(NUM_RUNS).expect("it is five"));
@@ -89,7 +89,7 @@ pub(super) fn config(set: &RunSet) -> String {
         section(&mut recipe, "data").insert("synth".into(), synth);
     }
     format!(
-        "# The recipe of {}, with every value; each run draws a seed of its own.\n\n{recipe}",
+        "# The recipe of {}, with every value. Each run draws its own seed.\n\n{recipe}",
         set.system
     )
 }
@@ -106,21 +106,17 @@ fn data(set: &RunSet) -> &DataStamp {
     &set.runs[0].manifest.data_set
 }
 
-/// How to make the runs again, and what they were.
+/// How to reproduce the runs, and a table of them.
 pub(super) fn readme(sets: &[RunSet], origin: &str) -> String {
     let (images, flag) = if wants_images(sets) { (" IMAGES", " --data IMAGES") } else { ("", "") };
     let mut text = format!(
-        "# ResNet-50 with mlperf-run\n\n\
-         Trains data-parallel through libtorch, one process a device. `source/` holds the program \
-         ({origin}), `config_SYSTEM.toml` what was trained.\n\n\
-         ```\n\
-         ./setup.sh\n\
-         ./init_datasets.sh{images}\n\
-         ./run_and_time.sh SYSTEM{flag}\n\
-         ```\n\n\
-         build and install it with libtorch, ready the images, make {NUM_RUNS} runs and check their \
-         logs. Preprocessing, order of the images, model, initialization, optimizer and evaluation \
-         are documented in `source/src/data`, `model`, `optim` and `train`.\n"
+        "# ResNet-50 with mlperf-run\n\nTrains data-parallel through libtorch, one process per \
+         device. `source/` is the program ({origin}), `config_SYSTEM.toml` the recipe of a \
+         system.\n\n```\n./setup.sh\n./init_datasets.sh{images}\n./run_and_time.sh \
+         SYSTEM{flag}\n```\n\nbuilds and installs it with libtorch, prepares the images, makes \
+         {NUM_RUNS} runs and checks their logs. Preprocessing, the order of the images, model, \
+         initialization, optimizer and evaluation are documented in `source/src/data`, `model`, \
+         `optim` and `train`.\n"
     );
     for set in sets {
         let mut put = |line: String| writeln!(text, "{line}").expect("a string takes every write");
@@ -141,8 +137,8 @@ pub(super) fn readme(sets: &[RunSet], origin: &str) -> String {
         ));
         if set.runs.len() > NUM_RUNS {
             put(format!(
-                "\nOf {} runs those {NUM_RUNS} consecutive ones were taken whose score is the \
-                 median of all such windows; the table has all of them.",
+                "\nOf {} runs, the {NUM_RUNS} consecutive ones were chosen whose score is the \
+                 median of all such windows. The table lists all runs.",
                 set.runs.len()
             ));
         }
@@ -156,7 +152,7 @@ pub(super) fn readme(sets: &[RunSet], origin: &str) -> String {
 }
 
 fn row(run: &Run, number: Option<usize>) -> String {
-    let result = number.map_or("not taken".into(), |number| format!("result_{number}.txt"));
+    let result = number.map_or("not chosen".into(), |number| format!("result_{number}.txt"));
     let last = run.report.curve.last();
     let (epochs, accuracy) = match last {
         Some(point) => (point.epoch.to_string(), format!("{:.2} %", 100.0 * point.accuracy)),

@@ -1,5 +1,5 @@
-//! Everything that lies below a folder, and what `repo_checker` of `mlperf_logging` and we say of
-//! names, sizes and links. Nothing is opened, links to folders are not followed.
+//! Lists everything below a folder and checks names, sizes and links, as `repo_checker` of
+//! `mlperf_logging` does, and more. Opens no file and follows no link to a folder.
 
 use std::fs;
 use std::path::{Component, Path, PathBuf};
@@ -7,13 +7,13 @@ use std::path::{Component, Path, PathBuf};
 use super::code::Code;
 use super::finding::Findings;
 
-/// Bytes of a file that a submission may hold.
+/// The largest file size that a submission may have, in bytes.
 pub(super) const MAX_FILE_BYTES: u64 = 50 * 1024 * 1024;
 
-/// Below a submission's folder.
+/// Everything below a submission's folder.
 #[derive(Debug, Default)]
 pub(super) struct Inventory {
-    /// Regular files, from the submission's folder, sorted.
+    /// Regular files, relative to the submission's folder, sorted.
     pub(super) files: Vec<PathBuf>,
 }
 
@@ -56,7 +56,7 @@ impl Walk<'_> {
 
     fn entry(&mut self, path: &Path, kind: fs::FileType) {
         let name = path.file_name().unwrap_or_default().to_string_lossy();
-        // The reference does not look at the name of a link to a folder.
+        // The reference does not check the name of a link to a folder.
         if !(kind.is_symlink() && self.root.join(path).is_dir()) {
             self.name(path, &name);
         }
@@ -68,15 +68,15 @@ impl Walk<'_> {
             self.size(path);
             self.files.push(path.into());
         } else {
-            let message = format!("{name} is a pipe, a socket or a device; a file is expected");
+            let message = format!("{name} is a pipe, a socket or a device; it must be a file");
             self.findings.add(Code::NotAFile, path, message);
         }
     }
 
     fn name(&mut self, path: &Path, name: &str) {
         let reason = match (name.contains(' '), name.starts_with('.')) {
-            (true, _) => "a blank",
-            (false, true) => "a dot at its start",
+            (true, _) => "a space",
+            (false, true) => "a dot at the start",
             (false, false) => return,
         };
         self.findings.add(Code::NameUnfit, path, format!("the name {name:?} has {reason}"));
@@ -86,7 +86,7 @@ impl Walk<'_> {
         match self.root.join(path).symlink_metadata() {
             Ok(metadata) if metadata.len() > MAX_FILE_BYTES => {
                 let mib = metadata.len() / 1024 / 1024;
-                let message = format!("it has {mib} MiB; 50 MiB are allowed");
+                let message = format!("it is {mib} MiB large; 50 MiB are allowed");
                 self.findings.add(Code::FileTooBig, path, message);
             }
             Ok(_) => {}
@@ -102,17 +102,17 @@ impl Walk<'_> {
         };
         let to = target.display();
         if self.leaves(&whole, path, &target) {
-            let message = format!("it leads to {to}, which is not in the submission");
+            let message = format!("it points to {to}, which is not in the submission");
             self.findings.add(Code::LinkLeaves, path, message);
         }
         if !whole.exists() {
-            self.findings.add(Code::BrokenLink, path, format!("{to} is not there"));
+            self.findings.add(Code::BrokenLink, path, format!("{to} does not exist"));
         } else if target.is_relative() && !whole.is_dir() {
-            self.findings.add(Code::RelativeLink, path, format!("it leads to {to}"));
+            self.findings.add(Code::RelativeLink, path, format!("it points to {to}"));
         }
     }
 
-    /// Whether a link leads out of the tree, by what it says or by where it ends.
+    /// Whether a link points outside the tree, either by its text or after following further links.
     fn leaves(&self, whole: &Path, path: &Path, target: &Path) -> bool {
         let ends_outside = match (whole.canonicalize(), self.root.canonicalize()) {
             (Ok(end), Ok(root)) => !end.starts_with(root),
@@ -147,7 +147,7 @@ mod tests {
     }
 
     #[test]
-    fn names_sizes_links_and_odd_things_are_found() {
+    fn names_sizes_links_and_special_files_are_found() {
         let folder = tempfile::tempdir().unwrap();
         let root = folder.path().join("tree");
         fs::create_dir_all(root.join("a b/.git")).unwrap();
@@ -179,7 +179,7 @@ mod tests {
     }
 
     #[test]
-    fn a_link_through_a_link_out_of_the_tree_leaves_it() {
+    fn a_link_through_a_link_out_of_the_tree_is_outside() {
         let folder = tempfile::tempdir().unwrap();
         let root = folder.path().join("tree");
         fs::create_dir(&root).unwrap();
@@ -190,7 +190,7 @@ mod tests {
     }
 
     #[test]
-    fn files_come_sorted() {
+    fn files_are_sorted() {
         let folder = tempfile::tempdir().unwrap();
         for name in ["b", "a", "c"] {
             fs::write(folder.path().join(name), "").unwrap();

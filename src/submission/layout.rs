@@ -1,8 +1,8 @@
-//! Where things lie in a tree of results: `SUBMITTER/results/SYSTEM/resnet/result_*.txt` beside
-//! `SUBMITTER/systems/SYSTEM.json`, one such tree, several, or a part of one; and the layout of runs,
-//! `DIR/SYSTEM/resnet/result_N.txt` beside `DIR/SYSTEM/run_N/manifest.json`.
+//! Finds logs in a tree of results. Known layouts: `SUBMITTER/results/SYSTEM/resnet/result_*.txt`
+//! with `SUBMITTER/systems/SYSTEM.json`, as one such tree, several, or a part of one; and the
+//! layout of runs, `DIR/SYSTEM/resnet/result_N.txt` with `DIR/SYSTEM/run_N/manifest.json`.
 //!
-//! Nothing is written here.
+//! This module writes nothing.
 
 use std::fs;
 use std::io;
@@ -13,7 +13,7 @@ use serde_json::{Map, Value};
 use crate::compliance::{Ruleset, UnknownRuleset};
 use crate::run_dir;
 
-/// Folders of results that are not ResNet's.
+/// Names of results folders of other benchmarks than ResNet.
 pub(super) const OTHER_BENCHMARKS: [&str; 23] = [
     "bert",
     "dlrm",
@@ -40,10 +40,10 @@ pub(super) const OTHER_BENCHMARKS: [&str; 23] = [
     "single_stage_detector",
 ];
 
-/// What lies below a folder.
+/// The results found below a folder.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Tree {
-    /// One for each folder with ResNet results, by path.
+    /// One entry for each folder with ResNet results, by path.
     pub systems: Vec<SystemResults>,
     /// Folders with results of other benchmarks.
     pub other_benchmarks: Vec<PathBuf>,
@@ -58,9 +58,10 @@ pub struct SystemResults {
     pub logs: Vec<PathBuf>,
     /// Name of the system's folder.
     pub system: String,
-    /// Name of the submitter's folder, where the tree has one.
+    /// Name of the submitter's folder, if the tree has one.
     pub submitter: Option<String>,
-    /// `systems/SYSTEM.json`, whether it is there or not, where the tree has a place for it.
+    /// The path of `systems/SYSTEM.json`, if the tree has a `results` folder; the file may not
+    /// exist.
     pub description: Option<PathBuf>,
 }
 
@@ -68,25 +69,25 @@ pub struct SystemResults {
 #[derive(Debug, thiserror::Error)]
 pub enum LayoutError {
     /// A folder or file cannot be read.
-    #[error("cannot read {} ({source}); name a log or a folder that is there", path.display())]
+    #[error("cannot read {} ({source}); name an existing log or folder", path.display())]
     Read {
-        /// Which.
+        /// The path.
         path: PathBuf,
-        /// Why.
+        /// The I/O error.
         source: io::Error,
     },
-    /// No log is there.
-    #[error("no result_*.txt lies below {}; name a log", .0.display())]
+    /// There is no log.
+    #[error("no result_*.txt found below {}; name a log", .0.display())]
     NoLogs(PathBuf),
-    /// A JSON file is none.
-    #[error("{} is no JSON object ({message}); repair or remove it", path.display())]
+    /// A JSON file is not an object.
+    #[error("{} is not a JSON object ({message}); repair or remove it", path.display())]
     Json {
-        /// Which.
+        /// The file.
         path: PathBuf,
         /// What is wrong.
         message: String,
     },
-    /// The tree names a ruleset that is none.
+    /// The tree names an unknown ruleset.
     #[error("{}: {source}", path.display())]
     Ruleset {
         /// The manifest or the folder.
@@ -97,7 +98,7 @@ pub enum LayoutError {
 }
 
 impl Tree {
-    /// Finds what lies below `folder`; at least one log has to be there.
+    /// Finds the results below `folder`; fails if there is no log.
     pub fn find(folder: &Path) -> Result<Self, LayoutError> {
         let mut tree = Self::default();
         tree.search(folder)?;
@@ -141,14 +142,14 @@ pub(super) fn is_result(name: &str) -> bool {
 
 impl SystemResults {
     fn new(folder: &Path, mut logs: Vec<PathBuf>) -> Self {
-        // By number where the names are numbered: result_2 before result_10.
+        // Numbered names are sorted by number: result_2 before result_10.
         logs.sort_by_cached_key(|log| (log.as_os_str().len(), log.clone()));
         let mut results = Self::around(folder);
         results.logs = logs;
         results
     }
 
-    /// The system whose logs lie in `folder`, without the logs.
+    /// The system whose logs are in `folder`, without the logs.
     fn around(folder: &Path) -> Self {
         let absolute = std::path::absolute(folder).unwrap_or_else(|_| folder.into());
         let is_benchmark = absolute.file_name().is_some_and(|name| name == "resnet");
@@ -168,20 +169,20 @@ impl SystemResults {
         }
     }
 
-    /// The system around one log.
+    /// The system to which one log belongs.
     pub fn of_log(log: &Path) -> Self {
         let mut results = Self::around(log.parent().unwrap_or(Path::new("")));
         results.logs.push(log.into());
         results
     }
 
-    /// The members of `systems/SYSTEM.json`, if it is there.
+    /// The members of `systems/SYSTEM.json`, if the file exists.
     pub fn read_description(&self) -> Result<Option<Map<String, Value>>, LayoutError> {
         self.description.as_deref().map_or(Ok(None), read_json)
     }
 }
 
-/// A JSON object, if the file is there.
+/// Reads a JSON object, if the file exists.
 fn read_json(path: &Path) -> Result<Option<Map<String, Value>>, LayoutError> {
     let text = match fs::read_to_string(path) {
         Ok(text) => text,
@@ -192,17 +193,17 @@ fn read_json(path: &Path) -> Result<Option<Map<String, Value>>, LayoutError> {
     serde_json::from_str(&text).map(Some).map_err(|error| json(error.to_string()))
 }
 
-/// A ruleset, and what it was taken from.
+/// A ruleset and its origin.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RulesetGuess {
-    /// Which.
+    /// The ruleset.
     pub ruleset: Ruleset,
-    /// In a few words.
+    /// Its origin, in a few words.
     pub why: String,
 }
 
-/// The ruleset that the manifest of the log's run names, else the round in the name of a folder
-/// above (`v2.0`, `training_results_v2.0`), else the latest.
+/// The ruleset in the manifest of the log's run; otherwise the round in the name of a parent folder
+/// (`v2.0`, `training_results_v2.0`); otherwise the latest.
 pub fn guess_ruleset(log: &Path) -> Result<RulesetGuess, LayoutError> {
     let absolute = std::path::absolute(log).unwrap_or_else(|_| log.into());
     if let Some(guess) = ruleset_of_manifest(&absolute)? {
@@ -219,7 +220,7 @@ pub fn guess_ruleset(log: &Path) -> Result<RulesetGuess, LayoutError> {
     }
     Ok(RulesetGuess {
         ruleset: Ruleset::LATEST,
-        why: "the default; --ruleset names another".into(),
+        why: "the default; choose another with --ruleset".into(),
     })
 }
 
@@ -290,16 +291,16 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_there_or_not_whole_says_so() {
+    fn missing_and_incomplete_trees_are_reported() {
         let root = tempfile::tempdir().unwrap();
         let error = |path: &Path| Tree::find(path).unwrap_err().to_string();
-        assert!(error(root.path()).starts_with("no result_*.txt lies below "));
+        assert!(error(root.path()).starts_with("no result_*.txt found below "));
         assert!(error(&root.path().join("no")).contains("No such file"));
         put(root.path(), "me/results/box/resnet/result_0.txt", "");
         put(root.path(), "me/systems/box.json", "[]");
         let tree = Tree::find(root.path()).unwrap();
         let error = tree.systems[0].read_description().unwrap_err().to_string();
-        assert!(error.contains("box.json is no JSON object"), "{error}");
+        assert!(error.contains("box.json is not a JSON object"), "{error}");
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! Published results to measure a score against.
+//! Published results for comparison with a score.
 
 use serde::Deserialize;
 
@@ -8,21 +8,21 @@ const LEADERS: &str = include_str!("leaders.toml");
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Leader {
-    /// Such as `v4.0`.
+    /// The round, such as `v4.0`.
     pub round: String,
-    /// Who.
+    /// The submitter.
     pub submitter: String,
-    /// On what, by its folder.
+    /// The system, by the name of its folder.
     pub system: String,
     /// `open` or `closed`.
     pub division: String,
-    /// Of all machines.
+    /// Accelerators of all machines.
     pub num_accelerators: u32,
-    /// Their model.
+    /// The accelerator's model.
     pub accelerator: String,
     /// Olympic mean of the minutes.
     pub olympic_minutes: f64,
-    /// The published score: scaled by the test of convergence, where there was one.
+    /// The published score, scaled by the convergence test if there was one.
     pub scaled_minutes: f64,
 }
 
@@ -31,7 +31,7 @@ struct LeadersFile {
     leader: Vec<Leader>,
 }
 
-/// Published results, open ones first, the fastest first.
+/// Published results, open division first, the fastest first.
 pub fn leaders() -> Vec<Leader> {
     let file: LeadersFile = toml::from_str(LEADERS).expect("a test reads the built-in leaders");
     file.leader

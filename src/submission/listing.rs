@@ -1,5 +1,5 @@
-//! What lies in one folder, sorted. A folder that cannot be read holds nothing: the inventory of the
-//! tree says so.
+//! Sorted contents of one folder. An unreadable folder counts as empty, because the tree's
+//! inventory reports it.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -13,12 +13,12 @@ pub(super) fn names(folder: &Path) -> Vec<String> {
     names
 }
 
-/// Those that a shell's `*` finds.
+/// The names that a shell's `*` matches.
 pub(super) fn visible(names: &[String]) -> Vec<String> {
     names.iter().filter(|name| !name.starts_with('.')).cloned().collect()
 }
 
-/// Folders in a folder, and links to some, sorted.
+/// Folders and links to folders in a folder, sorted.
 pub(super) fn subfolders(folder: &Path) -> Vec<PathBuf> {
     let entries = fs::read_dir(folder).into_iter().flatten().flatten();
     let mut folders: Vec<_> = entries.map(|entry| entry.path()).filter(|it| it.is_dir()).collect();

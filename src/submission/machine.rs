@@ -1,4 +1,5 @@
-//! What a machine says of itself. What it does not say stays empty, for a person to fill in.
+//! Reads the description of a machine from its files. Unknown fields stay empty, to be filled in by
+//! hand.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -9,7 +10,7 @@ use std::{
 use super::system::{Availability, SystemDescription};
 use crate::mlperf::Division;
 
-/// `submission_org` of a run that is nobody's submission.
+/// `submission_org` of a run that is not a submission.
 const UNOFFICIAL: &str = "unofficial, not a submission";
 
 impl SystemDescription {
@@ -18,7 +19,7 @@ impl SystemDescription {
         Self::below(Path::new("/"))
     }
 
-    /// The machine whose files lie below `root`.
+    /// The machine whose files are below `root`.
     fn below(root: &Path) -> Self {
         let processor = Processor::read(root);
         let gpus = gpu_models(root);
@@ -68,14 +69,14 @@ impl SystemDescription {
     }
 }
 
-/// What `/proc/cpuinfo` tells.
+/// The contents of `/proc/cpuinfo`.
 struct Processor {
     model: String,
-    /// Of the machine.
+    /// Processors of the machine.
     num_sockets: usize,
-    /// Of a processor.
+    /// Cores per processor.
     num_cores: usize,
-    /// Of the machine.
+    /// Threads of the machine.
     num_threads: usize,
     frequency: String,
     caches: String,
@@ -103,14 +104,14 @@ impl Processor {
     }
 }
 
-/// The highest clock rate; `/proc/cpuinfo` has that of the moment.
+/// The highest clock rate (`/proc/cpuinfo` has only the current one).
 fn frequency(root: &Path) -> Option<String> {
     let path = root.join("sys/devices/system/cpu/cpu0/cpufreq/cpuinfo_max_freq");
     let kilohertz: u64 = fs::read_to_string(path).ok()?.trim().parse().ok()?;
     Some(format!("{} MHz", kilohertz / 1000))
 }
 
-/// `key : value`, as the files of `/proc` have it.
+/// The value of a line `key : value`, the format of files in `/proc`.
 fn value_of<'a>(line: &'a str, key: &str) -> Option<&'a str> {
     let (name, value) = line.split_once(':')?;
     (name.trim() == key).then(|| value.trim())
@@ -138,7 +139,7 @@ struct Disk {
 }
 
 impl Disk {
-    /// A disk that a hypervisor shows says nothing about itself that would be true of the hardware.
+    /// The kind of disk. The properties of a virtual disk say nothing about the hardware behind it.
     fn kind(&self) -> String {
         let kind = match self.name.get(..2) {
             Some("nv") => "NVMe SSD",
@@ -154,14 +155,14 @@ impl Disk {
     }
 }
 
-/// Disks by name, without those that stand for others.
+/// Disks by name, without partitions and virtual block devices.
 fn disks(root: &Path) -> Vec<Disk> {
     let entries = fs::read_dir(root.join("sys/block")).into_iter().flatten().flatten();
     let disk = |entry: fs::DirEntry| {
         let name = entry.file_name().to_string_lossy().into_owned();
         let read = |file: &str| fs::read_to_string(entry.path().join(file)).unwrap_or_default();
         let is_real = ["nvme", "sd", "vd", "xvd", "hd"].iter().any(|kind| name.starts_with(kind));
-        // Sectors of 512 bytes, whatever the disk's own are.
+        // In sectors of 512 bytes, whatever the disk's own sector size.
         let sectors: f64 = read("size").trim().parse().ok().filter(|sectors| *sectors > 0.0)?;
         let rotates = read("queue/rotational").trim() == "1";
         is_real.then(|| Disk { gigabytes: sectors * 512.0 / 1e9, rotates, name })
@@ -171,7 +172,7 @@ fn disks(root: &Path) -> Vec<Disk> {
     disks
 }
 
-/// Cards that have a link, by speed: `2x 200 Gbit/s`.
+/// Network cards with a link, by speed, such as `2x 200 Gbit/s`.
 fn networking(root: &Path) -> String {
     let entries = fs::read_dir(root.join("sys/class/net")).into_iter().flatten().flatten();
     let mut speeds: BTreeMap<u64, usize> = BTreeMap::new();
@@ -219,7 +220,7 @@ mod tests {
     }
 
     #[test]
-    fn a_server_is_described_from_its_files() {
+    fn describes_a_server_from_its_files() {
         let root = tempfile::tempdir().unwrap();
         let thread = |n: usize| {
             format!(
@@ -264,7 +265,7 @@ mod tests {
     }
 
     #[test]
-    fn a_machine_that_says_nothing_is_described_without_inventions() {
+    fn unknown_properties_are_not_invented() {
         let root = tempfile::tempdir().unwrap();
         let system = SystemDescription::below(root.path());
         assert_eq!(system.system_name, "1x unknown processor, 1 threads");

@@ -1,5 +1,5 @@
-//! What is handed in: who submits and on what, where results lie in a tree, what they score, and
-//! whether they converge as the reference does.
+//! Submissions: system descriptions, the layout of result trees, scores, the convergence test,
+//! packages and their verification.
 
 mod archive;
 mod checksums;
@@ -10,12 +10,12 @@ mod error;
 mod finding;
 mod implementation;
 mod inventory;
-mod judge;
 mod layout;
 mod leaders;
 mod listing;
 mod machine;
 mod package;
+mod package_checker;
 mod power;
 mod rcp;
 mod runs;

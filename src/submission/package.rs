@@ -1,8 +1,8 @@
-//! Makes a submission of runs: `SUBMITTER/` with descriptions, code, results, license and hashes,
-//! and an archive of it.
+//! Packages runs into a submission: `SUBMITTER/` with descriptions, code, results, license and
+//! hashes, and an archive of it.
 //!
-//! All of it is written beside its place, verified there, and put into place at the end by one
-//! rename: a submission is there whole or not at all. The same runs give the same bytes.
+//! Everything is written to a temporary folder next to the target, verified there and then renamed,
+//! so a submission is either complete or absent. The same runs give the same bytes.
 
 use std::fs::{self, File, FileTimes};
 use std::io;
@@ -29,22 +29,23 @@ const IMPLEMENTATION: &str = "benchmarks/resnet/implementations/mlperf-run";
 
 type Members = Map<String, Value>;
 
-/// What is to be packaged.
+/// What to package.
 #[derive(Clone, Debug)]
 pub struct PackageRequest {
-    /// Systems' folders of results, or runs.
+    /// Results folders of systems, or run folders.
     pub dirs: Vec<PathBuf>,
-    /// Where the submission goes; must not be there.
+    /// The target folder; must not exist.
     pub out: PathBuf,
-    /// Who submits, where the description is not to say so.
+    /// The submitter, if not the one in the description.
     pub submitter: Option<String>,
-    /// The description's name or file, where it is not that of the system.
+    /// The description's name or file, if not that of the system.
     pub description: Option<String>,
-    /// The program's source.
+    /// The folder of the program's source.
     pub source: PathBuf,
-    /// This machine's name: descriptions are filled from it if the runs were made on it.
+    /// This machine's name. A description is filled in from this machine if the runs were made on
+    /// it.
     pub host: String,
-    /// What rejects.
+    /// What rejects the submission.
     pub strictness: Strictness,
 }
 
@@ -53,15 +54,15 @@ pub struct PackageRequest {
 pub struct Package {
     /// The submitter's folder.
     pub submission: PathBuf,
-    /// The archive of it.
+    /// Its archive.
     pub archive: PathBuf,
-    /// Of the archive.
+    /// SHA-256 of the archive.
     pub sha256: String,
-    /// What was made and taken.
+    /// The runs of each system, with the chosen ones.
     pub sets: Vec<RunSet>,
-    /// What there is to say of it.
+    /// The findings.
     pub verdict: Verdict,
-    /// What a person should know.
+    /// Notes for the user.
     pub notes: Vec<String>,
 }
 
@@ -95,7 +96,7 @@ pub fn package(request: &PackageRequest) -> Result<Package, PackageError> {
     Ok(Package { submission, archive: request.out.join(archive), sha256, sets, verdict, notes })
 }
 
-/// All systems are of one round, and of one commit, whose source is packaged.
+/// All systems must be of one round and one commit, whose source is packaged.
 fn check_alike(sets: &[RunSet]) -> Result<(), PackageError> {
     let commit = |set: &RunSet| set.runs[0].manifest.commit.clone().unwrap_or("unknown".into());
     let first = &sets[0];
@@ -114,7 +115,7 @@ fn check_alike(sets: &[RunSet]) -> Result<(), PackageError> {
     Ok(())
 }
 
-/// The members of one description a set, and what a person should know of them.
+/// The description's members for each set, and notes about them.
 fn describe(
     request: &PackageRequest,
     sets: &[RunSet],
@@ -134,8 +135,8 @@ fn describe(
         let (ranks, accelerators) = (manifest.world_size, system.num_accelerators());
         if manifest.device == DeviceChoice::Cuda && accelerators != Some(ranks) {
             notes.push(format!(
-                "{name}: {ranks} GPUs ran; number_of_nodes times accelerators_per_node of the \
-                 description is another number"
+                "{name}: the runs used {ranks} GPUs, which is not number_of_nodes times \
+                 accelerators_per_node in the description"
             ));
         }
         Ok(system.members(set.ruleset))
@@ -144,8 +145,8 @@ fn describe(
     Ok((members, notes))
 }
 
-/// What somebody wrote down, else what the machine says, if it is the one of the runs; then division
-/// and status are those of the logs.
+/// The written description, or else the machine's own if the runs were made on it; division and
+/// status then come from the logs.
 fn describe_one(request: &PackageRequest, set: &RunSet) -> Result<SystemDescription, PackageError> {
     let run = &set.runs[0];
     let is_here = run.manifest.host == request.host;
@@ -193,7 +194,7 @@ fn one_submitter(
     }
 }
 
-/// The submitter's name as that of a folder: no blank, no dot at the start, nothing for a shell.
+/// The submitter as a folder name: no space, no leading dot, no shell characters.
 fn folder_name(submitter: &str) -> String {
     let words = submitter.split(|c: char| !(c.is_alphanumeric() || "-_.+".contains(c)));
     let name = words.filter(|word| !word.is_empty()).collect::<Vec<_>>().join("-");
@@ -201,7 +202,7 @@ fn folder_name(submitter: &str) -> String {
     if name.is_empty() { "submitter".into() } else { name.into() }
 }
 
-/// A file to be written.
+/// A file to write.
 struct TreeFile {
     path: PathBuf,
     content: Content,
@@ -224,7 +225,7 @@ impl TreeFile {
     }
 }
 
-/// All files of the submission but the list of their hashes.
+/// All files of the submission except the list of hashes.
 fn files(sets: &[RunSet], descriptions: &[Members], source: &Source) -> Vec<TreeFile> {
     let implementation = Path::new(IMPLEMENTATION);
     let readme = implementation::readme(sets, &source.origin);
@@ -265,8 +266,8 @@ fn top_readme(sets: &[RunSet]) -> String {
     let systems: Vec<_> = sets.iter().map(|set| format!("- {}\n", set.system)).collect();
     format!(
         "# MLPerf Training, ResNet-50, ruleset {}\n\n{}\n\
-         `systems/` describes them, `results/` holds their logs, `{IMPLEMENTATION}/README.md` says \
-         how to make the runs again. `sha256sum -c {CHECKSUMS}` compares every file.\n\n\
+         `systems/` describes them, `results/` has their logs, and `{IMPLEMENTATION}/README.md` \
+         explains how to repeat the runs. `sha256sum -c {CHECKSUMS}` verifies every file.\n\n\
          Unofficial until MLCommons has reviewed it.\n",
         sets[0].ruleset,
         systems.concat(),
@@ -290,7 +291,8 @@ fn write_tree(root: &Path, files: Vec<TreeFile>) -> io::Result<()> {
     fs::write(root.join(CHECKSUMS), checksums(root, &names)?)
 }
 
-/// Writes the archive and its hash beside the tree, and gives everything one time; the hash.
+/// Writes the archive and its hash next to the tree and sets the time of all files. Returns the
+/// hash.
 fn finish(staging: &Path, folder: &str, archive: &str, time: Duration) -> io::Result<String> {
     write_archive(staging, Path::new(folder), &staging.join(archive), time.as_secs())?;
     let sha256 = sha256_of(&staging.join(archive))?.sha256;
@@ -308,7 +310,7 @@ fn set_times(path: &Path, time: SystemTime) -> io::Result<()> {
     File::open(path)?.set_times(FileTimes::new().set_modified(time))
 }
 
-/// When the last run ended: the time of every file, so that the same runs give the same archive.
+/// The end of the last run: the time of every file, so that the same runs give the same archive.
 fn stamp(sets: &[RunSet]) -> Duration {
     let stops = sets.iter().flat_map(|set| &set.runs).map(|run| run.timing.stop_ms);
     Duration::from_secs((stops.fold(0.0, f64::max) / 1000.0) as u64)
@@ -320,7 +322,7 @@ fn notes_of(sets: &[RunSet], source: &Source) -> Vec<String> {
         let left_out = set.runs.len() - set.chosen.len();
         if left_out > 0 {
             notes.push(format!(
-                "{}: {} of {} runs were taken, by the rule of the median window",
+                "{}: {} of {} runs were chosen, by the rule of the median window",
                 set.system,
                 set.chosen.len(),
                 set.runs.len()
@@ -334,7 +336,7 @@ fn write_error(path: &Path) -> impl Fn(io::Error) -> PackageError {
     |source| PackageError::Write { path: path.to_owned(), source }
 }
 
-/// A folder that is written beside its place and goes away unless it is put there.
+/// A folder next to the target, which is removed unless it is renamed to the target.
 struct StagingDir {
     path: PathBuf,
 }
@@ -356,7 +358,7 @@ impl StagingDir {
 
 impl Drop for StagingDir {
     fn drop(&mut self) {
-        // There is nothing to remove once it has been put into place.
+        // Nothing is left to remove after the rename.
         let _ = fs::remove_dir_all(&self.path);
     }
 }
@@ -366,7 +368,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_submitters_folder_has_a_name_that_the_repository_checker_takes() {
+    fn a_submitters_folder_has_a_name_that_the_repository_checker_accepts() {
         assert_eq!(folder_name("unofficial, not a submission"), "unofficial-not-a-submission");
         assert_eq!(folder_name("Zürich Labs"), "Zürich-Labs");
         assert_eq!(folder_name(" ../.hidden"), "hidden".to_owned());
@@ -374,7 +376,7 @@ mod tests {
     }
 
     #[test]
-    fn a_stage_that_is_not_put_into_place_goes_away() {
+    fn a_staging_folder_that_is_not_renamed_is_removed() {
         let folder = tempfile::tempdir().unwrap();
         let out = folder.path().join("new/out");
         let staging = StagingDir::beside(&out).unwrap();

@@ -1,6 +1,6 @@
-//! Measurements of power beside the logs (`power_checker` of `mlperf_logging`):
-//! `power/result_N/node_J.txt` and `sw_K.txt`, numbered from 0, of as many nodes and switches in each
-//! run. What is measured is not read.
+//! Checks power measurements next to the logs, as `power_checker` of `mlperf_logging` does:
+//! `power/result_N/node_J.txt` and `sw_K.txt`, numbered from 0, with equally many nodes and
+//! switches in each run. The measured values are not read.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -12,8 +12,8 @@ use super::listing::names;
 /// Why the reference ends in a traceback.
 type Crash = String;
 
-/// Logs, by name without `.txt`, whose runs do not count for their power; nothing where the reference
-/// crashes. `folder` is the whole path of the folder `path` of the tree.
+/// Names (without `.txt`) of the logs whose runs fail because of their power measurements; `None`
+/// where the reference crashes. `folder` is the full path of `path` in the tree.
 pub(super) fn check_power(
     folder: &Path,
     path: &Path,
@@ -45,7 +45,7 @@ fn incomplete(folder: &Path, logs: &[String]) -> Result<BTreeSet<String>, Crash>
             continue;
         }
         if !run.is_dir() {
-            return Err(format!("{log} is no folder"));
+            return Err(format!("{log} is not a folder"));
         }
         let files = names(&run);
         for (kind, counts) in ["node", "sw"].into_iter().zip(&mut counts) {
@@ -61,8 +61,8 @@ fn incomplete(folder: &Path, logs: &[String]) -> Result<BTreeSet<String>, Crash>
         }
     }
     for counts in counts {
-        let usual = most_frequent(&counts).ok_or("it has a folder for none of the runs")?;
-        // By their place among runs that have a folder, as the reference looks them up.
+        let usual = most_frequent(&counts).ok_or("no run has a folder in it")?;
+        // The index counts only runs that have a folder, as in the reference.
         let differing = counts.iter().zip(logs).filter(|(count, _)| **count != usual);
         runs.extend(differing.map(|(_, log)| log.clone()));
     }
@@ -76,7 +76,7 @@ fn number(name: &str) -> Result<i128, Crash> {
     digits.trim().parse().map_err(|_| format!("{name} has no number after its last underscore"))
 }
 
-/// Of equally frequent values the one that comes first.
+/// The most frequent value; the first of several.
 fn most_frequent(values: &[usize]) -> Option<usize> {
     let count = |value: &usize| values.iter().filter(|other| *other == value).count();
     values.iter().rev().max_by_key(|value| count(value)).copied()
@@ -100,7 +100,7 @@ mod tests {
     }
 
     #[test]
-    fn each_run_has_as_many_nodes_and_switches_numbered_from_0() {
+    fn each_run_has_equally_many_nodes_and_switches_numbered_from_0() {
         let sound =
             ["result_0/node_0.txt", "result_1/node_0.txt", "result_2/node_0.txt", "result_2/log"];
         assert_eq!(judged(&sound), Ok(vec![]));
@@ -112,9 +112,9 @@ mod tests {
     }
 
     #[test]
-    fn what_ends_in_a_traceback_says_why() {
-        assert!(judged(&[]).unwrap_err().contains("none of the runs"));
-        assert!(judged(&["result_0"]).unwrap_err().contains("result_0 is no folder"));
+    fn a_crash_of_the_reference_has_a_reason() {
+        assert!(judged(&[]).unwrap_err().contains("no run has a folder"));
+        assert!(judged(&["result_0"]).unwrap_err().contains("result_0 is not a folder"));
         assert!(judged(&["result_0/node.txt"]).unwrap_err().contains("node.txt has no number"));
     }
 }

@@ -1,28 +1,29 @@
-//! Reference convergence points: how many epochs the reference recipe takes at a batch size, and
-//! whether a closed submission is plausible beside it (`rcp_checker` of `mlperf_logging`).
+//! Reference convergence points (RCPs): how many epochs the reference recipe takes at a batch size,
+//! and whether a closed submission is plausible by comparison (`rcp_checker` of `mlperf_logging`).
 //!
-//! A submission that converges in fewer epochs than the reference's mean is scaled up to it; one
-//! that undercuts the mean by more than chance allows fails. Chance is a one-sided pooled t-test at
-//! 5 % of the reference's runs against three of the submission's, with the same deviation in both;
-//! solved for the mean it is
+//! A submission that converges in fewer epochs than the reference's mean is scaled up to that mean.
+//! A submission that is below the mean by more than chance allows fails. The criterion is a
+//! one-sided pooled t-test at 5 % between the reference's runs and three of the submission's, with
+//! the same standard deviation for both. Solved for the mean:
 //!
 //! ```text
 //! min = mean - t(0.95, n + 1) * stdev * sqrt(1 / n + 1 / 3)
 //! ```
 //!
-//! where the reference searches by bisection. Open submissions and ruleset 0.7.0 have no such test.
+//! The reference finds this value by bisection. Open submissions and ruleset 0.7.0 have no such
+//! test.
 
 use serde::Deserialize;
 
 use crate::compliance::Ruleset;
 
-/// Points as published: numbers only.
+/// The published points.
 const POINTS: &str = include_str!("rcps.toml");
 
-/// Runs of a submission that count: five less the fastest and the slowest.
+/// Runs of a submission that count: five minus the fastest and the slowest.
 const NUM_COUNTED: f64 = 3.0;
 
-/// Reference runs that an interpolated point stands for: twice a submission's.
+/// Reference runs behind an interpolated point: twice the number of a submission.
 const NUM_INTERPOLATED: usize = 10;
 
 /// 95 % quantile of Student's t for 1, 2, .. degrees of freedom.
@@ -38,16 +39,16 @@ const T_95: [f64; 30] = [
 pub struct Convergence {
     /// `global_batch_size`.
     pub batch_size: f64,
-    /// Mean of the epochs of its runs but the fastest and the slowest.
+    /// Mean epochs of its runs without the fastest and the slowest.
     pub mean_epochs: f64,
     /// Standard deviation over all of its runs.
     pub stdev_epochs: f64,
-    /// The fewest mean epochs that a submission may have.
+    /// The lowest mean epochs that a submission may have.
     pub min_epochs: f64,
 }
 
 impl Convergence {
-    /// Of runs in rising order.
+    /// From the epochs of runs in ascending order.
     fn of_runs(batch_size: f64, epochs: &[f64]) -> Self {
         let mean = |values: &[f64]| values.iter().sum::<f64>() / values.len() as f64;
         let center = mean(epochs);
@@ -56,7 +57,7 @@ impl Convergence {
         Self::new(batch_size, mean(counted), mean(&squares).sqrt(), counted.len())
     }
 
-    /// On the straight line between two points.
+    /// Interpolates linearly between two points.
     fn between(low: &Self, high: &Self, batch_size: f64) -> Self {
         let fraction = (batch_size - low.batch_size) / (high.batch_size - low.batch_size);
         let at = |from: f64, to: f64| from + fraction * (to - from);
@@ -66,7 +67,7 @@ impl Convergence {
 
     fn new(batch_size: f64, mean_epochs: f64, stdev_epochs: f64, num_runs: usize) -> Self {
         let error = stdev_epochs * (1.0 / num_runs as f64 + 1.0 / NUM_COUNTED).sqrt();
-        // num_runs + NUM_COUNTED - 2 degrees of freedom, the first in place 0.
+        // num_runs + NUM_COUNTED - 2 degrees of freedom; index 0 has 1 degree.
         let min_epochs = mean_epochs - T_95[num_runs] * error;
         Self { batch_size, mean_epochs, stdev_epochs, min_epochs }
     }
@@ -77,12 +78,12 @@ impl Convergence {
     }
 }
 
-/// The numbers of LARS with which the reference ran.
+/// The LARS hyperparameters of the reference.
 #[derive(Clone, Copy, Debug, PartialEq, Deserialize)]
 pub struct ReferenceRecipe {
     /// Base learning rate.
     pub learning_rate: f64,
-    /// Epochs of warm-up.
+    /// Warm-up epochs.
     pub warmup_epochs: f64,
     /// Momentum.
     pub momentum: f64,
@@ -93,25 +94,25 @@ pub struct ReferenceRecipe {
 /// One published point.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct ReferencePoint {
-    /// How it converges.
+    /// How the reference converges.
     pub convergence: Convergence,
-    /// Reference runs.
+    /// Number of reference runs.
     pub num_runs: usize,
-    /// What they ran.
+    /// Their hyperparameters.
     pub recipe: ReferenceRecipe,
-    /// Slower than the line between its neighbours, or at a smaller batch than the fastest point,
-    /// and therefore not used.
+    /// Not used, because the point is slower than the line between its neighbours, or has a smaller
+    /// batch size than the fastest point.
     pub pruned: bool,
 }
 
-/// Where the reference's number for a batch size comes from.
+/// How the reference value for a batch size was found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Basis {
-    /// A point of this batch size.
+    /// A point with this batch size.
     Exact,
-    /// The line between the neighbours.
+    /// Interpolated between two points.
     Interpolated,
-    /// The smallest point, for a batch size below all of them.
+    /// The smallest point, for a batch size below all points.
     Smallest,
 }
 
@@ -120,41 +121,41 @@ pub enum Basis {
 pub struct RunConvergence {
     /// `global_batch_size`.
     pub batch_size: Option<f64>,
-    /// Epochs to the target; none if the run does not claim success.
+    /// Epochs to the target; `None` if the run does not claim success.
     pub epochs: Option<f64>,
 }
 
 /// The test's result.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct RcpCheck {
-    /// Where the reference's number comes from.
+    /// How the reference value was found.
     pub basis: Basis,
-    /// The reference at the submission's batch size (or at the smallest one known).
+    /// The reference at the submission's batch size (or at the smallest known one).
     pub reference: Convergence,
     /// `global_batch_size` of the submission.
     pub batch_size: f64,
     /// Olympic mean of the epochs of the submission's runs.
     pub mean_epochs: f64,
-    /// Not faster than chance allows.
+    /// Whether the submission is not faster than chance allows.
     pub passed: bool,
-    /// What the score is multiplied with: 1, or more for a submission that passes with fewer epochs
-    /// than the reference's mean.
+    /// The factor for the score: 1, or more for a submission that passes with fewer epochs than the
+    /// reference's mean.
     pub scaling: f64,
 }
 
-/// Why there is no test; each of them fails the submission.
+/// Why the test is impossible; each reason fails the submission.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum RcpObstacle {
-    /// A run does not say its batch size.
+    /// A run does not log its batch size.
     #[error("a run does not log global_batch_size; log it")]
     NoBatchSize,
-    /// The runs differ.
+    /// The runs have different batch sizes.
     #[error("the runs have global_batch_size {0} and {1}; submit runs of one batch size")]
     BatchSizesDiffer(f64, f64),
-    /// More than one run failed, or there are too few.
+    /// More than one run failed, or there are too few runs.
     #[error(
         "insufficient convergence: {num_converged} of {num_runs} runs claim success; at most one \
-         run may fail, and three have to be there"
+         run may fail, and at least three are required"
     )]
     InsufficientConvergence {
         /// Runs that claim success.
@@ -162,15 +163,15 @@ pub enum RcpObstacle {
         /// All runs.
         num_runs: usize,
     },
-    /// Above all points.
+    /// The batch size is above all points.
     #[error(
         "missing RCP: global_batch_size {batch_size} is above {largest}, the largest point; \
          submit one of this batch size"
     )]
     AboveAll {
-        /// Of the submission.
+        /// The submission's batch size.
         batch_size: f64,
-        /// The largest point's.
+        /// The largest point's batch size.
         largest: f64,
     },
 }
@@ -219,7 +220,7 @@ impl RcpTable {
         Ok(RcpCheck { basis, reference, batch_size, mean_epochs, passed, scaling })
     }
 
-    /// What the reference does at `batch_size`.
+    /// The reference value at `batch_size`.
     pub fn find(&self, batch_size: f64) -> Result<(Basis, Convergence), RcpObstacle> {
         let kept = self.points.iter().filter(|point| !point.pruned).map(|point| point.convergence);
         let kept: Vec<_> = kept.collect();
@@ -248,7 +249,7 @@ impl RcpCheck {
             Basis::Exact => format!("reference at batch size {batch_size}"),
             Basis::Interpolated => format!("reference interpolated to batch size {batch_size}"),
             Basis::Smallest => format!(
-                "reference at batch size {}, the smallest there is (here {batch_size})",
+                "reference at batch size {}, the smallest known (here {batch_size})",
                 reference.batch_size
             ),
         };
@@ -270,11 +271,11 @@ fn point(raw: &RawPoint) -> ReferencePoint {
     }
 }
 
-/// Marks the points that are not used: first those below the batch size of the fastest one, then, in
-/// one pass upwards, those slower than the line between the neighbours that are left.
+/// Marks the points that are not used: first those below the batch size of the fastest point, then,
+/// in one ascending pass, those slower than the line between their remaining neighbours.
 fn prune(points: &mut [ReferencePoint]) {
     let mean = |place: usize, points: &[ReferencePoint]| points[place].convergence.mean_epochs;
-    // Of equally fast points the one with the smallest batch is the first.
+    // Of equally fast points, the one with the smallest batch size comes first.
     let fastest = (0..points.len()).min_by(|a, b| mean(*a, points).total_cmp(&mean(*b, points)));
     let Some(fastest) = fastest else { return };
     points[..fastest].iter_mut().for_each(|point| point.pruned = true);
@@ -283,7 +284,7 @@ fn prune(points: &mut [ReferencePoint]) {
     while at + 1 < kept.len() {
         let [low, this, high] = [at - 1, at, at + 1].map(|place| points[kept[place]].convergence);
         if this.mean_epochs > Convergence::between(&low, &high, this.batch_size).mean_epochs {
-            // On to the point that takes this place; the one before is not judged again.
+            // Continue with the next point; the previous one is not checked again.
             points[kept.remove(at)].pruned = true;
         } else {
             at += 1;
@@ -303,7 +304,7 @@ fn one_batch_size(runs: &[RunConvergence]) -> Result<f64, RcpObstacle> {
     Ok(first)
 }
 
-/// Olympic mean; a run that failed is the slowest one.
+/// Olympic mean; a failed run counts as the slowest.
 fn mean_epochs(runs: &[RunConvergence]) -> Result<f64, RcpObstacle> {
     let epochs: Vec<f64> = runs.iter().filter_map(|run| run.epochs).collect();
     super::score::olympic_mean(&epochs, runs.len() - epochs.len()).filter(|_| runs.len() > 2).ok_or(
@@ -327,7 +328,7 @@ mod tests {
         epochs.iter().map(run).collect()
     }
 
-    /// Published means, deviations and least epochs (`rcp_checker`'s own output).
+    /// Published means, standard deviations and lowest epochs (`rcp_checker`'s own output).
     #[test]
     fn points_have_the_published_statistics() {
         assert_eq!(RcpTable::of(Ruleset::V0_7_0), None);
@@ -373,7 +374,7 @@ mod tests {
     }
 
     #[test]
-    fn batch_sizes_beyond_the_points_are_told_apart() {
+    fn batch_sizes_outside_the_points_are_distinguished() {
         let table = RcpTable::of(Ruleset::V4_0_0).unwrap();
         let below = table.check(&runs(1536.0, &[35.0; 5])).unwrap();
         assert_eq!((below.basis, below.passed), (Basis::Smallest, true));
@@ -383,7 +384,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_tested_says_why() {
+    fn an_impossible_test_has_a_reason() {
         let table = RcpTable::of(Ruleset::V4_0_0).unwrap();
         let mut differing = runs(3264.0, &[35.0; 5]);
         differing[3].batch_size = Some(3200.0);

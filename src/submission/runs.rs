@@ -1,7 +1,8 @@
-//! Runs as the launcher leaves them, and which of them are handed in.
+//! Runs as the launcher writes them, and the choice of those to submit.
 //!
-//! Rules (submission set of training results): whoever makes more runs than asked for hands in that
-//! many consecutive ones, namely those whose score is the median of the scores of all such windows.
+//! The rules (submission set of training results): whoever makes more runs than required submits
+//! the required number of consecutive runs whose score is the median of the scores of all such
+//! windows.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -24,31 +25,31 @@ use crate::run_dir::{self, RunManifest};
 pub struct Run {
     /// `run_N`.
     pub folder: PathBuf,
-    /// What it was made from.
+    /// Its manifest.
     pub manifest: RunManifest,
-    /// The resolved recipe, without what differs from run to run: seeds and the folder of images.
+    /// The resolved recipe, without what differs between runs: seeds and the folder of images.
     pub recipe: Table,
-    /// What its log is like.
+    /// The report on its log.
     pub report: Report,
     /// Its timed part.
     pub timing: RunTiming,
 }
 
-/// The runs of one system, by the time of their starts.
+/// The runs of one system, by start time.
 #[derive(Clone, Debug)]
 pub struct RunSet {
     /// Name of the system's folder.
     pub system: String,
-    /// The rules that the runs were made for.
+    /// The ruleset of the runs.
     pub ruleset: Ruleset,
-    /// At least as many as the rules ask for.
+    /// At least the required number of runs.
     pub runs: Vec<Run>,
-    /// Those that are handed in.
+    /// Index range of the chosen runs.
     pub chosen: Range<usize>,
 }
 
 impl RunSet {
-    /// The runs in `dirs`: folders of systems, or runs themselves.
+    /// The runs in `dirs`, which are folders of systems or of runs.
     pub fn gather(dirs: &[PathBuf]) -> Result<Vec<Self>, PackageError> {
         let mut systems: BTreeMap<String, Vec<PathBuf>> = BTreeMap::new();
         for dir in dirs {
@@ -93,27 +94,27 @@ impl RunSet {
         Ok(Self { system, ruleset, runs, chosen })
     }
 
-    /// Those that are handed in.
+    /// The runs to submit.
     pub fn chosen(&self) -> &[Run] {
         &self.runs[self.chosen.clone()]
     }
 }
 
-/// The window of consecutive runs whose score is the median, the slower one of two in the middle; a
-/// window of which two runs failed is slower than all others. Nothing if there are too few runs.
+/// The window of consecutive runs whose score is the median; the slower one of two middle ones. A
+/// window with two failed runs counts as slower than all others. `None` if there are too few runs.
 fn median_window(minutes: &[Option<f64>]) -> Option<Range<usize>> {
     let score = |window: &[Option<f64>]| {
         let counted: Vec<f64> = window.iter().copied().flatten().collect();
         olympic_mean(&counted, window.len() - counted.len()).unwrap_or(f64::INFINITY)
     };
     let mut windows: Vec<_> = minutes.windows(NUM_RUNS).map(score).enumerate().collect();
-    // A stable order: of equal windows the earliest.
+    // A stable sort: of equal windows the earliest.
     windows.sort_by(|a, b| a.1.total_cmp(&b.1));
     let (first, _) = *windows.get(windows.len() / 2)?;
     Some(first..first + NUM_RUNS)
 }
 
-/// `run_N` folders that `dir` is or has, by name.
+/// The `run_N` folders that `dir` is or contains, by name.
 fn run_folders(dir: &Path) -> Result<Vec<PathBuf>, PackageError> {
     let read = |source| PackageError::Read { path: dir.into(), source };
     let whole = dir.canonicalize().map_err(read)?;
@@ -136,7 +137,7 @@ fn number(folder: &Path) -> Option<usize> {
     folder.file_name()?.to_str()?.strip_prefix("run_")?.parse().ok()
 }
 
-/// A run of which the log has not been judged yet.
+/// A run whose log has not been checked yet.
 struct Draft {
     folder: PathBuf,
     manifest: RunManifest,
@@ -165,7 +166,7 @@ impl Draft {
         self.folder.join(run_dir::LOG)
     }
 
-    /// What all runs of a system share, by name.
+    /// Properties that all runs of a system must have in common, by name.
     fn shared(&self) -> [(&'static str, String); 11] {
         let RunManifest { ruleset, recipe, world_size, device, data_set, .. } = &self.manifest;
         [
@@ -186,7 +187,7 @@ impl Draft {
         ]
     }
 
-    /// The first thing in which two runs differ that all runs share, with both values.
+    /// The first property in which two runs differ, with both values.
     fn difference(&self, other: &Self) -> Option<(String, String, String)> {
         let mut shared = self.shared().into_iter().zip(other.shared());
         let found = shared.find(|((_, ours), (_, theirs))| ours != theirs);
@@ -194,7 +195,7 @@ impl Draft {
         found.or_else(|| first_difference(&self.recipe, &other.recipe))
     }
 
-    /// The rules of the closed division ask for images that are as they were.
+    /// The closed division requires unmodified images.
     fn check_division(&self) -> Result<(), PackageError> {
         if self.manifest.division == Division::Open {
             return Ok(());
@@ -208,7 +209,7 @@ impl Draft {
         Err(PackageError::OpenImages { folder: self.folder.clone(), reason })
     }
 
-    /// The log is the one that the run wrote: its seed is the run's, and so is what was published.
+    /// The log must belong to the run: it has the run's seed and the lines of the published result.
     fn check_log(&self, report: &Report) -> Result<(), PackageError> {
         let foreign =
             |reason: String| Err(PackageError::ForeignLog { folder: self.folder.clone(), reason });
@@ -240,7 +241,7 @@ impl Draft {
     }
 }
 
-/// Takes out of a resolved recipe what is another one in each run, or on each machine.
+/// Removes what differs between runs or machines from a resolved recipe.
 fn forget_what_differs(recipe: &mut Table) {
     let seed = section(recipe, "run").and_then(|run| run.remove("seed"));
     if let Some(data) = section(recipe, "data") {
@@ -255,7 +256,7 @@ fn section<'a>(recipe: &'a mut Table, name: &str) -> Option<&'a mut Table> {
     recipe.get_mut(name)?.as_table_mut()
 }
 
-/// The first key, as in `optimizer.lr`, of which two tables hold different values, and the values.
+/// The first key, such as `optimizer.lr`, with different values in the two tables, and the values.
 fn first_difference(one: &Table, other: &Table) -> Option<(String, String, String)> {
     let text = |value: Option<&Value>| value.map_or("absent".into(), ToString::to_string);
     let keys = one.keys().chain(other.keys().filter(|key| !one.contains_key(*key)));
@@ -285,19 +286,19 @@ mod tests {
     }
 
     #[test]
-    fn five_of_more_runs_are_those_whose_score_is_the_median() {
+    fn of_more_than_five_runs_those_with_the_median_score_are_chosen() {
         assert_eq!(window(&[1.0; 4]), None);
         assert_eq!(window(&[1.0; 5]), Some(0..5));
-        // Scores of the windows: 3, 4, 5; in any order the one in the middle.
+        // Scores of the windows: 3, 4, 5; the middle one in any order.
         assert_eq!(window(&[1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0]), Some(1..6));
         assert_eq!(window(&[7.0, 6.0, 5.0, 4.0, 3.0, 2.0, 1.0]), Some(1..6));
-        // Of two windows the slower one.
+        // Of two windows, the slower one.
         assert_eq!(window(&[1.0, 2.0, 3.0, 4.0, 5.0, 6.0]), Some(1..6));
         assert_eq!(window(&[6.0, 5.0, 4.0, 3.0, 2.0, 1.0]), Some(0..5));
     }
 
     #[test]
-    fn a_window_of_which_two_runs_failed_is_the_slowest() {
+    fn a_window_with_two_failed_runs_is_the_slowest() {
         let failed = f64::INFINITY;
         // Windows: 2 failed, 2 failed, 1 failed (9, 9, 9: slow but scored).
         assert_eq!(window(&[1.0, failed, failed, 9.0, 9.0, 9.0, 9.0]), Some(0..5));

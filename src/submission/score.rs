@@ -1,6 +1,6 @@
-//! The score of a system: the olympic mean of its runs' minutes, scaled as the reference convergence
-//! points ask for. Pure: the order of calls changes nothing, and a `scaling.json` that lies about is
-//! not read. Only [`SystemScore::write_scaling`] writes.
+//! The score of a system: the olympic mean of its runs' minutes, scaled as the reference
+//! convergence points require. Scoring is pure: an existing `scaling.json` is not read, and only
+//! [`SystemScore::write_scaling`] writes.
 
 use std::fs;
 use std::io;
@@ -15,41 +15,42 @@ use crate::compliance::{Report, Ruleset, RunTiming, Severity};
 /// Result files of a ResNet submission, in every round.
 pub const NUM_RUNS: usize = 5;
 
-/// What one system scores.
+/// The score of one system.
 #[derive(Clone, Debug)]
 pub struct SystemScore {
-    /// Where its logs lie.
+    /// The location of its logs.
     pub results: SystemResults,
-    /// As the system's description names it, else the folder.
+    /// The submitter in the system's description, otherwise the folder's name.
     pub submitter: Option<String>,
-    /// `open` or `closed`: as the description says, else as the logs do.
+    /// `open` or `closed`, from the description, otherwise from the logs.
     pub division: Option<String>,
-    /// The rules of the round.
+    /// The ruleset.
     pub ruleset: Ruleset,
-    /// By number.
+    /// Its runs, by number.
     pub runs: Vec<RunScore>,
-    /// Mean of the minutes without the fastest and the slowest run; none if two runs failed.
+    /// Mean minutes without the fastest and the slowest run; `None` if two runs failed.
     pub olympic_minutes: Option<f64>,
-    /// The test of convergence; none where the rules have none.
+    /// The convergence test; `None` where the rules have none.
     pub rcp: Option<Result<RcpCheck, RcpObstacle>>,
-    /// The score: the olympic mean times the factor of the test of convergence.
+    /// The score: the olympic mean times the factor of the convergence test.
     pub scaled_minutes: Option<f64>,
-    /// What a reviewer would ask about, in words.
+    /// What a reviewer would ask about.
     pub problems: Vec<String>,
 }
 
-/// One run in it.
+/// One run of a system.
 #[derive(Clone, Debug, PartialEq)]
 pub struct RunScore {
     /// The log.
     pub file: PathBuf,
-    /// From `run_start` to `run_stop`.
+    /// Minutes from `run_start` to `run_stop`.
     pub minutes: Option<f64>,
-    /// Where the time went.
+    /// How the time was spent.
     pub timing: Option<RunTiming>,
-    /// Whether the reference checker accepts the log, warnings aside: only then does it count.
+    /// Whether the reference checker accepts the log (without `--werror`); only then does the run
+    /// count.
     pub compliant: bool,
-    /// `run_stop`'s word.
+    /// Status of `run_stop`.
     pub status: Option<String>,
     /// Epoch of the last evaluation.
     pub epochs: Option<f64>,
@@ -62,7 +63,7 @@ pub struct RunScore {
 }
 
 impl RunScore {
-    /// What the report of a log says about its score.
+    /// The score's inputs from the report on a log.
     pub fn of(report: &Report) -> Self {
         let last = report.curve.last();
         let error = report.findings.iter().find(|it| it.severity() == Severity::Error);
@@ -79,12 +80,12 @@ impl RunScore {
         }
     }
 
-    /// Its minutes, if it counts.
+    /// Its minutes, if the run counts.
     pub(super) fn counted(&self) -> Option<f64> {
         self.minutes.filter(|_| self.compliant)
     }
 
-    /// Python's `round(epoch, 3)`, of runs that claim success only.
+    /// Python's `round(epoch, 3)`, only for runs that claim success.
     pub(super) fn convergence(&self) -> RunConvergence {
         let epochs = self.epochs.filter(|_| self.status.as_deref() == Some("success"));
         RunConvergence {
@@ -98,8 +99,8 @@ impl RunScore {
     }
 }
 
-/// Mean without the fastest and the slowest. Of runs that failed one may be there, and it is the
-/// slowest; none if more failed or nothing is left.
+/// Mean without the fastest and the slowest. At most one run may have failed, and it counts as the
+/// slowest. `None` if more failed or no value is left.
 pub fn olympic_mean(values: &[f64], num_failed: usize) -> Option<f64> {
     let mut sorted = values.to_vec();
     sorted.sort_by(f64::total_cmp);
@@ -109,7 +110,7 @@ pub fn olympic_mean(values: &[f64], num_failed: usize) -> Option<f64> {
 }
 
 impl SystemScore {
-    /// Scores `results`, whose logs have been judged: one report a log, in their order.
+    /// Scores `results`, given one report per log in their order.
     pub fn of(
         results: &SystemResults,
         ruleset: Ruleset,
@@ -120,8 +121,7 @@ impl SystemScore {
         Ok(Self::described(results, ruleset, description.as_ref(), (reports, logged)))
     }
 
-    /// Scores `results` with the members of the system's description, and the division that the
-    /// logs name.
+    /// Scores `results` with the members of the system's description.
     pub(super) fn described(
         results: &SystemResults,
         ruleset: Ruleset,
@@ -136,9 +136,8 @@ impl SystemScore {
         if let (Some(division), Some(logged)) = (&division, logged_division)
             && division != logged
         {
-            problems.push(format!(
-                "the system's description says division {division}, the log says {logged}"
-            ));
+            problems
+                .push(format!("the description's division is {division}, the log's is {logged}"));
         }
         let runs: Vec<_> = reports.iter().map(RunScore::of).collect();
         let closed = division.as_deref() == Some("closed");
@@ -147,7 +146,7 @@ impl SystemScore {
             .map(|table| table.check(&runs.iter().map(RunScore::convergence).collect::<Vec<_>>()));
         problems.extend(problems_of_runs(&runs));
         problems.extend(match &rcp {
-            Some(Err(obstacle)) => Some(format!("no test of convergence: {obstacle}")),
+            Some(Err(obstacle)) => Some(format!("no convergence test: {obstacle}")),
             Some(Ok(check)) if !check.passed => Some(format!("convergence {}", check.result())),
             _ => None,
         });
@@ -167,20 +166,20 @@ impl SystemScore {
         }
     }
 
-    /// The factor that the test of convergence asks for.
+    /// The factor that the convergence test requires.
     pub fn scaling(&self) -> f64 {
         self.rcp.as_ref().and_then(|rcp| rcp.as_ref().ok()).map_or(1.0, |check| check.scaling)
     }
 
-    /// Whether the rules let the system have a score: five runs, at most one of which failed, that
-    /// pass the test of convergence.
+    /// Whether the score is valid under the rules: five runs, of which at most one failed, and a
+    /// passed convergence test.
     pub fn is_valid(&self) -> bool {
         let converges = self.rcp.as_ref().is_none_or(|rcp| matches!(rcp, Ok(it) if it.passed));
         self.olympic_minutes.is_some() && self.runs.len() == NUM_RUNS && converges
     }
 
-    /// Puts the factor into the submission as `scaling.json`, where the reference summarizer looks
-    /// for it, and takes away one that does not hold any more. The path, if a file was written.
+    /// Writes the factor to `scaling.json` in the submission, where the reference summarizer looks
+    /// for it, or removes an outdated file. Returns the path if a file was written.
     pub fn write_scaling(&self) -> io::Result<Option<PathBuf>> {
         let path = self.results.folder.join("scaling.json");
         if self.scaling() > 1.0 {
@@ -205,7 +204,7 @@ fn problems_of_runs(runs: &[RunScore]) -> Vec<String> {
     let mut problems = Vec::new();
     if runs.len() != NUM_RUNS {
         let num_runs = runs.len();
-        problems.push(format!("{num_runs} result_*.txt are there; the rules ask for {NUM_RUNS}"));
+        problems.push(format!("found {num_runs} result_*.txt; the rules require {NUM_RUNS}"));
     }
     for run in runs {
         let name = run.name();
@@ -213,14 +212,14 @@ fn problems_of_runs(runs: &[RunScore]) -> Vec<String> {
             (Some(error), _) => problems.push(format!("{name} does not count: {error}")),
             (None, Some("success")) => {}
             (None, status) => problems.push(format!(
-                "{name} counts, as in the reference, though its status is {}",
+                "{name} counts, as in the reference, although its status is {}",
                 status.unwrap_or("not logged")
             )),
         }
     }
     let num_failed = runs.iter().filter(|run| run.counted().is_none()).count();
     if num_failed > 1 {
-        problems.push(format!("no score: {num_failed} runs failed; at most one may"));
+        problems.push(format!("no score: {num_failed} runs failed; at most one may fail"));
     }
     problems
 }
@@ -249,7 +248,7 @@ mod tests {
         SystemScore::described(&results(), Ruleset::V4_0_0, Some(&description), both)
     }
 
-    /// The log of a run that stops so many minutes later.
+    /// The log of a run that stops `minutes` later.
     fn later(log: &str, minutes: u64) -> String {
         let stop = log.lines().last().unwrap();
         let (before, rest) = stop.split_once("\"time_ms\": ").unwrap();
@@ -259,7 +258,7 @@ mod tests {
     }
 
     #[test]
-    fn the_fastest_and_the_slowest_do_not_count_and_a_failed_run_is_the_slowest() {
+    fn the_fastest_and_slowest_do_not_count_and_a_failed_run_is_the_slowest() {
         let close = |a: Option<f64>, b: f64| (a.unwrap() - b).abs() < 1e-12;
         assert!(close(olympic_mean(&[9.0, 1.0, 2.0, 3.0, 4.0], 0), 3.0));
         assert!(close(olympic_mean(&[1.0, 2.0, 3.0, 4.0], 1), 3.0));
@@ -271,7 +270,7 @@ mod tests {
     }
 
     #[test]
-    fn an_open_system_is_scored_without_a_test_of_convergence() {
+    fn an_open_system_is_scored_without_a_convergence_test() {
         let logs: Vec<_> = (0..5).map(|minutes| later(OPEN, minutes)).collect();
         let one = score(&logs[..1], "{}").runs[0].minutes.unwrap();
         let score = score(&logs, r#"{"submitter": "Some Body", "division": "open"}"#);
@@ -290,25 +289,25 @@ mod tests {
     }
 
     #[test]
-    fn what_a_reviewer_would_ask_about_is_said() {
+    fn what_a_reviewer_would_ask_about_is_reported() {
         let mut logs = vec![OPEN.to_owned(); 4];
         logs[1] = OPEN.replace("\"success\"", "\"aborted\"");
         logs[2] = "nothing".to_owned();
         logs[3] = "nothing".to_owned();
         let score = score(&logs, r#"{"division": "Closed"}"#);
         insta::assert_snapshot!(score.problems.join("\n"), @r#"
-        the system's description says division closed, the log says open
-        4 result_*.txt are there; the rules ask for 5
-        result_1.txt counts, as in the reference, though its status is aborted
-        result_2.txt does not count: no-records: no line holds the token ":::MLLOG " with its blank
-        result_3.txt does not count: no-records: no line holds the token ":::MLLOG " with its blank
-        no score: 2 runs failed; at most one may
-        no test of convergence: a run does not log global_batch_size; log it
+        the description's division is closed, the log's is open
+        found 4 result_*.txt; the rules require 5
+        result_1.txt counts, as in the reference, although its status is aborted
+        result_2.txt does not count: no-records: no line contains the token ":::MLLOG " (with its space)
+        result_3.txt does not count: no-records: no line contains the token ":::MLLOG " (with its space)
+        no score: 2 runs failed; at most one may fail
+        no convergence test: a run does not log global_batch_size; log it
         "#);
     }
 
     #[test]
-    fn the_factor_is_written_only_when_asked_and_a_stale_one_goes() {
+    fn the_factor_is_written_only_when_requested_and_a_stale_one_is_removed() {
         let folder = tempfile::tempdir().unwrap();
         let mut score = score(&vec![CLOSED.to_owned(); 5], r#"{"division": "closed"}"#);
         score.results.folder = folder.path().into();

@@ -1,6 +1,6 @@
-//! Whether the runs of a closed system have seeds of their own (`seed_checker` of
-//! `mlperf_logging`): each logs at least one through MLLOG, and no two records have the same seed
-//! from the same line of the source.
+//! Checks that the runs of a closed system have different seeds (`seed_checker` of
+//! `mlperf_logging`): each run logs at least one through MLLOG, and no two records have the same
+//! seed from the same source line.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -9,7 +9,7 @@ use super::code::Code;
 use super::finding::Findings;
 use crate::compliance::{self, Report};
 
-/// Judges the seeds of one system's runs, in the order of their files' names.
+/// Checks the seeds of one system's runs, in the order of their file names.
 pub(super) fn check_seeds(reports: &[(PathBuf, &Report)], findings: &mut Findings) {
     let mut seen: HashMap<(&str, &str), &Path> = HashMap::new();
     for (path, report) in reports {
@@ -18,7 +18,7 @@ pub(super) fn check_seeds(reports: &[(PathBuf, &Report)], findings: &mut Finding
             continue;
         }
         match report.seeds.len() {
-            0 => findings.add(Code::SeedMissing, path, "it logs no seed; one is expected"),
+            0 => findings.add(Code::SeedMissing, path, "it logs no seed; one is required"),
             1 => {}
             num => findings.add(Code::SeveralSeeds, path, format!("it logs {num} seeds")),
         }
@@ -36,7 +36,7 @@ pub(super) fn check_seeds(reports: &[(PathBuf, &Report)], findings: &mut Finding
     }
 }
 
-/// Advises about open runs that share a seed.
+/// Adds advice about open runs with the same seed.
 pub(super) fn advise_open_seeds(reports: &[(PathBuf, &Report)], findings: &mut Findings) {
     let mut seen: HashMap<&str, &Path> = HashMap::new();
     for (path, report) in reports {
@@ -45,23 +45,23 @@ pub(super) fn advise_open_seeds(reports: &[(PathBuf, &Report)], findings: &mut F
             let first = *seen.entry(value).or_insert(path);
             if first != path {
                 let first = first.file_name().unwrap_or_default().to_string_lossy();
-                let message = format!("seed {value} is that of {first}");
+                let message = format!("seed {value} is also that of {first}");
                 findings.add(Code::OpenSeedRepeated, path, message);
             }
         }
     }
 }
 
-/// Why the seed checker would not get as far as comparing.
+/// Why the seed checker would fail before it compares seeds.
 fn unreadable(report: &Report) -> Option<String> {
     use compliance::Code::{BadJson, BadRecord};
     let flaw = report.findings.iter().find(|it| matches!(it.code, BadJson | BadRecord));
     if let Some(flaw) = flaw {
         let line = flaw.line.unwrap_or_default();
-        return Some(format!("line {line} is no record: {}", flaw.message));
+        return Some(format!("line {line} is not a record: {}", flaw.message));
     }
     let seed = report.seeds.iter().find(|seed| seed.value.is_none() || seed.site.is_none())?;
-    let what = if seed.value.is_none() { "no integer" } else { "logged without file and line" };
+    let what = if seed.value.is_none() { "not an integer" } else { "logged without file and line" };
     Some(format!("the seed in line {} is {what}", seed.line))
 }
 
@@ -100,7 +100,7 @@ mod tests {
     }
 
     #[test]
-    fn seeds_of_their_own_have_no_findings() {
+    fn different_seeds_have_no_findings() {
         assert_eq!(found(&["1", "2", "3"].map(|value| with_seeds(&[seeded(value)]))), "");
     }
 

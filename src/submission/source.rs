@@ -1,5 +1,5 @@
-//! The program's source, for a submission: of the commit that the runs were made with, where there
-//! is a git repository.
+//! Reads the program's source for a submission, from the commit with which the runs were made if
+//! there is a git repository.
 
 use std::fs;
 use std::io::Read;
@@ -8,20 +8,20 @@ use std::process::Command;
 
 use super::error::PackageError;
 
-/// Folders of a source that are not part of it.
+/// Folders in a source folder that do not belong to the source.
 const LEFT_OUT: [&str; 2] = ["target", "results"];
 
-/// One file of it.
+/// One source file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct SourceFile {
-    /// From the source's folder; a dot at the start of a name is written `dot.`, because no name in
-    /// a submission may start with one.
+    /// Path in the source folder. A leading dot of a name is written as `dot.`, because no name in
+    /// a submission may start with a dot.
     pub(super) path: PathBuf,
     pub(super) content: Vec<u8>,
     pub(super) executable: bool,
 }
 
-/// The files, and where they come from, in words.
+/// The source files and a description of their origin.
 #[derive(Debug)]
 pub(super) struct Source {
     pub(super) files: Vec<SourceFile>,
@@ -29,8 +29,8 @@ pub(super) struct Source {
 }
 
 impl Source {
-    /// Reads the source at `root`: of `commit`, or of the last commit where the runs do not name
-    /// one, or as it lies there where it is no git repository.
+    /// Reads the source at `root`: from `commit`, from the last commit if the runs do not name one,
+    /// or from the files if `root` is not a git repository.
     pub(super) fn read(root: &Path, commit: Option<&str>) -> Result<Self, PackageError> {
         let is_ours = fs::read_to_string(root.join("Cargo.toml"))
             .is_ok_and(|text| text.contains("name = \"mlperf-run\""));
@@ -42,7 +42,7 @@ impl Source {
         } else {
             let mut files = Vec::new();
             add_folder(root, Path::new(""), &mut files)?;
-            Self { files, origin: "a folder that is no git repository".into() }
+            Self { files, origin: "a folder that is not a git repository".into() }
         };
         source.files.retain(|file| !is_left_out(&file.path));
         source.files.iter_mut().for_each(|file| file.path = without_dots(&file.path));
@@ -57,10 +57,10 @@ impl Source {
             clone: root.into(),
             message,
         };
-        // What git takes for an option might write a file.
+        // Git might take the name for an option that writes a file.
         let is_plain = |name: &str| name.starts_with(|c: char| c.is_ascii_alphanumeric());
         if clean.is_some_and(|commit| !is_plain(commit)) {
-            return Err(failed("it is no name of a commit".into()));
+            return Err(failed("it is not the name of a commit".into()));
         }
         let output = Command::new("git")
             .arg("-C")
@@ -75,7 +75,7 @@ impl Source {
         let origin = match commit {
             None => "the last commit; the runs do not name theirs".to_owned(),
             Some(commit) if clean == Some(commit) => format!("commit {commit}"),
-            Some(commit) => format!("commit {commit}: the runs had changes that are not in it"),
+            Some(commit) => format!("commit {commit}: the runs had uncommitted changes"),
         };
         Ok(Self { files, origin })
     }
@@ -96,7 +96,7 @@ fn unpacked(archive: &[u8]) -> std::io::Result<Vec<SourceFile>> {
     Ok(files)
 }
 
-/// Adds what lies in `folder`, from `root`; links and hidden files are not followed or read.
+/// Adds the files in `folder`, relative to `root`; skips links and hidden files.
 fn add_folder(root: &Path, folder: &Path, files: &mut Vec<SourceFile>) -> Result<(), PackageError> {
     use std::os::unix::fs::PermissionsExt;
     let read = |path: &Path, source| PackageError::Read { path: path.into(), source };
@@ -158,7 +158,7 @@ mod tests {
     }
 
     #[test]
-    fn the_source_is_that_of_the_runs_commit_whatever_lies_there_now() {
+    fn the_source_is_that_of_the_runs_commit_despite_later_changes() {
         let folder = tempfile::tempdir().unwrap();
         let root = folder.path();
         put(root, "Cargo.toml", "name = \"mlperf-run\"\n");
@@ -184,7 +184,7 @@ mod tests {
     }
 
     #[test]
-    fn a_folder_without_git_is_taken_as_it_lies() {
+    fn a_folder_without_git_is_taken_as_it_is() {
         let folder = tempfile::tempdir().unwrap();
         let root = folder.path();
         let error = Source::read(root, None).unwrap_err().to_string();

@@ -1,4 +1,4 @@
-//! The table that the reference summarizer exports as CSV, one row a system, with its columns.
+//! The table that the reference summarizer exports as CSV, with its columns, one row per system.
 
 use serde_json::{Map, Value};
 
@@ -6,7 +6,7 @@ use super::layout::LayoutError;
 use super::score::SystemScore;
 use crate::compliance::Ruleset;
 
-/// Columns that come from the system's description.
+/// Columns from the system's description.
 const SYSTEM: [&str; 12] = [
     "division",
     "availability",
@@ -22,7 +22,7 @@ const SYSTEM: [&str; 12] = [
     "private_id",
 ];
 
-/// Names of the columns: the system, the round's benchmarks, links.
+/// Column names: the system, the round's benchmarks, links.
 pub fn summary_columns(ruleset: Ruleset) -> Vec<&'static str> {
     let benchmarks: &[&str] = match ruleset {
         Ruleset::V0_7_0 => {
@@ -60,7 +60,7 @@ pub fn summary_columns(ruleset: Ruleset) -> Vec<&'static str> {
     [&SYSTEM, benchmarks, &["details_url", "code_url"]].concat()
 }
 
-/// The row of one system; a member that the description lacks leaves its cell empty. The minutes are
+/// The row of one system. A field that the description lacks leaves its cell empty. The minutes are
 /// the olympic mean, as the summarizer writes them for a folder without `scaling.json`.
 pub fn summary_row(score: &SystemScore) -> Result<Vec<String>, LayoutError> {
     let members = score.results.read_description()?.unwrap_or_default();

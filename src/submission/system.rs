@@ -1,5 +1,5 @@
-//! What a run was measured on: the 33 fields of MLPerf's system descriptions, kept as TOML in
-//! `configs/systems/` and filled from the machine where nobody wrote them down.
+//! System descriptions: the 33 fields of MLPerf's `systems/SYSTEM.json`, written as TOML in
+//! `configs/systems/` or filled in from the machine.
 
 use std::{
     fs, io,
@@ -12,16 +12,16 @@ use toml::{Table, Value};
 use crate::compliance::Ruleset;
 use crate::mlperf::Division;
 
-/// Where descriptions lie, from the current folder.
+/// The folder of descriptions, relative to the current folder.
 const FOLDER: &str = "configs/systems";
 
-const TEXTS: &str = "a description is made of texts";
+const TEXTS: &str = "a description consists of strings";
 
-/// Descriptions that are compiled in: name and text.
+/// Built-in descriptions: name and text.
 const BUILT_IN: [(&str, &str); 1] =
     [("example", include_str!("../../configs/systems/example.toml"))];
 
-/// Names of the fields, which every description has to hold.
+/// Names of the fields, all of which are required.
 pub(super) const FIELDS: [&str; 33] = [
     "submitter",
     "division",
@@ -58,81 +58,81 @@ pub(super) const FIELDS: [&str; 33] = [
     "sw_notes",
 ];
 
-/// A system description. The names are MLPerf's; a key that is none of them is an error, and so
-/// is a missing one. Counts are digits in quotes, because that is what the checkers read.
+/// A system description with MLPerf's field names. Unknown and missing keys are errors. Counts are
+/// digits in quotes, because the checkers read them like that.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct SystemDescription {
-    /// Who submits; `submission_org` of the log.
+    /// The submitter; `submission_org` of the log.
     pub submitter: String,
     /// `open` or `closed`.
     pub division: Division,
-    /// Whether others can have such a system.
+    /// How the system is available.
     pub status: Availability,
-    /// The system; `submission_platform` of the log.
+    /// The system's name; `submission_platform` of the log.
     pub system_name: String,
-    /// Machines.
+    /// Number of machines.
     pub number_of_nodes: String,
-    /// Processors of a machine.
+    /// Processors per machine.
     pub host_processors_per_node: String,
-    /// Their model.
+    /// Processor model.
     pub host_processor_model_name: String,
-    /// Cores of a processor.
+    /// Cores per processor.
     pub host_processor_core_count: String,
-    /// Threads of a processor.
+    /// Threads per processor.
     pub host_processor_vcpu_count: String,
-    /// Clock rate.
+    /// Processor clock rate.
     pub host_processor_frequency: String,
-    /// Caches.
+    /// Processor caches.
     pub host_processor_caches: String,
-    /// How processors are connected.
+    /// Interconnect of the processors.
     pub host_processor_interconnect: String,
-    /// Memory of a machine.
+    /// Memory per machine.
     pub host_memory_capacity: String,
     /// Kind of disks.
     pub host_storage_type: String,
-    /// Size of disks.
+    /// Size of the disks.
     pub host_storage_capacity: String,
-    /// How machines are connected.
+    /// Network between the machines.
     pub host_networking: String,
-    /// In which shape.
+    /// Topology of that network.
     pub host_networking_topology: String,
     /// Memory modules.
     pub host_memory_configuration: String,
-    /// GPUs of a machine, in digits.
+    /// GPUs per machine, in digits.
     pub accelerators_per_node: String,
-    /// Their model.
+    /// GPU model.
     pub accelerator_model_name: String,
-    /// How GPUs reach the processor.
+    /// Interconnect between GPU and processor.
     pub accelerator_host_interconnect: String,
-    /// Clock rate.
+    /// GPU clock rate.
     pub accelerator_frequency: String,
-    /// Caches and registers.
+    /// GPU caches and registers.
     #[serde(rename = "accelerator_on-chip_memories")]
     pub accelerator_on_chip_memories: String,
-    /// Kind of memory.
+    /// Kind of GPU memory.
     pub accelerator_memory_configuration: String,
-    /// Memory of a GPU.
+    /// Memory per GPU.
     pub accelerator_memory_capacity: String,
-    /// How GPUs are connected.
+    /// Interconnect of the GPUs.
     pub accelerator_interconnect: String,
-    /// In which shape.
+    /// Topology of that interconnect.
     pub accelerator_interconnect_topology: String,
-    /// Air, water.
+    /// Cooling, such as air or water.
     pub cooling: String,
-    /// What else there is to say of the hardware.
+    /// Notes on the hardware.
     pub hw_notes: String,
-    /// What trains.
+    /// Training framework.
     pub framework: String,
     /// Libraries and drivers.
     pub other_software_stack: String,
     /// Operating system.
     pub operating_system: String,
-    /// What else there is to say of the software.
+    /// Notes on the software.
     pub sw_notes: String,
 }
 
-/// Whether others can have such a system; the strings are those of ruleset 4.0.0.
+/// How a system is available. The strings are those of ruleset 4.0.0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Availability {
     /// Can be bought.
@@ -152,15 +152,15 @@ pub enum Availability {
 /// Why there is no description.
 #[derive(Debug, thiserror::Error)]
 pub enum SystemError {
-    /// The file is there and cannot be read.
+    /// The file exists but cannot be read.
     #[error("cannot read the system description {} ({source})", path.display())]
     Read {
         /// The file.
         path: PathBuf,
-        /// Why.
+        /// The I/O error.
         source: io::Error,
     },
-    /// The text is no description.
+    /// The text is not a description.
     #[error("{label}: {message}")]
     Text {
         /// The file, or the name of a built-in description.
@@ -176,24 +176,26 @@ pub enum SystemError {
         /// Their names.
         fields: String,
     },
-    /// It does not say who or what.
+    /// The submitter or the system's name is missing.
     #[error(
-        "the system description says no {0}; fill it in, or name the submitter with --submitter"
+        "the system description has an empty {0}; fill it in, or name the submitter with \
+         --submitter"
     )]
     Nameless(&'static str),
-    /// There is none of this name.
+    /// There is no description with this name.
     #[error(
-        "no system description is called {0:?}; write configs/systems/{0}.toml, or name a file NAME.toml"
+        "no system description is called {0:?}; write configs/systems/{0}.toml, or name a file \
+         NAME.toml"
     )]
     Unknown(String),
-    /// A count is no number.
+    /// A count is not a number.
     #[error("{label}: {field} ('{value}') must be a whole number in quotes, such as \"8\"")]
     Count {
         /// The file, or the name of a built-in description.
         label: String,
         /// The field.
         field: &'static str,
-        /// What it holds.
+        /// The value.
         value: String,
     },
 }
@@ -201,7 +203,7 @@ pub enum SystemError {
 impl Availability {
     const ALL: [Self; 4] = [Self::OnPremise, Self::Cloud, Self::Preview, Self::Research];
 
-    /// The sentence of ruleset 4.0.0.
+    /// The phrase of ruleset 4.0.0.
     pub fn sentence(self) -> &'static str {
         match self {
             Self::OnPremise => "Available on-premise",
@@ -211,24 +213,24 @@ impl Availability {
         }
     }
 
-    /// The word for it in a description: the log's before round v3.1, a sentence since then, as
-    /// published descriptions have it. Only from 4.0.0 on does the reference ask for one.
+    /// The value for a description: the log's word before round v3.1, the phrase since then, as in
+    /// published descriptions. The reference requires the phrase only from 4.0.0 on.
     pub fn described(self, ruleset: Ruleset) -> &'static str {
         if ruleset >= Ruleset::V3_1_0 { self.sentence() } else { self.log_word() }
     }
 
-    /// What a sentence of ruleset 4.0.0 means.
+    /// Parses a phrase of ruleset 4.0.0.
     pub fn of_sentence(sentence: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|it| it.sentence() == sentence)
     }
 
-    /// What a sentence of ruleset 4.0.0 or a word of a log means.
+    /// Parses a phrase of ruleset 4.0.0 or a word of a log.
     pub fn named(word: &str) -> Option<Self> {
         let log = Self::ALL.into_iter().find(|it| it.log_word() == word);
         Self::of_sentence(word).or(log)
     }
 
-    /// The word for it in a log's `submission_status`, which knows other words in every round.
+    /// The word for a log's `submission_status`; logs never use the phrases.
     pub fn log_word(self) -> &'static str {
         match self {
             Self::OnPremise => "onprem",
@@ -240,8 +242,8 @@ impl Availability {
 }
 
 impl SystemDescription {
-    /// The description called `name`: `./configs/systems/NAME.toml`, else compiled in, else none.
-    /// A name that ends in `.toml` is a file of its own.
+    /// The description called `name`: `./configs/systems/NAME.toml`, otherwise a built-in one,
+    /// otherwise `None`. A name that ends in `.toml` is a path.
     pub fn find(name: &str) -> Result<Option<Self>, SystemError> {
         let path = Path::new(name);
         if path.extension().is_some_and(|end| end == "toml") {
@@ -265,7 +267,7 @@ impl SystemDescription {
         }
     }
 
-    /// This description, its empty fields filled from another one.
+    /// This description, with empty fields filled in from `other`.
     #[must_use]
     pub fn completed_by(&self, other: &Self) -> Self {
         let [mut ours, theirs] = [self, other].map(|system| Table::try_from(system).expect(TEXTS));
@@ -283,7 +285,7 @@ impl SystemDescription {
         count(&self.number_of_nodes)?.checked_mul(count(&self.accelerators_per_node)?)
     }
 
-    /// Fails unless it says who submits and on what.
+    /// Fails if the submitter or the system's name is empty.
     pub fn check_names(&self) -> Result<(), SystemError> {
         for (field, value) in [("submitter", &self.submitter), ("system_name", &self.system_name)] {
             if value.trim().is_empty() {
@@ -293,7 +295,7 @@ impl SystemDescription {
         Ok(())
     }
 
-    /// The members of `systems/SYSTEM.json`, in the words of the round.
+    /// The members of `systems/SYSTEM.json`, with the status in the form of the round.
     pub fn members(&self, ruleset: Ruleset) -> serde_json::Map<String, serde_json::Value> {
         let Ok(serde_json::Value::Object(mut members)) = serde_json::to_value(self) else {
             unreachable!("{TEXTS}, which are an object")
@@ -339,7 +341,7 @@ mod tests {
     }
 
     #[test]
-    fn every_built_in_description_can_be_read_and_has_33_fields() {
+    fn every_built_in_description_is_valid_and_has_33_fields() {
         for (name, text) in BUILT_IN {
             let system = SystemDescription::parse(name, text).unwrap();
             let json = serde_json::to_value(&system).unwrap();
@@ -349,7 +351,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_comes_before_what_is_compiled_in() {
+    fn a_file_takes_precedence_over_a_built_in_description() {
         let folder = tempfile::tempdir().unwrap();
         let find = |name| SystemDescription::find_in(folder.path(), name);
         assert_eq!(find("example").unwrap().unwrap().submitter, "unofficial");
@@ -360,7 +362,7 @@ mod tests {
     }
 
     #[test]
-    fn unknown_and_missing_keys_and_counts_that_are_none_are_refused() {
+    fn unknown_and_missing_keys_and_invalid_counts_are_rejected() {
         let parse = |text: &str| SystemDescription::parse("x", text).unwrap_err().to_string();
         assert!(parse(&format!("{}colour = \"red\"\n", example())).contains("colour"));
         let without = example().replace("cooling", "# cooling").replace("hw_notes", "# hw_notes");
@@ -370,7 +372,7 @@ mod tests {
     }
 
     #[test]
-    fn empty_fields_are_completed_and_others_stay() {
+    fn only_empty_fields_are_completed() {
         let written = SystemDescription::parse("x", example()).unwrap();
         let machine = SystemDescription {
             cooling: "air".into(),

@@ -1,10 +1,10 @@
 //! Verifies a submission's tree: what the reference's package checker, seed checker and repository
-//! checker would say of it, and what we find fault with beyond.
+//! checker would report, and what we report in addition.
 //!
-//! The tree may come from anywhere: nothing in it is written, no link to a folder is followed but
-//! where the reference follows it, no pipe or device is opened.
+//! The tree may come from anywhere. Nothing in it is written, links to folders are followed only
+//! where the reference follows them, and pipes and devices are not opened.
 //!
-//! Known to differ from the reference: other benchmarks are not judged.
+//! Known difference from the reference: other benchmarks are not checked.
 
 use std::path::{Path, PathBuf};
 
@@ -13,47 +13,47 @@ use super::code::{Code, Tool};
 use super::consistency;
 use super::finding::{Finding, Findings};
 use super::inventory::Inventory;
-use super::judge::Judge;
 use super::listing::subfolders;
+use super::package_checker::PackageChecker;
 use super::score::SystemScore;
 use crate::compliance::{Report, Ruleset, Severity, Strictness};
 
-/// What there is to say of a submission.
+/// The result of a verification.
 #[derive(Clone, Debug)]
 pub struct Verdict {
     /// The submitter's folder.
     pub submission: PathBuf,
-    /// The rules that it was judged by.
+    /// The ruleset.
     pub ruleset: Ruleset,
-    /// About the tree, the gravest first.
+    /// Findings about the tree, the most serious first.
     pub findings: Vec<Finding>,
-    /// One for each folder with ResNet results.
+    /// One entry for each folder with ResNet results.
     pub systems: Vec<SystemVerdict>,
-    /// Whether the reference compares seeds: there is a closed system.
+    /// Whether the reference compares seeds, which it does if there is a closed system.
     pub compares_seeds: bool,
 }
 
 /// One system of a submission.
 #[derive(Clone, Debug)]
 pub struct SystemVerdict {
-    /// What it scores.
+    /// Its score.
     pub score: SystemScore,
-    /// What its logs are like, by name.
+    /// The reports on its logs, by name.
     pub reports: Vec<Report>,
 }
 
 impl Verdict {
-    /// What `package_checker` says, seeds included.
+    /// Whether `package_checker` accepts, including seeds.
     pub fn package_checker_accepts(&self) -> bool {
         !self.has_error_of(&[Tool::PackageChecker, Tool::SeedChecker])
     }
 
-    /// What the test of seeds within it says; nothing where there is none.
+    /// Whether its seed test accepts; `None` if the reference does not run it.
     pub fn seed_checker_accepts(&self) -> Option<bool> {
         self.compares_seeds.then(|| !self.has_error_of(&[Tool::SeedChecker]))
     }
 
-    /// What `repo_checker` says.
+    /// Whether `repo_checker` accepts.
     pub fn repo_checker_accepts(&self) -> bool {
         !self.has_error_of(&[Tool::RepoChecker])
     }
@@ -63,8 +63,8 @@ impl Verdict {
         self.package_checker_accepts() && self.repo_checker_accepts()
     }
 
-    /// Whether the submission passes: the reference accepts it, and faults of the tree and of its
-    /// logs do not reject or are not there.
+    /// Whether the submission passes: the reference accepts it, and there is no fault in the tree
+    /// or its logs unless `strictness` tolerates faults.
     pub fn accepted(&self, strictness: Strictness) -> bool {
         self.reference_accepts() && !(strictness.faults_reject && self.has_fault())
     }
@@ -81,7 +81,7 @@ impl Verdict {
     }
 }
 
-/// Submitters' folders at `folder` or, at most three levels, below it.
+/// Submitters' folders: `folder` itself or folders at most three levels below it.
 pub fn submissions_in(folder: &Path) -> Vec<PathBuf> {
     let mut found = Vec::new();
     let mut open = vec![(folder.to_path_buf(), 0)];
@@ -98,12 +98,12 @@ pub fn submissions_in(folder: &Path) -> Vec<PathBuf> {
     found
 }
 
-/// Judges the submission at `root` by the rules of `ruleset`; with `strictness` warnings of the
-/// compliance checker reject a log, as with `--werror` there.
+/// Verifies the submission at `root` under `ruleset`. With `strictness`, warnings of the compliance
+/// checker reject a log, as `--werror` does in the reference.
 pub fn verify(root: &Path, ruleset: Ruleset, strictness: Strictness) -> Verdict {
     let mut findings = Findings::default();
     let inventory = Inventory::of(root, &mut findings);
-    let systems = Judge { root, ruleset, strictness, findings: &mut findings }.systems();
+    let systems = PackageChecker { root, ruleset, strictness, findings: &mut findings }.systems();
     consistency::whole(root, &inventory, &mut findings);
     if systems.is_empty() {
         findings.add(Code::NothingSubmitted, Path::new(""), "no system has results of ResNet");

@@ -25,15 +25,12 @@ use std::{
 use tch::{Device, Kind, Tensor};
 
 use super::{
-    engine::StepEngine,
-    error::TrainError,
-    event_sink::EventSink,
-    log::RunLog,
-    meter::Meter,
+    engine::StepEngine, error::TrainError, event_sink::EventSink, log::RunLog, meter::Meter,
 };
 use crate::{
     data::{
-        DataError, Dataset, Loader, LoaderContext, LoaderRank, Pool, Shard, StoreDivision, TrainSchedule,
+        DataError, Dataset, Loader, LoaderContext, LoaderRank, Pool, Shard, StoreDivision,
+        TrainSchedule,
     },
     distributed::World,
     libtorch::Readout,

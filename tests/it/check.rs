@@ -137,7 +137,7 @@ fn findings_that_are_alike_are_cut_in_text_only() {
     let path = path.to_str().unwrap();
     let text = check(&[path]).unwrap().0;
     assert_eq!(text.matches("epoch_start must have epoch_num").count(), 3, "{text}");
-    assert!(text.contains("and 5 more like it"), "{text}");
+    assert!(text.contains("and 5 more of this kind"), "{text}");
     let json = check(&[path, "--json"]).unwrap().0;
     assert_eq!(json.matches("epoch_start must have epoch_num").count(), 8, "{json}");
 }
@@ -182,12 +182,12 @@ fn json_has_the_promised_form() {
                             "code": "target-not-reached", "severity": "error",
                             "key": "eval_accuracy", "line": 38,
                             "message": "no eval_accuracy is at least 0.759 and below 1; the \
-                                        best of 2 is 0.5; count the run as one that failed",
+                                        best of 2 is 0.5; count the run as failed",
                         },
                         {
                             "code": "aborted", "severity": "advice", "key": "run_stop", "line": 41,
-                            "message": "status is aborted: the run was given up; leave the run out \
-                                        of an open submission, or say so",
+                            "message": "status is aborted; leave the run out of an open \
+                                        submission, or disclose it",
                         },
                     ],
                 },
@@ -220,7 +220,7 @@ fn a_folder_is_searched_and_each_run_is_judged_by_the_rules_of_its_manifest() {
     assert_eq!(exit, Exit::Ok);
     insta::assert_snapshot!(text.replace(path, "SYSTEM"), @r"
     accepted  SYSTEM/resnet/result_2.txt  ruleset 2.0.0 (run_2/manifest.json), open, 2.68 min
-    accepted  SYSTEM/resnet/result_10.txt  ruleset 4.0.0 (the default; --ruleset names another), open, 2.68 min
+    accepted  SYSTEM/resnet/result_10.txt  ruleset 4.0.0 (the default; choose another with --ruleset), open, 2.68 min
     2 accepted, 0 rejected
     ");
     let named = check(&[path, "--ruleset", "1.1.0"]).unwrap().0;
@@ -237,12 +237,12 @@ fn a_manifest_that_names_no_ruleset_leaves_the_default_and_a_wrong_one_is_refuse
         check_runs("{}")
             .unwrap()
             .0
-            .matches("ruleset 4.0.0 (the default; --ruleset names another)")
+            .matches("ruleset 4.0.0 (the default; choose another with --ruleset)")
             .count()
             == 2
     );
     for (manifest, words) in [
-        (r#"{"ruleset": "5.0.0"}"#, "no resnet in ruleset 5.0.0"),
+        (r#"{"ruleset": "5.0.0"}"#, "ruleset 5.0.0 has no ResNet"),
         (r#"{"ruleset": 2}"#, "unknown ruleset \"2\""),
         ("{", "is no JSON"),
     ] {
@@ -258,16 +258,16 @@ fn what_cannot_be_read_ends_the_command() {
     assert!(missing.contains("name a log or a folder"), "{missing}");
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().to_str().unwrap();
-    assert_eq!(failure(&[path]), format!("no result_*.txt lies below {path}; name a log"));
+    assert_eq!(failure(&[path]), format!("no result_*.txt found below {path}; name a log"));
 }
 
 #[test]
 fn a_code_is_explained() {
     insta::assert_snapshot!(check(&["--explain", "eval-after-stop"]).unwrap().0, @r"
     eval-after-stop (fault: rejects with --strict; the reference checker overlooks it)
-    An evaluation is logged after run_stop: its time is not counted.
-    Cure: stop the clock after the last evaluation.
-    Source: training_rules: the clock runs from run_start to run_stop, and all between counts.
+    An evaluation is logged after run_stop, so its time does not count.
+    Fix: stop the clock after the last evaluation.
+    Source: training_rules: the clock runs from run_start to run_stop, and everything between counts.
     ");
 }
 
@@ -282,7 +282,7 @@ fn wrong_arguments_are_refused_with_the_ones_there_are() {
     };
     let later = refuse(&["log", "--ruleset", "4.1.0"]);
     assert!(
-        later.contains("no resnet in ruleset 4.1.0") && later.contains("0.7.0, 1.0.0"),
+        later.contains("ruleset 4.1.0 has no ResNet") && later.contains("0.7.0, 1.0.0"),
         "{later}"
     );
     assert!(refuse(&["--explain", "nonsense"]).contains("eval-after-stop"));

@@ -74,5 +74,5 @@ fn data_synth_makes_a_set_that_a_second_call_finds() {
     assert!(std::path::Path::new(folder.trim()).join("train").is_dir(), "{folder}");
     let (again, said) = synth();
     assert_eq!(again, folder);
-    assert!(said.contains("were there already"), "{said}");
+    assert!(said.contains("existed already"), "{said}");
 }

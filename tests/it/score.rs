@@ -180,5 +180,5 @@ fn a_folder_without_results_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     let failure = score(&[folder.path().to_str().unwrap()]).unwrap_err();
     assert_eq!(failure.exit, Exit::Invalid);
-    assert!(failure.to_string().starts_with("no result_*.txt lies below"), "{failure}");
+    assert!(failure.to_string().starts_with("no result_*.txt found below"), "{failure}");
 }

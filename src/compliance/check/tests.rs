@@ -1,4 +1,4 @@
-//! Verdicts on logs with one thing changed.
+//! Verdicts on logs with one change each.
 
 use proptest::prelude::*;
 
@@ -43,7 +43,7 @@ fn a_missing_clock_start_is_named_at_each_place_that_needs_it() {
 }
 
 #[test]
-fn values_are_judged_with_what_they_are_and_what_they_must_be() {
+fn messages_have_the_value_and_what_is_allowed() {
     let log = CLOSED
         .replace("\"value\": 2048", "\"value\": \"2048\"")
         .replace("\"onprem\"", "\"sold\"")
@@ -53,10 +53,10 @@ fn values_are_judged_with_what_they_are_and_what_they_must_be() {
         .replace("0.7612", "\"0.7612\"")
         .replace("\"epoch_count\": 4", "\"epoch_count\": 0");
     insta::assert_snapshot!(findings(&log, Ruleset::V4_0_0).join("\n"), @r#"
-    bad-value 2 submission_org is ""; it must be a text
+    bad-value 2 submission_org is ""; it must be a string
     bad-value 4 submission_status is "sold"; it must be cloud or onprem or preview or research
-    bad-metadata 24 block_start must have a number above 0 as epoch_count in its metadata
-    bad-metadata 37 block_start must have a number above 0 as epoch_count in its metadata
+    bad-metadata 24 block_start must have epoch_count above 0 in its metadata
+    bad-metadata 37 block_start must have epoch_count above 0 in its metadata
     bad-value 9 global_batch_size is "2048"; it must be a number above 0
     bad-value 13 opt_name is "adam"; it must be sgd or lars
     accuracy-not-a-number 47 eval_accuracy is "0.7612"; it must be a number
@@ -65,7 +65,7 @@ fn values_are_judged_with_what_they_are_and_what_they_must_be() {
 }
 
 #[test]
-fn optimizer_values_are_judged() {
+fn optimizer_values_are_checked() {
     let log = CLOSED
         .replace("\"value\": 0.0002", "\"value\": 0.00003")
         .replace("\"value\": 0.0001", "\"value\": 0.0002")
@@ -102,9 +102,9 @@ fn tensors_are_compared_one_by_one() {
 }
 
 #[test]
-fn an_empty_log_says_so_first() {
+fn an_empty_log_is_reported_first() {
     let found = findings("no token here\n", Ruleset::V4_0_0);
-    assert_eq!(found[0], "no-records - no line holds the token \":::MLLOG \" with its blank");
+    assert_eq!(found[0], "no-records - no line contains the token \":::MLLOG \" (with its space)");
 }
 
 #[test]

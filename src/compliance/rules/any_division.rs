@@ -1,4 +1,4 @@
-//! Rules of every benchmark.
+//! Rules for every benchmark.
 
 use crate::mllog::Key;
 
@@ -9,7 +9,7 @@ use crate::mlperf::Division;
 const DIVISIONS: &[&str] = &["closed", "open"];
 const STATUSES: &[&str] = &["cloud", "onprem", "preview", "research"];
 
-/// Rules of every log.
+/// Rules for every log.
 pub(super) fn common(ruleset: Ruleset) -> Vec<Rule> {
     let mut rules = vec![
         Rule::once(Key::SubmissionOrg).check(Check::NotEmpty),
@@ -53,7 +53,7 @@ pub(super) fn common(ruleset: Ruleset) -> Vec<Rule> {
     rules
 }
 
-/// Rules of every log of one division.
+/// Rules for every log of one division.
 pub(super) fn division(ruleset: Ruleset, division: Division) -> Vec<Rule> {
     let mut rules = vec![benchmark().then(Effect::EnterBenchmark(division))];
     if division == Division::Closed && ruleset >= Ruleset::V1_0_0 {
@@ -74,7 +74,7 @@ fn init_limit(ruleset: Ruleset) -> InitLimit {
     }
 }
 
-/// The members of metadata that may say where in the training a record stands.
+/// The metadata members that may give a record's position in the training.
 struct Positions {
     epoch: &'static [&'static str],
     block: &'static [&'static str],

@@ -1,6 +1,6 @@
-//! The rules as data. A *book* is what the reference keeps in one rule file; books are opened one
-//! after the other as the log names its division, its benchmark and its optimizer, and each goes
-//! through the whole log with a state of its own.
+//! The rules as data. A [`RuleFile`] corresponds to one YAML file of the reference. The log selects
+//! them one after the other by naming its division, benchmark and optimizer. Each one goes through
+//! the whole log with its own state.
 
 mod any_division;
 mod resnet;
@@ -13,16 +13,16 @@ use crate::mlperf::Division;
 
 pub(super) use tensors::reference_tensors;
 
-/// One rule file.
+/// One rule file of the reference.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Book {
-    /// Every log.
+pub(super) enum RuleFile {
+    /// For every log.
     Common,
-    /// Every log of a division.
+    /// For every log of a division.
     Division(Division),
-    /// Every ResNet log of a division.
+    /// For every ResNet log of a division.
     Resnet(Division),
-    /// ResNet, closed, this optimizer.
+    /// For closed ResNet logs with this optimizer.
     Optimizer(Family),
 }
 
@@ -33,8 +33,8 @@ pub(super) enum Family {
     Lars,
 }
 
-impl Book {
-    /// Its rules under `ruleset`.
+impl RuleFile {
+    /// The rules under `ruleset`.
     pub(super) fn rules(self, ruleset: Ruleset) -> Vec<Rule> {
         match self {
             Self::Common => any_division::common(ruleset),
@@ -47,16 +47,16 @@ impl Book {
     }
 }
 
-/// What a book says about one key.
+/// What a rule file says about one key.
 #[derive(Clone, Debug)]
 pub(super) struct Rule {
     pub(super) key: Key,
     pub(super) need: Need,
-    /// What must hold of each record (of the first one only for `submission_*` keys).
+    /// What every record must meet (for `submission_*` keys, only the first).
     pub(super) checks: Vec<Check>,
-    /// What must hold of one of the records.
+    /// What one of the records must meet.
     pub(super) any: Option<Accuracy>,
-    /// What a record does, whether its checks hold or not.
+    /// What a record does, whether its checks pass or not.
     pub(super) effect: Option<Effect>,
 }
 
@@ -96,14 +96,14 @@ impl Rule {
 /// How often a key must occur.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Need {
-    /// Once; more often with equal values is a warning.
+    /// Exactly once; repeating it with equal values is a warning.
     ExactlyOne,
     AtLeastOne,
-    /// It or the other one.
+    /// This key or the other one.
     AtLeastOneOr(Key),
 }
 
-/// What must hold of a record.
+/// What a record must meet.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum Check {
     /// The value is not the empty string (null passes).
@@ -112,27 +112,27 @@ pub(super) enum Check {
     /// The value is a number above 0.
     Positive,
     Equals(f64),
-    /// The value is a whole multiple.
+    /// The value is a whole multiple of this.
     MultipleOf(f64),
     /// The value is this times a power of two.
     PowerOfTwoTimes(f64),
     /// The metadata has one of these members.
     Has(&'static [&'static str]),
-    /// If the metadata has the first member, it has the second one.
+    /// If the metadata has the first member, it also has the second one.
     HasWith(&'static str, &'static str),
     /// If the metadata has this member, it is a number above 0.
     MemberPositive(&'static str),
-    /// If the metadata has this member, it is a number from 0 up.
+    /// If the metadata has this member, it is a number of at least 0.
     MemberNotNegative(&'static str),
-    /// The mark has been reached.
+    /// The log has reached this mark.
     After(Mark),
-    /// The mark has not been reached.
+    /// The log has not reached this mark.
     Before(Mark),
-    /// Less than this many minutes since the earliest `init_start`.
+    /// Less than this many minutes have passed since the earliest `init_start`.
     InitWithin(InitLimit),
 }
 
-/// Where a log has got to.
+/// The stages of a log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Mark {
     InitStarted,
@@ -141,7 +141,7 @@ pub(super) enum Mark {
 }
 
 impl Mark {
-    /// The key that reaches it.
+    /// The key that reaches this mark.
     pub(super) const fn key(self) -> Key {
         match self {
             Self::InitStarted => Key::InitStart,
@@ -151,11 +151,11 @@ impl Mark {
     }
 }
 
-/// How long setting up may take.
+/// The time limit on initialization.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum InitLimit {
     Minutes(f64),
-    /// 240 min open, 30 min closed, and none at all while the division has not been logged.
+    /// 240 min open, 30 min closed; every time is rejected until the division has been logged.
     ByDivision,
 }
 
@@ -171,16 +171,16 @@ pub(super) enum Accuracy {
 /// Top-1 accuracy to reach.
 pub(super) const TARGET: f64 = 0.759;
 
-/// What a record does to the state of its book.
+/// What a record does to the state of its rule file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Effect {
-    /// Opens the book of the division, and sets its limit on init.
+    /// Selects the rule file of the division and sets its limit on initialization.
     EnterDivision,
-    /// Opens the book of the benchmark in this division.
+    /// Selects the rule file of the benchmark in this division.
     EnterBenchmark(Division),
-    /// Opens the book of the optimizer.
+    /// Selects the rule file of the optimizer.
     EnterOptimizer,
     Reach(Mark),
-    /// Collects `metadata.tensor`, to be compared at the end.
+    /// Collects `metadata.tensor`, for the comparison at the end.
     CollectTensor,
 }

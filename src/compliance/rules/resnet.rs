@@ -1,18 +1,18 @@
-//! Rules of the ResNet benchmark.
+//! Rules for the ResNet benchmark.
 
 use crate::mllog::Key;
 
 use super::super::ruleset::Ruleset;
 use super::{Accuracy, Check, Effect, Rule};
 
-/// Open: one evaluation; since 1.0.0 of any accuracy.
+/// Open division: one evaluation, of any accuracy since 1.0.0.
 pub(super) fn open(ruleset: Ruleset) -> Vec<Rule> {
     let accuracy = if ruleset == Ruleset::V0_7_0 { Accuracy::Target } else { Accuracy::Any };
     vec![eval_accuracy(accuracy)]
 }
 
-/// Closed: the target, the batch size and a known optimizer; for a while also every tensor's
-/// initialization.
+/// Closed division: the target, the batch size and a known optimizer; in some rounds also the
+/// initialization of every tensor.
 pub(super) fn closed(ruleset: Ruleset) -> Vec<Rule> {
     let mut rules = vec![
         Rule::once(Key::GlobalBatchSize).check(Check::Positive),
@@ -29,7 +29,7 @@ pub(super) fn closed(ruleset: Ruleset) -> Vec<Rule> {
     rules
 }
 
-/// The numbers of LARS.
+/// The hyperparameters of LARS.
 pub(super) fn lars() -> Vec<Rule> {
     vec![
         Rule::once(Key::LarsOptBaseLearningRate),
@@ -43,7 +43,7 @@ pub(super) fn lars() -> Vec<Rule> {
     ]
 }
 
-/// The numbers of SGD.
+/// The hyperparameters of SGD.
 pub(super) fn sgd() -> Vec<Rule> {
     vec![
         Rule::once(Key::SgdOptBaseLearningRate).check(Check::MultipleOf(1e-3)),

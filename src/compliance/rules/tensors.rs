@@ -1,5 +1,5 @@
-//! The tensors whose initialization the closed division had logged from 1.1.0 to 2.1.0, under the
-//! names that the rules took from `MXNet`'s model.
+//! The tensors whose initialization the closed division required in the log from 1.1.0 to 2.1.0,
+//! with the names that the rules took from `MXNet`'s model.
 
 /// Bottleneck units in each stage of ResNet-50.
 const UNITS: [usize; 4] = [3, 4, 6, 3];
@@ -10,7 +10,7 @@ pub(crate) fn reference_tensors() -> Vec<String> {
         ["bn0_beta", "bn0_gamma", "conv0_weight", "fc1_bias", "fc1_weight"].map(Into::into).into();
     for (stage, units) in (1..).zip(UNITS) {
         for unit in 1..=units {
-            // The first unit of a stage has a convolution and a norm in its short cut as well.
+            // The first unit of a stage also has a convolution and a norm in its shortcut.
             let parts: &[&str] = if unit == 1 { &["1", "2", "3", "sc"] } else { &["1", "2", "3"] };
             for part in parts {
                 let at = format!("stage{stage}_unit{unit}");

@@ -96,9 +96,9 @@ mod tests {
     use tempfile::TempDir;
 
     use super::*;
-    use crate::data::config::StoreDivision;
     use crate::data::config::EvalTransform;
     use crate::data::config::OnBad;
+    use crate::data::config::StoreDivision;
     use crate::data::dataset::open::Dataset;
     use crate::data::fixture::data_set;
     use crate::data::format::manifest::identity_of;
@@ -149,7 +149,11 @@ mod tests {
         add_stores(source.path(), (&[], 0), &out.path().join("all"));
         let dataset = Dataset::open(out.path()).unwrap();
         assert!(dataset.train.path(0).starts_with(out.path().canonicalize().unwrap().join("all")));
-        assert_eq!(dataset.division(), Some(StoreDivision::OpenOnly), "some epochs read the small one");
+        assert_eq!(
+            dataset.division(),
+            Some(StoreDivision::OpenOnly),
+            "some epochs read the small one"
+        );
         fs::write(out.path().join("small/manifest.json"), "{}").unwrap();
         let error = Dataset::open(out.path()).unwrap_err().to_string();
         assert!(error.contains("small/manifest.json"), "{error}");

@@ -19,10 +19,10 @@ use crate::data::config::{Split, StoreDivision};
 use crate::data::dataset::multi_resolution;
 use crate::data::error::DataError;
 use crate::data::format::labels::LabelFile;
+use crate::data::format::manifest;
 use crate::data::format::{arrow, ffcv, folder, mds, recordio, tar, tfrecord};
 use crate::data::index::cache;
 use crate::data::index::{FileStamp, Index};
-use crate::data::format::manifest;
 
 /// Both splits of a data set; their classes agree.
 #[derive(Clone, Debug)]

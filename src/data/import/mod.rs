@@ -8,7 +8,7 @@ pub(in crate::data) mod shard_writer;
 #[cfg(test)]
 mod tests;
 
-pub use crate::data::config::{StoreDivision, OnBad};
+pub use crate::data::config::{OnBad, StoreDivision};
 pub use pack::{Import, import, open_source};
 
 pub use crate::data::format::error::StoreError;

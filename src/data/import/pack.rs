@@ -15,8 +15,8 @@ use std::thread;
 
 use serde::{Deserialize, Serialize};
 
-use crate::data::config::StoreDivision;
 use crate::data::config::Split;
+use crate::data::config::StoreDivision;
 use crate::data::dataset::open::Dataset;
 use crate::data::dataset::span_reader::SpanReader;
 use crate::data::format::error::StoreError;

@@ -16,8 +16,8 @@ use std::time::{Duration, SystemTime};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use crate::data::config::StoreDivision;
 use crate::data::config::Split;
+use crate::data::config::StoreDivision;
 use crate::data::index::{Columns, FileStamp, Index};
 
 const VERSION: u32 = 3;

@@ -94,7 +94,6 @@ impl Dataset {
         let plans = eval_plans(&sampler, batch_per_rank, config.eval);
         Loader::start(Arc::clone(&self.eval), plans, loader_config(config, rank))
     }
-
 }
 
 fn loader_config(config: &DataConfig, rank: &LoaderRank) -> LoaderConfig {

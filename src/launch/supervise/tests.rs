@@ -1,4 +1,4 @@
-//! The supervisor against mock processes, at times that the tests choose.
+//! Tests the supervisor with mock processes, at times that the tests choose.
 
 use std::{cell::RefCell, rc::Rc};
 
@@ -26,11 +26,11 @@ impl Process for Mock {
     }
 
     fn log_tail(&self) -> String {
-        format!("  words of {}", self.rank)
+        format!("  log of {}", self.rank)
     }
 }
 
-/// Ranks under supervision, the signals they got, and a clock in milliseconds.
+/// Supervised ranks, the signals they got, and a clock in milliseconds.
 struct Stage {
     supervisor: Supervisor<Mock>,
     sent: Rc<RefCell<Vec<Sent>>>,
@@ -90,7 +90,7 @@ fn gone(code: i32) -> ProcessEvent {
 }
 
 #[test]
-fn a_run_that_ends_in_order_needs_no_signal() {
+fn a_run_that_ends_normally_needs_no_signal() {
     let mut stage = Stage::with_ranks(2);
     stage.hears(0, 1, gone(0));
     stage.hears(1, 0, run_stop(RunStatus::Success));
@@ -121,7 +121,7 @@ fn a_failure_stops_the_others_after_gathering_and_kills_them_after_the_grace() {
 }
 
 #[test]
-fn the_cause_is_shown_and_not_the_victim_that_spoke_first() {
+fn the_cause_is_shown_and_not_the_peer_that_reported_first() {
     let mut stage = Stage::with_ranks(3);
     stage.hears(0, 0, failed(FailureKind::Peer, "rank 2 went away"));
     stage.hears(50, 1, failed(FailureKind::Internal, "first cause"));
@@ -131,7 +131,7 @@ fn the_cause_is_shown_and_not_the_victim_that_spoke_first() {
 }
 
 #[test]
-fn bad_input_is_shown_before_everything_else() {
+fn bad_input_takes_precedence_over_other_failures() {
     let mut stage = Stage::with_ranks(2);
     stage.hears(0, 0, failed(FailureKind::Internal, "broke"));
     stage.hears(1, 1, failed(FailureKind::Input, "no such file"));
@@ -141,7 +141,7 @@ fn bad_input_is_shown_before_everything_else() {
 }
 
 #[test]
-fn what_is_said_after_sigterm_does_not_displace_a_known_cause() {
+fn failures_after_sigterm_do_not_replace_a_known_cause() {
     let mut stage = Stage::with_ranks(2);
     stage.hears(0, 0, failed(FailureKind::Internal, "cause"));
     stage.time_passes(300);
@@ -151,7 +151,7 @@ fn what_is_said_after_sigterm_does_not_displace_a_known_cause() {
 }
 
 #[test]
-fn a_cause_that_comes_late_displaces_a_victim() {
+fn a_late_cause_replaces_a_peers_failure() {
     let mut stage = Stage::with_ranks(2);
     stage.hears(0, 0, failed(FailureKind::Peer, "rank 1 went away"));
     stage.time_passes(300);
@@ -168,8 +168,8 @@ fn a_rank_killed_by_a_signal_is_reported_with_the_last_lines_of_its_log() {
     stage.hears(301, 0, gone(1));
     let failure = stage.ending().failure.unwrap();
     assert_eq!((failure.rank, failure.kind), (1, FailureKind::Internal));
-    assert!(failure.message.starts_with("killed by signal 9 (somebody killed it"));
-    assert!(failure.message.ends_with("; the last lines of its log are:\n  words of 1"));
+    assert!(failure.message.starts_with("killed by signal 9 (it was killed"));
+    assert!(failure.message.ends_with("; the last lines of its log are:\n  log of 1"));
 }
 
 #[test]
@@ -177,7 +177,7 @@ fn a_rank_0_that_ends_before_run_stop_has_failed() {
     let mut stage = Stage::with_ranks(1);
     stage.hears(0, 0, gone(0));
     let failure = stage.ending().failure.unwrap();
-    assert!(failure.message.starts_with("ended with code 0 and without a word"));
+    assert!(failure.message.starts_with("ended with code 0 and without a message"));
 }
 
 #[test]
@@ -191,7 +191,7 @@ fn a_crash_after_run_stop_is_a_failure_and_the_result_is_kept() {
 }
 
 #[test]
-fn a_rank_that_hangs_after_run_stop_is_ended_and_the_result_is_kept() {
+fn a_rank_that_hangs_after_run_stop_is_killed_and_the_result_is_kept() {
     let mut stage = Stage::with_ranks(2);
     stage.hears(0, 0, run_stop(RunStatus::Success));
     stage.hears(10, 0, gone(0));
@@ -204,7 +204,7 @@ fn a_rank_that_hangs_after_run_stop_is_ended_and_the_result_is_kept() {
     stage.hears(124_001, 1, ProcessEvent::Gone(ExitStatus::Signal(9)));
     let ending = stage.ending();
     assert_eq!(ending.status, Some(RunStatus::Success));
-    let failure = ending.failure.expect("it is told");
+    let failure = ending.failure.expect("it is reported");
     assert!(failure.rank == 1 && failure.message.contains("run_stop"), "{failure:?}");
 }
 

@@ -1,4 +1,4 @@
-//! A log from the first line to the last, and what it refuses.
+//! A complete log, and calls that a session rejects.
 
 use std::io;
 use std::sync::{Arc, Mutex};
@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use super::super::{AdamOptions, LarsOptions, Optimizer, PlainOptions, SgdOptions};
 use super::*;
 
-/// Ticks through given times, then stays at the last.
+/// Returns the given times in order, then repeats the last.
 struct Script(Mutex<Vec<u64>>);
 
 impl Clock for Script {
@@ -20,7 +20,7 @@ fn clock(times: &[u64]) -> Box<dyn Clock> {
     Box::new(Script(Mutex::new(times.to_vec())))
 }
 
-/// Keeps every single write apart.
+/// Records every single write.
 #[derive(Clone, Default)]
 struct Writes(Arc<Mutex<Vec<Vec<u8>>>>);
 
@@ -42,7 +42,7 @@ impl Writes {
             .iter()
             .map(|line| {
                 let text = std::str::from_utf8(line).unwrap();
-                assert_eq!(text.matches('\n').count(), 1, "one write, one line: {text:?}");
+                assert_eq!(text.matches('\n').count(), 1, "each write must be one line: {text:?}");
                 assert!(text.ends_with('\n'), "{text:?}");
                 serde_json::from_str(text.strip_prefix(":::MLLOG ").unwrap()).unwrap()
             })
@@ -73,7 +73,7 @@ fn hyperparameters(optimizer: Optimizer) -> Hyperparameters {
 }
 
 #[test]
-fn a_whole_run_logs_every_record_with_what_the_rules_ask_for() {
+fn a_complete_run_logs_every_required_record() {
     let writes = Writes::default();
     let mut session = running(&writes, &[10, 20, 1_000, 2_000, 61_000]);
     assert_eq!(session.start_ms(), 1_000);
@@ -99,7 +99,7 @@ fn a_whole_run_logs_every_record_with_what_the_rules_ask_for() {
 }
 
 #[test]
-fn an_abort_inside_an_epoch_closes_the_block_and_forges_no_stop() {
+fn an_abort_within_an_epoch_closes_only_the_block() {
     let writes = Writes::default();
     let mut session = running(&writes, &[0]);
     session.block_start(1, 4).unwrap();
@@ -112,7 +112,7 @@ fn an_abort_inside_an_epoch_closes_the_block_and_forges_no_stop() {
 }
 
 #[test]
-fn a_clock_that_steps_back_is_held() {
+fn a_clock_that_steps_back_stays_at_the_latest_time() {
     let writes = Writes::default();
     let session = running(&writes, &[5_000, 4_000, 6_000, 1_000]);
     let stopped = session.run_stop(RunStatus::Aborted).unwrap();
@@ -137,7 +137,7 @@ fn caches_that_were_not_cleared_are_logged_as_such() {
 }
 
 #[test]
-fn each_optimizer_logs_its_own_family_of_keys_and_nothing_it_lacks() {
+fn each_optimizer_logs_its_own_keys_and_no_missing_values() {
     let writes = Writes::default();
     let sgd = SgdOptions {
         base_learning_rate: 2.0,
@@ -193,7 +193,7 @@ fn each_optimizer_logs_its_own_family_of_keys_and_nothing_it_lacks() {
 }
 
 #[test]
-fn what_does_not_fit_is_refused_and_not_written() {
+fn calls_out_of_order_are_rejected_and_write_nothing() {
     let writes = Writes::default();
     let early = Session::open(Box::new(writes.clone()), clock(&[0])).init_stop();
     let error = early.err().unwrap().to_string();

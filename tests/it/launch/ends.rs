@@ -75,7 +75,7 @@ fn a_rank_killed_by_a_signal_leaves_its_log_tail() {
 fn a_rank_that_goes_without_a_word_has_failed() {
     Stage::with_ranks("exit 0").train(&[]).expect(6, &["rank 0: ended with code 0 and without"]);
     let told = Stage::with_ranks("exit 77").train(&[]);
-    told.expect(6, &["ended with code 77 and without a word"]);
+    told.expect(6, &["ended with code 77 and without a message"]);
 }
 
 /// Ranks that run until they are asked to stop, as real ones do.

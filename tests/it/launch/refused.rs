@@ -63,7 +63,7 @@ fn a_rank_program_that_is_not_there() {
 #[test]
 fn a_gpu_recipe_on_a_machine_without_gpus() {
     let stage = Stage::with_ranks(TRACE);
-    let words = ["this machine shows none", "--device cpu", "--recipe demo/optimized"];
+    let words = ["this machine has none", "--device cpu", "--recipe demo/optimized"];
     refuses(&stage, &["--device", "cuda"], &words);
 }
 
@@ -72,7 +72,10 @@ fn a_gpu_recipe_without_gpus_and_without_images() {
     let stage = Stage::with_ranks(TRACE);
     let output = stage.command(&["--recipe", "optimized.toml"]).output().unwrap();
     let told = Told::of(output);
-    told.expect(3, &["shows none", "images", "--device cpu", "--data DIR", "demo/optimized"]);
+    told.expect(
+        3,
+        &["this machine has none", "images", "--device cpu", "--data DIR", "demo/optimized"],
+    );
     is_one_sentence(&stage, &told);
 }
 
@@ -138,7 +141,7 @@ fn a_system_name_that_is_no_folder_name() {
     let stage = Stage::with_ranks(TRACE);
     let args = ["--recipe", "recipe.toml", "--data", "images", "--system", "../elsewhere"];
     let told = Told::of(stage.command(&args).output().unwrap());
-    told.expect(3, &["'../elsewhere' is no name for a system"]);
+    told.expect(3, &["'../elsewhere' is not a valid system name"]);
 }
 
 #[test]

@@ -298,9 +298,12 @@ fn what_a_person_should_know_is_noted() {
     let written = bench.path("system.toml");
     fs::write(&written, text.replace("\"open\"", "\"closed\"")).unwrap();
     let (text, _) = bench.package(&["--description", written.to_str().unwrap()]).unwrap();
-    assert!(text.contains("note: box: the runs are open, and so is the description now"), "{text}");
+    assert!(
+        text.contains("note: box: the description's division is now open, like the runs'"),
+        "{text}"
+    );
     assert!(text.contains("note: box: 2 GPUs ran; number_of_nodes times"), "{text}");
-    assert!(text.contains("note: source: a folder that is no git repository"), "{text}");
+    assert!(text.contains("note: source: a folder that is not a git repository"), "{text}");
 }
 
 #[test]
@@ -355,7 +358,7 @@ fn runs_that_make_no_submission_are_refused_and_nothing_is_left() {
 
     let bench = Bench::new();
     fs::create_dir_all(bench.path("results/box")).unwrap();
-    assert!(bench.refused(Exit::Invalid, &[]).starts_with("no run lies in "));
+    assert!(bench.refused(Exit::Invalid, &[]).starts_with("no run found in "));
 
     for (message, change) in DAMAGES {
         let bench = Bench::open();
@@ -369,7 +372,7 @@ fn runs_that_make_no_submission_are_refused_and_nothing_is_left() {
 type Damage = (&'static str, fn(&Bench));
 
 const DAMAGES: &[Damage] = &[
-    ("no time from run_start to run_stop", |bench| {
+    ("lacks run_start or run_stop", |bench| {
         bench.edit("results/box/run_2/mllog.txt", "\"run_stop\"", "\"stopped\"");
     }),
     ("optimizer.lr is 1.25 there and 1.5 here", |bench| {
@@ -399,11 +402,11 @@ const DAMAGES: &[Damage] = &[
     ("cannot read DIR/results/box/run_2/recipe.toml", |bench| {
         fs::remove_file(bench.path("results/box/run_2/recipe.toml")).unwrap();
     }),
-    ("nobody describes box: its runs were made on elsewhere", |bench| {
+    ("box has no description, and its runs were made on elsewhere", |bench| {
         bench.edit_all(&format!("\"{}\"", launch::host_name()), "\"elsewhere\"");
     }),
     ("5.0.0", |bench| bench.edit_all("4.0.0", "5.0.0")),
-    ("does not hold the source of mlperf-run", |bench| {
+    ("is not the source of mlperf-run", |bench| {
         fs::remove_dir_all(bench.path("source")).unwrap();
     }),
 ];

@@ -303,10 +303,10 @@ fn what_is_no_submission_is_refused() {
         assert_eq!(failure.exit, Exit::Invalid);
         failure.to_string()
     };
-    assert!(refused(folder.path()).starts_with("no submission lies below "));
+    assert!(refused(folder.path()).starts_with("no submission found below "));
     assert!(refused(&folder.path().join("no")).starts_with("cannot read "));
     fs::write(folder.path().join("file"), "").unwrap();
-    assert!(refused(&folder.path().join("file")).contains("is no folder"));
+    assert!(refused(&folder.path().join("file")).contains("is not a folder"));
 }
 
 #[test]

@@ -92,7 +92,8 @@ fn the_manifest_of_another_program_is_none_of_ours() {
 
 #[test]
 fn a_store_that_has_lost_its_manifest_is_no_other_division_for_it() {
-    for (max_sides, division) in [(&[][..], StoreDivision::ClosedSafe), (&[32][..], StoreDivision::OpenOnly)]
+    for (max_sides, division) in
+        [(&[][..], StoreDivision::ClosedSafe), (&[32][..], StoreDivision::OpenOnly)]
     {
         let (_source, out) = store(max_sides);
         fs::remove_file(out.path().join("manifest.json")).unwrap();

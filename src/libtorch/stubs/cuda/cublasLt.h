@@ -1,3 +1,3 @@
-// As much of cuBLASLt as CUDAContext.h names.
+// The parts of cuBLASLt that CUDAContext.h uses.
 #pragma once
 typedef struct cublasLtContext* cublasLtHandle_t;

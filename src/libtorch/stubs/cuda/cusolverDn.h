@@ -1,4 +1,4 @@
-// As much of cuSOLVER as CUDAContext.h names.
+// The parts of cuSOLVER that CUDAContext.h uses.
 #pragma once
 #include "cusolver_common.h"
 typedef struct cusolverDnContext* cusolverDnHandle_t;

@@ -1,3 +1,3 @@
-// As much of cuSOLVER as CUDAContext.h names.
+// The parts of cuSOLVER that CUDAContext.h uses.
 #pragma once
 enum cusolverStatus_t : unsigned { CUSOLVER_STATUS_SUCCESS = 0 };

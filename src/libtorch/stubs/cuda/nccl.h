@@ -1,5 +1,6 @@
-// As much of NCCL 2.28.9 as ProcessGroupNCCL.hpp names: libtorch 2.11.0 is built with that version,
-// and this number decides which members its classes have. Sizes are NCCL's; nothing here is called.
+// The parts of NCCL 2.28.9 that ProcessGroupNCCL.hpp uses. libtorch 2.11.0 is built with that
+// version, and the version number decides which members its classes have. Sizes are NCCL's; nothing
+// here is called.
 #pragma once
 #include <cstddef>
 #define NCCL_VERSION(major, minor, patch) ((major)*10000 + (minor)*100 + (patch))

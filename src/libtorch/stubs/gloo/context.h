@@ -1,4 +1,4 @@
-// As much of gloo as ProcessGroupGloo.hpp names. Nothing here is ever made or called by us.
+// The parts of gloo that ProcessGroupGloo.hpp uses. We never create or call any of this.
 #pragma once
 #include <chrono>
 namespace gloo {

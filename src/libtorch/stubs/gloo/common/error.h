@@ -1,2 +1,2 @@
-// ProcessGroupGloo.hpp asks for this file; libtorch's wheel does not carry gloo's headers.
+// ProcessGroupGloo.hpp includes this file; libtorch's wheel does not contain gloo's headers.
 #pragma once

@@ -1,4 +1,4 @@
-// As much of gloo as ProcessGroupGloo.hpp names. GlooStore is never made by us.
+// The parts of gloo that ProcessGroupGloo.hpp uses. We never create a GlooStore.
 #pragma once
 #include <chrono>
 #include <string>

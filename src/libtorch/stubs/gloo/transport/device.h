@@ -1,4 +1,4 @@
-// As much of gloo as ProcessGroupGloo.hpp names.
+// The parts of gloo that ProcessGroupGloo.hpp uses.
 #pragma once
 namespace gloo::transport {
 class Device;

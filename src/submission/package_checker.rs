@@ -1,4 +1,4 @@
-//! Judges descriptions and results in the order of the reference's package checker.
+//! Checks descriptions and results in the order of the reference's package checker.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -17,15 +17,15 @@ use super::small_file::read_small;
 use super::verify::SystemVerdict;
 use crate::compliance::{Report, Ruleset, Strictness, check_files};
 
-/// The parameters of the package checker, in a system's or a benchmark's folder of results.
+/// Parameters of the package checker, in the results folder of a system or a benchmark.
 const PARAMS: &str = "package_checker_params";
-/// Bytes of the largest log that is read.
+/// The largest log that is read, in bytes.
 const MAX_LOG_BYTES: u64 = 1 << 30;
 
 /// One folder of ResNet results.
 struct Folder {
     results: SystemResults,
-    /// From the submission's folder.
+    /// Relative to the submission's folder.
     path: PathBuf,
     description: Option<Description>,
 }
@@ -36,15 +36,16 @@ impl Folder {
     }
 }
 
-pub(super) struct Judge<'a> {
+pub(super) struct PackageChecker<'a> {
     pub(super) root: &'a Path,
     pub(super) ruleset: Ruleset,
     pub(super) strictness: Strictness,
     pub(super) findings: &'a mut Findings,
 }
 
-impl Judge<'_> {
-    /// Judges descriptions and results; for each system, whether the reference compares its seeds.
+impl PackageChecker<'_> {
+    /// Checks descriptions and results. Returns, per system, whether the reference compares its
+    /// seeds.
     pub(super) fn systems(mut self) -> Vec<(bool, SystemVerdict)> {
         self.descriptions();
         let folders = self.folders();
@@ -52,7 +53,7 @@ impl Judge<'_> {
         read.into_iter().map(|(folder, reports)| self.system(&folder, reports)).collect()
     }
 
-    /// Judges all descriptions that the reference looks at before it looks at results.
+    /// Checks all descriptions that the reference checks before the results.
     fn descriptions(&mut self) {
         if self.ruleset < Ruleset::V1_0_0 {
             return;
@@ -61,7 +62,7 @@ impl Judge<'_> {
             let path = Path::new("systems").join(&file);
             let Some(system) = file.strip_suffix(".json") else { continue };
             if let Some(description) = Description::read(self.root, &path, self.findings) {
-                description.judge(self.ruleset, &path, self.findings);
+                description.check(self.ruleset, &path, self.findings);
             }
             let results = Path::new("results").join(system);
             if !self.root.join(results).is_dir() {
@@ -74,7 +75,7 @@ impl Judge<'_> {
     fn folders(&mut self) -> Vec<Folder> {
         let results = Path::new("results");
         if !self.root.join(results).is_dir() {
-            self.findings.add(Code::NoResults, results, "it is not there");
+            self.findings.add(Code::NoResults, results, "it does not exist");
             return Vec::new();
         }
         let mut folders = Vec::new();
@@ -95,7 +96,7 @@ impl Judge<'_> {
                 } else {
                     let known = OTHER_BENCHMARKS.contains(&&*benchmark);
                     let code = if known { Code::OtherBenchmark } else { Code::UnknownFile };
-                    self.findings.add(code, &path.join(&*benchmark), "it was not judged");
+                    self.findings.add(code, &path.join(&*benchmark), "it was not checked");
                 }
             }
         }
@@ -105,17 +106,17 @@ impl Judge<'_> {
     fn description_of(&mut self, system: &str, results: &Path) -> Option<Description> {
         let path = Path::new("systems").join(format!("{system}.json"));
         if !self.root.join(&path).exists() {
-            let message = format!("{} is not there", path.display());
+            let message = format!("{} does not exist", path.display());
             self.findings.add(Code::NoDescription, results, message);
             return None;
         }
-        // What is wrong with it has been said, unless the reference did not look at it so far.
+        // Its problems have findings already, unless the reference has not looked at it so far.
         let mut first_look = Findings::default();
         let is_new = self.ruleset < Ruleset::V1_0_0 || system.starts_with('.');
         let findings = if is_new { &mut *self.findings } else { &mut first_look };
         let description = Description::read(self.root, &path, findings)?;
         if is_new {
-            description.judge(self.ruleset, &path, findings);
+            description.check(self.ruleset, &path, findings);
             if !description.members.contains_key("division") {
                 findings.add(Code::MissingField, &path, "division is missing");
             }
@@ -135,7 +136,7 @@ impl Judge<'_> {
         }
     }
 
-    /// Reads the logs of all folders at once.
+    /// Reads the logs of all folders in parallel.
     fn with_reports(&mut self, folders: Vec<Folder>) -> Vec<(Folder, Vec<Report>)> {
         let mut jobs = Vec::new();
         for folder in &folders {
@@ -143,10 +144,10 @@ impl Judge<'_> {
                 let path = folder.path.join(log.file_name().unwrap_or_default());
                 match log.metadata() {
                     Ok(metadata) if !metadata.is_file() => {
-                        self.findings.add(Code::LogUnreadable, &path, "it is no file");
+                        self.findings.add(Code::LogUnreadable, &path, "it is not a file");
                     }
                     Ok(metadata) if metadata.len() > MAX_LOG_BYTES => {
-                        self.findings.add(Code::LogUnreadable, &path, "it has more than a GiB");
+                        self.findings.add(Code::LogUnreadable, &path, "it is larger than 1 GiB");
                     }
                     Ok(_) => jobs.push((log.clone(), self.ruleset)),
                     Err(error) => {
@@ -175,11 +176,11 @@ impl Judge<'_> {
         with_reports
     }
 
-    /// Judges one folder of results; whether the reference compares its seeds.
+    /// Checks one folder of results. Returns whether the reference compares its seeds.
     fn system(&mut self, folder: &Folder, mut reports: Vec<Report>) -> (bool, SystemVerdict) {
         if let Some(submitter) = folder.description.as_ref().and_then(|it| it.text("submitter")) {
             for report in &mut reports {
-                report.hold_against(submitter);
+                report.advise_submitter(submitter);
             }
         }
         self.count(folder);
@@ -206,26 +207,26 @@ impl Judge<'_> {
             reports: &named,
             score: &score,
         };
-        system.judge(self.findings);
+        system.check(self.findings);
         (closed, SystemVerdict { score, reports })
     }
 
     fn count(&mut self, folder: &Folder) {
         let num_logs = folder.results.logs.len();
         if num_logs != NUM_RUNS {
-            let message = format!("{num_logs} result_*.txt are there; {NUM_RUNS} are expected");
+            let message = format!("found {num_logs} result_*.txt; {NUM_RUNS} are required");
             self.findings.add(Code::RunCount, &folder.path, message);
         }
         for name in visible(&names(&folder.results.folder)) {
             let path = folder.path.join(&name);
             if !is_result(&name) && ![PARAMS, "scaling.json", "power"].contains(&&*name) {
-                let message = "it is neither a log named result_N.txt nor known otherwise";
+                let message = "it is neither a log named result_N.txt nor another known file";
                 self.findings.add(Code::UnknownFile, &path, message);
             }
         }
     }
 
-    /// Runs that are rejected for their logs or their power.
+    /// Finds the runs that are rejected because of their logs or power measurements.
     fn rejections(&mut self, folder: &Folder, reports: &[Report]) {
         let mut rejected = BTreeMap::new();
         for report in reports {
@@ -242,7 +243,9 @@ impl Judge<'_> {
             let path = folder.path.join("power");
             let runs = check_power(&power, &path, &logs, self.findings).unwrap_or_default();
             for run in runs {
-                rejected.entry(run).or_insert_with(|| "its power is not whole".into());
+                rejected
+                    .entry(run)
+                    .or_insert_with(|| "its power measurements are incomplete".into());
             }
         }
         let names: Vec<_> = rejected.keys().map(String::as_str).collect();
@@ -279,7 +282,8 @@ impl Judge<'_> {
         let words =
             [("rcp-bypass", &mut bypass.convergence), ("seed-checker-bypass", &mut bypass.seeds)];
         for (word, asked) in words {
-            // The reference compares lines with their line ends: only a last line without one counts.
+            // The reference compares lines including their line ends, so a word counts only on a
+            // last line without one.
             if lines.last() == Some(&word) {
                 *asked = true;
                 self.findings.add(Code::BypassUsed, path, format!("it says {word}"));
@@ -289,7 +293,7 @@ impl Judge<'_> {
         }
     }
 
-    /// The test of convergence, as the package checker makes it.
+    /// The convergence test, as the package checker runs it.
     fn convergence(&mut self, folder: &Folder, reports: &[Report], bypass: &Bypass) {
         let Some(table) = RcpTable::of(self.ruleset) else { return };
         let stops = |report: &&Report| report.stops_convergence.is_some();
@@ -312,7 +316,7 @@ impl Judge<'_> {
     }
 }
 
-/// Tests that `package_checker_params` switches off.
+/// Tests that `package_checker_params` disables.
 #[derive(Default)]
 struct Bypass {
     seeds: bool,
@@ -326,5 +330,5 @@ fn stem(log: &Path) -> String {
 
 fn first_error(report: &Report) -> String {
     let error = report.findings.first().map(|it| format!("{}: {}", it.code, it.message));
-    error.unwrap_or_else(|| "no reason is known".into())
+    error.unwrap_or_else(|| "the reason is unknown".into())
 }
