@@ -5,7 +5,7 @@
 //! batches of an epoch are those of the store that it reads. The largest stands for all of them; its
 //! validation images, which no store has shrunk, are everybody's.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::data::config::Split;
 use crate::data::config::TrainTransform;
