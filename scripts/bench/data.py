@@ -74,7 +74,7 @@ def run(number, sides, folder):
 
 
 def dali(number, sides, folder):
-    """Measures DALI's decoder of random crops on the processor with one thread."""
+    """Measures DALI's decoder of random crops on the CPU with one thread."""
     from nvidia.dali import fn, pipeline_def, types
 
     files = list(map(str, image_files(folder)))

@@ -163,7 +163,7 @@ class NvidiaClosed(MosaicOptimized):
 
 def run(system, num_ranks, dtype):
     """Losses by step and rank, and of the evaluated weights on the first batch at the end."""
-    net, share = Net(system.blurred), BATCH // num_ranks
+    net, per_rank = Net(system.blurred), BATCH // num_ranks
     cast = lambda tensors: {name: t.to(dtype).clone() for name, t in tensors.items()}
     weights = {name: t.requires_grad_() for name, t in cast(first_weights()).items()}
     buffers = [cast(first_buffers()) for _ in range(num_ranks)]
@@ -176,7 +176,7 @@ def run(system, num_ranks, dtype):
             for name in own:
                 own[name].copy_(buffers[0][name])
         for rank in range(num_ranks):
-            part = slice(rank * share, (rank + 1) * share)
+            part = slice(rank * per_rank, (rank + 1) * per_rank)
             loss = system.loss(net(images[part], weights, buffers[rank]), labels[part])
             for name, g in zip(weights, torch.autograd.grad(loss, list(weights.values()))):
                 grads[name] = grads[name] + g / num_ranks
@@ -190,9 +190,9 @@ def run(system, num_ranks, dtype):
                 s = 2 ** (-system.ema_interval / system.ema_half_life)
                 average = cast(now) if average is None else {n: s * average[n] + (1 - s) * now[n] for n in now}
     with torch.no_grad():
-        judged = average or {**weights, **buffers[0]}
+        evaluated = average or {**weights, **buffers[0]}
         images, labels = images_and_labels(0)
-        logits = Net(system.blurred, training=False)(images.to(dtype), judged, judged)
+        logits = Net(system.blurred, training=False)(images.to(dtype), evaluated, evaluated)
         rows.append([system.loss(logits, labels).item()])
     return rows
 

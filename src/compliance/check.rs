@@ -1,9 +1,9 @@
 //! The engine: checks a log against the rule files, as the reference checker does.
 //!
 //! Which rule files apply becomes known only while the log is read, and each of them applies to the
-//! whole log. The log is read once and never held in memory. So every rule file follows the log
-//! from the start, and at the end only those count that the log selected. Of a record we store only
-//! what a message may need, so memory does not grow with the log.
+//! whole log. The log is read once and never held in memory. Therefore every rule file is applied
+//! from the start, and at the end only the ones that the log selected count. Only what a message may
+//! need is stored of a record, so memory does not grow with the log.
 
 #[cfg(test)]
 mod tests;

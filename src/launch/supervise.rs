@@ -260,7 +260,8 @@ impl<P: Process> Supervisor<P> {
     /// to the signal. Later failures count only if all known ones are of peers that lost their
     /// connection.
     fn stop(&mut self, now: Instant, timeouts: Duration) {
-        self.ending.failure = self.gravest().filter(|failure| failure.kind < FailureKind::Peer);
+        self.ending.failure =
+            self.most_serious().filter(|failure| failure.kind < FailureKind::Peer);
         self.each_living(Process::terminate);
         self.phase = Phase::Stopping { until: now + timeouts };
     }
@@ -275,7 +276,7 @@ impl<P: Process> Supervisor<P> {
     }
 
     /// The first of the most serious failures so far.
-    fn gravest(&self) -> Option<RankFailure> {
+    fn most_serious(&self) -> Option<RankFailure> {
         self.failures.iter().min_by_key(|failure| failure.kind).cloned()
     }
 
@@ -283,7 +284,7 @@ impl<P: Process> Supervisor<P> {
         let failure = match &self.ending {
             Ending { failure: Some(failure), .. } => Some(failure.clone()),
             Ending { interrupted: true, .. } => None,
-            _ => self.gravest(),
+            _ => self.most_serious(),
         };
         Ending { failure, ..self.ending }
     }

@@ -84,7 +84,7 @@ void ml_list_free(MlList* list);
 int ml_list_duplicate(const MlList* list, MlList** out);
 int ml_list_share(const MlList* list, MlList** out);
 int ml_list_copy(MlList* into, const MlList* from);
-int ml_list_lerp(MlList* list, const MlList* towards, double share);
+int ml_list_lerp(MlList* list, const MlList* towards, double fraction);
 
 // Memory format, autocast, random state.
 int ml_set_channels_last(MlTensor* tensor);

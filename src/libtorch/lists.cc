@@ -39,9 +39,9 @@ int ml_list_copy(MlList* into, const MlList* from) {
   });
 }
 
-int ml_list_lerp(MlList* list, const MlList* towards, double share) {
+int ml_list_lerp(MlList* list, const MlList* towards, double fraction) {
   return ml::guarded([&] {
     c10::NoGradGuard no_grad;
-    at::_foreach_lerp_(list->tensors, towards->tensors, share);
+    at::_foreach_lerp_(list->tensors, towards->tensors, fraction);
   });
 }

@@ -91,7 +91,7 @@ struct MlParams {
     static const List none;
     at::_fused_sgd_(target, grads, s.momentum == 0.0 ? none : momenta, s.weight_decay, s.momentum,
                     rate, s.dampening, s.nesterov != 0, /*maximize=*/false,
-                    // A replayed step does not run this code, so it cannot tell that it is the first.
+                    // A replayed step does not run this code, so it cannot know whether it is the first.
                     // Without dampening, a first step equals any other step, with zero momenta.
                     first_step && s.dampening != 0.0,
                     /*grad_scale=*/{}, optional(found_inf));

@@ -137,7 +137,7 @@ unsafe extern "C" {
 pub struct StepNow<'a> {
     /// Learning rate, `[]`; fp32 on a GPU.
     pub lr: &'a Tensor,
-    /// `[1]`, fp32. If it is given and is 1, the step does nothing; the host is not told.
+    /// `[1]`, fp32. If it is given and is 1, the step does nothing, and the host does not notice.
     pub found_inf: Option<&'a Tensor>,
 }
 

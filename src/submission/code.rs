@@ -138,7 +138,7 @@ codes! {
         "remove the file; the package checker writes it"
     ManifestDiffers "manifest-differs" Fault
         "The tree does not match SHA256SUMS."
-        "restore the files, or package anew"
+        "restore the files, or package again"
     NoImplementation "no-implementation" Fault
         "There is no code, but a result must be reproducible from the submission."
         "put the source, README.md and scripts into benchmarks/resnet/implementations/NAME"

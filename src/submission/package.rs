@@ -66,7 +66,7 @@ pub struct Package {
     pub notes: Vec<String>,
 }
 
-/// Makes the submission that `request` asks for.
+/// Creates the submission that `request` describes.
 pub fn package(request: &PackageRequest) -> Result<Package, PackageError> {
     if request.out.symlink_metadata().is_ok() {
         return Err(PackageError::OutExists(request.out.clone()));
