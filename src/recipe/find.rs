@@ -62,7 +62,7 @@ pub fn built_in_names() -> impl Iterator<Item = &'static str> {
     BUILT_IN.iter().map(|(name, _)| *name)
 }
 
-/// The recipe that `source` extends. Of a file: beside it, else below the same `configs` folder,
+/// The recipe that `source` extends. Of a file: next to it, else below the same `configs` folder,
 /// else as [`find()`] finds it. A built-in recipe extends built-in ones only.
 pub(super) fn find_extended(source: &Source, name: &str) -> Result<Source, RecipeError> {
     let bare = name.strip_suffix(".toml").unwrap_or(name);

@@ -56,7 +56,7 @@ pub struct RunManifest {
 pub struct RecipeStamp {
     /// As `--recipe` finds it.
     pub name: String,
-    /// Hash of the resolved recipe beside this manifest.
+    /// Hash of the resolved recipe next to this manifest.
     #[serde(default)]
     pub sha256: String,
 }

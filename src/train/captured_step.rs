@@ -203,8 +203,8 @@ impl StepEngine {
         let (loss, before, graph) = match self.mode {
             CaptureMode::Off => return Ok(()),
             CaptureMode::Gpu(gpu) => {
-                let beside = self.captured.first().and_then(|first| first.graph.as_ref());
-                let running = Capturing::begin(gpu, beside)?;
+                let first = self.captured.first().and_then(|first| first.graph.as_ref());
+                let running = Capturing::begin(gpu, first)?;
                 self.capture = Some(GraphCapture { gpu, running, before: None });
                 let loss = unwound(|| self.forward_backward_update(&device_batch));
                 let capture = self.capture.take();

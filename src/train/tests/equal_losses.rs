@@ -69,12 +69,12 @@ fn refill(engine: &StepEngine) {
     for (p, (name, tensor)) in engine.model.weights().parameters().iter().enumerate() {
         let size = tensor.size();
         let fan_in = size.iter().skip(1).product::<i64>() as f64;
-        let law = |v: f64| match (size.len(), name.ends_with("weight")) {
+        let fill = |v: f64| match (size.len(), name.ends_with("weight")) {
             (2.., _) => v * (12.0 * 2.0 / fan_in).sqrt(),
             (_, true) => 0.5 + 0.4 * v,
             (_, false) => 0.2 * v,
         };
-        let numbers: Vec<f64> = (0..tensor.numel()).map(|i| law(uniform(i, p) - 0.5)).collect();
+        let numbers: Vec<f64> = (0..tensor.numel()).map(|i| fill(uniform(i, p) - 0.5)).collect();
         no_grad(|| {
             let filled = Tensor::from_slice(&numbers).view(size.as_slice());
             tensor.shallow_clone().copy_(&filled);
