@@ -161,7 +161,7 @@ mod tests {
         assert!(check(60 * GB, 64 * GB, 64 * GB).is_ok());
         let error = check(63 * GB, 64 * GB, 64 * GB).unwrap_err().to_string();
         assert!(
-            error.contains("asks for 63.0 GB") && error.contains("room for 61.9 GB"),
+            error.contains("asks for 63.0 GB") && error.contains("only 61.9 GB is free"),
             "{error}"
         );
         assert!(check(60 * GB, 64 * GB, 32 * GB).is_err(), "files in memory have a limit");
