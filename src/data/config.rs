@@ -181,7 +181,10 @@ impl TryFrom<String> for RamCache {
             number.checked_mul(1 << shift).filter(|&bytes| bytes > 0)
         });
         size.map(Self::Bytes).ok_or_else(|| {
-            format!("ram_cache ('{text}') is not a size; write \"auto\", \"off\" or a size such as \"64GiB\"")
+            format!(
+                "ram_cache ('{text}') is not a size; write \"auto\", \"off\" or a size such as \
+                 \"64GiB\""
+            )
         })
     }
 }
@@ -330,7 +333,10 @@ mod tests {
         assert_eq!(RamCache::try_from("2 GiB".to_owned()), Ok(RamCache::Bytes(2 << 30)));
         for text in ["", "64", "64GB", "-1GiB", "0GiB", "99999999999TiB", "on"] {
             let error = RamCache::try_from(text.to_owned()).unwrap_err();
-            assert!(error.ends_with("write \"auto\", \"off\" or as \"64GiB\""), "{error}");
+            assert!(
+                error.ends_with("write \"auto\", \"off\" or a size such as \"64GiB\""),
+                "{error}"
+            );
         }
     }
 }

@@ -104,7 +104,7 @@ fn a_store_of_a_later_version_or_half_of_one() {
         format!("{{\"version\":{version},\"division\":\"{division}\",\"shards\":[]}}")
     };
     stage.put("images/manifest.json", &manifest(2, "closed-safe"));
-    refuses(&stage, &[], &["manifest.json is of version 2", "update mlperf-run, or import again"]);
+    refuses(&stage, &[], &["manifest.json has version 2", "update mlperf-run, or import again"]);
     stage.put("images/manifest.json", &manifest(1, "elsewhere-only"));
     refuses(&stage, &[], &["manifest.json", "elsewhere-only", "import again"]);
     stage.put("images/unfinished.json", "{}");
