@@ -181,6 +181,6 @@ mod tests {
         assert_eq!(failure.exit, Exit::Invalid);
         assert!(failure.error.to_string().contains("train-00000.arrow"), "{}", failure.error);
         let failure = run(&[word("verify"), from]).unwrap_err();
-        assert!(failure.error.to_string().contains("is no store"), "{}", failure.error);
+        assert!(failure.error.to_string().contains("is not a store"), "{}", failure.error);
     }
 }

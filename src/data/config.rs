@@ -1,10 +1,10 @@
-//! `[data]` of a recipe.
+//! The `[data]` table of a recipe.
 
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-/// Which half of a data set.
+/// A split of a data set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Split {
     /// `train`.
@@ -22,62 +22,62 @@ impl Split {
     }
 }
 
-/// Where a run on a store may be submitted (MLPerf training rules, data set section); of two that
-/// are told, the greater one holds.
+/// The MLPerf divisions in which a run on a store may be submitted (MLPerf training rules, data set
+/// section). Of two divisions, the greater (more restrictive) one applies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum StoreDivision {
-    /// Reformatted without loss: both divisions.
+    /// Images were reformatted without loss: closed and open division.
     ClosedSafe,
-    /// Training images were shrunk: the open division.
+    /// Training images were shrunk: open division only.
     OpenOnly,
 }
 
-/// What a bad image leads to.
+/// What `data import` does with a bad image.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "snake_case")]
 pub enum OnBad {
-    /// The import ends with an error that names it.
+    /// End the import with an error that names the image.
     Fail,
-    /// It is left out and listed in the manifest.
+    /// Leave the image out and list it in the manifest.
     Skip,
-    /// What can be decoded of it is compressed anew; where nothing can, it is left out.
+    /// Compress what can be decoded again; leave the image out if nothing can.
     Reencode,
 }
 
-/// Threads that any process may be asked to decode with: more than the largest machines have cores.
+/// Upper limit of decoding threads per process: more than the largest machines have cores.
 pub const MAX_THREADS: usize = 1024;
-/// Batches that may be decoded ahead: gigabytes at any batch size that trains.
+/// Upper limit of batches decoded ahead: gigabytes at any practical batch size.
 pub const MAX_BATCHES_AHEAD: usize = 256;
 
-/// `[data]`.
+/// The `[data]` table.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct DataConfig {
-    /// Folder whose `train` and `val` hold `CLASS/*.JPEG`, archives or shards of any known form;
-    /// absent where `synth` is given.
+    /// Folder whose `train` and `val` hold `CLASS/*.JPEG`, archives or shards in any supported
+    /// format. Absent if `synth` is set.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub path: Option<PathBuf>,
-    /// The built-in image set to train on where no `path` is given.
+    /// The built-in synthetic data set, used if `path` is not set.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub synth: Option<SynthConfig>,
-    /// In which order an epoch shows the training images.
+    /// The shuffling order of the training images.
     pub order: Order,
-    /// Seed of order, crops and flips; absent: the run's seed.
+    /// Seed of shuffling, crops and flips. Default: the run's seed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub order_seed: Option<u64>,
-    /// The images that fill no whole batch sit an epoch out; else the last batch of an epoch is
-    /// filled up with the images that opened it.
+    /// Drop the last incomplete batch of an epoch. If false, the last batch is filled up with the
+    /// first images of the epoch.
     pub drop_last: bool,
-    /// Decoding threads of each rank, at most 1024; 0 shares out the cores of the machine.
+    /// Decoding threads per rank, at most 1024; 0 divides the machine's cores among the ranks.
     pub num_workers: usize,
-    /// Batches that are decoded ahead of the trainer, 1 to 256.
+    /// Number of batches to prefetch (decode ahead of the trainer), 1 to 256.
     pub batches_ahead: usize,
-    /// What an image that cannot be decoded leads to.
+    /// What to do with an image that cannot be decoded.
     pub on_bad_image: OnBadImage,
-    /// Mean of each channel, of pixels 0 to 1.
+    /// Mean of each channel, for pixels scaled to 0..1.
     pub mean: [f64; 3],
-    /// Standard deviation of each channel, of pixels 0 to 1.
+    /// Standard deviation of each channel, for pixels scaled to 0..1.
     pub std: [f64; 3],
     /// Training crops.
     pub train: TrainTransform,
@@ -85,21 +85,22 @@ pub struct DataConfig {
     pub eval: EvalTransform,
 }
 
-/// In which order an epoch shows the training images. Either way an order follows from seed, epoch
-/// and world alone.
+/// The shuffling order of the training images. Both orders depend only on the seed, the epoch and
+/// the world size.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Order {
-    /// This program's own. What does not divide by the ranks sits an epoch out.
+    /// This program's own shuffle. Samples beyond a multiple of the world size are dropped for the
+    /// epoch.
     #[default]
     Keyed,
-    /// That of torch's `DistributedSampler`, so of FFCV under data parallelism: what is lacking to
-    /// a multiple of the ranks is shown twice.
+    /// The order of PyTorch's `DistributedSampler`, which FFCV uses in data-parallel training.
+    /// Samples are repeated to fill up to a multiple of the world size.
     Torch,
 }
 
 impl Order {
-    /// Training samples that each of `world_size` ranks can see in an epoch.
+    /// Training samples per epoch of each of `world_size` ranks.
     pub fn shard_len(self, num_samples: usize, world_size: usize) -> usize {
         match self {
             Self::Keyed => num_samples / world_size,
@@ -108,13 +109,13 @@ impl Order {
     }
 }
 
-/// What an image that cannot be decoded leads to.
+/// What to do with an image that cannot be decoded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum OnBadImage {
-    /// The run ends with an error that names the file.
+    /// End the run with an error that names the file.
     Error,
-    /// The next sample of its batch takes its place in training; evaluation leaves it out.
+    /// In training, show the next sample of the batch instead; in evaluation, leave the image out.
     Skip,
 }
 
@@ -122,42 +123,44 @@ pub enum OnBadImage {
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct TrainTransform {
-    /// Side of the crop after resizing, px.
+    /// Side length of the crop after resizing, px.
     pub crop_size: usize,
-    /// Least and largest share of the image's area.
+    /// Smallest and largest crop area, as a fraction of the image's area.
     pub scale: [f64; 2],
-    /// Least and largest width / height.
+    /// Smallest and largest aspect ratio (width / height).
     pub ratio: [f64; 2],
-    /// Filter of the resize.
+    /// Interpolation of the resize.
     pub interpolation: Interpolation,
     /// Probability of a horizontal flip.
     pub hflip: f64,
-    /// Large crops are decoded at a half, quarter or eighth of their size, by the fewer
-    /// coefficients of a smaller inverse DCT: faster, and no longer torchvision's pixels.
+    /// Decode large crops at 1/2, 1/4 or 1/8 of their size with a smaller inverse DCT. This is
+    /// faster, but the pixels differ from torchvision's.
     pub dct_scale: bool,
-    /// Shuffles blocks of neighbours and, within some blocks at a time, images: for disks and
-    /// networks that are slow at random. Only on stores, whose neighbours are of all classes.
+    /// Shuffle blocks of neighbouring images, and the images within a few blocks at a time, for
+    /// disks and networks with slow random access (FFCV's quasi-random order). Only for stores,
+    /// because `data import` has shuffled their images.
     pub block_shuffle: bool,
-    /// Memory for decoded images, which later epochs then need not decode: `"off"`, `"auto"`
-    /// (seven tenths of what is spare) or a size as `"64GiB"`, for all ranks of a machine together.
-    /// The first epoch decodes whole images for it.
+    /// Memory for decoded images, so that later epochs need not decode them again: `"off"`,
+    /// `"auto"` (70 % of the spare memory) or a size such as `"64GiB"`, shared by all ranks of a
+    /// machine. The first epoch then decodes whole images.
     pub ram_cache: RamCache,
-    /// Of stores of several sizes an epoch reads the smallest whose longest side is at least this
-    /// many times the crop's, else the largest. At 2 about as many crops are enlarged as at 224 px of
-    /// `ImageNet`'s own images, whose longest side is 2.2 times that.
+    /// If the data set has stores of several image sizes, an epoch reads the smallest one whose
+    /// longest side is at least `store_scale` times the crop size, or else the largest. At 2, about
+    /// as many crops are enlarged as with the original `ImageNet` images at 224 px (their longest
+    /// side is 2.2 times that).
     pub store_scale: f64,
 }
 
-/// How much memory decoded images may take.
+/// Memory for decoded images.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub enum RamCache {
-    /// None.
+    /// No cache.
     #[default]
     Off,
-    /// Most of what is spare when training starts.
+    /// Most of the memory that is spare when training starts.
     Auto,
-    /// So many bytes.
+    /// This number of bytes.
     Bytes(u64),
 }
 
@@ -178,7 +181,10 @@ impl TryFrom<String> for RamCache {
             number.checked_mul(1 << shift).filter(|&bytes| bytes > 0)
         });
         size.map(Self::Bytes).ok_or_else(|| {
-            format!("ram_cache ('{text}') is no size; write \"auto\", \"off\" or as \"64GiB\"")
+            format!(
+                "ram_cache ('{text}') is not a size; write \"auto\", \"off\" or a size such as \
+                 \"64GiB\""
+            )
         })
     }
 }
@@ -189,7 +195,8 @@ impl From<RamCache> for String {
             RamCache::Off => "off".to_owned(),
             RamCache::Auto => "auto".to_owned(),
             RamCache::Bytes(bytes) => {
-                // The largest unit that leaves a whole number; sizes are read in KiB at least.
+                // Use the largest unit that gives a whole number; sizes are read in KiB or larger
+                // units.
                 let whole = UNITS.iter().find(|(_, shift)| bytes.trailing_zeros() >= *shift);
                 let (unit, shift) = whole.unwrap_or(&("KiB", 10));
                 format!("{}{unit}", bytes >> shift)
@@ -202,13 +209,13 @@ impl From<RamCache> for String {
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct EvalTransform {
-    /// Length of the short side that the crop is cut from, px.
+    /// Length of the short side before the centre crop, px.
     pub resize_size: usize,
-    /// Side of the crop, px.
+    /// Side length of the crop, px.
     pub crop_size: usize,
     /// Order of crop and resize.
     pub geometry: Geometry,
-    /// Filter of the resize.
+    /// Interpolation of the resize.
     pub interpolation: Interpolation,
 }
 
@@ -216,39 +223,39 @@ pub struct EvalTransform {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Geometry {
-    /// FFCV: cut the centre square of the original, then resize it once.
+    /// FFCV: crop a centred square of the original image, then resize it once.
     Ffcv,
-    /// torchvision: resize the short side, then cut the centre.
+    /// torchvision: resize the short side, then crop the centre.
     Torchvision,
 }
 
-/// Filter of a resize.
+/// Interpolation method of a resize.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "snake_case")]
 pub enum Interpolation {
     /// `OpenCV`'s `INTER_AREA`.
     Area,
-    /// Bilinear with antialiasing, as PIL and torchvision.
+    /// Bilinear with antialiasing, as in PIL and torchvision.
     Bilinear,
-    /// Bicubic with antialiasing, as PIL and torchvision.
+    /// Bicubic with antialiasing, as in PIL and torchvision.
     Bicubic,
     /// Nearest neighbour.
     Nearest,
 }
 
-/// `[data.synth]`: the built-in image set.
+/// `[data.synth]`: the built-in synthetic data set.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct SynthConfig {
-    /// Classes.
+    /// Number of classes.
     pub num_classes: usize,
-    /// Training images, over all classes.
+    /// Number of training images over all classes.
     pub num_train: usize,
-    /// Validation images, over all classes.
+    /// Number of validation images over all classes.
     pub num_eval: usize,
-    /// About the long side of an image, px.
+    /// Approximate long side of an image, px.
     pub size: usize,
-    /// Clutter, colour noise, jitter of the texture's period, occlusion: 0 (easy) to 1.
+    /// Difficulty, 0 (easy) to 1: clutter, colour noise, jitter of the texture's period, occlusion.
     pub difficulty: f64,
     /// Seed of classes and images.
     pub seed: u64,
@@ -326,7 +333,10 @@ mod tests {
         assert_eq!(RamCache::try_from("2 GiB".to_owned()), Ok(RamCache::Bytes(2 << 30)));
         for text in ["", "64", "64GB", "-1GiB", "0GiB", "99999999999TiB", "on"] {
             let error = RamCache::try_from(text.to_owned()).unwrap_err();
-            assert!(error.ends_with("write \"auto\", \"off\" or as \"64GiB\""), "{error}");
+            assert!(
+                error.ends_with("write \"auto\", \"off\" or a size such as \"64GiB\""),
+                "{error}"
+            );
         }
     }
 }

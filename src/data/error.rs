@@ -1,4 +1,4 @@
-//! What can go wrong between a folder of images and a batch.
+//! Errors between opening a data set and returning a batch.
 
 use std::io;
 use std::path::PathBuf;
@@ -9,24 +9,24 @@ use thiserror::Error;
 #[derive(Debug, Error)]
 pub enum DataError {
     /// The root folder does not exist.
-    #[error("no data set at {}; name one with --data DIR, or take a demo recipe", .0.display())]
+    #[error("no data set at {}; name one with --data DIR, or use a demo recipe", .0.display())]
     NoDataSet(PathBuf),
     /// The root lacks `train` or `val`.
-    #[error("no folder {}; a data set has train/ and val/ with CLASS/*.JPEG, or *.tar, *.arrow, *.tfrecord, *.rec, *.beton or MDS shards, or is a folder of stores", .0.display())]
+    #[error("no folder {}; create train/ and val/ with CLASS/*.JPEG, or with *.tar, *.arrow, *.tfrecord, *.rec, *.beton or MDS shards, or name a folder of stores", .0.display())]
     NoSplit(PathBuf),
     /// A folder cannot be listed.
     #[error("cannot list {}: {source}; check its permissions", .path.display())]
     List {
         /// The folder.
         path: PathBuf,
-        /// What the system said.
+        /// The system's error.
         source: io::Error,
     },
     /// A split has no class folders.
-    #[error("no class folders in {}; put the images of each class in a folder of its own", .0.display())]
+    #[error("no class folders in {}; create one folder per class and put its images there", .0.display())]
     NoClasses(PathBuf),
-    /// One class alone: nothing can be learnt.
-    #[error("one class only in {} ({class}); a classifier needs two or more", .path.display())]
+    /// Only one class: there is nothing to learn.
+    #[error("only one class in {} ({class}); add a second class folder", .path.display())]
     OneClass {
         /// The split's folder.
         path: PathBuf,
@@ -34,31 +34,31 @@ pub enum DataError {
         class: String,
     },
     /// A class has no images.
-    #[error("no images in {}; remove the folder or fill it", .0.display())]
+    #[error("no images in {}; remove the folder or add images", .0.display())]
     EmptyClass(PathBuf),
-    /// A class folder's name is not text.
+    /// The name of a class folder is not UTF-8.
     #[error("the name of class folder {} is not UTF-8; rename it", .0.display())]
     ClassName(PathBuf),
-    /// Both splits must have the same classes, or labels would not mean the same.
-    #[error("class {class} is in {} but not in {}; both need the same class folders", .present.display(), .absent.display())]
+    /// Both splits must have the same classes, or labels would differ in meaning.
+    #[error("class {class} is in {} but not in {}; make the class folders of both splits the same", .present.display(), .absent.display())]
     ClassMismatch {
         /// The class.
         class: String,
-        /// The split's folder that has it.
+        /// The split's folder that has the class.
         present: PathBuf,
-        /// The split's folder that lacks it.
+        /// The split's folder that lacks the class.
         absent: PathBuf,
     },
     /// Labels are numbers, so both splits must number the classes alike.
-    #[error("{} and {} have the same classes in another order; write both with one list of classes", .train.display(), .eval.display())]
+    #[error("{} and {} list the same classes in different orders; write both with the same list of classes", .train.display(), .eval.display())]
     ClassOrder {
-        /// Where training images are.
+        /// Location of the training images.
         train: PathBuf,
-        /// Where validation images are.
+        /// Location of the validation images.
         eval: PathBuf,
     },
     /// An archive or a shard cannot be used.
-    #[error("cannot train from {}: {reason}; copy or download it again, or see docs/design/data.md for what it has to hold", .path.display())]
+    #[error("cannot train from {}: {reason}; copy or download it again, or see docs/design/data.md for the expected contents", .path.display())]
     Container {
         /// The file.
         path: PathBuf,
@@ -66,13 +66,13 @@ pub enum DataError {
         reason: String,
     },
     /// An archive or a shard has no images.
-    #[error("no images in {}; a data set has *.JPEG files in folders, archives or stores", .0.display())]
+    #[error("no images in {}; add *.JPEG files in folders, archives or stores", .0.display())]
     NoImages(PathBuf),
-    /// Images without labels.
-    #[error("no labels in {}; put a file val_labels.txt there whose lines say IMAGE CLASS", .0.display())]
+    /// The images have no labels.
+    #[error("no labels in {}; add a file val_labels.txt with lines of the form IMAGE CLASS", .0.display())]
     NoLabels(PathBuf),
-    /// A line of a file of labels.
-    #[error("{} line {line}: {reason}; a line says IMAGE CLASS, with the name of a class", .path.display())]
+    /// A bad line in a label file.
+    #[error("{} line {line}: {reason}; write IMAGE CLASS, where CLASS is the name of a class", .path.display())]
     BadLabel {
         /// The file.
         path: PathBuf,
@@ -81,54 +81,54 @@ pub enum DataError {
         /// What is wrong with it.
         reason: String,
     },
-    /// A file of labels that does not fit the images.
-    #[error("{} does not fit the images: {reason}; take the one that belongs to them", .path.display())]
+    /// A label file does not match the images.
+    #[error("{} does not match the images: {reason}; use the label file of this data set", .path.display())]
     BadLabels {
         /// The file.
         path: PathBuf,
         /// What is wrong with it.
         reason: String,
     },
-    /// Stores beside each other that are not of the same images.
+    /// Stores of different sizes do not hold the same images.
     #[error("the stores {} and {} differ: {reason}; import both from one source with one --seed, or name one of them", .store.display(), .other.display())]
     StoresDiffer {
-        /// The largest.
+        /// The largest store.
         store: PathBuf,
-        /// A smaller one.
+        /// A smaller store.
         other: PathBuf,
-        /// In what.
+        /// How they differ.
         reason: String,
     },
-    /// Not a store.
-    #[error("{} is no store: it has no manifest.json of one; name a folder that `mlperf-run data import` wrote", .0.display())]
+    /// The folder is not a store.
+    #[error("{} is not a store: it has no manifest.json of a store; name a folder that `mlperf-run data import` wrote", .0.display())]
     NoStore(PathBuf),
-    /// An import that is not over.
-    #[error("the import into {} is not finished; run the same `mlperf-run data import` again, which goes on where it stopped", .0.display())]
+    /// The import is not finished.
+    #[error("the import into {} is not finished; run the same `mlperf-run data import` again to resume it", .0.display())]
     Unfinished(PathBuf),
-    /// A store of a later version of this program.
-    #[error("{} is of version {version}, and this mlperf-run reads up to version {known}; update mlperf-run, or import again", .path.display())]
+    /// The store was written by a later version of this program.
+    #[error("{} has version {version}, but this mlperf-run reads versions up to {known}; update mlperf-run, or import again", .path.display())]
     NewerStore {
         /// The manifest.
         path: PathBuf,
-        /// Its version.
+        /// The manifest's version.
         version: u64,
-        /// The newest that can be read.
+        /// The newest version that can be read.
         known: u32,
     },
-    /// A store's manifest that cannot be read.
-    #[error("cannot read {}: {reason}; import again, or copy the store anew", .path.display())]
+    /// A store's manifest cannot be read.
+    #[error("cannot read {}: {reason}; import again, or copy the store again", .path.display())]
     Manifest {
         /// The manifest.
         path: PathBuf,
         /// What is wrong with it.
         reason: String,
     },
-    /// Shards that are not those of the manifest.
-    #[error("{} of {num_shards} shards differ from the manifest of {}: {}; import again, or copy the store anew", .faults.len(), .folder.display(), some_of(.faults))]
+    /// The shards differ from the manifest.
+    #[error("{} of {num_shards} shards differ from the manifest of {}: {}; import again, or copy the store again", .faults.len(), .folder.display(), some_of(.faults))]
     StoreDiffers {
         /// The store.
         folder: PathBuf,
-        /// Shards that the manifest lists.
+        /// Number of shards in the manifest.
         num_shards: usize,
         /// File and difference.
         faults: Vec<String>,
@@ -142,7 +142,7 @@ pub enum DataError {
         reason: String,
     },
     /// No image of a training batch can be decoded.
-    #[error("no readable image in the batch of epoch {epoch}, step {step}; the last one tried is {}: {reason}", .path.display())]
+    #[error("no readable image in the batch of epoch {epoch}, step {step}; the last one tried is {}: {reason}; repair or remove the bad images", .path.display())]
     BadBatch {
         /// Epoch, from 0.
         epoch: usize,
@@ -153,37 +153,37 @@ pub enum DataError {
         /// What is wrong with it.
         reason: String,
     },
-    /// An archive or a shard was written to since its images were listed.
-    #[error("{} has changed since the run began to read it; leave a set alone while a run reads it, and start again", .0.display())]
+    /// An archive or a shard was modified after its images were listed.
+    #[error("{} has changed since the run started to read it; do not modify a data set during a run, and start the run again", .0.display())]
     Changed(PathBuf),
-    /// The cache of decoded images cannot be made.
-    #[error("cannot keep images in {}: {source}; set data.train.ram_cache = \"off\", or give the container shared memory", .path.display())]
+    /// The cache of decoded images cannot be created.
+    #[error("cannot cache images in {}: {source}; set data.train.ram_cache = \"off\", or give the container more shared memory", .path.display())]
     Cache {
-        /// The folder in memory.
+        /// The in-memory folder.
         path: PathBuf,
-        /// What the system said.
+        /// The system's error.
         source: io::Error,
     },
-    /// There is no room for the cache of decoded images.
+    /// There is not enough memory for the cache of decoded images.
     #[error(
-        "data.train.ram_cache asks for {wanted} and there is room for {room} beside all else; ask for less, or set it to \"auto\""
+        "data.train.ram_cache asks for {wanted}, but only {room} is free beside the loaders; lower it, or set it to \"auto\""
     )]
     CacheRoom {
-        /// What it asks for.
+        /// Requested size.
         wanted: String,
-        /// What there is.
+        /// Available memory.
         room: String,
     },
-    /// A sheet of images cannot be written.
-    #[error("cannot write {}: {source}; name a file in a folder that is there", .path.display())]
+    /// A preview image cannot be written.
+    #[error("cannot write {}: {source}; name a file in an existing folder", .path.display())]
     Sheet {
         /// The file.
         path: PathBuf,
-        /// What the system said.
+        /// The system's error.
         source: io::Error,
     },
-    /// A thread of the loader panicked: a bug of ours.
-    #[error("the loader panicked: {0}; this is a bug")]
+    /// A thread of the loader panicked: a bug in this program.
+    #[error("the loader panicked: {0}; this is a bug, please report it")]
     Panicked(String),
 }
 

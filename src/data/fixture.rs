@@ -1,4 +1,4 @@
-//! Small data sets for the tests of this room.
+//! Small data sets for tests.
 
 use std::fs;
 use std::path::Path;
@@ -25,7 +25,7 @@ pub(in crate::data) fn image(size: Size, seed: u64) -> Vec<u8> {
     pixels
 }
 
-/// RGB rows of `width` pixels turned round, left to right.
+/// RGB rows of `width` pixels, flipped horizontally.
 pub(in crate::data) fn mirrored(pixels: &[u8], width: usize) -> Vec<u8> {
     let lines = pixels.chunks_exact(width * 3);
     lines.flat_map(|line| line.chunks_exact(3).rev()).flatten().copied().collect()
@@ -51,7 +51,7 @@ pub(in crate::data) fn encode(
     compressor.compress_to_vec(image).unwrap()
 }
 
-/// A data set of classes `a`, `b` and `c` with `num_train` and `num_eval` images each, of
+/// A data set with the classes `a`, `b` and `c`, `num_train` and `num_eval` images each, of
 /// different sizes.
 pub(in crate::data) fn data_set(num_train: usize, num_eval: usize) -> TempDir {
     let root = tempfile::tempdir().unwrap();
@@ -68,13 +68,13 @@ pub(in crate::data) fn data_set(num_train: usize, num_eval: usize) -> TempDir {
     root
 }
 
-/// Writes a file and the folders above it.
+/// Writes a file and creates its parent folders.
 pub(in crate::data) fn write(path: &Path, content: &[u8]) {
     fs::create_dir_all(path.parent().unwrap()).unwrap();
     fs::write(path, content).unwrap();
 }
 
-/// Changes to a file: some bytes become others, words become extreme, and its end is lost.
+/// Damage to a file: some bytes are replaced, words become extreme, and the end is cut off.
 #[derive(Clone, Debug)]
 pub(in crate::data) struct Damage {
     bytes: Vec<(usize, u8)>,
@@ -82,7 +82,7 @@ pub(in crate::data) struct Damage {
     keep: usize,
 }
 
-/// Any damage.
+/// Arbitrary damage.
 pub(in crate::data) fn damage() -> impl Strategy<Value = Damage> {
     let extreme =
         prop_oneof![Just(u64::MAX), Just(1 << 63), Just(u64::from(u32::MAX)), any::<u64>()];
@@ -95,7 +95,7 @@ pub(in crate::data) fn damage() -> impl Strategy<Value = Damage> {
 }
 
 impl Damage {
-    /// Does it: half in the first bytes, where headers are.
+    /// Applies the damage; half of it falls in the first bytes, where headers are.
     pub(in crate::data) fn apply(&self, bytes: &mut Vec<u8>) {
         let place = |number: usize, len: usize| match number % 2 {
             0 => (number / 2) % len.min(96),

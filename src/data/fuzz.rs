@@ -1,5 +1,5 @@
-//! Doors of the fuzz targets (`tests/fuzz`) to readers that no other room sees; under the feature
-//! `fuzz`, which no program has.
+//! Entry points for the fuzz targets (`tests/fuzz`) into private readers. Compiled only with the
+//! feature `fuzz`, which no shipped program enables.
 
 use std::path::{Path, PathBuf};
 
@@ -13,7 +13,7 @@ use crate::data::import::rewrite::Rewriter;
 use crate::data::index::Index;
 use crate::data::index::cache;
 
-/// The index that a file of the cache holds, where it is a sound one.
+/// The index in a cache file, if the file is valid.
 pub fn load_index(file: &Path) -> Option<Index> {
     cache::load(file)
 }
@@ -25,24 +25,25 @@ pub struct Decoder(decode::Decoder);
 pub type Pixels = (Size, Vec<u8>);
 
 impl Decoder {
-    /// A fresh one.
-    #[expect(clippy::new_without_default, reason = "one way in is enough for a door")]
+    /// A new decoder.
+    #[expect(clippy::new_without_default, reason = "the fuzz targets need only `new`")]
     pub fn new() -> Self {
         Self(decode::Decoder::new())
     }
 
-    /// Size of a file's image.
+    /// Size of the image in a file.
     pub fn size(&mut self, file: &[u8]) -> Result<Size, String> {
         self.0.size(file).map_err(|error| error.to_string())
     }
 
-    /// All of an image.
+    /// Decodes a whole image.
     pub fn decode(&mut self, file: &[u8]) -> Result<Pixels, String> {
         let image = self.0.decode(file).map_err(|error| error.to_string())?;
         Ok((image.size(), image.pixels.to_vec()))
     }
 
-    /// A part of it, which lies in it, at one over `denominator`.
+    /// Decodes a part of an image at a scale of 1 / `denominator`; the part must be within the
+    /// image.
     pub fn decode_part(
         &mut self,
         file: &[u8],
@@ -58,24 +59,24 @@ impl Decoder {
     }
 }
 
-/// An image as a store has it.
+/// An image as a store holds it.
 pub struct Rewritten {
     /// The file.
     pub file: Vec<u8>,
     /// Its size.
     pub size: Size,
-    /// Why it was compressed anew, if it was.
+    /// Why it was re-encoded, if it was.
     pub repaired: Option<String>,
 }
 
-/// Makes the file for a store of an image whose sides do not exceed `max_side`.
+/// Makes a store's file from an image, with sides of at most `max_side`.
 pub fn rewrite(file: &[u8], max_side: Option<usize>, on_bad: OnBad) -> Result<Rewritten, String> {
     let mut rewritten = Rewriter::new().rewrite(file, &[max_side], on_bad)?;
     let (file, size) = rewritten.files.pop().expect("one size was asked for");
     Ok(Rewritten { file, size, repaired: rewritten.repaired })
 }
 
-/// Writes the Parquet files of `source` out to `spool`.
+/// Writes the Parquet files of `source` to `spool`.
 pub fn unpack(source: &Path, spool: &Path) -> Result<PathBuf, StoreError> {
     unpacked(source, spool)
 }

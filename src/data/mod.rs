@@ -1,18 +1,18 @@
-//! The data plane: from files on a disk to uint8 batches for the trainer. This module knows no
-//! model and no tensor.
+//! The data plane: from files on disk to uint8 batches for the trainer. It knows no models and no
+//! tensors.
 //!
 //! | folder | part |
 //! |---|---|
 //! | `image` | JPEG, PNG and raw pixels: decoding, cropping at restart markers, rewriting |
 //! | `transform` | crop, resize and flip: from a decoded image to a row of a batch |
-//! | `order` | which rank sees which sample when, and the plan of each batch |
-//! | `index` | the samples of a split as spans of files, cached between runs |
-//! | `format` | readers of folders, archives and shards, which find the spans |
+//! | `order` | the samples of each rank in each epoch, and the plan of each batch |
+//! | `index` | the samples of a split as byte ranges (spans) of files, cached between runs |
+//! | `format` | readers that find the spans in folders, archives and shards |
 //! | `dataset` | opening a path, stores of several image sizes, reading a span |
-//! | `loader` | threads that read and decode ahead of the trainer, the cache and its memory |
-//! | `import` | making a store: Arrow shards and their manifest |
-//! | `report` | what a data set looks like, how fast it is read, what a run waits for |
-//! | `synth` | the built-in image set |
+//! | `loader` | worker threads that prefetch and decode batches, and the cache of decoded images |
+//! | `import` | writing a store: Arrow shards and their manifest |
+//! | `report` | previews of a data set, loader benchmarks, and a diagnosis of data stalls |
+//! | `synth` | the built-in synthetic data set |
 
 mod config;
 mod dataset;

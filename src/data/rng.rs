@@ -1,11 +1,13 @@
-//! The one random source of the data room: a counter hashed by splitmix64 (Steele et al. 2014,
-//! "Fast splittable pseudorandom number generators", figure 13), keyed by what the numbers are for.
+//! The only random number generator of the data plane: a counter hashed by splitmix64 (Steele et
+//! al. 2014, "Fast splittable pseudorandom number generators", figure 13). A key says what the
+//! numbers are for.
 //!
-//! A stream is named by its key, as `[seed, purpose, epoch, sample]`, so any thread can draw any
-//! stream in any order and get the same numbers. Only integer arithmetic and exactly rounded
-//! operations are used: every machine draws the same numbers, for ever; a test pins them.
+//! A stream is identified by its key, such as `[seed, purpose, epoch, sample]`, so any thread can
+//! draw from any stream in any order and get the same numbers. The code uses only integer
+//! arithmetic and exactly rounded operations, so all machines draw the same numbers. A test pins
+//! them.
 //!
-//! Deliberately absent: system randomness, and any state shared between streams.
+//! It deliberately has no system randomness and no state shared between streams.
 
 /// A stream of random numbers.
 #[derive(Clone, Debug)]
@@ -16,7 +18,7 @@ pub struct Rng {
 const GAMMA: u64 = 0x9e37_79b9_7f4a_7c15;
 
 impl Rng {
-    /// The stream of a key. Keys that differ in any word, in order or in length give unrelated
+    /// The stream of a key. Keys that differ in any word, in order or in length give independent
     /// streams.
     pub fn keyed(key: &[u64]) -> Self {
         let absorb = |state: u64, word: &u64| mix((state ^ word).wrapping_add(GAMMA));
@@ -57,15 +59,15 @@ impl Rng {
     /// Uniform in 0..n. The bias is below n / 2^64.
     ///
     /// # Panics
-    /// Where `n` is 0.
+    /// If `n` is 0.
     pub fn below(&mut self, n: usize) -> usize {
-        assert!(n > 0, "there is no number below 0");
+        assert!(n > 0, "no number is below 0");
         ((u128::from(self.next_u64()) * n as u128) >> 64) as usize
     }
 
-    /// About normal with mean 0 and standard deviation 1: the sum of twelve 16-bit uniforms, so
-    /// the tails end at 6. The logarithm and cosine of Box and Muller would differ in their last
-    /// bits from one libm to the next.
+    /// Approximately normal with mean 0 and standard deviation 1: the sum of twelve 16-bit
+    /// uniforms, so values stay within -6..6. Box-Muller is not used because its logarithm and
+    /// cosine differ in the last bits between math libraries.
     pub fn normal(&mut self) -> f32 {
         let mut sum = 0_u32;
         for _ in 0..3 {
@@ -75,7 +77,7 @@ impl Rng {
         (sum as f32 - 6.0 * 65_535.0) / 65_536.0
     }
 
-    /// Shuffles in place (Fisher and Yates).
+    /// Shuffles in place (Fisher-Yates).
     pub fn shuffle<T>(&mut self, items: &mut [T]) {
         for last in (1..items.len()).rev() {
             items.swap(last, self.below(last + 1));
@@ -94,7 +96,7 @@ fn mix(mut z: u64) -> u64 {
 mod tests {
     use super::*;
 
-    /// The loader's order and crops hang on these for ever.
+    /// Shuffling and crops depend on these numbers, so they must never change.
     #[test]
     fn first_outputs_are_pinned() {
         let mut rng = Rng::keyed(&[42, 1, 7]);
@@ -124,7 +126,7 @@ mod tests {
     }
 
     #[test]
-    fn keys_name_streams() {
+    fn different_keys_give_different_streams() {
         let first = |key: &[u64]| Rng::keyed(key).next_u64();
         let keys: [&[u64]; 7] = [&[], &[0], &[0, 0], &[1], &[0, 1], &[1, 0], &[1, 1]];
         let mut words = keys.map(first).to_vec();
@@ -135,7 +137,7 @@ mod tests {
     }
 
     #[test]
-    fn draws_have_the_moments_of_their_names() {
+    fn distributions_have_the_expected_moments() {
         let mut rng = Rng::keyed(&[1]);
         let n = 40_000;
         let moments = |draw: &mut dyn FnMut() -> f64| {
@@ -145,8 +147,8 @@ mod tests {
             (mean, draws.iter().map(square).sum::<f64>() / f64::from(n))
         };
         let near = |(mean, power): (f64, f64), (to_mean, to_power): (f64, f64)| {
-            assert!((mean - to_mean).abs() < 0.02, "mean {mean}, not {to_mean}");
-            assert!((power - to_power).abs() < 0.03, "variance {power}, not {to_power}");
+            assert!((mean - to_mean).abs() < 0.02, "mean {mean}, expected {to_mean}");
+            assert!((power - to_power).abs() < 0.03, "variance {power}, expected {to_power}");
         };
         near(moments(&mut || f64::from(rng.normal())), (0.0, 1.0));
         near(moments(&mut || f64::from(rng.uniform())), (0.5, 1.0 / 12.0));
@@ -157,7 +159,7 @@ mod tests {
     }
 
     #[test]
-    fn below_and_shuffle_are_even() {
+    fn below_and_shuffle_are_uniform() {
         let mut rng = Rng::keyed(&[2]);
         let mut counts = [[0_u32; 5]; 5];
         for _ in 0..5_000 {

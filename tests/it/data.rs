@@ -146,5 +146,5 @@ fn a_folder_that_is_no_store_is_not_verified() {
     let output = data(&["verify", &set], root.path());
     let said = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(3), "{said}");
-    assert!(said.contains("is no store") && said.contains("name a folder that"), "{said}");
+    assert!(said.contains("is not a store") && said.contains("name a folder that"), "{said}");
 }

@@ -1,9 +1,9 @@
-//! Stores of one source in several sizes, side by side in a folder, as one data set: each epoch
-//! reads the smallest whose images have pixels enough for its crops.
+//! Stores of the same source at several image sizes, side by side in a folder, as one data set:
+//! each epoch reads the smallest store whose images have enough pixels for its crops.
 //!
-//! They hold the same samples in the same order, which is checked row by row: order, crops and
-//! batches of an epoch are those of the store that it reads. The largest stands for all of them; its
-//! validation images, which no store has shrunk, are everybody's.
+//! The stores hold the same samples in the same order, which is checked row by row, so order, crops
+//! and batches of an epoch do not depend on the store it reads. The largest store represents the
+//! data set; all use its validation images, which no store has shrunk.
 
 use std::path::{Path, PathBuf};
 
@@ -15,7 +15,7 @@ use crate::data::format::manifest::stores_by_size;
 use crate::data::index::Index;
 use crate::data::order::plan::Transform;
 
-/// One split of the stores in `root`; nothing where there are not several.
+/// One split of the stores in `root`; `None` if there are not several stores.
 pub(in crate::data) fn open(root: &Path, split: Split) -> Result<Option<Index>, DataError> {
     let mut stores = stores_by_size(root)?;
     let Some((_, largest)) = stores.pop() else { return Ok(None) };
@@ -35,7 +35,7 @@ pub(in crate::data) fn open(root: &Path, split: Split) -> Result<Option<Index>, 
     Ok(Some(index))
 }
 
-/// In what two stores differ whose images should differ in nothing but size.
+/// How two stores differ beyond image size, if they do.
 fn difference(store: &Index, other: &Index) -> Option<String> {
     let (len, other_len) = (store.len(), other.len());
     if len != other_len {
@@ -51,8 +51,8 @@ fn difference(store: &Index, other: &Index) -> Option<String> {
 }
 
 impl Index {
-    /// The samples as `transform` reads them: of several stores the smallest whose longest side is
-    /// at least `store_scale` times the crop's, else the largest.
+    /// The samples that `transform` reads: from several stores, the smallest whose longest side is
+    /// at least `store_scale` times the crop size, or else the largest.
     pub(in crate::data) fn serving(&self, transform: &Transform) -> &Self {
         let Transform::Train { image_size, config } = transform else { return self };
         let wanted = config.store_scale * *image_size as f64;
@@ -60,27 +60,27 @@ impl Index {
         smaller.find(|(max_side, _)| *max_side as f64 >= wanted).map_or(self, |(_, index)| index)
     }
 
-    /// All stores, the largest last; itself where there are not several.
+    /// All stores, the largest last; only itself if there is one store.
     pub(in crate::data) fn stores(&self) -> impl Iterator<Item = &Self> {
         self.smaller.iter().map(|(_, index)| index).chain([self])
     }
 
-    /// What a cache of images knows sample `i` of this store by.
+    /// The key of sample `i` of this store in a cache of images.
     pub(in crate::data) fn key(&self, i: usize) -> usize {
         self.first_key + i
     }
 
-    /// Keys of a cache of images: one for each sample of each store.
+    /// Number of keys in a cache of images: one per sample and store.
     pub fn num_keys(&self) -> usize {
         (self.smaller.len() + 1) * self.len()
     }
 
-    /// Smaller stores, by the longest side of their images, px; none where there is one store.
+    /// The smaller stores with the longest side of their images, px; empty if there is one store.
     pub fn smaller(&self) -> impl Iterator<Item = (usize, &Self)> {
         self.smaller.iter().map(|(max_side, index)| (*max_side, index))
     }
 
-    /// Where crops of `image_size` are read from, where there are several stores.
+    /// The folder that crops of `image_size` are read from, if there are several stores.
     pub fn store_of(&self, image_size: usize, config: TrainTransform) -> Option<PathBuf> {
         self.smaller.first()?;
         let index = self.serving(&Transform::Train { image_size, config });
@@ -104,7 +104,7 @@ mod tests {
     use crate::data::format::manifest::identity_of;
     use crate::data::import::{Import, import};
 
-    /// Stores of images with sides of up to 40 px.
+    /// Stores with images of at most 40 px.
     fn stores(max_sides: &[usize], seed: u64) -> TempDir {
         let (source, out) = (data_set(4, 2), TempDir::new().unwrap());
         add_stores(source.path(), (max_sides, seed), out.path());
@@ -118,7 +118,7 @@ mod tests {
     }
 
     #[test]
-    fn an_epoch_reads_the_smallest_store_that_has_pixels_enough() {
+    fn an_epoch_reads_the_smallest_store_with_enough_pixels() {
         let out = stores(&[36, 32, 34], 0);
         let dataset = Dataset::open(out.path()).unwrap();
         let root = out.path().canonicalize().unwrap();
@@ -142,7 +142,7 @@ mod tests {
     }
 
     #[test]
-    fn images_as_they_were_are_the_largest_store() {
+    fn unshrunk_images_are_the_largest_store() {
         let (source, out) = (data_set(4, 2), TempDir::new().unwrap());
         add_stores(source.path(), (&[32], 0), &out.path().join("small"));
         assert!(matches!(Dataset::open(out.path()), Err(DataError::NoSplit(_))), "one is no set");
@@ -160,7 +160,7 @@ mod tests {
     }
 
     #[test]
-    fn stores_of_other_samples_or_in_another_order_are_refused() {
+    fn stores_with_other_samples_or_another_order_are_rejected() {
         let (source, out) = (data_set(4, 2), TempDir::new().unwrap());
         add_stores(source.path(), (&[32], 0), &out.path().join("32"));
         let other = out.path().join("other");

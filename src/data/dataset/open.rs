@@ -1,16 +1,17 @@
-//! What lies at a path: a folder of images, tar archives, or a store.
+//! Detects what is at a path: a folder of images, archives, or a store.
 //!
-//! | in `train/` (`val/`, `validation/`) | or named so, beside each other | is |
+//! | in `train/` (`val/`, `validation/`) | or side by side, named like | is |
 //! |---|---|---|
-//! | folders, one a class | | `ImageFolder` |
+//! | one folder per class | | `ImageFolder` |
 //! | `*.tar` | `imagenet1k-train-0000.tar`, `ILSVRC2012_img_train.tar` | archives |
-//! | `*.arrow` | `imagenet-1k-train-00000-of-00292.arrow` | Arrow streams, our stores |
+//! | `*.arrow` | `imagenet-1k-train-00000-of-00292.arrow` | Arrow streams, stores |
 //! | `*.tfrecord` | `train-00000-of-01024` | TFRecord |
 //! | `*.rec` | `train.rec` | RecordIO |
 //! | `index.json` | | MDS |
 //! | `*.ffcv`, `*.ffcv` | `train_500_0.50_90.ffcv` | FFCV |
 //!
-//! A folder with none of these that holds several stores is all of them (`stores`).
+//! A folder with none of these that holds several stores is one data set of all of them
+//! (`multi_resolution`).
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -24,7 +25,7 @@ use crate::data::format::{arrow, ffcv, folder, mds, recordio, tar, tfrecord};
 use crate::data::index::cache;
 use crate::data::index::{FileStamp, Index};
 
-/// Both splits of a data set; their classes agree.
+/// Both splits of a data set, which have the same classes.
 #[derive(Clone, Debug)]
 pub struct Dataset {
     /// Training samples.
@@ -34,19 +35,19 @@ pub struct Dataset {
 }
 
 impl Dataset {
-    /// Lists both splits of the data set at `root`: names and headers are read, no image.
+    /// Lists both splits of the data set at `root`. It reads names and headers, but no images.
     pub fn open(root: &Path) -> Result<Self, DataError> {
         let train = open(root, Split::Train, None)?;
         let eval = open(root, Split::Eval, Some(&train))?;
         Self::of(train, eval)
     }
 
-    /// Memory that the samples of both splits take.
+    /// Memory taken by the samples of both splits.
     pub fn memory_bytes(&self) -> usize {
         self.train.memory_bytes() + self.eval.memory_bytes()
     }
 
-    /// Joins two splits where their classes are the same.
+    /// Joins two splits if their classes are the same.
     pub(in crate::data) fn of(mut train: Index, mut eval: Index) -> Result<Self, DataError> {
         if let Some(first) = first_number(&train)
             && first_number(&eval) == Some(first)
@@ -68,19 +69,19 @@ impl Dataset {
         Ok(Self { train: Arc::new(train), eval: Arc::new(eval) })
     }
 
-    /// Classes.
+    /// Number of classes.
     pub fn num_classes(&self) -> usize {
         self.train.num_classes()
     }
 
-    /// Where a run on these images may be submitted, if the training images lie in a store;
-    /// others are never shrunk.
+    /// Where a run on these images may be submitted, if the training images are in a store. Other
+    /// images are never shrunk.
     pub fn division(&self) -> Option<StoreDivision> {
         self.train.division()
     }
 }
 
-/// The number of the first class, where the container told numbers of classes and no names.
+/// The number of the first class, if the container has class numbers but no names.
 fn first_number(index: &Index) -> Option<u32> {
     let first: u32 = index.classes.first()?.parse().ok().filter(|&first| first <= 1)?;
     let is_numbered =
@@ -99,20 +100,20 @@ fn check_classes(present: &Index, absent: &Index) -> Result<(), DataError> {
     }
 }
 
-/// What an index was made from, for messages.
+/// The source of an index, for messages.
 fn place(index: &Index) -> PathBuf {
     index.stamps[0].path.clone()
 }
 
 impl Index {
-    /// Lists one split of the data set at `root`, whatever its container.
+    /// Lists one split of the data set at `root`, in any supported container.
     pub fn open(root: &Path, split: Split) -> Result<Self, DataError> {
         open(root, split, None)
     }
 }
 
-/// The index of a split: the one kept from the last time where nothing has changed, else a new
-/// one. `train` names the classes where the validation images do not.
+/// The index of a split: the cached one if nothing has changed, else a new one. `train` names the
+/// classes if the validation images do not.
 pub(in crate::data) fn open(
     root: &Path,
     split: Split,
@@ -121,12 +122,12 @@ pub(in crate::data) fn open(
     let Ok(root) = root.canonicalize() else {
         return Err(DataError::NoDataSet(root.to_owned()));
     };
-    // Before anything is taken from it: half a store has images as well.
+    // Check this first, because half a store contains images as well.
     let manifest = manifest::manifest_of(&root)?;
     let cached = cache::file_of(&cache::cache_folder(), &root, split);
     let list = || {
         let index = match scan(&root, split, train) {
-            // Each store of several keeps its own.
+            // Each of several stores caches its own index.
             Err(none @ DataError::NoSplit(_)) => {
                 return multi_resolution::open(&root, split)?.ok_or(none);
             }
@@ -136,7 +137,7 @@ pub(in crate::data) fn open(
         Ok(index)
     };
     let mut index = cache::load(&cached).map_or_else(list, Ok)?;
-    // Of shards that do not tell, which older versions wrote, the manifest alone does.
+    // Shards of older versions do not name the division; use the manifest alone.
     index.division = index.division.max(manifest.map(|manifest| manifest.division));
     Ok(index)
 }
@@ -167,10 +168,10 @@ pub(in crate::data) fn scan(
         })?,
     };
     if u32::try_from(index.columns.names.len()).is_err() || !index.is_sound() {
-        let reason = "spans outside its files, or names of more than 4 GiB".to_owned();
+        let reason = "it has spans outside its files, or names of more than 4 GiB".to_owned();
         return Err(DataError::Container { path: found.folder, reason });
     }
-    // A new archive beside the others shows in the folder.
+    // A new archive changes the folder's file stamp.
     let folder = FileStamp::of(&found.folder);
     let listed = |source| DataError::List { path: found.folder.clone(), source };
     index.stamps.push(folder.map_err(listed)?);
@@ -193,7 +194,7 @@ enum Container {
     RecordIo(Vec<PathBuf>),
     Mds(PathBuf),
     Ffcv(PathBuf),
-    /// Known, and why it cannot be trained from.
+    /// A known format that cannot be trained from, and why.
     Refused(PathBuf, &'static str),
 }
 
@@ -219,10 +220,10 @@ fn find(root: &Path, split: Split) -> Result<Found, DataError> {
     }
 }
 
-/// Makes a container of its files.
+/// Makes a container from its files.
 type Make = fn(Vec<PathBuf>) -> Container;
 
-/// What `files` are; they are sorted by name, so that samples keep their numbers.
+/// The format of `files`. They are sorted by name, so that the numbers of samples are stable.
 fn container(mut files: Vec<PathBuf>) -> Container {
     files.sort_unstable();
     let with = |is_wanted: &dyn Fn(&Path) -> bool| -> Vec<PathBuf> {
@@ -246,13 +247,13 @@ fn container(mut files: Vec<PathBuf>) -> Container {
     found.map_or(Container::Folder, |(files, container)| container(files))
 }
 
-/// FFCV writes a split into one file; a second one is another make of the same images.
+/// FFCV writes a split into one file; a second file is another version of the same images.
 fn ffcv_file(mut files: Vec<PathBuf>) -> Container {
     match (files.pop(), files.pop()) {
         (Some(file), None) => Container::Ffcv(file),
         (file, _) => Container::Refused(
             file.unwrap_or_default(),
-            "there is another such file of the same split beside it; keep one",
+            "the folder has another FFCV file of the same split; keep one",
         ),
     }
 }
@@ -260,13 +261,13 @@ fn ffcv_file(mut files: Vec<PathBuf>) -> Container {
 fn parquet(mut files: Vec<PathBuf>) -> Container {
     Container::Refused(
         files.pop().unwrap_or_default(),
-        "Parquet holds compressed pages, not images in one piece; make a store of it and train \
+        "Parquet holds compressed pages, not images in one piece; convert it to a store and train \
          from that: mlperf-run data import FOLDER --out STORE",
     )
 }
 
-/// Whether one of `words` stands in a file's name. ILSVRC's archive of dogs (`train_t3`) is a part
-/// of another task.
+/// Whether a file's name contains one of `words`. ILSVRC's archive of dogs (`train_t3`) belongs to
+/// another task.
 pub(in crate::data) fn says(file: &Path, words: &[&str]) -> bool {
     let name = file.file_stem().unwrap_or_default().to_string_lossy().to_lowercase();
     let mut parts = name.split(|c: char| !c.is_ascii_alphanumeric());

@@ -1,4 +1,4 @@
-//! Bytes of a sample: one `pread` of its span, or its whole file.
+//! Reads the bytes of a sample: one `pread` of its span, or its whole file.
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -10,13 +10,13 @@ use crate::data::image::ppm;
 use crate::data::index::Index;
 use crate::data::index::{PIXELS, SPLIT_RECORD, WHOLE_FILE};
 
-/// No image's file is this long; a damaged archive may say so.
+/// No image file is this long, but a damaged archive may claim it.
 const MAX_FILE_LEN: u64 = 1 << 30;
 
-/// Archives that stay open: well below the usual limit of 1024 files a process.
+/// Archives that stay open: well below the usual limit of 1024 open files per process.
 const MAX_OPEN: usize = 512;
 
-/// The archive of sample `i`, opened at its first use; nothing where it is one of too many.
+/// The archive of sample `i`, opened at its first use; `None` if too many archives are open.
 pub(in crate::data) fn open_once(index: &Index, i: usize) -> io::Result<Option<&File>> {
     let number = index.columns.places[i] as usize;
     let (place, handle) = &index.places[number];
@@ -30,7 +30,7 @@ pub(in crate::data) fn open_once(index: &Index, i: usize) -> io::Result<Option<&
     Ok(Some(handle.get_or_init(|| file)))
 }
 
-/// One thread's buffers.
+/// A thread's buffers.
 #[derive(Default)]
 pub(in crate::data) struct SpanReader {
     path: PathBuf,
@@ -72,5 +72,5 @@ impl SpanReader {
 }
 
 fn too_long() -> io::Error {
-    io::Error::other(format!("{MAX_FILE_LEN} bytes or more are no image"))
+    io::Error::other(format!("a file of {MAX_FILE_LEN} bytes or more is not an image"))
 }

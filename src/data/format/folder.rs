@@ -200,7 +200,7 @@ mod tests {
             (&["train/a/1.jpg", "train/b/1.jpg"], "no folder"),
             (&["train/a/1.jpg", "train/b/1.jpg", "val/1.jpg"], "no class folders in"),
             (&["train/a/1.jpg", "train/b/1.txt", "val/a/1.jpg"], "no images in"),
-            (&["train/a/1.jpg", "val/a/1.jpg"], "one class only in"),
+            (&["train/a/1.jpg", "val/a/1.jpg"], "only one class in"),
             (&["train/a/1.jpg", "train/b/1.jpg", "val/a/1.jpg"], "class b is in"),
             (&["train/a/1.jpg", "train/b/1.jpg", "val/a/1.jpg", "val/c/1.jpg"], "class b is in"),
         ];

@@ -1,10 +1,10 @@
-//! Indexes kept between runs, in the cache beside the built-in image sets: to list a million files
-//! takes seconds to minutes, to read the index back a fraction of one.
+//! Indexes cached between runs, next to the generated synthetic data sets. Listing a million files
+//! takes seconds to minutes; reading the index back takes a fraction of a second.
 //!
-//! The file is one line of JSON (classes, places, file stamps, counts), the columns, little endian,
-//! and a checksum (CRC-32C) of both. It is taken only where every file stamp is as it was; anything
-//! odd means that the set is listed again. Nothing is kept of files that changed within the last seconds: a further change
-//! might carry the same time.
+//! The file is one line of JSON (classes, locations, file stamps, counts), the columns in little
+//! endian, and a checksum (CRC-32C) of both. It is used only if all file stamps are unchanged; on
+//! any problem the data set is listed again. An index is not cached if one of its files changed
+//! within the last few seconds, because a later change could have the same time stamp.
 
 use std::fs::{self, File};
 use std::io::{self, BufWriter, Write};
@@ -35,20 +35,21 @@ struct Header {
 }
 
 impl FileStamp {
-    /// The present state of a file or folder.
+    /// The current stamp of a file or folder.
     pub(in crate::data) fn of(path: &Path) -> io::Result<Self> {
         let metadata = fs::metadata(path)?;
         let modified = (metadata.mtime(), metadata.mtime_nsec());
         Ok(Self { path: path.to_owned(), length: metadata.len(), modified })
     }
 
-    /// Whether file or folder is what it was.
+    /// Whether the file or folder is unchanged.
     pub(in crate::data) fn is_current(&self) -> bool {
         Self::of(&self.path).is_ok_and(|now| now == *self)
     }
 }
 
-/// The cache folder of the user: `$MLPERF_RUN_CACHE`, else `$XDG_CACHE_HOME/mlperf-run`, else `~/.cache/mlperf-run`.
+/// The cache folder of the user: `$MLPERF_RUN_CACHE`, else `$XDG_CACHE_HOME/mlperf-run`, else
+/// `~/.cache/mlperf-run`.
 pub fn cache_folder() -> PathBuf {
     let folder = |name| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
     folder("MLPERF_RUN_CACHE")
@@ -57,14 +58,14 @@ pub fn cache_folder() -> PathBuf {
         .unwrap_or_else(|| std::env::temp_dir().join("mlperf-run"))
 }
 
-/// Where the index of a split lies below `cache`.
+/// The path of a split's index below `cache`.
 pub(in crate::data) fn file_of(cache: &Path, root: &Path, split: Split) -> PathBuf {
     let hash = Sha256::digest(root.as_os_str().as_bytes());
     let name = u64::from_be_bytes(*hash.first_chunk().expect("a hash has 32 bytes"));
     cache.join(format!("index-{name:016x}-{}.bin", split.folder_name()))
 }
 
-/// The index of a file, where there is one and nothing has changed since.
+/// The index in a cache file, if the file exists and nothing has changed since.
 pub(in crate::data) fn load(file: &Path) -> Option<Index> {
     let bytes = fs::read(file).ok()?;
     let (bytes, checksum) = bytes.split_last_chunk()?;
@@ -82,7 +83,7 @@ pub(in crate::data) fn load(file: &Path) -> Option<Index> {
     (index.is_sound() && !index.is_empty()).then_some(index)
 }
 
-/// Keeps an index. It is a cache: where it cannot be written, the set is listed again next time.
+/// Caches an index. If it cannot be written, the data set is listed again next time.
 pub(in crate::data) fn store(file: &Path, index: &Index) -> io::Result<()> {
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     let limit = now.saturating_sub(SETTLED).as_secs() as i64;
@@ -124,7 +125,7 @@ fn write(path: &Path, header: &Header, columns: &Columns) -> io::Result<()> {
     file.into_inner().map_err(io::IntoInnerError::into_error)?.sync_all()
 }
 
-/// A file whose checksum is known when it is written.
+/// A writer that computes the checksum of what it writes.
 struct Summed {
     file: BufWriter<File>,
     checksum: u32,

@@ -1,8 +1,8 @@
-//! The samples of one split, as spans: file, offset, length, label, width, height, flags.
+//! The samples of one split as spans: file, offset, length, label, width, height, flags.
 //!
-//! A folder of images, a tar archive and a store differ in how their spans are found, and in
-//! nothing after that: the loader trains from any of them in place. Columns lie apart, names in
-//! one arena: 1.28 million samples take about 70 MB.
+//! A folder of images, an archive and a store differ only in how their spans are found; the loader
+//! trains from all of them in place. The index is stored by column, with all names in one buffer:
+//! 1.28 million samples take about 70 MB.
 
 pub(in crate::data) mod cache;
 
@@ -16,13 +16,13 @@ use crate::data::config::StoreDivision;
 use crate::data::error::DataError;
 use crate::data::image::pixels::Size;
 
-/// The sample is a file of its own, and the span has neither offset nor length.
+/// The sample is a separate file, and the span has neither offset nor length.
 pub(in crate::data) const WHOLE_FILE: u8 = 1;
 
-/// The span is a whole RecordIO record, whose parts have to be joined.
+/// The span is a whole RecordIO record, whose parts must be joined.
 pub(in crate::data) const SPLIT_RECORD: u8 = 2;
 
-/// The span is pixels, RGB, of an image whose size the index has.
+/// The span is RGB pixels of an image whose size is in the index.
 pub(in crate::data) const PIXELS: u8 = 4;
 
 /// One sample on its way into an index.
@@ -34,11 +34,11 @@ pub(in crate::data) struct Entry<'a> {
     /// Height and width, px; zeros where unknown.
     pub(in crate::data) size: [u16; 2],
     pub(in crate::data) flags: u8,
-    /// Below the place; a path has this name.
+    /// Path relative to the location.
     pub(in crate::data) name: &'a [u8],
 }
 
-/// Columns of the samples, element `i` for sample `i`.
+/// The columns of the samples; element `i` belongs to sample `i`.
 #[derive(Debug, Default, PartialEq)]
 pub(in crate::data) struct Columns {
     pub(in crate::data) places: Vec<u32>,
@@ -51,7 +51,7 @@ pub(in crate::data) struct Columns {
     pub(in crate::data) name_ends: Vec<u32>,
 }
 
-/// What can be told about a file without reading it: an index is stale when one of these changes.
+/// What is known of a file without reading it. An index is stale if any of these changes.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub(in crate::data) struct FileStamp {
     pub(in crate::data) path: PathBuf,
@@ -59,17 +59,18 @@ pub(in crate::data) struct FileStamp {
     pub(in crate::data) modified: (i64, i64),
 }
 
-/// Samples and labels of one split.
+/// The samples and labels of one split.
 #[derive(Debug)]
 pub struct Index {
-    /// Class folders, archives or shards, and a handle of each archive that has been read.
+    /// Class folders, archives or shards, with a handle of each archive that has been read.
     pub(in crate::data) places: Vec<(PathBuf, OnceLock<std::fs::File>)>,
     pub(in crate::data) classes: Vec<String>,
     pub(in crate::data) columns: Columns,
     pub(in crate::data) stamps: Vec<FileStamp>,
-    /// The same samples shrunk, with the longest sides of their images, px, which rise.
+    /// The same samples in smaller stores, with the longest side of their images, px, in ascending
+    /// order.
     pub(in crate::data) smaller: Vec<(usize, Self)>,
-    /// What a cache of images knows the first sample by.
+    /// The key of the first sample in a cache of images.
     pub(in crate::data) first_key: usize,
     pub(in crate::data) division: Option<StoreDivision>,
 }
@@ -99,28 +100,28 @@ impl Index {
         columns.name_ends.push(columns.names.len() as u32);
     }
 
-    /// Samples.
+    /// Number of samples.
     pub fn len(&self) -> usize {
         self.columns.labels.len()
     }
 
-    /// Whether there are no samples; an opened index always has some.
+    /// Whether there are no samples. An opened index always has some.
     pub fn is_empty(&self) -> bool {
         self.columns.labels.is_empty()
     }
 
-    /// Classes.
+    /// Number of classes.
     pub fn num_classes(&self) -> usize {
         self.classes.len()
     }
 
-    /// Class names; the index is the label.
+    /// Class names; a class's position is its label.
     pub fn classes(&self) -> &[String] {
         &self.classes
     }
 
-    /// Where a run that trains on these images may be submitted, as their store tells; nothing
-    /// where they lie in none.
+    /// Where a run that trains on these images may be submitted, according to their store; `None`
+    /// if they are not in a store.
     pub fn division(&self) -> Option<StoreDivision> {
         self.division
     }
@@ -130,28 +131,28 @@ impl Index {
         self.columns.labels[i] as usize
     }
 
-    /// Name of sample `i`: its file, or as if its archive were a folder.
+    /// Name of sample `i`: its file, or its path in an archive as if the archive were a folder.
     pub fn path(&self, i: usize) -> PathBuf {
         let mut path = PathBuf::new();
         self.path_into(i, &mut path);
         path
     }
 
-    /// The same in a buffer that is used again.
+    /// The same, in a reusable buffer.
     pub(in crate::data) fn path_into(&self, i: usize, path: &mut PathBuf) {
         path.as_mut_os_string().clear();
         path.push(self.place(i));
         path.push(OsStr::from_bytes(self.name(i)));
     }
 
-    /// Width and height of sample `i`, px, where the container tells them.
+    /// Width and height of sample `i`, px, if the container has them.
     pub fn size(&self, i: usize) -> Option<Size> {
         let [height, width] = self.columns.sizes[i].map(usize::from);
         (height > 0 && width > 0).then_some(Size { height, width })
     }
 
-    /// An error where a file that spans lie in is no longer what it was: the spans may show
-    /// anything. Folders may change and files go, for what is gone is named when it is read.
+    /// Returns an error if an archive or shard has changed, because its spans could point anywhere.
+    /// Folders may change and files may vanish: a missing file is reported when it is read.
     pub(in crate::data) fn check_unchanged(&self) -> Result<(), DataError> {
         let stamps = self.stores().flat_map(|store| &store.stamps);
         let mut changed = stamps.filter(|stamp| !stamp.is_current());
@@ -159,7 +160,7 @@ impl Index {
         changed.map_or(Ok(()), |stamp| Err(DataError::Changed(stamp.path.clone())))
     }
 
-    /// Neighbours that are read at one go where blocks are shuffled: about 12 MB.
+    /// Number of neighbours read together when blocks are shuffled: about 12 MB.
     pub fn block_len(&self) -> usize {
         const BLOCK_BYTES: u64 = 12 << 20;
         let bytes: u64 = self.columns.lengths.iter().map(|&length| u64::from(length)).sum();
@@ -178,7 +179,7 @@ impl Index {
         &self.columns.names[start as usize..ends[i] as usize]
     }
 
-    /// Memory that the samples take.
+    /// Memory taken by the samples.
     pub(in crate::data) fn memory_bytes(&self) -> usize {
         let columns = &self.columns;
         let words = [&columns.places, &columns.lengths, &columns.labels, &columns.name_ends];
@@ -190,7 +191,7 @@ impl Index {
             + self.smaller.iter().map(|(_, index)| index.memory_bytes()).sum::<usize>()
     }
 
-    /// Sorts the classes by name; labels follow.
+    /// Sorts the classes by name and adapts the labels.
     pub(in crate::data) fn sort_classes(&mut self) {
         let mut order: Vec<usize> = (0..self.classes.len()).collect();
         order.sort_unstable_by(|&a, &b| self.classes[a].cmp(&self.classes[b]));
@@ -202,8 +203,8 @@ impl Index {
         self.columns.labels.iter_mut().for_each(|label| *label = label_of[*label as usize]);
     }
 
-    /// Whether every place has a file stamp, whose length is that of the file that its spans lie in,
-    /// and every label has a class.
+    /// Whether all archives and shards have a file stamp and contain their spans, and all labels
+    /// have a class.
     pub(in crate::data) fn is_sound(&self) -> bool {
         let columns = &self.columns;
         let lens = [columns.places.len(), columns.lengths.len(), columns.offsets.len()];
@@ -215,10 +216,10 @@ impl Index {
             && columns.places.iter().all(|&place| (place as usize) < self.places.len())
             && ends.is_sorted()
             && ends.last().is_none_or(|&end| end as usize == columns.names.len())
-            && self.spans_lie_in_their_files()
+            && self.spans_are_within_files()
     }
 
-    fn spans_lie_in_their_files(&self) -> bool {
+    fn spans_are_within_files(&self) -> bool {
         let stamps = self.stamps.iter().map(|it| (it.path.as_path(), it.length));
         let stamps: HashMap<_, _> = stamps.collect();
         let length_of = |(place, _): &(PathBuf, _)| stamps.get(place.as_path()).copied();

@@ -1,4 +1,4 @@
-//! A finished batch, and the buffers that go round between loader and trainer.
+//! A finished batch, and the buffers that are recycled between loader and trainer.
 
 use std::sync::Arc;
 
@@ -7,7 +7,7 @@ use crossbeam_channel::{Receiver, Sender, unbounded};
 
 use crate::data::order::plan::BatchPlan;
 
-/// Pixels and labels of one batch. Grows to the largest batch seen and stays there.
+/// Pixels and labels of one batch. A buffer grows to the largest batch seen and never shrinks.
 #[derive(Debug, Default)]
 pub(in crate::data) struct Buffers {
     pixels: BytesMut,
@@ -15,8 +15,8 @@ pub(in crate::data) struct Buffers {
     row_len: usize,
 }
 
-/// Buffers that are free. Loaders that share a pool take each other's: a loader that is gone leaves
-/// no memory behind that the next one would not use.
+/// The free buffers. Loaders that share a pool reuse each other's buffers, so a dropped loader
+/// leaves its memory to the next one.
 #[derive(Clone, Debug)]
 pub struct Pool {
     back: Sender<Buffers>,
@@ -37,7 +37,7 @@ impl Pool {
     }
 }
 
-/// Rows of one buffer, each of which a thread may own while it writes it.
+/// The rows of one buffer. A thread owns a row while it writes the row.
 pub(in crate::data) struct OpenRows {
     rows: Vec<BytesMut>,
     labels: Vec<i64>,
@@ -45,7 +45,8 @@ pub(in crate::data) struct OpenRows {
 }
 
 impl Buffers {
-    /// Makes room for `num_rows` rows of `image_size * image_size` pixels and takes them apart.
+    /// Resizes the buffer to `num_rows` rows of `image_size * image_size` pixels and splits it into
+    /// rows.
     pub(in crate::data) fn open(mut self, num_rows: usize, image_size: usize) -> OpenRows {
         self.row_len = image_size * image_size * 3;
         self.pixels.resize(num_rows * self.row_len, 0);
@@ -54,7 +55,7 @@ impl Buffers {
         for _ in 1..num_rows {
             rows.push(self.pixels.split_to(self.row_len));
         }
-        // With what room there is behind.
+        // Keep the spare capacity at the end.
         rows.push(self.pixels);
         OpenRows { rows, labels: self.labels, row_len: self.row_len }
     }
@@ -66,7 +67,7 @@ impl Buffers {
 }
 
 impl OpenRows {
-    /// A row to write to; it comes back by [`Self::put`].
+    /// Takes a row to write to; [`Self::put`] returns it.
     pub(in crate::data) fn take(&mut self, row: usize) -> BytesMut {
         std::mem::take(&mut self.rows[row])
     }
@@ -76,7 +77,7 @@ impl OpenRows {
         self.labels[row] = label;
     }
 
-    /// One buffer again: rows lie side by side, so nothing is copied.
+    /// Joins the rows into one buffer. They are adjacent, so nothing is copied.
     pub(in crate::data) fn close(&mut self) -> Buffers {
         let mut rows = std::mem::take(&mut self.rows).into_iter();
         let mut pixels = rows.next().unwrap_or_default();
@@ -105,7 +106,7 @@ impl Batch {
         Self { epoch, step, image_size, num_rows: plan.samples.len(), plan, buffers, pool }
     }
 
-    /// Closes the gaps of rows that hold nothing.
+    /// Closes the gaps of empty rows.
     pub(in crate::data) fn without_rows(mut self, absent: &[usize]) -> Self {
         let mut num_cached = 0;
         for row in 0..self.num_rows {
@@ -120,7 +121,7 @@ impl Batch {
         self
     }
 
-    /// The plan of the batch: row `i` of a training batch shows sample `plan().samples[i]`.
+    /// The plan of the batch. Row `i` of a training batch shows sample `plan().samples[i]`.
     pub fn plan(&self) -> &BatchPlan {
         &self.plan
     }
@@ -135,12 +136,12 @@ impl Batch {
         &self.buffers.labels[..self.num_rows]
     }
 
-    /// Images.
+    /// Number of images.
     pub fn len(&self) -> usize {
         self.num_rows
     }
 
-    /// Whether there are no images; a loader gives no such batch away.
+    /// Whether there are no images. A loader never returns such a batch.
     pub fn is_empty(&self) -> bool {
         self.num_rows == 0
     }
@@ -148,7 +149,7 @@ impl Batch {
 
 impl Drop for Batch {
     fn drop(&mut self) {
-        // It cannot fail: the batch has the other end as well.
+        // This cannot fail: the batch also holds the receiving end.
         let _ = self.pool.back.send(std::mem::take(&mut self.buffers));
     }
 }

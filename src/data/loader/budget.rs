@@ -1,4 +1,4 @@
-//! How much memory a run asks of a machine, told before it asks. Arithmetic only.
+//! How much memory a run needs on a machine, estimated before it is allocated. Arithmetic only.
 
 use std::fmt;
 
@@ -6,33 +6,33 @@ use crate::data::config::RamCache;
 use crate::data::error::DataError;
 use crate::data::loader::memory::Free;
 
-/// Of a decoding thread: a file, what a crop needs of its image, and tables of the resize; some
-/// megapixels at most.
+/// Scratch memory of a decoding thread: the file, the decoded part of the image (a few megapixels
+/// at most) and the resize tables.
 const SCRATCH_BYTES: u64 = 4 << 20;
 
-/// Batches in pinned memory, which a GPU copies or has copied. The host runs ahead of the device by no
-/// more than these.
+/// Batches in pinned memory that are being copied to the GPU or have been copied. The host runs at
+/// most this many batches ahead of the device.
 pub const NUM_PINNED_BATCHES: usize = 3;
 
-/// What the loaders of a machine's ranks are started with.
+/// Settings of the loaders of a machine's ranks.
 #[derive(Clone, Copy, Debug)]
 pub struct Need {
-    /// Ranks of the machine.
+    /// Ranks on the machine.
     pub num_ranks: usize,
-    /// Decoding threads of each.
+    /// Decoding threads per rank.
     pub num_threads: usize,
-    /// Batches of each that are made ahead, and that are being trained on.
+    /// Batches per rank that are prefetched or being trained on.
     pub num_batches: usize,
-    /// Largest batch of a rank in training and in evaluation, bytes. Both loaders are full while a
-    /// run evaluates.
+    /// Size of a rank's largest training batch and largest evaluation batch, bytes. Both loaders
+    /// are full while a run evaluates.
     pub batch_bytes: [u64; 2],
-    /// Spans of all images, which each rank holds.
+    /// The index (spans of all images), of which each rank has a copy.
     pub index_bytes: u64,
-    /// Decoded images that the ranks keep together.
+    /// The cache of decoded images, which the ranks share.
     pub ram_cache: RamCache,
 }
 
-/// What that comes to, bytes.
+/// Memory that the loaders need, bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Budget {
     num_ranks: u64,
@@ -44,7 +44,7 @@ pub struct Budget {
 }
 
 impl Need {
-    /// The budget on a machine that has so much free.
+    /// The budget on a machine with `free` memory.
     pub fn budget(&self, free: Free) -> Budget {
         let mut budget = Budget {
             num_ranks: self.num_ranks as u64,
@@ -68,15 +68,15 @@ impl Budget {
         self.num_ranks * (self.batches + self.scratch + self.index)
     }
 
-    /// What is left for images beside all else.
+    /// Memory left for images after everything else.
     fn room(&self) -> u64 {
         let Free { memory, shared } = self.free;
-        // Where nothing can be told of the memory, the room for files in it has to do.
+        // If the free memory is unknown, use the free space for in-memory files.
         let left = if memory == 0 { shared } else { memory.saturating_sub(self.of_ranks()) };
         left.min(shared)
     }
 
-    /// Refuses a cache of images that is larger than what is left beside all else.
+    /// Rejects a cache of images that is larger than the memory left after everything else.
     pub fn check(&self) -> Result<(), DataError> {
         let room = self.room();
         if self.images > room {
@@ -87,7 +87,7 @@ impl Budget {
     }
 }
 
-/// One line for a person.
+/// One line for the user.
 impl fmt::Display for Budget {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let [batches, scratch, index] = [self.batches, self.scratch, self.index].map(size);
@@ -102,7 +102,10 @@ impl fmt::Display for Budget {
         if free > 0 {
             write!(f, "; {} free", size(free))?;
             if self.of_ranks() + self.images > free {
-                write!(f, ", which is less: lower data.batches_ahead or the number of ranks")?;
+                write!(
+                    f,
+                    ", which is not enough; lower data.batches_ahead or the number of ranks"
+                )?;
             }
         }
         Ok(())
@@ -146,7 +149,7 @@ mod tests {
         let little = need(RamCache::Off).budget(Free { memory: GB, ..free }).to_string();
         assert!(
             little.ends_with(
-                "1.0 GB free, which is less: lower data.batches_ahead or the \
+                "1.0 GB free, which is not enough; lower data.batches_ahead or the \
                                   number of ranks"
             ),
             "{little}"
@@ -154,22 +157,25 @@ mod tests {
     }
 
     #[test]
-    fn a_cache_has_to_fit_beside_all_else() {
+    fn a_cache_must_fit_into_the_memory_left_by_the_loaders() {
         let check = |bytes, memory, shared| {
             need(RamCache::Bytes(bytes)).budget(Free { memory, shared }).check()
         };
         assert!(check(60 * GB, 64 * GB, 64 * GB).is_ok());
         let error = check(63 * GB, 64 * GB, 64 * GB).unwrap_err().to_string();
         assert!(
-            error.contains("asks for 63.0 GB") && error.contains("room for 61.9 GB"),
+            error.contains("asks for 63.0 GB") && error.contains("only 61.9 GB is free"),
             "{error}"
         );
-        assert!(check(60 * GB, 64 * GB, 32 * GB).is_err(), "files in memory have a limit");
-        assert!(check(GB, 0, 2 * GB).is_ok(), "a machine that does not tell its memory");
+        assert!(check(60 * GB, 64 * GB, 32 * GB).is_err(), "in-memory files have a limit");
+        assert!(check(GB, 0, 2 * GB).is_ok(), "the machine's memory is unknown");
         let auto = need(RamCache::Auto).budget(Free { memory: 100 * GB, shared: 50 * GB });
         assert_eq!(auto.images, 35 * GB);
         assert!(auto.check().is_ok());
         let little = need(RamCache::Auto).budget(Free { memory: 3 * GB, shared: 3 * GB });
-        assert!(little.check().is_ok() && little.images < GB, "auto takes what there is");
+        assert!(
+            little.check().is_ok() && little.images < GB,
+            "auto is limited to the available memory"
+        );
     }
 }

@@ -1,20 +1,26 @@
-//! Decoded images kept in memory: what has been decoded once is cut and resized again, not
-//! decoded, from the second epoch on.
+//! Cache of decoded images in memory: from the second epoch on, cached images are cropped and
+//! resized again without decoding.
 //!
-//! - The images lie in one file in memory (`/dev/shm`), which all ranks of a machine share: an
-//!   epoch shows a rank other samples than the one before, so a cache of its own would hardly ever
-//!   hit. They are written by `pwrite`, which fails where memory is full, and read in place from a
-//!   mapping, of which nothing is touched that has not been written: that would be a signal.
-//! - Whole images, RGB, at the size that they are decoded at: a part of a whole decode is bit
-//!   for bit a decode of the part, so batches are the same with and without.
-//! - First come, first kept, until the budget or the memory is full; nothing is ever dropped, as
-//!   every image of an epoch is as likely as any other.
-//! - A file without a name goes with its process. One that ranks share has a name with the process
-//!   that started them, and goes with the first loader that ends well; what a crash left is
-//!   removed by the next run.
+//! - The images are in one in-memory file (`/dev/shm`), which all ranks of a machine share: a rank
+//! sees
+//!   different samples in each epoch, so a cache per rank would hardly ever hit. Images are written
+//! by
+//!   `pwrite`, which fails when memory is full, and read in place from a mapping. Unwritten parts
+//! of
+//!   the mapping are never touched, because that could raise SIGBUS.
+//! - It holds whole RGB images at the size at which they are decoded. A part of a whole decode is
+//! bit
+//!   for bit a decode of the part, so batches are the same with and without the cache.
+//! - Images are added in order of arrival until the budget or the memory is used up. Nothing is
+//!   evicted, because all images of an epoch are equally likely.
+//! - An unnamed file disappears with its process. A file that ranks share has a name with the
+//! process
+//!   that started them. The first loader that ends normally removes it; the next run removes files
+//! left
+//!   by a crash.
 //!
-//! Layout: budget, bytes used and number of samples; for each sample the place of its image, or
-//! 0; images, each after its height and width.
+//! Layout: budget, bytes used and number of samples; for each sample the offset of its image, or 0;
+//! then the images, each after its height and width.
 #![expect(unsafe_code, reason = "a mapping of a file; see `map`")]
 
 use std::fs::{self, File, OpenOptions};
@@ -35,19 +41,19 @@ use crate::data::loader::memory::{Free, SHARED};
 
 const NAME: &str = "mlperf-run-cache";
 const HEADER: u64 = 24;
-/// Of an image, before its pixels.
+/// Bytes of an image's header, before its pixels.
 const SIZE: u64 = 8;
 
-/// Who uses a cache.
+/// Who shares a cache.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Sharing {
-    /// This process.
+    /// This process only.
     Alone,
-    /// The ranks of a run on this machine, which have the same parent and this port.
+    /// The ranks of a run on this machine, which have the same parent process and this port.
     Ranks(u16),
 }
 
-/// Images in memory.
+/// A cache of images in memory.
 #[derive(Debug)]
 pub struct Cache {
     file: File,
@@ -57,7 +63,7 @@ pub struct Cache {
 }
 
 impl Cache {
-    /// The cache for `num_samples` samples that `config` asks for, if it does.
+    /// Opens the cache for `num_samples` samples, if `config` enables it.
     pub fn open(
         config: RamCache,
         num_samples: usize,
@@ -85,27 +91,35 @@ impl Cache {
         if sharing == Sharing::Alone {
             fs::remove_file(&path)?;
         }
-        // A file that others can change is nothing to read pixels from.
+        // Do not read pixels from a file that other users can change.
         let facts = file.metadata()?;
         if facts.uid() != geteuid().as_raw() || facts.permissions().mode() & 0o077 != 0 {
-            return Err(io::Error::other(format!("{} is open to others", path.display())));
+            return Err(io::Error::other(format!(
+                "{} is accessible to other users",
+                path.display()
+            )));
         }
         flock(&file, FlockOperation::LockExclusive)?;
         if file.metadata()?.len() == 0 {
             let room = fstatvfs(&file)?;
             let (wanted, room) = (budget >> 20, (room.f_bavail * room.f_frsize) >> 20);
             if wanted > room {
-                return Err(io::Error::other(format!("{wanted} MiB are wanted, {room} MiB free")));
+                return Err(io::Error::other(format!(
+                    "{wanted} MiB are needed, {room} MiB are free"
+                )));
             }
-            // Takes no memory before images do.
+            // This takes no memory until images are written.
             file.set_len(budget.max(table_end(num_samples)))?;
             let header = [budget, table_end(num_samples), num_samples as u64];
             file.write_all_at(header.map(u64::to_le_bytes).as_flattened(), 0)?;
         }
         let cache = Self { map: map(&file)?, file, path, sharing };
-        // Of another set, places would be pixels.
+        // In another data set's file, these offsets would point into pixels.
         if cache.word(16)? != num_samples as u64 {
-            return Err(io::Error::other(format!("{} is of another set", cache.path.display())));
+            return Err(io::Error::other(format!(
+                "{} belongs to another data set",
+                cache.path.display()
+            )));
         }
         flock(&cache.file, FlockOperation::Unlock)?;
         Ok(cache)
@@ -121,7 +135,7 @@ impl Cache {
         self.file.write_all_at(&word.to_le_bytes(), at)
     }
 
-    /// The image of a sample, if it is there.
+    /// The image of a sample, if it is cached.
     pub(in crate::data) fn find(&self, sample: usize) -> Option<DecodedImage<'_>> {
         let place = self.word(HEADER + 8 * sample as u64).ok().filter(|&place| place > 0)?;
         fence(Ordering::Acquire);
@@ -132,15 +146,15 @@ impl Cache {
         Some(DecodedImage { pixels: pixels.get(..length)?, width, height })
     }
 
-    /// Whether another image may find room.
+    /// Whether another image may fit.
     pub(in crate::data) fn has_room(&self) -> bool {
         let words = self.word(0).and_then(|budget| Ok((budget, self.word(8)?)));
         words.is_ok_and(|(budget, used)| used < budget)
     }
 
-    /// Keeps an image if there is room for it.
+    /// Adds an image if it fits.
     pub(in crate::data) fn keep(&self, sample: usize, image: DecodedImage<'_>) {
-        // Without memory it is not kept, and later ones will not be either.
+        // If memory is full, stop caching: later images would fail as well.
         let _ = self.try_keep(sample, image).inspect_err(|_| {
             let _ = self.write_word(0, 0);
         });
@@ -152,22 +166,24 @@ impl Cache {
         let Some(place) = self.reserve(SIZE + pixels.len() as u64)? else { return Ok(()) };
         self.write_word(place, (height as u64) << 32 | width as u64)?;
         self.file.write_all_at(pixels, place + SIZE)?;
-        // Page tables are filled here at once; where Linux is too old to, when the image is read.
+        // This fills the page tables at once. On Linux versions without it, they are filled when
+        // the image is read.
         let length = SIZE as usize + pixels.len();
         let _ = self.map.advise_range(Advice::PopulateRead, place as usize, length);
-        // Last: who finds the place finds the image.
+        // Written last: a reader that sees the offset finds the whole image.
         fence(Ordering::Release);
         self.write_word(HEADER + 8 * sample as u64, place)
     }
 
-    /// Room for so many bytes, held against other threads and other ranks.
+    /// Reserves space, excluding other threads and other ranks.
     fn reserve(&self, length: u64) -> io::Result<Option<u64>> {
-        // A lock of its own handle: those of one handle do not keep each other out.
+        // Lock a new handle: locks taken through one handle do not exclude each other.
         let lock = File::open(self.handle_path())?;
         flock(&lock, FlockOperation::LockExclusive)?;
         let (budget, used) = (self.word(0)?, self.word(8)?);
         if used + length > budget {
-            // Full, for smaller ones as well: whoever asks is to decode no whole image in vain.
+            // Mark the cache as full for smaller images as well, so that nobody decodes whole
+            // images in vain.
             self.write_word(0, used)?;
             return Ok(None);
         }
@@ -180,7 +196,7 @@ impl Cache {
         PathBuf::from(format!("/proc/self/fd/{}", self.file.as_raw_fd()))
     }
 
-    /// Bytes of images.
+    /// Bytes of images stored.
     #[cfg(test)]
     fn used(&self) -> u64 {
         self.word(8).unwrap() - table_end(self.word(16).unwrap() as usize)
@@ -199,14 +215,14 @@ fn table_end(num_samples: usize) -> u64 {
     HEADER + 8 * num_samples as u64
 }
 
-/// All of a cache's file, whatever has been written of it.
+/// Maps the whole file of a cache, including parts that are not written yet.
 fn map(file: &File) -> io::Result<Mmap> {
-    // SAFETY: the file is this user's alone and never shrinks; its bytes are read once the place of
-    // their image has been told, and from then on nobody writes them.
+    // SAFETY: only this user can access the file, and it never shrinks. The bytes of an image are
+    // read only after its offset has been published, and nobody writes them from then on.
     unsafe { Mmap::map(file) }
 }
 
-/// Removes caches whose process is gone.
+/// Removes caches whose process has ended.
 fn sweep(folder: &Path) {
     let Ok(entries) = fs::read_dir(folder) else { return };
     for entry in entries.flatten() {
@@ -214,7 +230,7 @@ fn sweep(folder: &Path) {
         let process = name.strip_prefix(NAME).and_then(|rest| rest.split('-').nth(1));
         let process = process.and_then(|number| number.parse::<u32>().ok());
         if process.is_some_and(|number| !Path::new(&format!("/proc/{number}")).exists()) {
-            // Another user's stays: only they may.
+            // Another user's file stays; only its owner can remove it.
             let _ = fs::remove_file(entry.path());
         }
     }
@@ -242,19 +258,19 @@ mod tests {
     }
 
     #[test]
-    fn a_cache_of_another_set_is_refused() {
+    fn a_cache_of_another_data_set_is_rejected() {
         let folder = tempfile::tempdir().unwrap();
         let open = |num_samples| {
             Cache::at(folder.path().join("cache"), Sharing::Ranks(1), num_samples, 1 << 20)
         };
         let (one, other) = (open(100).unwrap(), open(100).unwrap());
-        let error = open(90).expect_err("it is of 100 samples").to_string();
-        assert!(error.contains("of another set"), "{error}");
+        let error = open(90).expect_err("it has 100 samples").to_string();
+        assert!(error.contains("another data set"), "{error}");
         drop((one, other));
     }
 
     #[test]
-    fn two_users_find_what_each_kept_until_the_budget_is_full() {
+    fn two_users_share_images_until_the_budget_is_used_up() {
         let folder = tempfile::tempdir().unwrap();
         let budget = HEADER + 8 * 100 + 50 * (SIZE + 1800);
         let open =
@@ -266,7 +282,7 @@ mod tests {
             }
         });
         assert!(!one.has_room());
-        assert_eq!(one.used(), 50 * (SIZE + 1800), "all of the budget and no more");
+        assert_eq!(one.used(), 50 * (SIZE + 1800), "exactly the budget");
         let kept: Vec<_> = (0..100).filter(|&sample| one.find(sample).is_some()).collect();
         assert_eq!(kept.len(), 50);
         for sample in kept {
@@ -281,7 +297,7 @@ mod tests {
     }
 
     #[test]
-    fn a_place_without_a_image_holds_none() {
+    fn an_offset_without_an_image_finds_nothing() {
         let folder = tempfile::tempdir().unwrap();
         let cache = Cache::at(folder.path().join("cache"), Sharing::Alone, 5, 1 << 16).unwrap();
         put(&cache, 0);
@@ -295,7 +311,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_crash_left_is_removed_and_what_is_in_use_is_not() {
+    fn files_left_by_a_crash_are_removed_and_files_in_use_are_kept() {
         let folder = tempfile::tempdir().unwrap();
         let own = std::process::id();
         let names = [format!("{NAME}-4194304999-29500"), format!("{NAME}-{own}-1"), "other".into()];
@@ -308,12 +324,12 @@ mod tests {
     }
 
     #[test]
-    fn a_cache_alone_has_no_name() {
+    fn an_unshared_cache_has_no_name() {
         let cache = Cache::open(RamCache::Bytes(1 << 20), 3, Sharing::Alone).unwrap().unwrap();
         put(&cache, 2);
         assert!(cache.find(2).is_some() && cache.find(1).is_none() && !cache.path.exists());
         let too_much = Cache::open(RamCache::Bytes(1 << 60), 3, Sharing::Alone).unwrap_err();
-        assert!(too_much.to_string().contains("1099511627776 MiB are wanted"), "{too_much}");
+        assert!(too_much.to_string().contains("1099511627776 MiB are needed"), "{too_much}");
         assert!(Cache::open(RamCache::Off, 3, Sharing::Alone).unwrap().is_none());
     }
 }

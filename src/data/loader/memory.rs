@@ -1,48 +1,48 @@
-//! How much memory may be filled without anybody having to give some back.
+//! How much memory can be used without evicting anything.
 
 use std::fs;
 
 use rustix::fs::statvfs;
 
-/// Where files lie in memory.
+/// The folder for in-memory files.
 pub(in crate::data) const SHARED: &str = "/dev/shm";
 
-/// What a machine has free, bytes.
+/// Free memory of a machine, bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Free {
-    /// What the machine has to spare, or the control group, whichever is less. Cached pages of
-    /// files count as spare. 0 where nothing can be told.
+    /// Memory to spare on the machine or in the control group, whichever is less. Cached pages of
+    /// files count as spare. 0 if it is unknown.
     pub memory: u64,
-    /// Room for files in memory.
+    /// Free space for in-memory files.
     pub shared: u64,
 }
 
 impl Free {
-    /// What is free now.
+    /// The memory that is free now.
     pub fn now() -> Self {
         let shared = statvfs(SHARED).map_or(0, |room| room.f_bavail * room.f_frsize);
         Self { memory: available(), shared }
     }
 
-    /// What decoded images may take where nobody says how much.
+    /// The default limit of decoded images (`"auto"`).
     pub(in crate::data) fn for_images(&self) -> u64 {
         self.memory.min(self.shared) / 10 * 7
     }
 }
 
-/// [`Free::memory`].
+/// Computes [`Free::memory`].
 pub(in crate::data) fn available() -> u64 {
     let machine = field(&read("/proc/meminfo"), "MemAvailable:").map_or(0, |kib| kib << 10);
     let group = GROUPS.iter().find_map(|files| files.spare(&read));
     group.map_or(machine, |spare| machine.min(spare))
 }
 
-/// Where a control group says what it may use and what it uses.
+/// Where a control group reports its limit and usage.
 struct Group {
     folder: &'static str,
     limit: &'static str,
     used: &'static str,
-    /// Words of its `memory.stat`: pages of files, and those of them that lie in memory only.
+    /// Fields of its `memory.stat`: pages of files, and the part of them that is in memory only.
     pages: [&'static str; 2],
 }
 
@@ -63,7 +63,7 @@ const GROUPS: [Group; 2] = [
 ];
 
 impl Group {
-    /// Bytes to spare; nothing where there is no such group, or no limit.
+    /// Bytes to spare; `None` if there is no such group or no limit.
     fn spare(&self, read: &dyn Fn(&str) -> String) -> Option<u64> {
         let read = |file: &str| read(&format!("{}/{file}", self.folder));
         let number = |file: &str| read(file).trim().parse::<u64>().ok();
@@ -78,7 +78,7 @@ fn read(path: &str) -> String {
     fs::read_to_string(path).unwrap_or_default()
 }
 
-/// The number after a word at the start of a line.
+/// The number after a field name at the start of a line.
 fn field(text: &str, name: &str) -> Option<u64> {
     let mut lines = text.lines().map(str::split_whitespace);
     let mut words = lines.find_map(|mut words| (words.next() == Some(name)).then_some(words))?;
@@ -90,14 +90,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_spare_memory_is_part_of_the_machines() {
+    fn the_spare_memory_is_at_most_that_of_the_machine() {
         let total = field(&read("/proc/meminfo"), "MemTotal:").unwrap() << 10;
         assert!((1..total).contains(&available()), "{} of {total}", available());
         assert_eq!(field("a 1\nfile 23\nfile_dirty 4", "file"), Some(23));
     }
 
     #[test]
-    fn both_kinds_of_control_groups_are_read_and_images_in_memory_are_not_spare() {
+    fn both_versions_of_control_groups_are_read_and_in_memory_files_are_not_spare() {
         let file = |path: &str| {
             let text = match path.strip_prefix("/sys/fs/cgroup/").unwrap() {
                 "memory.max" | "memory/memory.limit_in_bytes" => "1000\n",

@@ -1,18 +1,18 @@
-//! Decodes batches ahead of the trainer on threads of its own.
+//! The data loader: worker threads decode batches ahead of the trainer.
 //!
-//! A planner walks the plans and hands out samples, `batches_ahead` batches at a time; threads
-//! turn samples into rows; [`Loader::next_batch`] returns batches in the order of the plans. The
-//! planner knows no epochs, so the next epoch's first batches are made while the last steps of
-//! this one train.
+//! A planner thread walks the batch plans and hands out samples, `batches_ahead` batches at a time.
+//! Worker threads turn samples into rows, and [`Loader::next_batch`] returns batches in the order
+//! of the plans. The planner ignores epoch boundaries, so the first batches of the next epoch are
+//! made while the last steps of this one train.
 //!
-//! - A row depends on seed, epoch and sample, never on the thread that made it.
-//! - Pixel buffers go round: a dropped [`Batch`] gives its buffer back.
-//! - Nobody spins: threads without work sleep, for cores are shared with compute.
-//! - Where an archive or a shard has changed, no epoch begins: its spans may show anything.
-//! - A panic on a thread becomes an error of the batch that it was working on.
-//! - The system is told what a batch needs when the batch is planned, so that reads run ahead of
-//!   decoding by `batches_ahead` batches (`readahead`).
-//! - Deliberately absent: pinned memory.
+//! - A row depends only on seed, epoch and sample, never on the thread that made it.
+//! - Pixel buffers are recycled: a dropped [`Batch`] returns its buffer.
+//! - No thread spins: idle threads sleep, because the cores are shared with compute.
+//! - An epoch does not start if an archive or a shard has changed: its spans could point anywhere.
+//! - If a worker thread panics, the batch it was working on returns an error.
+//! - Reads are announced to the system when a batch is planned, so that the disk works
+//!   `batches_ahead` batches ahead of decoding (`readahead`).
+//! - Pinned memory is deliberately left to the trainer.
 
 pub(in crate::data) mod batch;
 pub(in crate::data) mod budget;
@@ -51,24 +51,24 @@ use crate::data::loader::worker::{Job, Shared, panic_message, run_worker};
 use crate::data::order::plan::{BatchPlan, Transform};
 use crate::data::order::sampler::Shard;
 
-/// Rows that may wait for a thread: the planner pauses above it.
+/// Limit of rows that wait for a thread; beyond it the planner pauses.
 const MAX_JOBS: usize = 1024;
 
-/// How a loader works.
+/// Settings of a loader.
 #[derive(Clone, Debug)]
 pub struct LoaderConfig {
     /// Decoding threads, at least 1.
     pub num_threads: usize,
-    /// Batches in the making or waiting to be asked for, at least 1.
+    /// Prefetched batches, finished or in progress, at least 1.
     pub batches_ahead: usize,
-    /// What an image that cannot be decoded leads to.
+    /// What to do with an image that cannot be decoded.
     pub on_bad_image: OnBadImage,
-    /// This rank's share of the archives and shards, among those of its machine, that is streamed
-    /// into the system's cache from the start, where it has room for all of them.
+    /// This rank's part of the archives and shards. Each rank of a machine streams its part into
+    /// the page cache from the start, if all of them fit.
     pub warm: Option<Shard>,
-    /// Where decoded training images are kept.
+    /// The cache of decoded training images.
     pub cache: Option<Arc<Cache>>,
-    /// Where pixel buffers come from and go back to.
+    /// The pool of pixel buffers.
     pub pool: Pool,
 }
 
@@ -89,12 +89,12 @@ pub struct BadImage {
     pub reason: String,
 }
 
-/// Threads that decode ahead. Dropping it stops them.
+/// A data loader. Dropping it stops its threads.
 pub struct Loader {
     shared: Arc<Shared>,
-    /// Batches in the order of the plans; a batch is here before it is done.
+    /// Batches in the order of the plans, including unfinished ones.
     slots: Receiver<Arc<Slot>>,
-    /// One permit for each batch that may be in the making; `None` once stopped.
+    /// One permit for each batch that may be in progress; `None` once stopped.
     permits: Option<Sender<()>>,
     planner: Option<JoinHandle<Result<(), DataError>>>,
     workers: Vec<JoinHandle<()>>,
@@ -110,8 +110,8 @@ impl Loader {
         plans: impl Iterator<Item = BatchPlan> + Send + 'static,
         config: LoaderConfig,
     ) -> Self {
-        assert!(config.num_threads > 0, "a loader without threads");
-        assert!(config.batches_ahead > 0, "a loader without batches ahead");
+        assert!(config.num_threads > 0, "a loader needs threads");
+        assert!(config.batches_ahead > 0, "a loader needs batches_ahead of at least 1");
         let shared = Arc::new(Shared {
             index,
             on_bad_image: config.on_bad_image,
@@ -122,7 +122,7 @@ impl Loader {
         });
         let (permits, granted) = bounded(config.batches_ahead);
         for _ in 0..config.batches_ahead {
-            permits.send(()).expect("the channel has room for all permits");
+            permits.send(()).expect("the channel holds all permits");
         }
         let (slot_sender, slots) = unbounded();
         let (job_sender, jobs) = bounded::<Job>(MAX_JOBS);
@@ -135,7 +135,7 @@ impl Loader {
         let planner_shared = Arc::clone(&shared);
         let planner = spawn("plan", move || {
             let Shared { pool, index, cache, .. } = &*planner_shared;
-            // What memory there is belongs to the cache, where there is one.
+            // With a cache of images, the memory belongs to it: do not warm the page cache.
             let readahead = Readahead::start(index, config.warm.filter(|_| cache.is_none()));
             let mut epoch = None;
             for plan in plans {
@@ -167,9 +167,9 @@ impl Loader {
         }
     }
 
-    /// The next batch in the order of the plans; `None` after the last. An error names the file
-    /// and costs its batch only: the next call goes on with the next batch. Evaluation batches of
-    /// which no image is left are passed over.
+    /// The next batch in the order of the plans; `None` after the last. An error names the file and
+    /// loses only its batch: the next call continues with the next batch. Evaluation batches
+    /// without a readable image are skipped.
     pub fn next_batch(&mut self) -> Result<Option<Batch>, DataError> {
         loop {
             match self.next_planned()? {
@@ -188,7 +188,7 @@ impl Loader {
             return self.join_planner().map(|()| None);
         };
         if let Some(permits) = &self.permits {
-            // It fails once the planner is through: no plan is left to permit.
+            // This fails once the planner has finished: no plan is left to permit.
             let _ = permits.try_send(());
         }
         self.note_skipped(&slot.plan.transform, std::mem::take(&mut rows.skipped));
@@ -205,7 +205,7 @@ impl Loader {
         self.waited.as_secs_f64()
     }
 
-    /// Where the loader's time went so far.
+    /// Where the loader's time has gone so far.
     pub fn stats(&self) -> LoaderStats {
         LoaderStats { wait_s: self.wait_s(), ..self.shared.clock.read() }
     }
@@ -215,13 +215,13 @@ impl Loader {
         self.skipped.len()
     }
 
-    /// Files left out since the last call, each named once in a loader's life.
+    /// Files left out since the last call; each file is reported once.
     pub fn take_bad(&mut self) -> Vec<BadImage> {
         std::mem::take(&mut self.bad)
     }
 
     fn note_skipped(&mut self, transform: &Transform, mut skipped: Vec<(u32, String)>) {
-        // Threads finish in any order; reports do not.
+        // Sort, because threads finish in any order.
         skipped.sort_unstable();
         for (sample, reason) in skipped {
             if self.skipped.insert(sample) {
@@ -243,7 +243,7 @@ impl Loader {
 impl Drop for Loader {
     fn drop(&mut self) {
         self.shared.stop.store(true, Ordering::Relaxed);
-        // Without permits the planner ends, with it the jobs, with them the workers.
+        // Without permits the planner ends; this closes the jobs, which ends the workers.
         self.permits = None;
         let _ = self.join_planner();
         for worker in self.workers.drain(..) {

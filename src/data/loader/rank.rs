@@ -1,5 +1,5 @@
-//! The loaders of a rank: which samples it reads, with how many threads, and what it shares with the
-//! other ranks of its machine.
+//! The loaders of a rank: its samples, its number of threads, and what it shares with the other
+//! ranks of its machine.
 
 use std::sync::Arc;
 use std::thread::available_parallelism;
@@ -13,19 +13,19 @@ use crate::data::loader::{Loader, LoaderConfig};
 use crate::data::order::plan::{TrainSchedule, eval_plans, train_plans};
 use crate::data::order::sampler::{Sampler, Shard};
 
-/// A rank that loads images: its place among the ranks that read the same data set, and the buffers
-/// of its loaders. The default is a rank alone.
+/// A rank that loads images: its position among the ranks that read the same data set, and the
+/// buffers of its loaders. The default is a single rank.
 #[derive(Clone, Debug)]
 pub struct LoaderRank {
-    /// Its samples, among those of all ranks.
+    /// Its part of the samples, among all ranks.
     pub shard: Shard,
-    /// Its place among the ranks of its machine, which share files and cached images.
+    /// Its position among the ranks of its machine, which share files and cached images.
     pub on_machine: Shard,
-    /// A number that ranks of one machine have in common, and other runs do not.
+    /// A number that the ranks of a run share on a machine, and that differs from other runs.
     pub group: u16,
     /// Cores of the machine for this rank, at least 1.
     pub num_cores: usize,
-    /// Pixel buffers, which its loaders share.
+    /// The pool of pixel buffers for its loaders.
     pub pool: Pool,
 }
 
@@ -51,14 +51,14 @@ impl DataConfig {
         }
     }
 
-    /// The order of `num_samples` samples for the rank of `shard`.
+    /// The sampler of `num_samples` samples for the rank of `shard`.
     pub fn sampler(&self, num_samples: usize, shard: Shard) -> Sampler {
         Sampler::new(num_samples, shard, self.order_seed.unwrap_or_default()).ordered(self.order)
     }
 }
 
 impl Dataset {
-    /// Loads the training images of `rank`, for all epochs of `schedule`.
+    /// Starts a loader of the training images of `rank` for all epochs of `schedule`.
     pub fn train_loader(
         &self,
         config: &DataConfig,
@@ -83,7 +83,7 @@ impl Dataset {
         Ok(Loader::start(Arc::clone(&self.train), train_plans(sampler, schedule), config))
     }
 
-    /// Loads the validation images of `rank`, each once.
+    /// Starts a loader of the validation images of `rank`, which reads each image once.
     pub fn eval_loader(
         &self,
         config: &DataConfig,

@@ -1,12 +1,13 @@
-//! Tells the system what will be read soon, so that the disk works while others decode.
+//! Readahead: announces reads to the system, so that the disk works while other threads decode.
 //!
-//! - Spans of archives and shards by `posix_fadvise`: about 2 us a sample, no thread and no copy.
-//! - Files of their own have to be opened to be named, which waits for the disk: a pool of threads
-//!   does so, that mostly sleep.
-//! - Blocks of samples that come soon, where the order keeps neighbours together.
-//! - From the start of a run, files of archives and shards are streamed from front to back as far
-//!   as memory holds them, so that the first epoch fills the cache at the disk's full rate. Each
-//!   rank of a machine streams a share.
+//! - Spans of archives and shards: by `posix_fadvise`, at about 2 us a sample, without a thread or
+//! a copy.
+//! - Separate files: they must be opened first, which waits for the disk. A pool of mostly sleeping
+//!   threads does this.
+//! - Blocks of samples that are needed soon, if the order keeps neighbours together.
+//! - At the start of a run, archives and shards are streamed from front to back if they fit into
+//!   memory, so that the first epoch fills the page cache at the disk's full rate. Each rank of a
+//!   machine streams a part.
 
 use std::fs::File;
 use std::num::NonZeroU64;
@@ -28,14 +29,14 @@ use crate::data::loader::memory;
 use crate::data::order::plan::BatchPlan;
 use crate::data::order::sampler::Shard;
 
-/// Files that are being opened at once: as many as a disk's queue takes.
+/// Files opened at the same time: as many as a disk's queue takes.
 const NUM_OPENERS: usize = 32;
-/// Streamed by a rank in one piece.
+/// Bytes that a rank streams in one piece.
 const PIECE: u64 = 8 << 20;
-/// Read at once: a read ends soon, so that others get their turn.
+/// Bytes per read. Short reads leave the disk to others in between.
 const CHUNK: usize = 1 << 20;
 
-/// Threads that read ahead. Dropping it stops them.
+/// The threads that read ahead. Dropping it stops them.
 pub(in crate::data) struct Readahead {
     index: Arc<Index>,
     stop: Arc<AtomicBool>,
@@ -44,7 +45,7 @@ pub(in crate::data) struct Readahead {
 }
 
 impl Readahead {
-    /// Starts the threads that `index` has use for; `warm` is this rank's share of its files.
+    /// Starts the threads that `index` needs. `warm` is this rank's part of the files.
     pub(in crate::data) fn start(index: &Arc<Index>, warm: Option<Shard>) -> Self {
         let stop = Arc::new(AtomicBool::new(false));
         let has_files = index.columns.flags.iter().any(|flags| flags & WHOLE_FILE != 0);
@@ -62,40 +63,40 @@ impl Readahead {
         Self { index: Arc::clone(index), stop, files, threads }
     }
 
-    /// Tells of a batch, but for what a cache has, and of the blocks that come after it.
+    /// Announces the samples of a batch that are not in the cache, and the blocks after it.
     pub(in crate::data) fn advise(&self, plan: &BatchPlan, cache: Option<&Cache>) {
         let index = self.index.serving(&plan.transform);
         for block in &plan.prefetch {
-            self.tell_block(index, block.clone());
+            self.advise_block(index, block.clone());
         }
         for &sample in &plan.samples {
             if cache.is_none_or(|cache| cache.find(index.key(sample as usize)).is_none()) {
-                self.tell_sample(index, sample);
+                self.advise_sample(index, sample);
             }
         }
     }
 
-    fn tell_sample(&self, index: &Index, sample: u32) {
+    fn advise_sample(&self, index: &Index, sample: u32) {
         let columns = &index.columns;
-        // A sample that is not there is the reader's to complain of.
+        // The reader reports missing samples.
         let Some(flags) = columns.flags.get(sample as usize) else { return };
         match &self.files {
             Some(files) if flags & WHOLE_FILE != 0 => drop(files.send(sample)),
             _ => {
                 let i = sample as usize;
-                tell_span((index, i), columns.offsets[i], u64::from(columns.lengths[i]));
+                advise_span((index, i), columns.offsets[i], u64::from(columns.lengths[i]));
             }
         }
     }
 
-    /// Neighbours in a file are named at one go.
-    fn tell_block(&self, index: &Index, block: Range<u32>) {
+    /// Announces neighbours in a file by a single call.
+    fn advise_block(&self, index: &Index, block: Range<u32>) {
         let columns = &index.columns;
         let end = |i: usize| columns.offsets[i] + u64::from(columns.lengths[i]);
         let mut samples = (block.start as usize)..(block.end as usize).min(index.len());
         while let Some(first) = samples.next() {
             if columns.flags[first] & WHOLE_FILE != 0 {
-                self.tell_sample(index, first as u32);
+                self.advise_sample(index, first as u32);
                 continue;
             }
             let mut last = first;
@@ -106,15 +107,15 @@ impl Readahead {
                 samples.next();
             }
             let length = end(last) - columns.offsets[first];
-            tell_span((index, first), columns.offsets[first], length);
+            advise_span((index, first), columns.offsets[first], length);
         }
     }
 }
 
-/// Tells of a span of the file that sample `i` is in.
-fn tell_span((index, i): (&Index, usize), offset: u64, length: u64) {
+/// Announces a span of the file that holds sample `i`.
+fn advise_span((index, i): (&Index, usize), offset: u64, length: u64) {
     let Some(length) = NonZeroU64::new(length) else { return };
-    // Errors are left to the read that follows.
+    // The read that follows reports errors.
     let Ok(Some(file)) = open_once(index, i) else { return };
     let _ = fadvise(file, offset, Some(length), Advice::WillNeed);
 }
@@ -129,7 +130,7 @@ impl Drop for Readahead {
     }
 }
 
-/// Life of a thread that names files.
+/// Main function of a thread that opens files and announces them.
 fn open_files(index: &Index, files: &Receiver<u32>, stop: &AtomicBool) {
     let mut path = PathBuf::new();
     for sample in files {
@@ -143,7 +144,7 @@ fn open_files(index: &Index, files: &Receiver<u32>, stop: &AtomicBool) {
     }
 }
 
-/// Streams a share of the files, where memory has room for all of them.
+/// Streams this rank's part of the files, if all of them fit into memory.
 fn stream(index: &Index, fraction: Shard, stop: &AtomicBool) {
     let places = index.stores().flat_map(|store| &store.places);
     let files: Vec<_> = places.map(|(path, _)| File::open(path)).collect();
@@ -163,7 +164,7 @@ fn stream(index: &Index, fraction: Shard, stop: &AtomicBool) {
             let end = length.min(start + PIECE);
             for at in (start..end).step_by(CHUNK) {
                 let chunk = &mut scratch[..CHUNK.min((end - at) as usize)];
-                // A file that cannot be read is for those to name who need it.
+                // The thread that needs an unreadable file reports it.
                 if stop.load(Ordering::Relaxed) || file.read_exact_at(chunk, at).is_err() {
                     return;
                 }
@@ -178,5 +179,5 @@ pub(in crate::data) fn spawn<T: Send + 'static>(
     life: impl FnOnce() -> T + Send + 'static,
 ) -> JoinHandle<T> {
     let builder = thread::Builder::new().name(name.to_owned());
-    builder.spawn(life).expect("the system has room for a thread")
+    builder.spawn(life).expect("the system can start a thread")
 }

@@ -1,5 +1,5 @@
-//! One sample's road: span, bytes, box, part of the image, resized row. Each thread has a reader
-//! of its own with all the scratch it needs.
+//! The pipeline of one sample: span, bytes, crop box, decoded part of the image, resized row. Each
+//! thread has its own reader with its scratch memory.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -17,21 +17,21 @@ use crate::data::rng::Rng;
 use crate::data::transform::crop::{ffcv_crop, random_resized_crop, torchvision_crop};
 use crate::data::transform::resize::{Resizer, Target};
 
-/// One thread's reader.
+/// A thread's reader.
 pub(in crate::data) struct SampleReader {
     spans: SpanReader,
     file: Vec<u8>,
     decoder: Decoder,
     resizer: Resizer,
     cache: Option<Arc<Cache>>,
-    /// The whole image resized, where the crop comes after.
+    /// The whole resized image, if the crop is taken after the resize.
     whole: Vec<u8>,
-    /// Spent reading, and on all that follows.
+    /// Time spent reading, and time spent on everything after it.
     times: [Duration; 2],
 }
 
 impl SampleReader {
-    /// Training images are kept in `cache` and taken from it.
+    /// Use `cache` for decoded training images.
     pub(in crate::data) fn new(cache: Option<Arc<Cache>>) -> Self {
         Self {
             spans: SpanReader::default(),
@@ -44,7 +44,8 @@ impl SampleReader {
         }
     }
 
-    /// Reads sample `i` and makes a row of it: RGB, `[image_size, image_size, 3]`. `rng` draws crop and flip.
+    /// Reads sample `i` and makes a row of it: RGB, `[image_size, image_size, 3]`. `rng` draws crop
+    /// and flip.
     pub(in crate::data) fn read(
         &mut self,
         (index, i): (&Index, usize),
@@ -73,7 +74,7 @@ impl SampleReader {
         std::mem::take(&mut self.times)
     }
 
-    /// Makes a row of the file that was read.
+    /// Makes a row from the file's bytes.
     fn make(
         &mut self,
         key: usize,
@@ -119,7 +120,8 @@ impl SampleReader {
     }
 }
 
-/// Keeps an image, where there is room and it is not kept: that image, decoded.
+/// Decodes an image and caches it, if there is space and it is not cached yet. Returns the decoded
+/// image.
 fn keep<'a>(
     cache: &Cache,
     key: usize,
@@ -128,14 +130,14 @@ fn keep<'a>(
     if !cache.has_room() || cache.find(key).is_some() {
         return None;
     }
-    // A damaged image may still give its crop; it is never kept.
+    // A damaged image may still yield a crop, but it is never cached.
     let image = decoder.decode(file).ok()?;
     cache.keep(key, image);
     Some(image)
 }
 
-/// Makes a row of a whole image. `false`, and no number drawn, where the crop has to be decoded
-/// at a fraction.
+/// Makes a row from a whole image. Returns `false`, without drawing a number, if the crop must be
+/// decoded at a reduced scale.
 fn make_of_whole(
     resizer: &mut Resizer,
     image: DecodedImage<'_>,
@@ -152,13 +154,13 @@ fn make_of_whole(
     is_whole
 }
 
-/// The smallest fraction at which `crop` is still no smaller than the row.
+/// The largest scale denominator at which `crop` is still at least as large as the row.
 fn denominator(crop: Crop, image_size: usize) -> usize {
     let factor = crop.height.min(crop.width) / image_size;
     [8, 4, 2].into_iter().find(|&denominator| factor >= denominator).unwrap_or(1)
 }
 
-/// Makes a training row of a crop, mirrored as often as `config` says.
+/// Makes a training row from a crop, flipped with the probability in `config`.
 fn resize_flipped(
     resizer: &mut Resizer,
     view: View<'_>,
@@ -186,7 +188,7 @@ mod tests {
         (root, index)
     }
 
-    /// Rows of one file, of which nothing but the flip is left to chance.
+    /// A row of one file in which only the flip is random.
     fn row(hflip: f64, draw: u64) -> Vec<u8> {
         let (_root, index) = index_of(Size { height: 20, width: 20 });
         let config = TrainTransform {
@@ -203,7 +205,7 @@ mod tests {
     }
 
     #[test]
-    fn flips_occur_as_often_as_asked_for() {
+    fn flips_occur_with_the_given_probability() {
         let plain = row(0.0, 0);
         let flipped = fixture::mirrored(&plain, 10);
         assert_eq!(row(1.0, 0), flipped);
@@ -212,7 +214,7 @@ mod tests {
     }
 
     #[test]
-    fn torchvision_geometry_resizes_first_and_cuts_then() {
+    fn torchvision_geometry_resizes_first_and_crops_afterwards() {
         let (_root, index) = index_of(Size { height: 30, width: 47 });
         let config = EvalTransform {
             resize_size: 16,
@@ -230,7 +232,7 @@ mod tests {
         let image = reader.decoder.decode(&reader.file).unwrap();
         Resizer::default().resize(View::whole(image), config.interpolation, target);
         for (y, line) in row.chunks(36).enumerate() {
-            // 25 - 12 = 13 columns are cut: 6 on the left, half to even.
+            // 25 - 12 = 13 columns are cut: 6 on the left (round half to even).
             let start = ((y + 2) * 25 + 6) * 3;
             assert_eq!(line, &whole[start..start + 36]);
         }

@@ -1,4 +1,4 @@
-//! A batch while its rows are made.
+//! A batch while its rows are being made.
 
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
@@ -8,7 +8,7 @@ use crate::data::error::DataError;
 use crate::data::loader::batch::{Buffers, OpenRows};
 use crate::data::order::plan::BatchPlan;
 
-/// A batch in the making.
+/// A batch in progress.
 pub(super) struct Slot {
     pub(super) plan: Arc<BatchPlan>,
     pub(super) rows: Mutex<Rows>,
@@ -21,7 +21,7 @@ pub(super) struct Rows {
     /// Rows that evaluation leaves out.
     pub(super) absent: Vec<usize>,
     pub(super) skipped: Vec<(u32, String)>,
-    /// The error of the lowest row that has one.
+    /// The error of the first row that failed.
     pub(super) failed: Option<(usize, DataError)>,
 }
 
@@ -29,7 +29,7 @@ pub(super) struct Rows {
 pub(super) enum Made {
     /// An image with this label.
     DecodedImage(i64),
-    /// Nothing: evaluation leaves a bad image out.
+    /// No image: evaluation leaves bad images out.
     Absent,
 }
 
@@ -46,19 +46,19 @@ impl Slot {
         Self { plan: Arc::new(plan), rows: Mutex::new(rows), done: Condvar::new() }
     }
 
-    /// Sleeps until every row is settled.
+    /// Sleeps until all rows are done.
     pub(super) fn wait(&self) -> MutexGuard<'_, Rows> {
         let rows = self.lock();
         let settled = self.done.wait_while(rows, |rows| rows.num_left > 0);
         settled.unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Rows stay sound when a thread panics in between: each is settled on its own.
+    /// The rows stay valid if a thread panics in between, because each row is completed separately.
     pub(super) fn lock(&self) -> MutexGuard<'_, Rows> {
         self.rows.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Notes images that were left out.
+    /// Records images that were left out.
     pub(super) fn skip(&self, bad: Vec<(u32, String)>) {
         if !bad.is_empty() {
             self.lock().skipped.extend(bad);

@@ -1,10 +1,10 @@
-//! Who waits for whom: time that a trainer waits for batches, and what the loader's threads did
-//! meanwhile. Two readings of the clock a sample.
+//! Whether the trainer waits for data: the time it waits for batches, and what the loader's threads
+//! did meanwhile. This costs two clock readings per sample.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-/// Below this share of the time, waiting is no matter.
+/// Waits below this fraction of the time are negligible.
 const NEGLIGIBLE: f64 = 0.02;
 
 /// Sums over the threads of a loader.
@@ -30,27 +30,27 @@ impl Clock {
 /// Where a loader's time went, s.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct LoaderStats {
-    /// The trainer waited for a batch.
+    /// Time the trainer waited for a batch.
     pub wait_s: f64,
-    /// Threads read files, summed over them.
+    /// Time the threads read files, summed over the threads.
     pub read_s: f64,
-    /// Threads decoded and resized, summed over them.
+    /// Time the threads decoded and resized, summed over the threads.
     pub decode_s: f64,
 }
 
-/// What a run waits for.
+/// The bottleneck of a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Bound {
-    /// The trainer's own work.
+    /// Compute (the trainer itself).
     Compute,
     /// The disk.
     Reading,
-    /// The processor.
+    /// The CPU (decoding).
     Decoding,
 }
 
 impl LoaderStats {
-    /// What happened between two looks.
+    /// The difference between two readings.
     #[must_use]
     pub fn since(&self, before: &Self) -> Self {
         Self {
@@ -60,7 +60,7 @@ impl LoaderStats {
         }
     }
 
-    /// What happened in both.
+    /// The sum of two readings.
     #[must_use]
     pub fn plus(&self, other: &Self) -> Self {
         Self {
@@ -70,7 +70,8 @@ impl LoaderStats {
         }
     }
 
-    /// Seconds that the trainer waited for the disk: its waits, shared out as the threads' time.
+    /// Seconds that the trainer waited for the disk: its waits, split in proportion to the threads'
+    /// time.
     pub fn io_wait_s(&self) -> f64 {
         let busy = self.read_s + self.decode_s;
         if busy > 0.0 { self.wait_s * self.read_s / busy } else { 0.0 }
@@ -81,7 +82,7 @@ impl LoaderStats {
         self.wait_s - self.io_wait_s()
     }
 
-    /// What `total_s` of training was bound by.
+    /// The bottleneck of `total_s` seconds of training.
     pub fn bound(&self, total_s: f64) -> Bound {
         if self.wait_s <= NEGLIGIBLE * total_s {
             Bound::Compute
@@ -98,7 +99,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn waits_are_put_down_to_what_the_threads_did() {
+    fn waits_are_attributed_to_what_the_threads_did() {
         let stats = LoaderStats { wait_s: 4.0, read_s: 9.0, decode_s: 3.0 };
         assert_eq!((stats.io_wait_s(), stats.decode_wait_s()), (3.0, 1.0));
         assert_eq!(stats.bound(10.0), Bound::Reading);

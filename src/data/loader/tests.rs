@@ -1,4 +1,4 @@
-//! What the loader promises, on real threads and files.
+//! Tests of the loader with real threads and files.
 
 use std::collections::HashSet;
 use std::fs;
@@ -57,12 +57,12 @@ fn open(root: &Path, split: Split) -> Arc<Index> {
     Arc::new(Index::open(root, split).unwrap())
 }
 
-/// Three epochs of batches of four, with sides 16, 24 and 16.
+/// Three epochs of batches of four, with image sizes 16, 24 and 16.
 fn train_loader(folder: &Arc<Index>, config: LoaderConfig) -> Loader {
     train_loader_from((0, 0), folder, config)
 }
 
-/// The same from a step of an epoch on.
+/// The same, starting at a step of an epoch.
 fn train_loader_from(
     (epoch, step): (usize, usize),
     folder: &Arc<Index>,
@@ -112,7 +112,7 @@ fn batches_do_not_depend_on_the_number_of_threads() {
 }
 
 #[test]
-fn a_run_that_goes_on_midway_sees_the_rest_of_a_whole_runs_batches() {
+fn a_resumed_run_sees_the_remaining_batches_of_a_whole_run() {
     let root = data_set(6, 1);
     let folder = open(root.path(), Split::Train);
     let whole = drain(&mut train_loader(&folder, config(2, OnBadImage::Error)));
@@ -124,7 +124,7 @@ fn a_run_that_goes_on_midway_sees_the_rest_of_a_whole_runs_batches() {
 }
 
 #[test]
-fn reading_ahead_changes_no_batch() {
+fn readahead_changes_no_batch() {
     let (root, out) = (data_set(6, 1), tempfile::tempdir().unwrap());
     let import = import::Import {
         source: root.path().to_owned(),
@@ -153,7 +153,7 @@ fn reading_ahead_changes_no_batch() {
 }
 
 #[test]
-fn an_epoch_of_several_stores_is_that_of_the_store_that_it_reads() {
+fn an_epoch_of_several_stores_equals_that_of_the_store_it_reads() {
     let (source, root) = (data_set(6, 1), tempfile::tempdir().unwrap());
     let (source, max_sides) = (source.path().to_owned(), vec![32, 38]);
     let import = Import { source, max_sides, on_bad: OnBad::Fail, seed: 1 };
@@ -161,13 +161,13 @@ fn an_epoch_of_several_stores_is_that_of_the_store_that_it_reads() {
     let all = open(root.path(), Split::Train);
     let batches =
         |index: &Arc<Index>| drain(&mut train_loader(index, config(2, OnBadImage::Error)));
-    // The sides are 16, 24 and 16.
+    // The image sizes are 16, 24 and 16.
     let [small, large] =
         ["32", "38"].map(|image_size| batches(&open(&root.path().join(image_size), Split::Train)));
     let expected: Vec<_> =
         small.into_iter().zip(large).map(|(a, b)| if a.image_size == 16 { a } else { b }).collect();
     assert_eq!(batches(&all), expected);
-    // Images of one store are not taken for those of the other.
+    // Images of one store are not mistaken for those of the other.
     let cache = Cache::open(RamCache::Bytes(1 << 20), all.num_keys(), Sharing::Alone).unwrap();
     let warm =
         LoaderConfig { cache: cache.map(Arc::new), warm: Some(SHARD), ..LoaderConfig::default() };
@@ -181,10 +181,10 @@ fn an_epoch_of_several_stores_is_that_of_the_store_that_it_reads() {
     assert!(all.check_unchanged().is_err(), "a smaller store changes");
 }
 
-/// PNGs give the batches of the JPEGs that hold the same pixels, in a folder, in an archive, and
-/// from the cache of images.
+/// PNGs give the same batches as JPEGs that hold the same pixels: from a folder, an archive and the
+/// cache of images.
 #[test]
-fn pngs_are_trained_from_where_they_lie() {
+fn pngs_are_trained_from_in_place() {
     let root = data_set(6, 1);
     let folder = open(root.path(), Split::Train);
     let expected = drain(&mut train_loader(&folder, config(2, OnBadImage::Error)));
@@ -216,7 +216,7 @@ fn pngs_are_trained_from_where_they_lie() {
     assert_eq!(drain(&mut train_loader(&index, config)), expected);
 }
 
-/// Images of the folder, of which some or all fit into the budget, for two users.
+/// Some or all images of the folder fit into the budget, for two users.
 #[test]
 fn a_cache_of_images_changes_no_batch() {
     let root = data_set(6, 1);
@@ -234,7 +234,7 @@ fn a_cache_of_images_changes_no_batch() {
 }
 
 #[test]
-fn a_image_in_the_cache_is_not_read_again() {
+fn a_cached_image_is_not_read_again() {
     let root = data_set(6, 1);
     let folder = open(root.path(), Split::Train);
     let expected = drain(&mut train_loader(&folder, config(1, OnBadImage::Error)));
@@ -283,7 +283,7 @@ fn two_ranks_evaluate_each_sample_once() {
 }
 
 #[test]
-fn the_next_epoch_is_made_before_this_one_is_asked_for() {
+fn the_next_epoch_is_prefetched_across_the_epoch_boundary() {
     let root = data_set(4, 1);
     let folder = open(root.path(), Split::Train);
     let sampler = Sampler::new(folder.len(), SHARD, 7);
@@ -299,25 +299,25 @@ fn the_next_epoch_is_made_before_this_one_is_asked_for() {
         let _ = send.send(plan.epoch);
     });
     let mut loader = Loader::start(folder, plans, config(1, OnBadImage::Error));
-    // Both epochs are planned although nobody has asked for a batch yet.
+    // Both epochs are planned although no batch has been requested yet.
     assert_eq!((planned.recv(), planned.recv()), (Ok(0), Ok(1)));
     let epochs: Vec<_> = drain(&mut loader).iter().map(|batch| batch.epoch).collect();
     assert_eq!(epochs, [0, 1]);
 }
 
 #[test]
-fn buffers_go_round() {
+fn buffers_are_recycled() {
     let root = data_set(8, 1);
     let folder = open(root.path(), Split::Train);
     let mut loader = train_loader(&folder, config(2, OnBadImage::Error));
     assert_eq!(drain(&mut loader).len(), 18);
-    // Two were ahead and one was in hand; all of them are back.
+    // Two were prefetched and one was in use; all have been returned.
     let num_buffers = loader.shared.pool.free.len();
     assert!((1..=3).contains(&num_buffers), "{num_buffers} buffers for 18 batches");
 }
 
 #[test]
-fn batches_can_be_kept_while_others_are_made() {
+fn batches_can_be_held_while_others_are_made() {
     let root = data_set(8, 1);
     let folder = open(root.path(), Split::Train);
     let mut loader = train_loader(&folder, config(1, OnBadImage::Error));
@@ -335,13 +335,13 @@ fn a_loader_dropped_midway_stops_its_threads() {
     let batch = loader.next_batch().unwrap();
     drop(loader);
     assert!(batch.is_some());
-    // Each thread held the folder.
+    // Each thread held a reference to the folder.
     assert_eq!(Arc::strong_count(&folder), 1);
 }
 
-/// Archives keep their length when a tool writes them anew, and spans then show other images.
+/// An archive can be rewritten with the same length, and then the spans show other images.
 #[test]
-fn a_set_that_changes_while_it_is_read_is_an_error() {
+fn a_data_set_that_changes_while_it_is_read_is_an_error() {
     let (source, root) = (data_set(8, 1), tempfile::tempdir().unwrap());
     let import = Import {
         source: source.path().to_owned(),
@@ -363,7 +363,7 @@ fn a_set_that_changes_while_it_is_read_is_an_error() {
             Ok(batch) => batch.map(|_| None),
             Err(error) => Some(Some(error.to_string())),
         });
-        let error = error.flatten().next().expect("the run goes on with a changed set");
+        let error = error.flatten().next().expect("the run continues with a changed data set");
         assert!(error.contains("train-00000.arrow has changed"), "{error}");
         file.set_modified(changed + hour).unwrap();
     }
@@ -381,7 +381,7 @@ fn a_bad_image_is_named() {
     });
     let error = error.flatten().next().unwrap();
     assert!(error.contains(path.to_str().unwrap()), "{error}");
-    assert!(error.contains("but a GIF, which has to be converted to one of them"), "{error}");
+    assert!(error.contains("but a GIF; convert it to JPEG or PNG"), "{error}");
 }
 
 #[test]
@@ -428,7 +428,7 @@ fn evaluation_leaves_a_bad_image_out() {
 }
 
 #[test]
-fn evaluation_passes_over_a_batch_of_bad_images() {
+fn evaluation_skips_a_batch_of_bad_images() {
     let root = data_set(1, 4);
     let folder = open(root.path(), Split::Eval);
     (4..8).for_each(|i| drop(damage(&folder, i)));
@@ -461,7 +461,7 @@ fn a_panic_is_an_error_and_not_a_hang() {
 }
 
 #[test]
-fn files_that_are_no_images_are_told_apart() {
+fn files_that_are_not_images_are_identified() {
     let root = data_set(3, 1);
     let folder = open(root.path(), Split::Eval);
     let cases: [(&[u8], &str); 3] = [

@@ -1,4 +1,4 @@
-//! The threads that turn samples into rows.
+//! The worker threads that turn samples into rows.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -17,7 +17,7 @@ use crate::data::loader::slot::{Made, Slot};
 use crate::data::loader::stats::Clock;
 use crate::data::order::plan::{BatchPlan, Transform};
 
-/// What the threads of a loader share.
+/// State shared by the threads of a loader.
 pub(super) struct Shared {
     pub(super) index: Arc<Index>,
     pub(super) on_bad_image: OnBadImage,
@@ -28,7 +28,7 @@ pub(super) struct Shared {
     pub(super) pool: Pool,
 }
 
-/// One row to make, and where.
+/// One row to make, and its destination.
 pub(super) struct Job {
     pub(super) slot: Arc<Slot>,
     pub(super) row: usize,
@@ -53,8 +53,8 @@ pub(super) fn run_worker(shared: &Shared, jobs: &Receiver<Job>) {
     }
 }
 
-/// Makes one row. A bad image's row shows the next good sample of the batch in training, with a
-/// crop of its own, and stays absent in evaluation.
+/// Makes one row. If an image is bad, the row shows the next good sample of the batch with its own
+/// crop in training, and stays empty in evaluation.
 fn make_row(
     shared: &Shared,
     reader: &mut SampleReader,
@@ -90,7 +90,7 @@ fn make_row(
             Ok(Made::Absent)
         }
         (None, on_bad_image, _) => {
-            let (sample, reason) = bad.pop().expect("a row is tried once at least");
+            let (sample, reason) = bad.pop().expect("a row is tried at least once");
             let path = index.path(sample as usize);
             let BatchPlan { epoch, step, .. } = **plan;
             Err(match on_bad_image {

@@ -11,9 +11,9 @@ use crate::data::error::DataError;
 use crate::data::image::decode::Decoder;
 use crate::data::image::pixels::Size;
 use crate::data::index::Index;
+use crate::data::loader::sample::SampleReader;
 use crate::data::order::plan::Transform;
 use crate::data::rng::Rng;
-use crate::data::loader::sample::SampleReader;
 
 /// Keeps the choice of images apart from other uses of the same seed.
 const INSPECT_STREAM: u64 = 0x0069_6e73_7065;

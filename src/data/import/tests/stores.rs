@@ -55,11 +55,11 @@ fn a_store_of_a_later_version_is_read_by_nobody() {
     let (_source, out) = store(&[]);
     change(out.path(), |manifest| manifest["version"] = json!(2));
     let error = refused(out.path());
-    assert!(error.contains("manifest.json is of version 2") && error.contains("update"), "{error}");
+    assert!(error.contains("manifest.json has version 2") && error.contains("update"), "{error}");
     assert_eq!(verify(out.path(), &|_| ()).unwrap_err().to_string(), error);
     // Whatever else a later version may tell.
     fs::write(out.path().join("manifest.json"), r#"{"version": 3}"#).unwrap();
-    assert!(refused(out.path()).contains("is of version 3"));
+    assert!(refused(out.path()).contains("has version 3"));
 }
 
 #[test]
