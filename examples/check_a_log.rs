@@ -6,8 +6,7 @@
 
 #![expect(clippy::print_stdout, reason = "an example shows what it found")]
 
-use std::fs::File;
-use std::io::BufReader;
+use std::{fs::File, io::BufReader};
 
 use mlperf_run::compliance::{Ruleset, check};
 

@@ -10,9 +10,11 @@
 
 #![expect(clippy::print_stdout, reason = "an example shows what it found")]
 
-use std::fs::File;
-use std::io::{BufWriter, Write};
-use std::path::Path;
+use std::{
+    fs::File,
+    io::{BufWriter, Write},
+    path::Path,
+};
 
 use mlperf_run::data::{DataConfig, Dataset, TrainSchedule};
 

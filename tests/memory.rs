@@ -6,12 +6,16 @@
 #![expect(unsafe_code, reason = "an allocator is unsafe by its trait")]
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::fs;
-use std::ops::ControlFlow;
-use std::path::Path;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
+use std::{
+    alloc::{GlobalAlloc, Layout, System},
+    fs,
+    ops::ControlFlow,
+    path::Path,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
 
 use mlperf_run::data::import::{Import, OnBad, import};
 use mlperf_run::data::{

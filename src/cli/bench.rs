@@ -1,21 +1,25 @@
 //! `mlperf-run bench`: benchmarks this machine.
 
-use std::path::PathBuf;
-use std::sync::Arc;
+use std::{path::PathBuf, sync::Arc};
 
 use clap::{Args, Subcommand};
 
-use crate::cli::bench_step::{self, BenchStepArgs};
-use crate::cli::exit::{Exit, Failure, OrExit as _, Outcome};
-use crate::cli::feeds::Feeding;
-use crate::cli::threads;
-use crate::console;
-use crate::data::bench::{DEMANDS, Demand, Fractions, Rates, measure};
-use crate::data::{
-    ColdEpoch, Index, Interpolation, LoaderContext, LoaderStats, Order, RamCache, ReadAhead, Split,
-    StoreDivision, TrainTransform, measure_cold,
+use crate::{
+    cli::{
+        bench_step::{self, BenchStepArgs},
+        exit::{Exit, Failure, OrExit as _, Outcome},
+        feeds::Feeding,
+        threads,
+    },
+    console,
+    data::{
+        ColdEpoch, Index, Interpolation, LoaderContext, LoaderStats, Order, RamCache, ReadAhead,
+        Split, StoreDivision, TrainTransform,
+        bench::{DEMANDS, Demand, Fractions, Rates, measure},
+        measure_cold,
+    },
+    recipe::StepRate,
 };
-use crate::recipe::StepRate;
 
 /// Arguments of `mlperf-run bench`.
 #[derive(Debug, Args)]

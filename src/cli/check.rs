@@ -1,17 +1,23 @@
 //! `mlperf-run check`: checks MLPerf logs.
 
-use std::fmt::Write as _;
-use std::path::{Path, PathBuf};
+use std::{
+    fmt::Write as _,
+    path::{Path, PathBuf},
+};
 
 use anyhow::Context;
 use serde::Serialize;
 
-use crate::cli::exit::{Exit, Failure, OrExit, Outcome};
-use crate::cli::findings::{StrictnessArgs, code_parser};
-use crate::cli::ruleset::RulesetChoice;
-use crate::compliance::{Code, Finding, Report, Severity, Strictness, check_files};
-use crate::console::{self, Paint, painted};
-use crate::submission::{LayoutError, RulesetGuess, SystemResults, Tree};
+use crate::{
+    cli::{
+        exit::{Exit, Failure, OrExit, Outcome},
+        findings::{StrictnessArgs, code_parser},
+        ruleset::RulesetChoice,
+    },
+    compliance::{Code, Finding, Report, Severity, Strictness, check_files},
+    console::{self, Paint, painted},
+    submission::{LayoutError, RulesetGuess, SystemResults, Tree},
+};
 
 /// Findings of one code and key that the text lists; `--json` lists all.
 const SHOWN_ALIKE: usize = 3;

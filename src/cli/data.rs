@@ -4,15 +4,20 @@ use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
 
-use crate::cli::data_import::{ImportArgs, import};
-use crate::cli::data_synth::{SynthArgs, synth};
-use crate::cli::exit::{Exit, Failure, OrExit as _, Outcome};
-use crate::cli::store_text::{describe, division_text};
-use crate::console::{self, Counter, Manner};
-use crate::data::Dataset;
-use crate::data::StoreDivision;
-use crate::data::import::{self, Manifest};
-use crate::data::inspect::{self, Quantiles, SplitSurvey};
+use crate::{
+    cli::{
+        data_import::{ImportArgs, import},
+        data_synth::{SynthArgs, synth},
+        exit::{Exit, Failure, OrExit as _, Outcome},
+        store_text::{describe, division_text},
+    },
+    console::{self, Counter, Manner},
+    data::{
+        Dataset, StoreDivision,
+        import::{self, Manifest},
+        inspect::{self, Quantiles, SplitSurvey},
+    },
+};
 
 /// Arguments of `mlperf-run data`.
 #[derive(Debug, Args)]

@@ -1,21 +1,29 @@
 //! `mlperf-run data import`: packs a data set into a store.
 
-use std::io;
-use std::ops::ControlFlow;
-use std::path::PathBuf;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Instant;
+use std::{
+    io,
+    ops::ControlFlow,
+    path::PathBuf,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Instant,
+};
 
 use clap::Args;
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::flag;
 
-use crate::cli::exit::{Exit, OrExit as _, Outcome};
-use crate::cli::store_text::describe;
-use crate::cli::threads;
-use crate::console::{self, Counter, Manner};
-use crate::data::import::{self, Import, Manifest, OnBad, StoreError};
+use crate::{
+    cli::{
+        exit::{Exit, OrExit as _, Outcome},
+        store_text::describe,
+        threads,
+    },
+    console::{self, Counter, Manner},
+    data::import::{self, Import, Manifest, OnBad, StoreError},
+};
 
 /// Arguments of `data import`.
 #[derive(Debug, Args)]

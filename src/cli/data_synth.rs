@@ -1,16 +1,21 @@
 //! `mlperf-run data synth`: generates the built-in image set.
 
-use std::path::PathBuf;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Instant;
+use std::{
+    path::PathBuf,
+    sync::atomic::{AtomicUsize, Ordering},
+    time::Instant,
+};
 
 use clap::Args;
 
-use crate::cli::exit::{Exit, OrExit as _, Outcome};
-use crate::console::{self, Counter, Manner};
-use crate::data::SynthConfig;
-use crate::data::cache_folder;
-use crate::data::synth::{self, SynthError};
+use crate::{
+    cli::exit::{Exit, OrExit as _, Outcome},
+    console::{self, Counter, Manner},
+    data::{
+        SynthConfig, cache_folder,
+        synth::{self, SynthError},
+    },
+};
 
 /// Arguments of `data synth`.
 #[derive(Debug, Args)]

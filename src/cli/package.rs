@@ -5,13 +5,14 @@ use std::path::{Path, PathBuf};
 use anyhow::anyhow;
 
 use super::package_text;
-use crate::cli::exit::{Exit, Failure, OrExit, Outcome};
-use crate::cli::findings::{StrictnessArgs, code_parser};
-use crate::cli::ruleset::RulesetChoice;
-use crate::console;
-use crate::launch;
-use crate::submission::{
-    Code, PackageError, PackageRequest, Verdict, package, submissions_in, verify,
+use crate::{
+    cli::{
+        exit::{Exit, Failure, OrExit, Outcome},
+        findings::{StrictnessArgs, code_parser},
+        ruleset::RulesetChoice,
+    },
+    console, launch,
+    submission::{Code, PackageError, PackageRequest, Verdict, package, submissions_in, verify},
 };
 
 /// Arguments of `package`.

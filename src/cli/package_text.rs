@@ -6,9 +6,11 @@ use serde_json::{Value, json};
 
 use super::check::{FindingAnswer, painted_severity, painted_verdict, put_findings};
 use super::score;
-use crate::compliance::{Report, Severity, Strictness};
-use crate::console::{Paint, painted};
-use crate::submission::{Code, Finding, Package, SystemVerdict, Tool, Verdict};
+use crate::{
+    compliance::{Report, Severity, Strictness},
+    console::{Paint, painted},
+    submission::{Code, Finding, Package, SystemVerdict, Tool, Verdict},
+};
 
 /// Findings of one code that the text lists; JSON has all.
 const SHOWN_ALIKE: usize = 3;

@@ -1,10 +1,11 @@
 //! The option `--ruleset`.
 
-use std::path::Path;
-use std::str::FromStr;
+use std::{path::Path, str::FromStr};
 
-use crate::compliance::{Ruleset, UnknownRuleset};
-use crate::submission::{LayoutError, RulesetGuess, guess_ruleset};
+use crate::{
+    compliance::{Ruleset, UnknownRuleset},
+    submission::{LayoutError, RulesetGuess, guess_ruleset},
+};
 
 /// Which ruleset to use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

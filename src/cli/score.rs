@@ -6,12 +6,16 @@ use anyhow::{Context, anyhow};
 use serde_json::{Value, json};
 
 use super::score_text;
-use crate::cli::exit::{Exit, Failure, OrExit, Outcome};
-use crate::cli::ruleset::RulesetChoice;
-use crate::compliance::{Ruleset, check_files};
-use crate::console;
-use crate::submission::{
-    RcpCheck, RcpObstacle, RcpTable, SystemScore, Tree, leaders, summary_columns, summary_row,
+use crate::{
+    cli::{
+        exit::{Exit, Failure, OrExit, Outcome},
+        ruleset::RulesetChoice,
+    },
+    compliance::{Ruleset, check_files},
+    console,
+    submission::{
+        RcpCheck, RcpObstacle, RcpTable, SystemScore, Tree, leaders, summary_columns, summary_row,
+    },
 };
 
 /// Arguments of `score`.

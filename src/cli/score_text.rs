@@ -1,8 +1,10 @@
 //! Scores as text.
 
-use crate::compliance::{Ruleset, RunTiming};
-use crate::console::{Column, Paint, aligned, painted};
-use crate::submission::{Leader, RcpTable, RunScore, SystemScore};
+use crate::{
+    compliance::{Ruleset, RunTiming},
+    console::{Column, Paint, aligned, painted},
+    submission::{Leader, RcpTable, RunScore, SystemScore},
+};
 
 const NONE: &str = "-";
 

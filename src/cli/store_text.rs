@@ -1,8 +1,12 @@
 //! Text descriptions of stores.
 
-use crate::console;
-use crate::data::StoreDivision;
-use crate::data::import::{Manifest, Note};
+use crate::{
+    console,
+    data::{
+        StoreDivision,
+        import::{Manifest, Note},
+    },
+};
 
 /// Prints the contents of a store, and which of its images were changed or left out.
 pub(super) fn describe(manifest: &Manifest) {

@@ -17,8 +17,7 @@ use super::rules::{Accuracy, Effect, Family, Need, Rule, RuleFile};
 use super::ruleset::Ruleset;
 use super::state::{State, meets, target_missed};
 use super::value::Value;
-use crate::mllog::Key;
-use crate::mlperf::Division;
+use crate::{mllog::Key, mlperf::Division};
 
 /// Findings of one kind that are listed one by one.
 const MAX_ALIKE: usize = 1000;

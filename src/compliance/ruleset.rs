@@ -1,7 +1,6 @@
 //! The versions of the rules.
 
-use std::fmt;
-use std::str::FromStr;
+use std::{fmt, str::FromStr};
 
 /// A version of MLPerf Training's rules that has the ResNet benchmark.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -1,8 +1,7 @@
 //! A JSON value with Python's semantics. The reference compares and counts by Python's rules, under
 //! which `true == 1`, `2.0 == 2` and a NaN equals itself.
 
-use std::collections::BTreeMap;
-use std::fmt;
+use std::{collections::BTreeMap, fmt};
 
 /// One JSON value.
 #[derive(Clone, Debug)]

@@ -13,8 +13,7 @@ use super::{
     note,
     numbers::{counted, duration, grouped, percent},
 };
-use crate::events::RankEvent;
-use crate::mlperf::RunStatus;
+use crate::{events::RankEvent, mlperf::RunStatus};
 
 /// How much is shown on standard error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,7 +1,6 @@
 //! Errors between opening a data set and returning a batch.
 
-use std::io;
-use std::path::PathBuf;
+use std::{io, path::PathBuf};
 
 use thiserror::Error;
 

@@ -1,14 +1,12 @@
 //! Small data sets for tests.
 
-use std::fs;
-use std::path::Path;
+use std::{fs, path::Path};
 
 use proptest::prelude::*;
 use tempfile::TempDir;
 use turbojpeg::{Compressor, Image, PixelFormat, Subsamp};
 
-use crate::data::image::pixels::Size;
-use crate::data::rng::Rng;
+use crate::data::{image::pixels::Size, rng::Rng};
 
 /// A smooth coloured image with some noise, RGB `[height, width, 3]`; `seed` sets its colours.
 pub(in crate::data) fn image(size: Size, seed: u64) -> Vec<u8> {

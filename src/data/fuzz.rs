@@ -3,15 +3,16 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::data::config::OnBad;
-use crate::data::format::error::StoreError;
-use crate::data::image::decode;
-use crate::data::image::decode::Part;
-use crate::data::image::pixels::{Crop, Size};
-use crate::data::import::parquet::unpacked;
-use crate::data::import::rewrite::Rewriter;
-use crate::data::index::Index;
-use crate::data::index::cache;
+use crate::data::{
+    config::OnBad,
+    format::error::StoreError,
+    image::{
+        decode::{self, Part},
+        pixels::{Crop, Size},
+    },
+    import::{parquet::unpacked, rewrite::Rewriter},
+    index::{Index, cache},
+};
 
 /// The index in a cache file, if the file is valid.
 pub fn load_index(file: &Path) -> Option<Index> {

@@ -8,8 +8,10 @@ use std::{
 };
 
 use super::{LaunchError, Libtorch, RankLayout, environment::World};
-use crate::events::{RankEvent, StepRates};
-use crate::run_dir;
+use crate::{
+    events::{RankEvent, StepRates},
+    run_dir,
+};
 
 /// What to measure.
 #[derive(Clone, Copy, Debug)]

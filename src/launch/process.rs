@@ -25,8 +25,7 @@ use super::{
     LaunchError,
     supervise::{ExitStatus, Process, ProcessEvent},
 };
-use crate::events::RankEvent;
-use crate::run_dir;
+use crate::{events::RankEvent, run_dir};
 
 /// The file name of the rank program.
 const RANK_PROGRAM: &str = "mlperf-rank";

@@ -9,8 +9,10 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, at, never, select};
 
-use crate::events::{FailureKind, RankEvent};
-use crate::mlperf::RunStatus;
+use crate::{
+    events::{FailureKind, RankEvent},
+    mlperf::RunStatus,
+};
 
 /// The duration of each phase.
 #[derive(Clone, Copy, Debug)]

@@ -1,7 +1,6 @@
 //! One record and its text form.
 
-use std::io;
-use std::panic::Location;
+use std::{io, panic::Location};
 
 use serde::Serialize;
 use serde_json::ser::Formatter;

@@ -4,8 +4,7 @@
 mod tests;
 
 use crate::mlperf::RunStatus;
-use std::io::Write;
-use std::panic::Location;
+use std::{io::Write, panic::Location};
 
 use serde_json::Value;
 

@@ -1,7 +1,9 @@
 //! Writes records with a clock's times, one whole line at a time.
 
-use std::io::{self, Write};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::{
+    io::{self, Write},
+    time::{SystemTime, UNIX_EPOCH},
+};
 
 use super::Key;
 use super::event::Event;

@@ -1,9 +1,11 @@
 //! Writes a `tar.gz` whose bytes depend on file names and contents only.
 
-use std::fs::{self, File};
-use std::io::{self, BufWriter, Write};
-use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
+use std::{
+    fs::{self, File},
+    io::{self, BufWriter, Write},
+    os::unix::fs::PermissionsExt,
+    path::{Path, PathBuf},
+};
 
 use flate2::{Compression, GzBuilder};
 use tar::{Builder, EntryType, Header};

@@ -1,9 +1,11 @@
 //! `SHA256SUMS`: the hash of every file of a submission, in the format of `sha256sum -c`.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::fmt::Write as _;
-use std::io;
-use std::path::{Path, PathBuf};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt::Write as _,
+    io,
+    path::{Path, PathBuf},
+};
 
 use super::code::Code;
 use super::finding::Findings;

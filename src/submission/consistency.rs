@@ -1,8 +1,10 @@
 //! Checks that the reference tools do not make: whether logs, description, code and runs are
 //! consistent.
 
-use std::collections::HashMap;
-use std::path::{Path, PathBuf};
+use std::{
+    collections::HashMap,
+    path::{Path, PathBuf},
+};
 
 use serde_json::Value;
 
@@ -13,8 +15,7 @@ use super::inventory::Inventory;
 use super::score::{RunScore, SystemScore, olympic_mean};
 use super::small_file::read_small;
 use super::system::Availability;
-use crate::compliance::Report;
-use crate::hash::sha256_of;
+use crate::{compliance::Report, hash::sha256_of};
 
 /// Checks what belongs to no single system: license and code.
 pub(super) fn whole(root: &Path, inventory: &Inventory, findings: &mut Findings) {

@@ -1,7 +1,6 @@
 //! Reasons why runs cannot become a submission.
 
-use std::io;
-use std::path::PathBuf;
+use std::{io, path::PathBuf};
 
 use super::system::SystemError;
 use super::verify::Verdict;

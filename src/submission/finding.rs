@@ -1,8 +1,10 @@
 //! Findings about a tree.
 
-use std::collections::HashMap;
-use std::fmt;
-use std::path::{Path, PathBuf};
+use std::{
+    collections::HashMap,
+    fmt,
+    path::{Path, PathBuf},
+};
 
 use super::code::Code;
 use crate::compliance::Severity;

@@ -1,8 +1,10 @@
 //! Lists everything below a folder and checks names, sizes and links, as `repo_checker` of
 //! `mlperf_logging` does, and more. Opens no file and follows no link to a folder.
 
-use std::fs;
-use std::path::{Component, Path, PathBuf};
+use std::{
+    fs,
+    path::{Component, Path, PathBuf},
+};
 
 use super::code::Code;
 use super::finding::Findings;
@@ -134,8 +136,7 @@ impl Walk<'_> {
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::symlink;
-    use std::os::unix::net::UnixListener;
+    use std::os::unix::{fs::symlink, net::UnixListener};
 
     use super::*;
 

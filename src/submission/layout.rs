@@ -4,14 +4,17 @@
 //!
 //! This module writes nothing.
 
-use std::fs;
-use std::io;
-use std::path::{Path, PathBuf};
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+};
 
 use serde_json::{Map, Value};
 
-use crate::compliance::{Ruleset, UnknownRuleset};
-use crate::run_dir;
+use crate::{
+    compliance::{Ruleset, UnknownRuleset},
+    run_dir,
+};
 
 /// Names of results folders of other benchmarks than ResNet.
 pub(super) const OTHER_BENCHMARKS: [&str; 23] = [

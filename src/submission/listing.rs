@@ -1,8 +1,10 @@
 //! Sorted contents of one folder. An unreadable folder counts as empty, because the tree's
 //! inventory reports it.
 
-use std::fs;
-use std::path::{Path, PathBuf};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
 
 /// Names in a folder.
 pub(super) fn names(folder: &Path) -> Vec<String> {

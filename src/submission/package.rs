@@ -4,11 +4,13 @@
 //! Everything is written to a temporary folder next to the target, verified there and then renamed,
 //! so a submission is either complete or absent. The same runs give the same bytes.
 
-use std::fs::{self, File, FileTimes};
-use std::io;
-use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
-use std::time::{Duration, SystemTime};
+use std::{
+    fs::{self, File, FileTimes},
+    io,
+    os::unix::fs::PermissionsExt,
+    path::{Path, PathBuf},
+    time::{Duration, SystemTime},
+};
 
 use serde_json::{Map, Value};
 
@@ -20,9 +22,7 @@ use super::runs::RunSet;
 use super::source::Source;
 use super::system::{Availability, SystemDescription, SystemError};
 use super::verify::{Verdict, verify};
-use crate::compliance::Strictness;
-use crate::hash::sha256_of;
-use crate::recipe::DeviceChoice;
+use crate::{compliance::Strictness, hash::sha256_of, recipe::DeviceChoice};
 
 const LICENSE: &str = include_str!("../../LICENSE");
 const IMPLEMENTATION: &str = "benchmarks/resnet/implementations/mlperf-run";

@@ -1,7 +1,9 @@
 //! Checks descriptions and results in the order of the reference's package checker.
 
-use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
 
 use super::code::Code;
 use super::consistency;

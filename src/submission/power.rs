@@ -2,8 +2,7 @@
 //! `power/result_N/node_J.txt` and `sw_K.txt`, numbered from 0, with equally many nodes and
 //! switches in each run. The measured values are not read.
 
-use std::collections::BTreeSet;
-use std::path::Path;
+use std::{collections::BTreeSet, path::Path};
 
 use super::code::Code;
 use super::finding::Findings;

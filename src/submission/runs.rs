@@ -4,21 +4,25 @@
 //! the required number of consecutive runs whose score is the median of the scores of all such
 //! windows.
 
-use std::collections::BTreeMap;
-use std::fs;
-use std::ops::Range;
-use std::path::{Path, PathBuf};
+use std::{
+    collections::BTreeMap,
+    fs,
+    ops::Range,
+    path::{Path, PathBuf},
+};
 
 use toml::{Table, Value};
 
 use super::error::PackageError;
 use super::score::{NUM_RUNS, RunScore, olympic_mean};
 use super::small_file::read_small;
-use crate::compliance::{Report, Ruleset, RunTiming, check_files};
-use crate::data::StoreDivision;
-use crate::hash::sha256_of;
-use crate::mlperf::Division;
-use crate::run_dir::{self, RunManifest};
+use crate::{
+    compliance::{Report, Ruleset, RunTiming, check_files},
+    data::StoreDivision,
+    hash::sha256_of,
+    mlperf::Division,
+    run_dir::{self, RunManifest},
+};
 
 /// One run.
 #[derive(Clone, Debug)]

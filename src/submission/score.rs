@@ -2,9 +2,10 @@
 //! convergence points require. Scoring is pure: an existing `scaling.json` is not read, and only
 //! [`SystemScore::write_scaling`] writes.
 
-use std::fs;
-use std::io;
-use std::path::{Path, PathBuf};
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+};
 
 use serde_json::{Map, Value};
 

@@ -2,8 +2,10 @@
 //! `mlperf_logging`): each run logs at least one through MLLOG, and no two records have the same
 //! seed from the same source line.
 
-use std::collections::HashMap;
-use std::path::{Path, PathBuf};
+use std::{
+    collections::HashMap,
+    path::{Path, PathBuf},
+};
 
 use super::code::Code;
 use super::finding::Findings;

@@ -1,9 +1,11 @@
 //! Reads files that must be small. In a tree of unknown origin, a name may be a pipe, a device or a
 //! file larger than memory.
 
-use std::fs::File;
-use std::io::{self, Read};
-use std::path::Path;
+use std::{
+    fs::File,
+    io::{self, Read},
+    path::Path,
+};
 
 /// The largest description, list or parameter file that is read, in bytes.
 const MAX_BYTES: u64 = 16 * 1024 * 1024;

@@ -1,10 +1,12 @@
 //! Reads the program's source for a submission, from the commit with which the runs were made if
 //! there is a git repository.
 
-use std::fs;
-use std::io::Read;
-use std::path::{Component, Path, PathBuf};
-use std::process::Command;
+use std::{
+    fs,
+    io::Read,
+    path::{Component, Path, PathBuf},
+    process::Command,
+};
 
 use super::error::PackageError;
 

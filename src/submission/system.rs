@@ -9,8 +9,7 @@ use std::{
 use serde::{Deserialize, Serialize};
 use toml::{Table, Value};
 
-use crate::compliance::Ruleset;
-use crate::mlperf::Division;
+use crate::{compliance::Ruleset, mlperf::Division};
 
 /// The folder of descriptions, relative to the current folder.
 const FOLDER: &str = "configs/systems";

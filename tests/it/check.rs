@@ -3,9 +3,11 @@
 //! `MLPERF_RUN_LOGS` may name a corpus of logs with the reference's verdicts in `verdicts.json`
 //! (`files[PATH].checks[RULESET].pass`); without it the logs in `tests/logs` are judged.
 
-use std::collections::BTreeSet;
-use std::fs;
-use std::path::{Path, PathBuf};
+use std::{
+    collections::BTreeSet,
+    fs,
+    path::{Path, PathBuf},
+};
 
 use clap::Parser;
 use mlperf_run::cli::check::{CheckArgs, answer};

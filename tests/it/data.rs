@@ -1,10 +1,12 @@
 //! The verbs of data sets as one types them, on sets that misbehave.
 
-use std::fs::{self, File};
-use std::os::unix::fs::OpenOptionsExt;
-use std::path::Path;
-use std::process::{Command, Output, Stdio};
-use std::time::{Duration, Instant};
+use std::{
+    fs::{self, File},
+    os::unix::fs::OpenOptionsExt,
+    path::Path,
+    process::{Command, Output, Stdio},
+    time::{Duration, Instant},
+};
 
 use rustix::fs::OFlags;
 use rustix::process::{Pid, Signal, kill_process};

@@ -1,11 +1,15 @@
 //! Our verdicts against those of `mlperf_logging`'s checker, which `scripts/oracle/mlcommons` installs.
 
-use std::collections::BTreeMap;
-use std::io::{self, Write};
-use std::path::{Path, PathBuf};
-use std::process::Command;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
+use std::{
+    collections::BTreeMap,
+    io::{self, Write},
+    path::{Path, PathBuf},
+    process::Command,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicU64, Ordering},
+    },
+};
 
 use mlperf_run::compliance::{Ruleset, check_bytes};
 use mlperf_run::mllog::{

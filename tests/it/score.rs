@@ -3,8 +3,10 @@
 //! `MLPERF_RUN_LOGS` names a corpus with `verdicts.json` (`packages[FOLDER]`); without it only our
 //! own logs are scored.
 
-use std::fs;
-use std::path::{Path, PathBuf};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
 
 use clap::Parser;
 use mlperf_run::cli::exit::{Exit, Failure};

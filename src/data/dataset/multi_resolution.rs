@@ -7,13 +7,14 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::data::config::Split;
-use crate::data::config::TrainTransform;
-use crate::data::dataset::open;
-use crate::data::error::DataError;
-use crate::data::format::manifest::stores_by_size;
-use crate::data::index::Index;
-use crate::data::order::plan::Transform;
+use crate::data::{
+    config::{Split, TrainTransform},
+    dataset::open,
+    error::DataError,
+    format::manifest::stores_by_size,
+    index::Index,
+    order::plan::Transform,
+};
 
 /// One split of the stores in `root`; `None` if there are not several stores.
 pub(in crate::data) fn open(root: &Path, split: Split) -> Result<Option<Index>, DataError> {
@@ -90,19 +91,18 @@ impl Index {
 
 #[cfg(test)]
 mod tests {
-    use std::fs;
-    use std::ops::ControlFlow;
+    use std::{fs, ops::ControlFlow};
 
     use tempfile::TempDir;
 
     use super::*;
-    use crate::data::config::EvalTransform;
-    use crate::data::config::OnBad;
-    use crate::data::config::StoreDivision;
-    use crate::data::dataset::open::Dataset;
-    use crate::data::fixture::data_set;
-    use crate::data::format::manifest::identity_of;
-    use crate::data::import::{Import, import};
+    use crate::data::{
+        config::{EvalTransform, OnBad, StoreDivision},
+        dataset::open::Dataset,
+        fixture::data_set,
+        format::manifest::identity_of,
+        import::{Import, import},
+    };
 
     /// Stores with images of at most 40 px.
     fn stores(max_sides: &[usize], seed: u64) -> TempDir {

@@ -13,17 +13,18 @@
 //! A folder with none of these that holds several stores is one data set of all of them
 //! (`multi_resolution`).
 
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
-use crate::data::config::{Split, StoreDivision};
-use crate::data::dataset::multi_resolution;
-use crate::data::error::DataError;
-use crate::data::format::labels::LabelFile;
-use crate::data::format::manifest;
-use crate::data::format::{arrow, ffcv, folder, mds, recordio, tar, tfrecord};
-use crate::data::index::cache;
-use crate::data::index::{FileStamp, Index};
+use crate::data::{
+    config::{Split, StoreDivision},
+    dataset::multi_resolution,
+    error::DataError,
+    format::{arrow, ffcv, folder, labels::LabelFile, manifest, mds, recordio, tar, tfrecord},
+    index::{FileStamp, Index, cache},
+};
 
 /// Both splits of a data set, which have the same classes.
 #[derive(Clone, Debug)]

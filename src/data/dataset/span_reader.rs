@@ -1,14 +1,17 @@
 //! Reads the bytes of a sample: one `pread` of its span, or its whole file.
 
-use std::fs::File;
-use std::io::{self, Read};
-use std::os::unix::fs::FileExt;
-use std::path::PathBuf;
+use std::{
+    fs::File,
+    io::{self, Read},
+    os::unix::fs::FileExt,
+    path::PathBuf,
+};
 
-use crate::data::format::recordio;
-use crate::data::image::ppm;
-use crate::data::index::Index;
-use crate::data::index::{PIXELS, SPLIT_RECORD, WHOLE_FILE};
+use crate::data::{
+    format::recordio,
+    image::ppm,
+    index::{Index, PIXELS, SPLIT_RECORD, WHOLE_FILE},
+};
 
 /// No image file is this long, but a damaged archive may claim it.
 const MAX_FILE_LEN: u64 = 1 << 30;

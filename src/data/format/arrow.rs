@@ -5,18 +5,17 @@
 //! layout of a record batch is that of the columnar format's specification, section "Recordbatch
 //! message": one node a field and its buffers, depth first.
 
-use std::collections::HashSet;
-use std::io;
-use std::path::PathBuf;
+use std::{collections::HashSet, io, path::PathBuf};
 
 use arrow_ipc::{MessageHeader, RecordBatch, convert::try_fb_to_schema, root_as_message};
 use arrow_schema::{DataType, Field, Schema};
 
-use crate::data::config::StoreDivision;
-use crate::data::error::DataError;
-use crate::data::format::shards;
-use crate::data::format::shards::{class, cut, each, number_classes, other, refused};
-use crate::data::index::{Entry, Index};
+use crate::data::{
+    config::StoreDivision,
+    error::DataError,
+    format::shards::{self, class, cut, each, number_classes, other, refused},
+    index::{Entry, Index},
+};
 
 /// Key of the division in the schema's metadata.
 pub(in crate::data) const DIVISION: &str = "mlperf_run.division";

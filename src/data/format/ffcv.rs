@@ -5,12 +5,13 @@
 //! allocations with the length of each. The metadata of a sample are those of its fields, aligned
 //! as a C compiler would.
 
-use std::io;
-use std::path::Path;
+use std::{io, path::Path};
 
-use crate::data::error::DataError;
-use crate::data::format::shards::{Shard, class, cut, each, number_classes, refused};
-use crate::data::index::{Entry, Index, PIXELS};
+use crate::data::{
+    error::DataError,
+    format::shards::{Shard, class, cut, each, number_classes, refused},
+    index::{Entry, Index, PIXELS},
+};
 
 /// Tables of metadata and allocations: 40 million samples.
 const MAX_TABLE: u64 = 1 << 30;

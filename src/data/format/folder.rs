@@ -4,13 +4,17 @@
 //! file name. Opening lists names only and reads no image, so it may happen before the run's
 //! clock starts. Whether a file is what its name says shows when it is decoded.
 
-use std::ffi::OsStr;
-use std::fs;
-use std::os::unix::ffi::OsStrExt;
-use std::path::{Path, PathBuf};
+use std::{
+    ffi::OsStr,
+    fs,
+    os::unix::ffi::OsStrExt,
+    path::{Path, PathBuf},
+};
 
-use crate::data::error::DataError;
-use crate::data::index::{Entry, FileStamp, Index, WHOLE_FILE};
+use crate::data::{
+    error::DataError,
+    index::{Entry, FileStamp, Index, WHOLE_FILE},
+};
 
 /// Endings that torchvision takes for images. The ones that are no JPEG are listed as well: a
 /// image that cannot be decoded must be an error, not a smaller data set.
@@ -127,9 +131,7 @@ fn list(path: &Path) -> Result<Vec<(std::ffi::OsString, Kind)>, DataError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::data::config::Split;
-    use crate::data::dataset::open::Dataset;
-    use crate::data::fixture::write;
+    use crate::data::{config::Split, dataset::open::Dataset, fixture::write};
 
     /// A folder with empty files at `paths`.
     fn tree(paths: &[&str]) -> tempfile::TempDir {

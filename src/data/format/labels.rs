@@ -5,12 +5,16 @@
 //! class of the next image in the order of names. The bare numbers of ILSVRC's development kit
 //! are refused: they follow another order of classes, which only a MATLAB file tells.
 
-use std::collections::HashMap;
-use std::fs;
-use std::path::{Path, PathBuf};
+use std::{
+    collections::HashMap,
+    fs,
+    path::{Path, PathBuf},
+};
 
-use crate::data::error::DataError;
-use crate::data::index::{FileStamp, Index};
+use crate::data::{
+    error::DataError,
+    index::{FileStamp, Index},
+};
 
 const NAMES: [&str; 6] = [
     "val_labels.txt",

@@ -1,17 +1,19 @@
 //! `manifest.json`: what a store holds, what was changed, and hashes of its shards.
 
-use crate::data::config::StoreDivision;
-use crate::hash::{sha256, sha256_of};
-use std::fs;
-use std::io::ErrorKind::{NotADirectory, NotFound};
-use std::path::{Path, PathBuf};
+use crate::{
+    data::config::StoreDivision,
+    hash::{sha256, sha256_of},
+};
+use std::{
+    fs,
+    io::ErrorKind::{NotADirectory, NotFound},
+    path::{Path, PathBuf},
+};
 
 use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
 
-use crate::data::config::Split;
-use crate::data::error::DataError;
-use crate::data::format::error::StoreError;
+use crate::data::{config::Split, error::DataError, format::error::StoreError};
 
 /// Name of the file; written last, so a folder without it is no whole store.
 pub(in crate::data) const MANIFEST: &str = "manifest.json";

@@ -5,16 +5,18 @@
 //! sizes of the columns that have none fixed, then the columns. All numbers are 32 bits, little
 //! endian (streaming's `MDSWriter`, version 2).
 
-use std::io;
-use std::path::{Component, Path, PathBuf};
+use std::{
+    io,
+    path::{Component, Path, PathBuf},
+};
 
 use serde::Deserialize;
 
-use crate::data::error::DataError;
-use crate::data::format::shards::{
-    Shard, Window, class, cut, each, fault, number_classes, other, refused,
+use crate::data::{
+    error::DataError,
+    format::shards::{Shard, Window, class, cut, each, fault, number_classes, other, refused},
+    index::{Entry, FileStamp, Index},
 };
-use crate::data::index::{Entry, FileStamp, Index};
 
 /// Name of the list of shards.
 pub(in crate::data) const LISTING: &str = "index.json";

@@ -10,15 +10,16 @@
 //! there. By chance that befalls a handful of `ImageNet`'s images, which are put together again
 //! when they are read ([`join`]).
 
-use std::fs;
-use std::io;
-use std::path::{Path, PathBuf};
-
-use crate::data::error::DataError;
-use crate::data::format::shards::{
-    Shard, Window, class, cut, each, fault, number_classes, refused,
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
 };
-use crate::data::index::{Entry, Index, SPLIT_RECORD};
+
+use crate::data::{
+    error::DataError,
+    format::shards::{Shard, Window, class, cut, each, fault, number_classes, refused},
+    index::{Entry, Index, SPLIT_RECORD},
+};
 
 const MAGIC: [u8; 4] = 0xced7_230a_u32.to_le_bytes();
 /// Magic and length of a part.

@@ -1,15 +1,19 @@
 //! What readers of shards share. Whatever a header says is held against the file's length before
 //! anything is read or reserved.
 
-use std::fs::File;
-use std::io;
-use std::os::unix::fs::FileExt;
-use std::path::{Path, PathBuf};
+use std::{
+    fs::File,
+    io,
+    os::unix::fs::FileExt,
+    path::{Path, PathBuf},
+};
 
 use rustix::fs::{Advice, fadvise};
 
-use crate::data::error::DataError;
-use crate::data::index::{FileStamp, Index};
+use crate::data::{
+    error::DataError,
+    index::{FileStamp, Index},
+};
 
 /// Classes that a set may have: far above any real one.
 const MAX_CLASSES: u64 = 1 << 20;

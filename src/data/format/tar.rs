@@ -6,19 +6,24 @@
 //! - images in folders, one a class;
 //! - none of these: a file of labels beside the archive (`ILSVRC2012_img_val.tar`).
 
-use std::collections::{HashMap, HashSet};
-use std::ffi::OsStr;
-use std::fs::File;
-use std::io::{self, Read, Seek, SeekFrom};
-use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::FileExt;
-use std::path::{Path, PathBuf};
+use std::{
+    collections::{HashMap, HashSet},
+    ffi::OsStr,
+    fs::File,
+    io::{self, Read, Seek, SeekFrom},
+    os::unix::{ffi::OsStrExt, fs::FileExt},
+    path::{Path, PathBuf},
+};
 
-use crate::data::error::DataError;
-use crate::data::format::folder::is_image;
-use crate::data::format::labels::LabelFile;
-use crate::data::format::shards::{class, fault, number_classes};
-use crate::data::index::{Entry, FileStamp, Index};
+use crate::data::{
+    error::DataError,
+    format::{
+        folder::is_image,
+        labels::LabelFile,
+        shards::{class, fault, number_classes},
+    },
+    index::{Entry, FileStamp, Index},
+};
 
 /// Lists the images of `archives`. `labels` is for archives that hold none.
 pub(in crate::data) fn scan(

@@ -9,18 +9,20 @@
 //! turns up they are taken as they are. Classes have the names of `image/class/synset` where every
 //! record tells its own.
 
-use std::collections::BTreeMap;
-use std::fs::File;
-use std::io;
-use std::ops::Range;
-use std::os::unix::fs::FileExt;
-use std::path::{Path, PathBuf};
-
-use crate::data::error::DataError;
-use crate::data::format::shards::{
-    Shard, Window, class, cut, each, fault, number_classes, refused,
+use std::{
+    collections::BTreeMap,
+    fs::File,
+    io,
+    ops::Range,
+    os::unix::fs::FileExt,
+    path::{Path, PathBuf},
 };
-use crate::data::index::{Entry, Index};
+
+use crate::data::{
+    error::DataError,
+    format::shards::{Shard, Window, class, cut, each, fault, number_classes, refused},
+    index::{Entry, Index},
+};
 
 /// Text that is kept of a record: names of files and of classes.
 const MAX_TEXT: u64 = 1024;

@@ -16,9 +16,11 @@ mod tests;
 
 use crate::data::image::pixels::{Crop, DecodeError, DecodedImage, MAX_PIXELS, Size, View};
 
-use crate::data::image::restart_crop::{RestartCrop, RestartCropper};
-use crate::data::image::turbojpeg::{ColorComponents, Decompressor, Header, Region};
-use crate::data::image::{png, ppm};
+use crate::data::image::{
+    png, ppm,
+    restart_crop::{RestartCrop, RestartCropper},
+    turbojpeg::{ColorComponents, Decompressor, Header, Region},
+};
 
 /// Pixels around a part that its own depend on, with some to spare: chroma is interpolated over
 /// one sample to each side, which is two pixels at half resolution.

@@ -9,8 +9,7 @@
 
 use std::io::Cursor;
 
-use crate::data::image::pixels::Size;
-use crate::data::image::pixels::{DecodeError, DecodedImage, MAX_PIXELS};
+use crate::data::image::pixels::{DecodeError, DecodedImage, MAX_PIXELS, Size};
 
 const SIGNATURE: &[u8] = b"\x89PNG\r\n\x1a\n";
 
@@ -90,10 +89,13 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::data::fixture;
-    use crate::data::fixture::Damage;
-    use crate::data::image::decode::{Decoder, Part};
-    use crate::data::image::pixels::Crop;
+    use crate::data::{
+        fixture::{self, Damage},
+        image::{
+            decode::{Decoder, Part},
+            pixels::Crop,
+        },
+    };
 
     const SIZE: Size = Size { height: 5, width: 7 };
 

@@ -4,8 +4,7 @@
 
 use std::io::Write;
 
-use crate::data::image::pixels::Size;
-use crate::data::image::pixels::{DecodeError, DecodedImage, MAX_PIXELS};
+use crate::data::image::pixels::{DecodeError, DecodedImage, MAX_PIXELS, Size};
 
 /// Starts `file` with the header of an image whose pixels, RGB, follow.
 pub(in crate::data) fn begin(file: &mut Vec<u8>, size: Size) {

@@ -5,31 +5,39 @@
 //! options alone, never on the number of threads.
 
 use crate::data::config::OnBad;
-use std::collections::BTreeSet;
-use std::fs;
-use std::ops::ControlFlow;
-use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
-use std::thread;
+use std::{
+    collections::BTreeSet,
+    fs,
+    ops::ControlFlow,
+    path::{Path, PathBuf},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
+    thread,
+};
 
 use serde::{Deserialize, Serialize};
 
-use crate::data::config::Split;
-use crate::data::config::StoreDivision;
-use crate::data::dataset::open::Dataset;
-use crate::data::dataset::span_reader::SpanReader;
-use crate::data::format::error::StoreError;
-use crate::data::format::manifest::{
-    MANIFEST, Manifest, Note, UNFINISHED, VERSION, shard_name, stores_in, write_whole,
+use crate::data::{
+    config::{Split, StoreDivision},
+    dataset::{open::Dataset, span_reader::SpanReader},
+    format::{
+        error::StoreError,
+        manifest::{
+            MANIFEST, Manifest, Note, UNFINISHED, VERSION, shard_name, stores_in, write_whole,
+        },
+        tfrecord::Messages,
+    },
+    import::{
+        parquet::unpacked,
+        progress::Progress,
+        rewrite::{Rewriter, Rewritten},
+        shard_writer::{Row, ShardWriter, partial, schema},
+    },
+    index::Index,
+    rng::Rng,
 };
-use crate::data::format::tfrecord::Messages;
-use crate::data::import::parquet::unpacked;
-use crate::data::import::progress::Progress;
-use crate::data::import::rewrite::{Rewriter, Rewritten};
-use crate::data::import::shard_writer::{Row, ShardWriter, partial, schema};
-use crate::data::index::Index;
-use crate::data::rng::Rng;
 
 /// Keeps the stream of the order apart from other uses of the same seed.
 const STORE_STREAM: u64 = 0x7374_6f72_6500;

@@ -2,12 +2,14 @@
 //! as the Arrow streams that are read in place. Columns are those of Hugging Face's `datasets`:
 //! `image` (a struct of `bytes` and `path`, or the bytes alone) and `label`.
 
-use std::collections::HashMap;
-use std::fs::{self, File};
-use std::io::BufWriter;
-use std::panic::catch_unwind;
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::{
+    collections::HashMap,
+    fs::{self, File},
+    io::BufWriter,
+    panic::catch_unwind,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use arrow_array::{Array, ArrayRef, BinaryArray, RecordBatch, StringArray, StructArray};
 use arrow_ipc::writer::StreamWriter;
@@ -15,8 +17,7 @@ use arrow_schema::{ArrowError, DataType, Field, Fields, Schema};
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{ArrowReaderOptions, ParquetRecordBatchReaderBuilder};
 
-use crate::data::dataset::open::says;
-use crate::data::format::error::StoreError;
+use crate::data::{dataset::open::says, format::error::StoreError};
 
 /// Images in memory at once.
 const ROWS_PER_BATCH: usize = 64;
@@ -187,8 +188,7 @@ mod tests {
     use tempfile::TempDir;
 
     use super::*;
-    use crate::data::dataset::open::Dataset;
-    use crate::data::dataset::span_reader::SpanReader;
+    use crate::data::dataset::{open::Dataset, span_reader::SpanReader};
 
     /// Images that nothing here decodes, by label.
     fn images(start: i64, num: i64) -> (BinaryArray, Int64Array) {

@@ -1,17 +1,22 @@
 //! What an import that is not over has done: its notes, and where it goes on.
 
-use std::collections::BTreeSet;
-use std::fs;
-use std::io;
-use std::path::{Path, PathBuf};
+use std::{
+    collections::BTreeSet,
+    fs, io,
+    path::{Path, PathBuf},
+};
 
 use serde::{Deserialize, Serialize};
 
-use crate::data::config::OnBad;
-use crate::data::dataset::open::Dataset;
-use crate::data::format::error::StoreError;
-use crate::data::format::manifest::{Note, ShardRecord, UNFINISHED, is_shard_name, write_whole};
-use crate::data::import::Import;
+use crate::data::{
+    config::OnBad,
+    dataset::open::Dataset,
+    format::{
+        error::StoreError,
+        manifest::{Note, ShardRecord, UNFINISHED, is_shard_name, write_whole},
+    },
+    import::Import,
+};
 
 /// What an import that is not over has done, and for what.
 #[derive(Debug, PartialEq, Serialize, Deserialize)]

@@ -2,16 +2,17 @@
 
 use turbojpeg::{Compressor, Image, PixelFormat, Subsamp};
 
-use crate::data::config::Interpolation;
-use crate::data::config::OnBad;
-use crate::data::image::decode::Decoder;
-use crate::data::image::pixels::DecodeError;
-use crate::data::image::pixels::Size;
-use crate::data::image::pixels::View;
-use crate::data::image::png;
-use crate::data::image::transcode::Transcoder;
-use crate::data::image::turbojpeg::ColorComponents;
-use crate::data::transform::resize::{Resizer, Target};
+use crate::data::{
+    config::{Interpolation, OnBad},
+    image::{
+        decode::Decoder,
+        pixels::{DecodeError, Size, View},
+        png,
+        transcode::Transcoder,
+        turbojpeg::ColorComponents,
+    },
+    transform::resize::{Resizer, Target},
+};
 
 /// Of images that are compressed anew: as good as what JPEG can hold without growing much.
 const REPAIR_QUALITY: i32 = 96;

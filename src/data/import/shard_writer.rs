@@ -1,10 +1,12 @@
 //! One shard: an Arrow IPC stream with the columns and features of Hugging Face's `datasets`.
 
-use std::collections::HashMap;
-use std::fs::{self, File};
-use std::io::{self, BufWriter, Write};
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::{
+    collections::HashMap,
+    fs::{self, File},
+    io::{self, BufWriter, Write},
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use arrow_array::{
     ArrayRef, BinaryArray, Int32Array, Int64Array, RecordBatch, StringArray, StructArray,
@@ -14,11 +16,13 @@ use arrow_schema::{ArrowError, DataType, Field, Fields, Schema};
 use serde_json::json;
 use sha2::{Digest, Sha256};
 
-use crate::data::config::StoreDivision;
-use crate::data::format::arrow::DIVISION;
-use crate::data::format::error::StoreError;
-use crate::data::format::manifest::ShardRecord;
-use crate::hash::hex;
+use crate::{
+    data::{
+        config::StoreDivision,
+        format::{arrow::DIVISION, error::StoreError, manifest::ShardRecord},
+    },
+    hash::hex,
+};
 
 /// One row.
 #[derive(Clone, Debug)]

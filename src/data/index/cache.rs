@@ -6,19 +6,21 @@
 //! any problem the data set is listed again. An index is not cached if one of its files changed
 //! within the last few seconds, because a later change could have the same time stamp.
 
-use std::fs::{self, File};
-use std::io::{self, BufWriter, Write};
-use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
-use std::time::{Duration, SystemTime};
+use std::{
+    fs::{self, File},
+    io::{self, BufWriter, Write},
+    os::unix::{ffi::OsStrExt, fs::MetadataExt},
+    path::{Path, PathBuf},
+    time::{Duration, SystemTime},
+};
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use crate::data::config::Split;
-use crate::data::config::StoreDivision;
-use crate::data::index::{Columns, FileStamp, Index};
+use crate::data::{
+    config::{Split, StoreDivision},
+    index::{Columns, FileStamp, Index},
+};
 
 const VERSION: u32 = 3;
 const SETTLED: Duration = Duration::from_secs(3);

@@ -6,15 +6,15 @@
 
 pub(in crate::data) mod cache;
 
-use std::collections::HashMap;
-use std::ffi::OsStr;
-use std::os::unix::ffi::OsStrExt;
-use std::path::{Path, PathBuf};
-use std::sync::OnceLock;
+use std::{
+    collections::HashMap,
+    ffi::OsStr,
+    os::unix::ffi::OsStrExt,
+    path::{Path, PathBuf},
+    sync::OnceLock,
+};
 
-use crate::data::config::StoreDivision;
-use crate::data::error::DataError;
-use crate::data::image::pixels::Size;
+use crate::data::{config::StoreDivision, error::DataError, image::pixels::Size};
 
 /// The sample is a separate file, and the span has neither offset nor length.
 pub(in crate::data) const WHOLE_FILE: u8 = 1;

@@ -2,9 +2,7 @@
 
 use std::fmt;
 
-use crate::data::config::RamCache;
-use crate::data::error::DataError;
-use crate::data::loader::memory::Free;
+use crate::data::{config::RamCache, error::DataError, loader::memory::Free};
 
 /// Scratch memory of a decoding thread: the file, the decoded part of the image (a few megapixels
 /// at most) and the resize tables.

@@ -23,21 +23,27 @@
 //! then the images, each after its height and width.
 #![expect(unsafe_code, reason = "a mapping of a file; see `map`")]
 
-use std::fs::{self, File, OpenOptions};
-use std::io;
-use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt, PermissionsExt};
-use std::os::unix::process::parent_id;
-use std::path::{Path, PathBuf};
-use std::sync::atomic::{Ordering, fence};
+use std::{
+    fs::{self, File, OpenOptions},
+    io,
+    os::unix::{
+        fs::{FileExt, MetadataExt, OpenOptionsExt, PermissionsExt},
+        process::parent_id,
+    },
+    path::{Path, PathBuf},
+    sync::atomic::{Ordering, fence},
+};
 
 use memmap2::{Advice, Mmap};
 use rustix::fs::{FlockOperation, flock, fstatvfs};
 use rustix::process::geteuid;
 
-use crate::data::config::RamCache;
-use crate::data::error::DataError;
-use crate::data::image::pixels::DecodedImage;
-use crate::data::loader::memory::{Free, SHARED};
+use crate::data::{
+    config::RamCache,
+    error::DataError,
+    image::pixels::DecodedImage,
+    loader::memory::{Free, SHARED},
+};
 
 const NAME: &str = "mlperf-run-cache";
 const HEADER: u64 = 24;
@@ -241,8 +247,7 @@ mod tests {
     use std::thread;
 
     use super::*;
-    use crate::data::fixture;
-    use crate::data::image::pixels::Size;
+    use crate::data::{fixture, image::pixels::Size};
 
     const IMAGE_SIZE: Size = Size { height: 20, width: 30 };
 

@@ -30,26 +30,36 @@ mod tests;
 
 pub use rank::LoaderRank;
 
-use std::collections::HashSet;
-use std::path::PathBuf;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::{
+    collections::HashSet,
+    path::PathBuf,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread::JoinHandle,
+    time::{Duration, Instant},
+};
 
 use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
 
-use crate::data::config::OnBadImage;
-use crate::data::error::DataError;
-use crate::data::index::Index;
-use crate::data::loader::batch::{Batch, Pool};
-use crate::data::loader::cache::Cache;
-use crate::data::loader::readahead::{Readahead, spawn};
-use crate::data::loader::slot::Slot;
-use crate::data::loader::stats::{Clock, LoaderStats};
-use crate::data::loader::worker::{Job, Shared, panic_message, run_worker};
-use crate::data::order::plan::{BatchPlan, Transform};
-use crate::data::order::sampler::Shard;
+use crate::data::{
+    config::OnBadImage,
+    error::DataError,
+    index::Index,
+    loader::{
+        batch::{Batch, Pool},
+        cache::Cache,
+        readahead::{Readahead, spawn},
+        slot::Slot,
+        stats::{Clock, LoaderStats},
+        worker::{Job, Shared, panic_message, run_worker},
+    },
+    order::{
+        plan::{BatchPlan, Transform},
+        sampler::Shard,
+    },
+};
 
 /// Limit of rows that wait for a thread; beyond it the planner pauses.
 const MAX_JOBS: usize = 1024;

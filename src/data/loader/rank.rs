@@ -1,17 +1,22 @@
 //! The loaders of a rank: its samples, its number of threads, and what it shares with the other
 //! ranks of its machine.
 
-use std::sync::Arc;
-use std::thread::available_parallelism;
+use std::{sync::Arc, thread::available_parallelism};
 
-use crate::data::config::DataConfig;
-use crate::data::dataset::open::Dataset;
-use crate::data::error::DataError;
-use crate::data::loader::batch::Pool;
-use crate::data::loader::cache::{Cache, Sharing};
-use crate::data::loader::{Loader, LoaderConfig};
-use crate::data::order::plan::{TrainSchedule, eval_plans, train_plans};
-use crate::data::order::sampler::{Sampler, Shard};
+use crate::data::{
+    config::DataConfig,
+    dataset::open::Dataset,
+    error::DataError,
+    loader::{
+        Loader, LoaderConfig,
+        batch::Pool,
+        cache::{Cache, Sharing},
+    },
+    order::{
+        plan::{TrainSchedule, eval_plans, train_plans},
+        sampler::{Sampler, Shard},
+    },
+};
 
 /// A rank that loads images: its position among the ranks that read the same data set, and the
 /// buffers of its loaders. The default is a single rank.

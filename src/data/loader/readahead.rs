@@ -9,25 +9,28 @@
 //!   memory, so that the first epoch fills the page cache at the disk's full rate. Each rank of a
 //!   machine streams a part.
 
-use std::fs::File;
-use std::num::NonZeroU64;
-use std::ops::Range;
-use std::os::unix::fs::FileExt;
-use std::path::PathBuf;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread::{self, JoinHandle};
+use std::{
+    fs::File,
+    num::NonZeroU64,
+    ops::Range,
+    os::unix::fs::FileExt,
+    path::PathBuf,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread::{self, JoinHandle},
+};
 
 use crossbeam_channel::{Receiver, Sender, unbounded};
 use rustix::fs::{Advice, fadvise};
 
-use crate::data::dataset::span_reader::open_once;
-use crate::data::index::Index;
-use crate::data::index::WHOLE_FILE;
-use crate::data::loader::cache::Cache;
-use crate::data::loader::memory;
-use crate::data::order::plan::BatchPlan;
-use crate::data::order::sampler::Shard;
+use crate::data::{
+    dataset::span_reader::open_once,
+    index::{Index, WHOLE_FILE},
+    loader::{cache::Cache, memory},
+    order::{plan::BatchPlan, sampler::Shard},
+};
 
 /// Files opened at the same time: as many as a disk's queue takes.
 const NUM_OPENERS: usize = 32;

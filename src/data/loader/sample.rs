@@ -1,21 +1,27 @@
 //! The pipeline of one sample: span, bytes, crop box, decoded part of the image, resized row. Each
 //! thread has its own reader with its scratch memory.
 
-use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
-use crate::data::config::{Geometry, TrainTransform};
-use crate::data::dataset::span_reader::SpanReader;
-use crate::data::image::decode::{Decoder, Part};
-use crate::data::image::pixels::View;
-use crate::data::image::pixels::{Crop, Size};
-use crate::data::image::pixels::{DecodeError, DecodedImage};
-use crate::data::index::Index;
-use crate::data::loader::cache::Cache;
-use crate::data::order::plan::Transform;
-use crate::data::rng::Rng;
-use crate::data::transform::crop::{ffcv_crop, random_resized_crop, torchvision_crop};
-use crate::data::transform::resize::{Resizer, Target};
+use crate::data::{
+    config::{Geometry, TrainTransform},
+    dataset::span_reader::SpanReader,
+    image::{
+        decode::{Decoder, Part},
+        pixels::{Crop, DecodeError, DecodedImage, Size, View},
+    },
+    index::Index,
+    loader::cache::Cache,
+    order::plan::Transform,
+    rng::Rng,
+    transform::{
+        crop::{ffcv_crop, random_resized_crop, torchvision_crop},
+        resize::{Resizer, Target},
+    },
+};
 
 /// A thread's reader.
 pub(in crate::data) struct SampleReader {
@@ -175,9 +181,10 @@ fn resize_flipped(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::data::config::Split;
-    use crate::data::config::{EvalTransform, Interpolation};
-    use crate::data::fixture;
+    use crate::data::{
+        config::{EvalTransform, Interpolation, Split},
+        fixture,
+    };
 
     /// An index of one file.
     fn index_of(size: Size) -> (tempfile::TempDir, Index) {

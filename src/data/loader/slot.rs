@@ -4,9 +4,11 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use bytes::BytesMut;
 
-use crate::data::error::DataError;
-use crate::data::loader::batch::{Buffers, OpenRows};
-use crate::data::order::plan::BatchPlan;
+use crate::data::{
+    error::DataError,
+    loader::batch::{Buffers, OpenRows},
+    order::plan::BatchPlan,
+};
 
 /// A batch in progress.
 pub(super) struct Slot {

@@ -1,8 +1,10 @@
 //! Whether the trainer waits for data: the time it waits for batches, and what the loader's threads
 //! did meanwhile. This costs two clock readings per sample.
 
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::{
+    sync::atomic::{AtomicU64, Ordering},
+    time::Duration,
+};
 
 /// Waits below this fraction of the time are negligible.
 const NEGLIGIBLE: f64 = 0.02;

@@ -1,17 +1,14 @@
 //! Tests of the loader with real threads and files.
 
-use std::collections::HashSet;
-use std::fs;
-use std::ops::ControlFlow;
-use std::path::Path;
-use std::sync::Arc;
+use std::{collections::HashSet, fs, ops::ControlFlow, path::Path, sync::Arc};
 
-use crate::data::config::OnBad;
-use crate::data::fixture::{data_set, write};
-use crate::data::image::decode::Decoder;
-use crate::data::image::pixels::DecodedImage;
-use crate::data::import::{Import, import as import_set};
-use crate::data::*;
+use crate::data::{
+    config::OnBad,
+    fixture::{data_set, write},
+    image::{decode::Decoder, pixels::DecodedImage},
+    import::{Import, import as import_set},
+    *,
+};
 
 const SHARD: Shard = Shard { rank: 0, world_size: 1 };
 const TRANSFORM: TrainTransform = TrainTransform {

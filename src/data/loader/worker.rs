@@ -1,21 +1,29 @@
 //! The worker threads that turn samples into rows.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
 
 use bytes::BytesMut;
 use crossbeam_channel::Receiver;
 
-use crate::data::config::OnBadImage;
-use crate::data::error::DataError;
-use crate::data::index::Index;
-use crate::data::loader::batch::Pool;
-use crate::data::loader::cache::Cache;
-use crate::data::loader::sample::SampleReader;
-use crate::data::loader::slot::{Made, Slot};
-use crate::data::loader::stats::Clock;
-use crate::data::order::plan::{BatchPlan, Transform};
+use crate::data::{
+    config::OnBadImage,
+    error::DataError,
+    index::Index,
+    loader::{
+        batch::Pool,
+        cache::Cache,
+        sample::SampleReader,
+        slot::{Made, Slot},
+        stats::Clock,
+    },
+    order::plan::{BatchPlan, Transform},
+};
 
 /// State shared by the threads of a loader.
 pub(super) struct Shared {

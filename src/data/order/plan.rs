@@ -2,11 +2,13 @@
 
 use std::ops::Range;
 
-use crate::data::config::{EvalTransform, TrainTransform};
-use crate::data::image::pixels::{Crop, Size};
-use crate::data::order::sampler::Sampler;
-use crate::data::rng::Rng;
-use crate::data::transform::crop::random_resized_crop;
+use crate::data::{
+    config::{EvalTransform, TrainTransform},
+    image::pixels::{Crop, Size},
+    order::sampler::Sampler,
+    rng::Rng,
+    transform::crop::random_resized_crop,
+};
 
 /// Keeps the stream of crops apart from other uses of the same seed.
 const CROP_STREAM: u64 = 0x0063_726f_7073;

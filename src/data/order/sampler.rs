@@ -6,9 +6,7 @@
 
 use std::ops::Range;
 
-use crate::data::config::Order;
-use crate::data::order::torch;
-use crate::data::rng::Rng;
+use crate::data::{config::Order, order::torch, rng::Rng};
 
 /// Keeps the stream of orders apart from other uses of the same seed.
 const ORDER_STREAM: u64 = 0x006f_7264_6572;

@@ -1,30 +1,40 @@
 //! How fast a data set can be turned into batches on this machine, where the time goes, and how
 //! many accelerators that feeds.
 
-use std::fs::File;
-use std::io;
-use std::path::Path;
-use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime};
+use std::{
+    fs::File,
+    io,
+    path::Path,
+    sync::Arc,
+    time::{Duration, Instant, SystemTime},
+};
 
 use rustix::time::{ClockId, clock_gettime};
 
-use crate::data::config::{OnBadImage, TrainTransform};
-use crate::data::dataset::span_reader::SpanReader;
-use crate::data::error::DataError;
-use crate::data::image::decode::{Decoder, Part};
-use crate::data::image::pixels::Size;
-use crate::data::index::Index;
-use crate::data::index::cache;
-use crate::data::index::{Entry, FileStamp};
-use crate::data::loader::cache::{Cache, Sharing};
-use crate::data::loader::stats::LoaderStats;
-use crate::data::loader::{Loader, LoaderConfig};
-use crate::data::order::plan::{TrainSchedule, Transform, train_plans};
-use crate::data::order::sampler::{Sampler, Shard};
-use crate::data::rng::Rng;
-use crate::data::transform::crop::random_resized_crop;
-use crate::data::transform::resize::{Resizer, Target};
+use crate::data::{
+    config::{OnBadImage, TrainTransform},
+    dataset::span_reader::SpanReader,
+    error::DataError,
+    image::{
+        decode::{Decoder, Part},
+        pixels::Size,
+    },
+    index::{Entry, FileStamp, Index, cache},
+    loader::{
+        Loader, LoaderConfig,
+        cache::{Cache, Sharing},
+        stats::LoaderStats,
+    },
+    order::{
+        plan::{TrainSchedule, Transform, train_plans},
+        sampler::{Sampler, Shard},
+    },
+    rng::Rng,
+    transform::{
+        crop::random_resized_crop,
+        resize::{Resizer, Target},
+    },
+};
 
 /// Images in a batch.
 pub(in crate::data) const BATCH: usize = 64;
@@ -225,8 +235,7 @@ impl Demand {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::data::config::Split;
-    use crate::data::fixture;
+    use crate::data::{config::Split, fixture};
 
     #[test]
     fn a_measurement_counts_what_it_read() {

@@ -1,23 +1,30 @@
 //! How fast a data set is read that is not in memory, beside the disk's own rate.
 
-use std::fs::File;
-use std::io::{self, Read};
-use std::path::PathBuf;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::thread;
-use std::time::Instant;
+use std::{
+    fs::File,
+    io::{self, Read},
+    path::PathBuf,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, AtomicUsize, Ordering},
+    },
+    thread,
+    time::Instant,
+};
 
 use rustix::fs::{Advice, fadvise, fsync};
 
-use crate::data::config::{OnBadImage, TrainTransform};
-use crate::data::error::DataError;
-use crate::data::index::Index;
-use crate::data::index::WHOLE_FILE;
-use crate::data::loader::{Loader, LoaderConfig};
-use crate::data::order::plan::{TrainSchedule, Transform, train_plans};
-use crate::data::order::sampler::{Sampler, Shard};
-use crate::data::report::bench::BATCH;
+use crate::data::{
+    config::{OnBadImage, TrainTransform},
+    error::DataError,
+    index::{Index, WHOLE_FILE},
+    loader::{Loader, LoaderConfig},
+    order::{
+        plan::{TrainSchedule, Transform, train_plans},
+        sampler::{Sampler, Shard},
+    },
+    report::bench::BATCH,
+};
 
 /// Read in order to learn the disk's rate, at most.
 const IN_ORDER: u64 = 1 << 30;
@@ -171,8 +178,7 @@ fn read_in_order(files: &[PathBuf]) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::data::config::Split;
-    use crate::data::fixture;
+    use crate::data::{config::Split, fixture};
 
     #[test]
     fn cold_files_are_all_counted() {

@@ -1,9 +1,10 @@
 //! What waiting for data comes from and what helps, in words: cures that are taken already, or that
 //! the division or the set rules out, are not named.
 
-use crate::data::config::StoreDivision;
-use crate::data::config::{Order, RamCache, TrainTransform};
-use crate::data::loader::stats::{Bound, LoaderStats};
+use crate::data::{
+    config::{Order, RamCache, StoreDivision, TrainTransform},
+    loader::stats::{Bound, LoaderStats},
+};
 
 /// Up to this side, decoding at a fraction of the size saves more than a few hundredths.
 const DCT_PAYS_TO: usize = 112;

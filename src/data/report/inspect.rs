@@ -1,19 +1,22 @@
 //! What a data set looks like: counts, sizes, and a sheet of images and of crops as training
 //! sees them.
 
-use std::fs::File;
-use std::io::{self, BufWriter};
-use std::path::{Path, PathBuf};
+use std::{
+    fs::File,
+    io::{self, BufWriter},
+    path::{Path, PathBuf},
+};
 
-use crate::data::config::{EvalTransform, TrainTransform};
-use crate::data::dataset::span_reader::SpanReader;
-use crate::data::error::DataError;
-use crate::data::image::decode::Decoder;
-use crate::data::image::pixels::Size;
-use crate::data::index::Index;
-use crate::data::loader::sample::SampleReader;
-use crate::data::order::plan::Transform;
-use crate::data::rng::Rng;
+use crate::data::{
+    config::{EvalTransform, TrainTransform},
+    dataset::span_reader::SpanReader,
+    error::DataError,
+    image::{decode::Decoder, pixels::Size},
+    index::Index,
+    loader::sample::SampleReader,
+    order::plan::Transform,
+    rng::Rng,
+};
 
 /// Keeps the choice of images apart from other uses of the same seed.
 const INSPECT_STREAM: u64 = 0x0069_6e73_7065;
@@ -179,8 +182,7 @@ fn write_png(path: &Path, pixels: &[u8]) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::data::config::Split;
-    use crate::data::fixture;
+    use crate::data::{config::Split, fixture};
 
     #[test]
     fn a_survey_counts_and_names_what_is_bad() {

@@ -3,9 +3,13 @@
 //! Every loop over pixels runs along a row over slices of one length and holds additions,
 //! multiplications, a square root at most and no branch, so that the compiler makes SIMD of it.
 
-use crate::data::rng::Rng;
-use crate::data::synth::noise::{FieldCrop, NoiseBank};
-use crate::data::synth::texture::Texture;
+use crate::data::{
+    rng::Rng,
+    synth::{
+        noise::{FieldCrop, NoiseBank},
+        texture::Texture,
+    },
+};
 
 /// An image in the making, `[height, width]` a plane. Luma runs from 0 to 255, chroma is around 0.
 #[derive(Debug, Default)]

@@ -1,7 +1,9 @@
 //! What makes a class: a silhouette and a texture, both of which must be read.
 
-use crate::data::rng::Rng;
-use crate::data::synth::texture::{TEXTURES, Texture};
+use crate::data::{
+    rng::Rng,
+    synth::texture::{TEXTURES, Texture},
+};
 
 /// Classes that the grid of lobes, textures, periods and depths can tell apart.
 pub(in crate::data) const MAX_CLASSES: usize = 1024;

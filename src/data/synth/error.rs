@@ -1,7 +1,9 @@
 //! What can go wrong while a set is made.
 
-use std::io;
-use std::path::{Path, PathBuf};
+use std::{
+    io,
+    path::{Path, PathBuf},
+};
 
 /// Why there is no image set.
 #[derive(Debug, thiserror::Error)]

@@ -4,20 +4,27 @@
 //! cache writes into a sibling and renames it; a lock in the cache's root keeps two processes
 //! from making a set at once, and tells the one that waited that a leftover sibling is dead.
 
-use std::fs::{self, File};
-use std::io;
-use std::path::{Path, PathBuf};
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::thread;
+use std::{
+    fs::{self, File},
+    io,
+    path::{Path, PathBuf},
+    sync::{
+        Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
+    thread,
+};
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use crate::data::config::Split;
-use crate::data::config::SynthConfig;
-use crate::data::synth::error::SynthError;
-use crate::data::synth::generator::{GENERATOR_VERSION, Generator, check};
+use crate::data::{
+    config::{Split, SynthConfig},
+    synth::{
+        error::SynthError,
+        generator::{GENERATOR_VERSION, Generator, check},
+    },
+};
 
 /// The note in a finished set.
 const RECORD: &str = "synth.toml";
@@ -197,8 +204,7 @@ fn remove(folder: &Path) -> Result<(), SynthError> {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
-    use std::time::Duration;
+    use std::{collections::BTreeMap, time::Duration};
 
     use tempfile::TempDir;
 

@@ -2,14 +2,17 @@
 
 use std::ops::RangeInclusive;
 
-use crate::data::config::Split;
-use crate::data::config::SynthConfig;
-use crate::data::rng::Rng;
-use crate::data::synth::canvas::Canvas;
-use crate::data::synth::class::{MAX_CLASSES, Prototype, prototypes};
-use crate::data::synth::error::SynthError;
-use crate::data::synth::noise::NoiseBank;
-use crate::data::synth::scene::Scene;
+use crate::data::{
+    config::{Split, SynthConfig},
+    rng::Rng,
+    synth::{
+        canvas::Canvas,
+        class::{MAX_CLASSES, Prototype, prototypes},
+        error::SynthError,
+        noise::NoiseBank,
+        scene::Scene,
+    },
+};
 
 /// Counts every change that alters an image, and so names the cached sets.
 pub const GENERATOR_VERSION: u32 = 1;

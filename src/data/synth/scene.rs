@@ -2,11 +2,15 @@
 
 use std::ops::Range;
 
-use crate::data::rng::Rng;
-use crate::data::synth::canvas::{Film, Ground, Paint, Relief, Sprite};
-use crate::data::synth::class::{Prototype, unit_vector};
-use crate::data::synth::noise::{FieldCrop, NUM_FIELDS};
-use crate::data::synth::texture::{TEXTURES, Texture};
+use crate::data::{
+    rng::Rng,
+    synth::{
+        canvas::{Film, Ground, Paint, Relief, Sprite},
+        class::{Prototype, unit_vector},
+        noise::{FieldCrop, NUM_FIELDS},
+        texture::{TEXTURES, Texture},
+    },
+};
 
 /// One image, ready to paint.
 #[derive(Debug)]

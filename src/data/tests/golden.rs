@@ -3,11 +3,14 @@
 
 use serde_json::Value;
 
-use crate::data::image::pixels::DecodedImage;
-use crate::data::image::pixels::View;
-use crate::data::transform::crop::{fallback_crop, try_crop};
-use crate::data::transform::resize::{Resizer, Target};
-use crate::data::*;
+use crate::data::{
+    image::pixels::{DecodedImage, View},
+    transform::{
+        crop::{fallback_crop, try_crop},
+        resize::{Resizer, Target},
+    },
+    *,
+};
 
 fn golden(topic: &str) -> Value {
     let bundled = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden");

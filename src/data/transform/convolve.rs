@@ -9,10 +9,13 @@
 
 use multiversion::multiversion;
 
-use crate::data::image::pixels::DecodedImage;
-use crate::data::image::pixels::View;
-use crate::data::transform::resize::Target;
-use crate::data::transform::weights::{Kernel, Taps};
+use crate::data::{
+    image::pixels::{DecodedImage, View},
+    transform::{
+        resize::Target,
+        weights::{Kernel, Taps},
+    },
+};
 
 /// Rows whose columns are combined at a time.
 const ROWS: usize = 4;

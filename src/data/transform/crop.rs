@@ -1,9 +1,11 @@
 //! Where to cut: the random-resized crop of training, the centre crop of evaluation, and the
 //! constants that normalise bytes. Pure geometry; no pixels here.
 
-use crate::data::config::{EvalTransform, TrainTransform};
-use crate::data::image::pixels::{Crop, Size};
-use crate::data::rng::Rng;
+use crate::data::{
+    config::{EvalTransform, TrainTransform},
+    image::pixels::{Crop, Size},
+    rng::Rng,
+};
 
 /// Tries of the random-resized crop before it falls back to the centre.
 const MAX_TRIES: usize = 10;

@@ -1,10 +1,11 @@
 //! Resizes a box of an image. Neighbours outside the box are never read: filters that do so
 //! differ from torchvision by up to 17 of 255, filters that do not by one or two.
 
-use crate::data::config::Interpolation;
-use crate::data::image::pixels::Size;
-use crate::data::image::pixels::View;
-use crate::data::transform::convolve::Convolution;
+use crate::data::{
+    config::Interpolation,
+    image::pixels::{Size, View},
+    transform::convolve::Convolution,
+};
 
 /// Where a resized image goes: RGB, `[height, width, 3]`.
 pub(in crate::data) struct Target<'a> {
@@ -62,8 +63,7 @@ mod tests {
     use fast_image_resize::{FilterType, PixelType, ResizeAlg, ResizeOptions};
 
     use super::*;
-    use crate::data::fixture;
-    use crate::data::rng::Rng;
+    use crate::data::{fixture, rng::Rng};
 
     const FILTERS: [Interpolation; 4] = [
         Interpolation::Area,

@@ -1,7 +1,9 @@
 //! A complete log, and calls that a session rejects.
 
-use std::io;
-use std::sync::{Arc, Mutex};
+use std::{
+    io,
+    sync::{Arc, Mutex},
+};
 
 use super::super::{AdamOptions, LarsOptions, Optimizer, PlainOptions, SgdOptions};
 use super::*;

@@ -1,8 +1,11 @@
 //! What a recipe becomes, and which are wrong.
 
 use super::*;
-use crate::recipe::{built_in_names, find, load};
-use crate::{algorithms::BlurPool, optim::ScheduleName};
+use crate::{
+    algorithms::BlurPool,
+    optim::ScheduleName,
+    recipe::{built_in_names, find, load},
+};
 
 fn run_context() -> RunContext {
     RunContext { world_size: 8, num_classes: 1000, num_train: 1_281_167, num_eval: 50_000 }

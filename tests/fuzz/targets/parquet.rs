@@ -1,8 +1,7 @@
 //! Parquet files, which an import writes out first.
 #![no_main]
 
-use std::cell::LazyCell;
-use std::fs;
+use std::{cell::LazyCell, fs};
 
 use libfuzzer_sys::fuzz_target;
 use mlperf_run::data::fuzz::unpack;

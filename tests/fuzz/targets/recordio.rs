@@ -1,8 +1,7 @@
 //! MXNet's RecordIO: the records, and the file of offsets beside them.
 #![no_main]
 
-use std::cell::LazyCell;
-use std::fs;
+use std::{cell::LazyCell, fs};
 
 use libfuzzer_sys::fuzz_target;
 use mlperf_run_fuzz::{Files, parts};

@@ -1,8 +1,10 @@
 //! From run folders to a submission that the reference accepts.
 
-use std::fs;
-use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
 
 use mlperf_run::cli::exit::{Exit, Failure};
 use mlperf_run::launch;

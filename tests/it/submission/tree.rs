@@ -1,8 +1,10 @@
 //! Submissions to be verified: sound ones, and what may be wrong with one.
 
-use std::fs;
-use std::os::unix::fs::symlink;
-use std::path::{Path, PathBuf};
+use std::{
+    fs,
+    os::unix::fs::symlink,
+    path::{Path, PathBuf},
+};
 
 use mlperf_run::submission::SystemDescription;
 

@@ -3,9 +3,11 @@
 //!
 //! `MLPERF_RUN_LOGS` names a corpus with `verdicts.json` (`packages[FOLDER]`).
 
-use std::fs;
-use std::path::{Path, PathBuf};
-use std::process;
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process,
+};
 
 use clap::Parser;
 use mlperf_run::cli::exit::{Exit, Failure};
@@ -19,8 +21,7 @@ use rustix::fs::{CWD, Mode, mkfifoat};
 use serde_json::Value;
 
 use super::tree::{self, Change};
-use crate::check::say;
-use crate::oracle::seed_and_count;
+use crate::{check::say, oracle::seed_and_count};
 
 #[derive(Parser)]
 struct Command {

@@ -1,23 +1,27 @@
 //! Every container gives the samples of the folder that it was made from, and damaged ones say
 //! what is wrong.
 
-use std::fs::{self, File};
-use std::io::Read;
-use std::path::Path;
-use std::sync::OnceLock;
-use std::time::SystemTime;
+use std::{
+    fs::{self, File},
+    io::Read,
+    path::Path,
+    sync::OnceLock,
+    time::SystemTime,
+};
 
 use proptest::prelude::*;
 use tempfile::TempDir;
 
-use crate::data::config::Split;
-use crate::data::dataset::open;
-use crate::data::dataset::open::Dataset;
-use crate::data::dataset::span_reader::SpanReader;
-use crate::data::error::DataError;
-use crate::data::fixture::{damage, data_set, write};
-use crate::data::index::cache;
-use crate::data::index::{Entry, FileStamp, Index};
+use crate::data::{
+    config::Split,
+    dataset::{
+        open::{self, Dataset},
+        span_reader::SpanReader,
+    },
+    error::DataError,
+    fixture::{damage, data_set, write},
+    index::{Entry, FileStamp, Index, cache},
+};
 
 /// An archive of files, written as `tar` does.
 fn archive(path: &Path, files: &[(String, Vec<u8>)]) {

@@ -1,21 +1,25 @@
 //! Sets that other libraries wrote (`scripts/fixtures/formats`) give the samples of the folder
 //! that they were written from, and damaged ones are read within their bounds.
 
-use std::fs;
-use std::path::{Path, PathBuf};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
 
 use proptest::prelude::*;
 use tempfile::TempDir;
 
-use crate::data::config::Split;
-use crate::data::dataset::open;
-use crate::data::dataset::open::Dataset;
-use crate::data::dataset::span_reader::SpanReader;
-use crate::data::error::DataError;
-use crate::data::fixture::damage;
-use crate::data::image::decode::Decoder;
-use crate::data::index::Index;
-use crate::data::index::PIXELS;
+use crate::data::{
+    config::Split,
+    dataset::{
+        open::{self, Dataset},
+        span_reader::SpanReader,
+    },
+    error::DataError,
+    fixture::damage,
+    image::decode::Decoder,
+    index::{Index, PIXELS},
+};
 
 fn fixtures() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/formats")

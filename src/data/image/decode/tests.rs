@@ -2,13 +2,13 @@
 
 use turbojpeg::{PixelFormat, Subsamp};
 
-use crate::data::config::Interpolation;
-use crate::data::fixture;
-use crate::data::fixture::encode;
-use crate::data::image::decode::*;
-use crate::data::image::transcode::Transcoder;
-use crate::data::rng::Rng;
-use crate::data::transform::resize::{Resizer, Target};
+use crate::data::{
+    config::Interpolation,
+    fixture::{self, encode},
+    image::{decode::*, transcode::Transcoder},
+    rng::Rng,
+    transform::resize::{Resizer, Target},
+};
 
 const SIZE: Size = Size { height: 37, width: 50 };
 

@@ -1,21 +1,24 @@
 //! Stores hold the images of their sources, and say what became of odd ones.
 
-use std::fs;
-use std::ops::ControlFlow::Continue;
-use std::path::{Path, PathBuf};
+use std::{
+    fs,
+    ops::ControlFlow::Continue,
+    path::{Path, PathBuf},
+};
 
 use tempfile::TempDir;
 use turbojpeg::{PixelFormat, Subsamp, Transform, Transformer};
 
-use crate::data::dataset::open::Dataset;
-use crate::data::dataset::span_reader::SpanReader;
-use crate::data::fixture::{data_set, encode, image, jpeg, write};
-use crate::data::image::decode::Decoder;
-use crate::data::image::pixels::DecodedImage;
-use crate::data::image::pixels::Size;
-use crate::data::import::rewrite::Rewriter;
-use crate::data::import::*;
-use crate::data::index::Index;
+use crate::data::{
+    dataset::{open::Dataset, span_reader::SpanReader},
+    fixture::{data_set, encode, image, jpeg, write},
+    image::{
+        decode::Decoder,
+        pixels::{DecodedImage, Size},
+    },
+    import::{rewrite::Rewriter, *},
+    index::Index,
+};
 
 fn request(source: &Path, max_sides: &[usize], on_bad: OnBad) -> Import {
     Import { source: source.to_owned(), max_sides: max_sides.to_vec(), on_bad, seed: 3 }

@@ -1,22 +1,30 @@
 //! What is trained from, or imported over, is a whole store of this version, and stays what it is.
 
-use std::fs;
-use std::ops::ControlFlow::{self, Break, Continue};
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::{
+    fs,
+    ops::ControlFlow::{self, Break, Continue},
+    path::{Path, PathBuf},
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
 
 use arrow_schema::Schema;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::data::config::Split;
-use crate::data::dataset::open::Dataset;
-use crate::data::error::DataError;
-use crate::data::fixture::{data_set, write};
-use crate::data::import::shard_writer::{ShardWriter, schema};
-use crate::data::import::*;
-use crate::data::index::Index;
+use crate::data::{
+    config::Split,
+    dataset::open::Dataset,
+    error::DataError,
+    fixture::{data_set, write},
+    import::{
+        shard_writer::{ShardWriter, schema},
+        *,
+    },
+    index::Index,
+};
 
 fn request(source: &Path, max_sides: &[usize]) -> Import {
     let (source, max_sides) = (source.to_owned(), max_sides.to_vec());

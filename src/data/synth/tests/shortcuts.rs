@@ -1,8 +1,9 @@
 //! What must not solve the set: colours alone, or pixels alone.
 
-use crate::data::config::Split;
-use crate::data::config::SynthConfig;
-use crate::data::synth::generator::Generator;
+use crate::data::{
+    config::{Split, SynthConfig},
+    synth::generator::Generator,
+};
 
 const NUM_CLASSES: usize = 16;
 /// Side of a thumbnail, px.
