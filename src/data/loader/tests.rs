@@ -381,7 +381,7 @@ fn a_bad_image_is_named() {
     });
     let error = error.flatten().next().unwrap();
     assert!(error.contains(path.to_str().unwrap()), "{error}");
-    assert!(error.contains("but a GIF; convert it to JPEG or PNG"), "{error}");
+    assert!(error.contains("but a GIF (convert it to JPEG or PNG)"), "{error}");
 }
 
 #[test]
