@@ -106,9 +106,9 @@ impl Sampler {
         blocks
     }
 
-    /// The blocks of an epoch, each with the batch of the rank's order at which it should be
-    /// prefetched: blocks that are shuffled together belong to the first batch of the blocks before
-    /// them. In ascending order; empty if the order has no blocks.
+    /// The blocks of an epoch, each with the step at which it should be prefetched: a group of
+    /// blocks that are shuffled together is due at the first batch of the group before it. In
+    /// ascending order; empty if the order has no blocks.
     pub(in crate::data) fn blocks_by_batch(
         &self,
         epoch: usize,
