@@ -105,7 +105,7 @@ fn an_import_that_is_interrupted_ends_with_7_and_goes_on() {
         let output = import.wait_with_output().unwrap();
         let said = String::from_utf8_lossy(&output.stderr);
         assert_eq!(output.status.code(), Some(7), "{said}");
-        assert!(said.contains("the same command goes on where it stopped"), "{said}");
+        assert!(said.contains("run the same command again to resume"), "{said}");
         assert!(!out.join("train-00000.arrow").exists(), "half a shard passed for one");
 
         fs::remove_file(&image).unwrap();

@@ -172,7 +172,7 @@ mod tests {
         };
         add_stores(source.path(), (&[32], 0), &out.path().join("same"));
         let error = Dataset::open(out.path()).unwrap_err().to_string();
-        assert!(error.contains("not in size"), "{error}");
+        assert!(error.contains("the same image size"), "{error}");
         fs::remove_dir_all(out.path().join("same")).unwrap();
         let error = refused(1);
         assert!(error.contains("image ") && error.contains("with one --seed"), "{error}");

@@ -1,9 +1,9 @@
-//! Arrow IPC streams of images trained from in place: stores of `data import`, and the caches
-//! and saved sets of Hugging Face's `datasets`.
+//! Arrow IPC streams of images, read in place: stores of `data import`, and the caches and saved
+//! data sets of Hugging Face's `datasets`.
 //!
-//! Only messages, offsets and small columns are read; image bytes stay where they are. The
-//! layout of a record batch is that of the columnar format's specification, section "Recordbatch
-//! message": one node a field and its buffers, depth first.
+//! Only messages, offsets and small columns are read; image bytes stay on disk. The layout of a
+//! record batch follows the specification of the columnar format, section "Recordbatch message":
+//! one node per field and its buffers, depth first.
 
 use std::{collections::HashSet, io, path::PathBuf};
 
@@ -17,12 +17,13 @@ use crate::data::{
     index::{Entry, Index},
 };
 
-/// Key of the division in the schema's metadata.
+/// Metadata key of the division in the schema.
 pub(in crate::data) const DIVISION: &str = "mlperf_run.division";
 
-/// A message's metadata is some hundred bytes; a damaged length must not fill the memory.
+/// Limit of a message's metadata, which takes some hundred bytes: a damaged length must not fill
+/// the memory.
 const MAX_METADATA: u64 = 1 << 26;
-/// The first bytes of the file variant, whose messages follow as in a stream.
+/// First bytes of the file variant. Its messages follow as in a stream.
 const FILE_MAGIC: &[u8; 8] = b"ARROW1\0\0";
 
 /// Lists the images of `files`.
@@ -76,7 +77,7 @@ impl Shard<'_> {
                 MessageHeader::RecordBatch => {
                     let batch = message.header_as_record_batch().ok_or_else(cut)?;
                     let columns =
-                        columns.as_ref().ok_or_else(|| refused("rows before a schema"))?;
+                        columns.as_ref().ok_or_else(|| refused("rows come before the schema"))?;
                     Rows { shard: self, body, end: position }.push(&batch, columns, index)?;
                 }
                 _ => {}
@@ -98,7 +99,7 @@ impl Shard<'_> {
     }
 }
 
-/// A column: its node, its first buffer (validity) and the bytes of a value, where all are alike.
+/// A column: its node, its first buffer (validity) and the width of a value, if it is fixed.
 #[derive(Clone, Copy)]
 struct Column {
     node: usize,
@@ -106,9 +107,9 @@ struct Column {
     width: u64,
 }
 
-/// The columns that matter.
+/// The columns that are read.
 struct Columns {
-    /// Of offsets: 4 bytes, or 8 of large columns.
+    /// Width of an offset: 4 bytes, or 8 in large columns.
     bytes: Column,
     path: Option<Column>,
     label: Column,
@@ -149,8 +150,8 @@ impl Columns {
         }
         match (bytes, label) {
             (Some(bytes), Some(label)) => Ok(Self { bytes, path, label, width, height }),
-            (None, _) => Err(refused("no column of images (struct of bytes and path)")),
-            (_, None) => Err(refused("no column label of whole numbers")),
+            (None, _) => Err(refused("no image column (a struct of bytes and path)")),
+            (_, None) => Err(refused("no integer column named label")),
         }
     }
 }
@@ -170,13 +171,13 @@ impl Rows<'_> {
         index: &mut Index,
     ) -> io::Result<()> {
         if batch.compression().is_some() {
-            return Err(refused("compressed; write it without compression, or import it"));
+            return Err(refused("it is compressed; write it without compression, or import it"));
         }
         let num_rows = u64::try_from(batch.length()).map_err(other)?;
         for column in [columns.bytes, columns.label] {
             let nodes = batch.nodes().ok_or_else(cut)?;
             if column.node >= nodes.len() || nodes.get(column.node).null_count() != 0 {
-                return Err(refused("a row without image or label"));
+                return Err(refused("a row has no image or no label"));
             }
         }
         let (data, data_len) = self.buffer(batch, columns.bytes.buffer + 2)?;
@@ -208,7 +209,7 @@ impl Rows<'_> {
         Ok(())
     }
 
-    /// Place and length of buffer `i`, which lies in the batch.
+    /// Offset and length of buffer `i`, which must be within the batch.
     fn buffer(&self, batch: &RecordBatch<'_>, i: usize) -> io::Result<(u64, u64)> {
         let buffers = batch.buffers().filter(|buffers| i < buffers.len()).ok_or_else(cut)?;
         let offset = u64::try_from(buffers.get(i).offset()).map_err(other)?;
@@ -218,7 +219,7 @@ impl Rows<'_> {
         if end > self.end { Err(cut()) } else { Ok((start, length)) }
     }
 
-    /// The first `count` numbers of a column's values or offsets; none may be negative.
+    /// The first `count` numbers of a column's values or offsets, none of which may be negative.
     fn integers(&self, batch: &RecordBatch<'_>, of: Column, count: u64) -> io::Result<Vec<u64>> {
         let (start, length) = self.buffer(batch, of.buffer + 1)?;
         let wanted = count.checked_mul(of.width).filter(|&it| it <= length).ok_or_else(cut)?;
@@ -228,7 +229,7 @@ impl Rows<'_> {
             wide[..value.len()].copy_from_slice(value);
             u64::from_le_bytes(wide)
         });
-        // A negative number becomes huge, which no check of its reader lets pass.
+        // A negative number becomes huge, which every later bounds check rejects.
         Ok(numbers.collect())
     }
 
@@ -241,7 +242,7 @@ impl Rows<'_> {
     }
 }
 
-/// Bytes of one value of a fixed width, or of one offset.
+/// Width of a fixed-width value or of an offset, bytes.
 fn value_width(kind: &DataType) -> u64 {
     match kind {
         DataType::Utf8 | DataType::Binary => 4,
@@ -250,7 +251,7 @@ fn value_width(kind: &DataType) -> u64 {
     }
 }
 
-/// Nodes and buffers that a field takes.
+/// Number of nodes and buffers of a field.
 fn shape(field: &Field) -> io::Result<(usize, usize)> {
     let (children, own): (Vec<&Field>, usize) = match field.data_type() {
         DataType::Null => (Vec::new(), 0),
@@ -264,7 +265,12 @@ fn shape(field: &Field) -> io::Result<(usize, usize)> {
         DataType::List(child) | DataType::LargeList(child) => (vec![child.as_ref()], 2),
         DataType::FixedSizeList(child, _) => (vec![child.as_ref()], 1),
         kind if kind.primitive_width().is_some() => (Vec::new(), 2),
-        kind => return Err(refused(format!("column {} is of type {kind}", field.name()))),
+        kind => {
+            return Err(refused(format!(
+                "column {} has the unsupported type {kind}",
+                field.name()
+            )));
+        }
     };
     children.into_iter().try_fold((1, own), |(nodes, buffers), child| {
         let (more_nodes, more_buffers) = shape(child)?;
@@ -272,7 +278,7 @@ fn shape(field: &Field) -> io::Result<(usize, usize)> {
     })
 }
 
-/// Names of the classes, where the schema carries Hugging Face's features; all shards agree.
+/// Names of the classes if the schema has Hugging Face's features; all shards must agree.
 fn class_names(schema: &Schema, index: &Index) -> io::Result<Vec<String>> {
     let names = schema.metadata().get("huggingface").and_then(|text| {
         let features: serde_json::Value = serde_json::from_str(text).ok()?;
@@ -283,21 +289,19 @@ fn class_names(schema: &Schema, index: &Index) -> io::Result<Vec<String>> {
     let names = names.unwrap_or_default();
     let mut known = HashSet::new();
     if let Some(name) = names.iter().find(|name| !known.insert(*name)) {
-        return Err(refused(format!(
-            "two classes are called {name:?}; give each a name of its own"
-        )));
+        return Err(refused(format!("two classes are named {name:?}; give each a different name")));
     }
     if !index.is_empty() && names != index.classes {
-        return Err(refused("other class names than in the shards before"));
+        return Err(refused("its class names differ from those of the previous shards"));
     }
     Ok(names)
 }
 
-/// The division in a shard's schema. A shard that another program or an older version wrote has none.
+/// The division in a shard's schema; `None` if another program or an older version wrote the shard.
 fn division_in(schema: &Schema) -> io::Result<Option<StoreDivision>> {
     let word = schema.metadata().get(DIVISION);
     let known = word.map(|word| serde_json::from_value(serde_json::json!(word)));
     known.transpose().map_err(|error| {
-        io::Error::other(format!("its {DIVISION} is not known: {error}; update mlperf-run"))
+        io::Error::other(format!("unknown value of {DIVISION}: {error}; update mlperf-run"))
     })
 }

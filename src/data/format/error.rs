@@ -1,4 +1,4 @@
-//! What can go wrong with a store.
+//! Errors of stores.
 
 use std::{
     io,
@@ -9,7 +9,7 @@ use thiserror::Error;
 
 use crate::data::error::DataError;
 
-/// Why a store cannot be written or is not what its manifest says.
+/// Why a store cannot be written, or differs from its manifest.
 #[derive(Debug, Error)]
 pub enum StoreError {
     /// The images cannot be listed.
@@ -18,14 +18,14 @@ pub enum StoreError {
     /// A file or folder.
     #[error("cannot {what} {}: {source}; check the disk and its permissions", .path.display())]
     Io {
-        /// What was tried.
+        /// The attempted action.
         what: &'static str,
         /// The file or folder.
         path: PathBuf,
-        /// What the system said.
+        /// The system's error.
         source: io::Error,
     },
-    /// A bad image, where none is allowed.
+    /// A bad image, with `--on-bad fail`.
     #[error("bad image {}: {reason}; repair it, or import with --on-bad skip or reencode", .path.display())]
     BadImage {
         /// The file.
@@ -33,41 +33,41 @@ pub enum StoreError {
         /// What is wrong with it.
         reason: String,
     },
-    /// A Parquet file that is no set of images.
+    /// A Parquet file is not a data set of images.
     #[error("{}: {reason}", .path.display())]
     Parquet {
         /// The file.
         path: PathBuf,
-        /// What is wrong with it, and the cure.
+        /// What is wrong with it, and the fix.
         reason: String,
     },
-    /// The folder holds something else.
-    #[error("{} holds other files or another import; name a new folder, or remove it", .0.display())]
+    /// The output folder contains something else.
+    #[error("{} contains other files or another import; name a new folder, or remove it", .0.display())]
     Occupied(PathBuf),
-    /// A split of which nothing is left.
-    #[error("no readable image in {0}; look at the reasons given for the others")]
+    /// No image of a split can be read.
+    #[error("no readable image in {0}; see the reasons above and repair the images")]
     Nothing(&'static str),
-    /// A side that no image can have.
+    /// An image size is out of range.
     #[error("--max-side {0} is out of range; give 32 to 65535 px")]
     MaxSide(usize),
-    /// A size that is asked for twice.
-    #[error("--max-side names {0} px twice; give each size once")]
+    /// An image size is given twice.
+    #[error("--max-side has {0} px twice; give each size once")]
     SameSide(usize),
-    /// The store would become a part of its own source.
-    #[error("{} lies in the data set {}; name a folder outside of it", .out.display(), .set.display())]
+    /// The store would be inside its own source.
+    #[error("{} is inside the data set {}; name a folder outside of it", .out.display(), .set.display())]
     WithinSource {
-        /// Where the store was to go.
+        /// The output folder.
         out: PathBuf,
         /// The data set.
         set: PathBuf,
     },
-    /// Somebody asked the import to stop.
-    #[error("interrupted; the same command goes on where it stopped")]
+    /// The import was asked to stop.
+    #[error("interrupted; run the same command again to resume")]
     Interrupted,
 }
 
 impl StoreError {
-    /// Wraps what the system said about `path`.
+    /// Wraps a system error about `path`.
     pub(in crate::data) fn io(what: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
         move |source| Self::Io { what, path: path.to_owned(), source }
     }

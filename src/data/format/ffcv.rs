@@ -1,9 +1,9 @@
-//! FFCV's `.ffcv` files, trained from in place.
+//! FFCV's `.ffcv` files, read in place.
 //!
 //! Layout (ffcv `types.py`, version 2), little endian: a header of 24 bytes, a descriptor of 1041
-//! bytes for each field, the metadata of all samples, pages of images, and the table of
-//! allocations with the length of each. The metadata of a sample are those of its fields, aligned
-//! as a C compiler would.
+//! bytes per field, the metadata of all samples, pages of images, and the allocation table with the
+//! length of each image. The metadata of a sample is that of its fields, aligned as by a C
+//! compiler.
 
 use std::{io, path::Path};
 
@@ -13,16 +13,16 @@ use crate::data::{
     index::{Entry, Index, PIXELS},
 };
 
-/// Tables of metadata and allocations: 40 million samples.
+/// Limit of the metadata and allocation tables: 40 million samples.
 const MAX_TABLE: u64 = 1 << 30;
 const HEADER: u64 = 24;
 const DESCRIPTOR: u64 = 1 + 16 + 1024;
-/// Of an allocation: sample, place, length.
+/// Bytes of an allocation: sample, offset, length.
 const ALLOCATION: usize = 24;
 /// Types of fields.
 const INT: u8 = 1;
 const IMAGE: u8 = 2;
-/// How an image is stored.
+/// Storage modes of images.
 const JPEG: u8 = 0;
 const RAW: u8 = 1;
 
@@ -36,7 +36,7 @@ pub(in crate::data) fn scan(file: &Path) -> Result<Index, DataError> {
 fn push(shard: &Shard, index: &mut Index) -> io::Result<()> {
     let header = shard.read(0, HEADER, HEADER)?;
     if u16_at(&header, 0) != 2 {
-        return Err(refused(format!("version {} of the format is not known", u16_at(&header, 0))));
+        return Err(refused(format!("unknown version {} of the format", u16_at(&header, 0))));
     }
     let (num_samples, table) = (u64_at(&header, 8), u64_at(&header, 16));
     let num_fields = u64::from(u16_at(&header, 2));
@@ -47,7 +47,7 @@ fn push(shard: &Shard, index: &mut Index) -> io::Result<()> {
     for sample in metadata.chunks_exact(fields.length) {
         let image = &sample[fields.image..];
         let row = index.len();
-        // Mode, width, height, place.
+        // Mode, width, height, offset.
         let flags = match image[0] {
             JPEG => 0,
             RAW => PIXELS,
@@ -58,7 +58,9 @@ fn push(shard: &Shard, index: &mut Index) -> io::Result<()> {
         let length = lengths.of(offset)?;
         let num_values = u64::from(width) * u64::from(height) * 3;
         if flags == PIXELS && (num_values == 0 || num_values != u64::from(length)) {
-            return Err(refused(format!("sample {row} has not as many pixels as its size says")));
+            return Err(refused(format!(
+                "the number of pixels of sample {row} does not match its size"
+            )));
         }
         let name = format!("sample {row}");
         index.push(&Entry {
@@ -82,11 +84,11 @@ fn u64_at(bytes: &[u8], at: usize) -> u64 {
     u64::from_le_bytes(bytes[at..at + 8].try_into().expect("eight bytes"))
 }
 
-/// Where image and label are in the metadata of a sample.
+/// Offsets of image and label within the metadata of a sample.
 struct Fields {
     image: usize,
     label: usize,
-    /// Of a sample's metadata.
+    /// Bytes of a sample's metadata.
     length: usize,
 }
 
@@ -96,12 +98,12 @@ impl Fields {
         let (mut image, mut label) = (None, None);
         let (mut at, mut widest) = (0_usize, 1);
         for descriptor in descriptors.chunks_exact(DESCRIPTOR as usize) {
-            // Length and alignment: numbers and places of arrays; images; bytes and JSON.
+            // Length and alignment: integers and array offsets; images; bytes and JSON.
             let (length, alignment) = match descriptor[0] {
                 0 | INT | 4 | 6 => (8, 8),
                 IMAGE => (13, 1),
                 3 | 5 => (16, 1),
-                _ => return Err(refused("a field of its own type; keep image and label only")),
+                _ => return Err(refused("a field has a custom type; keep only image and label")),
             };
             at = at.next_multiple_of(alignment);
             match descriptor[0] {
@@ -115,13 +117,13 @@ impl Fields {
         let length = at.next_multiple_of(widest);
         match (image, label) {
             (Some(image), Some(label)) => Ok(Self { image, label, length }),
-            (None, _) => Err(refused("no field of images (RGBImageField)")),
-            (_, None) => Err(refused("no field of labels (IntField)")),
+            (None, _) => Err(refused("no image field (RGBImageField)")),
+            (_, None) => Err(refused("no label field (IntField)")),
         }
     }
 }
 
-/// Lengths of the images by their place.
+/// Lengths of the images by offset.
 struct Lengths(Vec<(u64, u32)>);
 
 impl Lengths {
@@ -141,6 +143,6 @@ impl Lengths {
 
     fn of(&self, place: u64) -> io::Result<u32> {
         let found = self.0.binary_search_by_key(&place, |(start, _)| *start);
-        found.map(|i| self.0[i].1).map_err(|_| refused("an image without an allocation"))
+        found.map(|i| self.0[i].1).map_err(|_| refused("an image has no allocation"))
     }
 }

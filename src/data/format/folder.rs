@@ -1,8 +1,8 @@
 //! The `ImageNet` layout: `train/CLASS/*.JPEG` and `val/CLASS/*.JPEG`.
 //!
-//! Order and labels are torchvision's `ImageFolder`: classes sorted by name, then by folder and
-//! file name. Opening lists names only and reads no image, so it may happen before the run's
-//! clock starts. Whether a file is what its name says shows when it is decoded.
+//! Order and labels equal those of torchvision's `ImageFolder`: classes sorted by name, then images
+//! by folder and file name. Opening a folder only lists names and reads no image, so it may happen
+//! before the run's clock starts. Decoding shows whether a file really is an image.
 
 use std::{
     ffi::OsStr,
@@ -16,8 +16,8 @@ use crate::data::{
     index::{Entry, FileStamp, Index, WHOLE_FILE},
 };
 
-/// Endings that torchvision takes for images. The ones that are no JPEG are listed as well: a
-/// image that cannot be decoded must be an error, not a smaller data set.
+/// Extensions that torchvision accepts as images. Unsupported formats are listed as well: an image
+/// that cannot be decoded must be an error, not a smaller data set.
 const IMAGE_ENDINGS: [&str; 9] = ["jpg", "jpeg", "png", "ppm", "bmp", "pgm", "tif", "tiff", "webp"];
 
 /// Lists the class folders in `path`.
@@ -59,7 +59,7 @@ fn stamp(path: &Path) -> Result<FileStamp, DataError> {
     FileStamp::of(path).map_err(|source| DataError::List { path: path.to_owned(), source })
 }
 
-/// Names of the folders in `path`, sorted. Links to folders count, hidden folders do not.
+/// Names of the folders in `path`, sorted. Links to folders are included, hidden folders are not.
 fn list_classes(path: &Path) -> Result<Vec<String>, DataError> {
     let mut classes = Vec::new();
     for (name, kind) in list(path)? {
@@ -72,7 +72,7 @@ fn list_classes(path: &Path) -> Result<Vec<String>, DataError> {
     Ok(classes)
 }
 
-/// Appends the images below `root/within`, as paths from `root`.
+/// Appends the images below `root/within`, as paths relative to `root`.
 fn list_images(
     root: &Path,
     within: &Path,
@@ -91,13 +91,13 @@ fn list_images(
     Ok(())
 }
 
-/// Whether a file is an image by its name.
+/// Whether a file's name is that of an image.
 pub(in crate::data) fn is_image(path: &Path) -> bool {
     let ending = path.extension().and_then(OsStr::to_str).unwrap_or_default();
     IMAGE_ENDINGS.iter().any(|known| known.eq_ignore_ascii_case(ending))
 }
 
-/// How many folders are in `path`, hidden ones apart, and which files.
+/// The number of folders in `path`, without hidden ones, and the files.
 pub(in crate::data) fn content(path: &Path) -> Result<(usize, Vec<PathBuf>), DataError> {
     let (mut num_folders, mut files) = (0, Vec::new());
     for (name, kind) in list(path)? {
@@ -115,7 +115,7 @@ enum Kind {
     File,
 }
 
-/// Entries of a folder. Kinds come with the listing; only a link needs a look of its own.
+/// Entries of a folder. The listing gives their kinds; only links need a separate look-up.
 fn list(path: &Path) -> Result<Vec<(std::ffi::OsString, Kind)>, DataError> {
     let failed = |source| DataError::List { path: path.to_owned(), source };
     let mut entries = Vec::new();
@@ -178,7 +178,7 @@ mod tests {
     }
 
     #[test]
-    fn linked_class_folders_count() {
+    fn linked_class_folders_are_included() {
         let root = tree(&["store/1.jpg", "train/b/1.jpg"]);
         let link = root.path().join("train/a");
         std::os::unix::fs::symlink(root.path().join("store"), link).unwrap();
@@ -187,14 +187,14 @@ mod tests {
     }
 
     #[test]
-    fn both_splits_open_where_classes_agree() {
+    fn both_splits_open_if_their_classes_agree() {
         let root = tree(&["train/a/1.jpg", "train/b/1.jpg", "val/a/1.jpg", "val/b/1.jpg"]);
         let dataset = Dataset::open(root.path()).unwrap();
         assert_eq!((dataset.num_classes(), dataset.train.len(), dataset.eval.len()), (2, 2, 2));
     }
 
     #[test]
-    fn what_is_no_data_set_says_why() {
+    fn errors_say_why_a_folder_is_not_a_data_set() {
         let missing = Dataset::open(Path::new("/nowhere")).unwrap_err().to_string();
         assert!(missing.starts_with("no data set at /nowhere; name one with --data"), "{missing}");
         let cases: [(&[&str], &str); 7] = [

@@ -1,9 +1,9 @@
-//! Files of labels, for archives that hold images only.
+//! Label files, for archives that hold only images.
 //!
-//! A line names an image and its class, by name or, as Caffe's `val.txt`, by its place in the
-//! sorted names; Kaggle's `LOC_val_solution.csv` has that form too. A line of one word is the
-//! class of the next image in the order of names. The bare numbers of ILSVRC's development kit
-//! are refused: they follow another order of classes, which only a MATLAB file tells.
+//! A line names an image and its class, by name or by its position in the sorted class names
+//! (Caffe's `val.txt`). Kaggle's `LOC_val_solution.csv` has the same form. A line of one word is
+//! the class of the next image in the order of names. The bare numbers of ILSVRC's development kit
+//! are rejected: they follow another class order, which only a MATLAB file contains.
 
 use std::{
     collections::HashMap,
@@ -30,12 +30,12 @@ pub(in crate::data) struct LabelFile {
     path: PathBuf,
     classes: Vec<String>,
     by_name: HashMap<String, u32>,
-    /// Labels of lines without a name.
+    /// Labels of lines without an image name.
     in_order: Vec<u32>,
 }
 
 impl LabelFile {
-    /// Reads the file of labels that lies in `root`; `classes` are those of training, sorted.
+    /// Reads the label file in `root`. `classes` are those of training, sorted.
     pub(in crate::data) fn find(root: &Path, classes: &[String]) -> Result<Self, DataError> {
         let paths = NAMES.iter().map(|name| root.join(name));
         let Some(path) = paths.into_iter().find(|path| path.is_file()) else {
@@ -68,14 +68,14 @@ impl LabelFile {
                 let known = self.by_name.insert(stem(name).to_owned(), label);
                 if let Some(other) = known.filter(|&other| other != label) {
                     let [one, other] = [label, other].map(|label| &self.classes[label as usize]);
-                    return Err(format!("{name} is of class {one} here and of {other} before"));
+                    return Err(format!("{name} has class {one} here and {other} before"));
                 }
             }
             (Some(class), None) if self.by_name.is_empty() => {
                 let label = self.label(class).ok_or_else(|| self.unknown(class))?;
                 self.in_order.push(label);
             }
-            _ => return Err("some lines name their images, others do not".to_owned()),
+            _ => return Err("some lines name an image and others do not".to_owned()),
         }
         Ok(())
     }
@@ -85,7 +85,7 @@ impl LabelFile {
     }
 
     fn unknown(&self, class: &str) -> String {
-        format!("{class} is none of the {} classes of the training images", self.classes.len())
+        format!("{class} is not one of the {} classes of the training images", self.classes.len())
     }
 
     /// Labels every image of `index`.
@@ -114,7 +114,7 @@ impl LabelFile {
     }
 }
 
-/// The last part of a path without its ending.
+/// The last component of a path without its extension.
 fn stem(name: &str) -> &str {
     let name = name.rsplit('/').next().unwrap_or(name);
     name.split('.').next().unwrap_or(name)

@@ -1,4 +1,4 @@
-//! `manifest.json`: what a store holds, what was changed, and hashes of its shards.
+//! `manifest.json`: the contents of a store, what was changed, and the hashes of its shards.
 
 use crate::{
     data::config::StoreDivision,
@@ -15,48 +15,48 @@ use serde::{Deserialize, Serialize};
 
 use crate::data::{config::Split, error::DataError, format::error::StoreError};
 
-/// Name of the file; written last, so a folder without it is no whole store.
+/// Name of the manifest. It is written last, so a folder without it is not a complete store.
 pub(in crate::data) const MANIFEST: &str = "manifest.json";
-/// Name of an import's notes on what it has done, until it is done.
+/// Name of the progress file of an unfinished import.
 pub(in crate::data) const UNFINISHED: &str = "unfinished.json";
-/// Of the form that is written, and the newest that can be read.
+/// The version that is written, and the newest that can be read.
 pub(in crate::data) const VERSION: u32 = 1;
 
-/// What a store holds.
+/// The contents of a store.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Manifest {
-    /// Of this file's form.
+    /// Version of this file's format.
     pub version: u32,
     /// Where a run on this store may be submitted.
     pub division: StoreDivision,
-    /// Longest side of training images, px, where larger ones were shrunk.
+    /// Longest side of training images, px, if larger ones were shrunk.
     pub max_side: Option<usize>,
-    /// Where the images came from.
+    /// The source of the images.
     pub source: PathBuf,
-    /// Of the order of training images.
+    /// Seed of the order of training images.
     pub seed: u64,
-    /// Names; the index is the label.
+    /// Class names; the position is the label.
     pub classes: Vec<String>,
-    /// Training images.
+    /// Number of training images.
     pub num_train: usize,
-    /// Validation images.
+    /// Number of validation images.
     pub num_eval: usize,
-    /// The files.
+    /// The shards.
     pub shards: Vec<ShardRecord>,
-    /// Images that were decoded and compressed anew because they were no plain JPEG.
+    /// Images that were re-encoded because they were not plain JPEGs.
     #[serde(rename = "mended")]
     pub repaired: Vec<Note>,
     /// Bad images that were left out.
     pub skipped: Vec<Note>,
 }
 
-/// The part of a manifest that every version has.
+/// The part of a manifest that all versions have.
 #[derive(Deserialize)]
 struct Form {
     version: u64,
 }
 
-/// What no other library's manifest tells.
+/// Fields that no other library's manifest has.
 #[derive(Deserialize)]
 struct Mark {
     #[serde(rename = "division")]
@@ -68,30 +68,31 @@ struct Mark {
 /// One shard.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct ShardRecord {
-    /// Name, beside the manifest.
+    /// File name, next to the manifest.
     pub file: String,
-    /// Images.
+    /// Number of images.
     pub num_rows: usize,
     /// Length of the file.
     pub bytes: u64,
-    /// Of the file, in hexadecimal digits.
+    /// Hash of the file, in hexadecimal digits.
     pub sha256: String,
 }
 
-/// An image that is not as it was.
+/// An image that was changed or left out.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Note {
-    /// The file, or as if its archive were a folder.
+    /// Its file, or its path in an archive as if the archive were a folder.
     pub path: PathBuf,
-    /// What is odd about it.
+    /// What is wrong with it.
     pub reason: String,
 }
 
 impl Manifest {
-    /// Reads the manifest of the store in `folder`; its shards are not looked at.
+    /// Reads the manifest of the store in `folder`, without looking at its shards.
     ///
     /// # Errors
-    /// [`DataError::NoStore`] where `folder` is none; any other where it is one that cannot be used.
+    /// [`DataError::NoStore`] if `folder` is not a store; any other error if it is a store that
+    /// cannot be used.
     pub fn read(folder: &Path) -> Result<Self, DataError> {
         let path = folder.join(MANIFEST);
         let shards = shards_in(folder);
@@ -100,23 +101,24 @@ impl Manifest {
             Err(error) if matches!(error.kind(), NotFound | NotADirectory) => None,
             Err(error) => return Err(DataError::Manifest { path, reason: error.to_string() }),
         };
-        // An import of several sizes keeps its notes in the folder above its stores, which are
-        // whole as soon as they have their manifests.
+        // An import of several sizes keeps its progress file in the folder above its stores, which
+        // are complete as soon as they have their manifests.
         let above = folder.parent().filter(|_| text.is_none() && !shards.is_empty());
         if above.into_iter().chain([folder]).any(|it| it.join(UNFINISHED).is_file()) {
             return Err(DataError::Unfinished(folder.to_owned()));
         }
-        // Any set may have a file of this name. It is a store's by what it tells, and where shards
-        // lie beside it that are called as ours: damage must not make a store a plain folder.
-        let tells = |text: &Vec<u8>| serde_json::from_slice::<Mark>(text).is_ok();
-        match text.filter(|text| !shards.is_empty() || tells(text)) {
+        // Any data set may have a file of this name. It belongs to a store if it has a store's
+        // fields, or if shards with a store's names are beside it: a damaged manifest must not turn
+        // a store into a plain folder.
+        let has_store_fields = |text: &Vec<u8>| serde_json::from_slice::<Mark>(text).is_ok();
+        match text.filter(|text| !shards.is_empty() || has_store_fields(text)) {
             Some(text) => Self::parse(path, &text),
             None => Err(DataError::NoStore(folder.to_owned())),
         }
     }
 
     fn parse(path: PathBuf, text: &[u8]) -> Result<Self, DataError> {
-        // First, as nothing is known of the rest of a newer one.
+        // Check the version first, because the rest of a newer manifest is unknown.
         match serde_json::from_slice(text) {
             Ok(Form { version }) if version > u64::from(VERSION) => {
                 Err(DataError::NewerStore { path, version, known: VERSION })
@@ -126,8 +128,8 @@ impl Manifest {
         }
     }
 
-    /// An error unless the shards in `folder` are those of the manifest by `differs`, which says in
-    /// what a shard is another.
+    /// Returns an error unless the shards in `folder` are those of the manifest. `differs` says how
+    /// a shard differs.
     fn compare(
         &self,
         folder: &Path,
@@ -135,7 +137,7 @@ impl Manifest {
     ) -> Result<(), DataError> {
         let mut faults = Vec::new();
         for shard in &self.shards {
-            // A manifest names files beside it, nothing else.
+            // A manifest names only files next to it.
             let is_plain =
                 Path::new(&shard.file).file_name().is_some_and(|name| *name == *shard.file);
             let fault = if is_plain {
@@ -156,8 +158,8 @@ impl Manifest {
     }
 }
 
-/// The manifest of the store in `folder`, whose shards are there and of their lengths; nothing where
-/// `folder` is no store. No shard is read.
+/// The manifest of the store in `folder`, whose shards must exist and have the right lengths;
+/// `None` if `folder` is not a store. No shard is read.
 pub fn manifest_of(folder: &Path) -> Result<Option<Manifest>, DataError> {
     let manifest = match Manifest::read(folder) {
         Err(DataError::NoStore(_)) => return Ok(None),
@@ -166,14 +168,15 @@ pub fn manifest_of(folder: &Path) -> Result<Option<Manifest>, DataError> {
     manifest.compare(folder, |shard, path| match fs::metadata(path) {
         Err(error) => Some(error.to_string()),
         Ok(found) if found.len() != shard.bytes => {
-            Some(format!("{} bytes, not {}", found.len(), shard.bytes))
+            Some(format!("{} bytes instead of {}", found.len(), shard.bytes))
         }
         Ok(_) => None,
     })?;
     Ok(Some(manifest))
 }
 
-/// The store in `folder`, or those side by side in it, the largest last; none where it holds none.
+/// The store in `folder`, or the stores side by side in it, the largest last; empty if there are
+/// none.
 pub fn stores_in(folder: &Path) -> Result<Vec<PathBuf>, DataError> {
     if manifest_of(folder)?.is_some() {
         return Ok(vec![folder.to_owned()]);
@@ -181,14 +184,14 @@ pub fn stores_in(folder: &Path) -> Result<Vec<PathBuf>, DataError> {
     Ok(stores_by_size(folder)?.into_iter().map(|(_, store)| store).collect())
 }
 
-/// Longest sides of the training images, and folders, of the stores in `root`, the largest last. Empty
+/// The stores in `root`, each with the longest side of its training images, the largest last. Empty
 /// unless there are several.
 pub(in crate::data) fn stores_by_size(root: &Path) -> Result<Vec<(usize, PathBuf)>, DataError> {
     let folders = root.read_dir().into_iter().flatten().flatten().map(|entry| entry.path());
     let mut stores = Vec::new();
     for folder in folders.filter(|folder| has_manifest(folder)) {
         match Manifest::read(&folder) {
-            // Images that are as they were are larger than any that were shrunk.
+            // Unshrunk images are larger than any shrunk ones.
             Ok(manifest) => stores.push((manifest.max_side.unwrap_or(usize::MAX), folder)),
             Err(DataError::NoStore(_)) => {}
             Err(error) => return Err(error),
@@ -196,20 +199,20 @@ pub(in crate::data) fn stores_by_size(root: &Path) -> Result<Vec<(usize, PathBuf
     }
     stores.sort_unstable();
     if let Some([(_, store), (_, other)]) = stores.windows(2).find(|two| two[0].0 == two[1].0) {
-        let reason = "not in size, which is what several are for".to_owned();
+        let reason = "both have the same image size".to_owned();
         return Err(DataError::StoresDiffer { store: store.clone(), other: other.clone(), reason });
     }
     Ok(if stores.len() > 1 { stores } else { Vec::new() })
 }
 
-/// Whether `folder` has a manifest at all, of whatever kind; one that nobody may look into has none.
+/// Whether `folder` has any kind of manifest; `false` if it cannot be accessed.
 pub(in crate::data) fn has_manifest(folder: &Path) -> bool {
     folder.join(MANIFEST).exists()
 }
 
-/// What tells the store in `folder` from all others, those of the same images in other sizes
-/// among them: the hash of its manifest, which has those of its shards. Of a folder of stores, the
-/// hash of theirs, from the smallest on. Nothing where it is neither.
+/// A hash that identifies the store in `folder`, different even from stores of the same images in
+/// other sizes: the hash of its manifest, which contains the hashes of its shards. For a folder of
+/// stores, the hash of their hashes, from the smallest to the largest. `None` if `folder` is neither.
 pub fn identity_of(folder: &Path) -> Result<Option<String>, DataError> {
     let stores = stores_in(folder)?;
     let hashes: Result<Vec<String>, _> = stores.iter().map(|store| hash_of(store)).collect();
@@ -228,7 +231,8 @@ fn hash_of(store: &Path) -> Result<String, DataError> {
     }
 }
 
-/// Reads every byte of the store in `folder` and compares; `progress` hears of bytes read.
+/// Reads every byte of the store in `folder` and compares the hashes; `progress` receives the
+/// number of bytes read.
 pub fn verify(folder: &Path, progress: &dyn Fn(u64)) -> Result<Manifest, DataError> {
     let manifest = Manifest::read(folder)?;
     let mut num_read = 0;
@@ -252,7 +256,7 @@ pub(in crate::data) fn shard_name(split: Split, number: usize) -> String {
     format!("{}-{number:05}.arrow", split.folder_name())
 }
 
-/// Files in `folder` that are called as shards of a store are.
+/// Files in `folder` that are named like shards of a store.
 fn shards_in(folder: &Path) -> Vec<String> {
     let entries = fs::read_dir(folder).into_iter().flatten().flatten();
     let names = entries.filter_map(|entry| entry.file_name().into_string().ok());
@@ -269,7 +273,7 @@ pub(in crate::data) fn is_shard_name(name: &str) -> bool {
     })
 }
 
-/// Writes a file that is there whole or not at all.
+/// Writes a file atomically.
 pub(in crate::data) fn write_whole(path: &Path, value: &impl Serialize) -> Result<(), StoreError> {
     let text = serde_json::to_string_pretty(value).expect("text and numbers are JSON");
     let partial = path.with_extension("partial");

@@ -1,8 +1,8 @@
-//! MosaicML's MDS shards, trained from in place where they lie uncompressed.
+//! MosaicML's MDS shards, read in place if they are uncompressed.
 //!
 //! `index.json` lists the shards of a folder with names, encodings and sizes of their columns. A
-//! shard is the number of its samples, as many offsets and one more, its config, then the samples:
-//! sizes of the columns that have none fixed, then the columns. All numbers are 32 bits, little
+//! shard has the number of its samples, their offsets (one more than samples), its config, then the
+//! samples: sizes of the variable-size columns, then the columns. All numbers are 32 bits, little
 //! endian (streaming's `MDSWriter`, version 2).
 
 use std::{
@@ -20,9 +20,9 @@ use crate::data::{
 
 /// Name of the list of shards.
 pub(in crate::data) const LISTING: &str = "index.json";
-/// 100 000 shards.
+/// Limit of the list's length: 100 000 shards.
 const MAX_LISTING: u64 = 1 << 26;
-/// Names of columns of bytes that hold images, and of whole numbers that hold labels.
+/// Names of byte columns that hold images, and of integer columns that hold labels.
 const IMAGES: [&str; 7] = ["image", "img", "jpg", "jpeg", "x", "bytes", "image_bytes"];
 const LABELS: [&str; 6] = ["label", "labels", "y", "class", "cls", "target"];
 
@@ -56,7 +56,7 @@ pub(in crate::data) fn scan(listing: &Path) -> Result<Index, DataError> {
         let name = &shard.raw_data.basename;
         let path = folder.join(name);
         if !name.components().all(|part| matches!(part, Component::Normal(_))) {
-            return Err(fault(listing, &format!("shard {} is not beside it", name.display())));
+            return Err(fault(listing, &format!("shard {} is missing", name.display())));
         }
         if !path.is_file() {
             return Err(fault(
@@ -85,15 +85,18 @@ fn read(listing: &Path) -> io::Result<Vec<Listed>> {
     let bytes = file.read(0, file.length, MAX_LISTING)?;
     let listing: Listing = serde_json::from_slice(&bytes).map_err(other)?;
     if listing.version != 2 {
-        return Err(refused(format!("version {} of MDS is not known; 2 is", listing.version)));
+        return Err(refused(format!(
+            "unknown version {} of MDS; write version 2",
+            listing.version
+        )));
     }
     if let Some(shard) = listing.shards.iter().find(|shard| shard.format != "mds") {
-        return Err(refused(format!("its shards are {}, not mds", shard.format)));
+        return Err(refused(format!("its shards have the format {} instead of mds", shard.format)));
     }
     Ok(listing.shards)
 }
 
-/// Where image and label are among the columns of a shard.
+/// Positions of image and label among the columns of a shard.
 struct Columns {
     sizes: Vec<Option<u64>>,
     image: usize,
@@ -107,7 +110,7 @@ impl Columns {
         let Listed { column_names: names, column_encodings: encodings, .. } = listed;
         let sizes = listed.column_sizes.clone();
         if names.len() != encodings.len() || names.len() != sizes.len() {
-            return Err(refused("lists of columns of different lengths in index.json"));
+            return Err(refused("index.json has column lists of different lengths"));
         }
         let of = |wanted: &dyn Fn(&str, &str) -> bool| {
             names.iter().zip(encodings).position(|(name, encoding)| wanted(name, encoding))
@@ -125,10 +128,10 @@ impl Columns {
             LABELS.contains(&name) && (is_whole(encoding) || encoding == "str_int")
         };
         let label = of(&is_label).or_else(|| of(&|_, encoding| is_whole(encoding)));
-        let label = label.ok_or_else(|| refused("no column label of whole numbers"))?;
+        let label = label.ok_or_else(|| refused("no integer column named label"))?;
         let label_is_text = encodings[label] == "str_int";
         if !label_is_text && sizes[label].is_none_or(|size| !(1..=8).contains(&size)) {
-            return Err(refused("labels of a size that no whole number has"));
+            return Err(refused("the size of the labels is not that of an integer"));
         }
         Ok(Self { sizes, image, label, label_is_text })
     }
@@ -145,7 +148,7 @@ impl Rows<'_> {
         let mut heads = Window::new(self.shard);
         let mut window = Window::new(self.shard);
         if heads.u32(0)? != self.num_samples {
-            return Err(refused("another number of samples than index.json says"));
+            return Err(refused("the number of samples differs from index.json"));
         }
         for sample in 0..u64::from(self.num_samples) {
             let (start, end) = (heads.u32(4 + 4 * sample)?, heads.u32(8 + 4 * sample)?);
@@ -172,7 +175,7 @@ impl Rows<'_> {
         Ok(())
     }
 
-    /// Start and length of each column of a sample.
+    /// Offset and length of each column of a sample.
     fn spans(&self, window: &mut Window<'_>, start: u64, end: u64) -> io::Result<Vec<(u64, u64)>> {
         let sizes = &self.columns.sizes;
         let num_variable = sizes.iter().filter(|size| size.is_none()).count() as u64;
@@ -188,7 +191,7 @@ impl Rows<'_> {
             spans.push((at, size));
             at = self.shard.end(at, size)?;
         }
-        // What a sample's columns take is all that it has.
+        // The columns must fill the sample exactly.
         if at == end { Ok(spans) } else { Err(cut()) }
     }
 }

@@ -1,4 +1,4 @@
-//! Readers of the formats that hold a data set. Each finds samples as spans of files.
+//! Readers of data set formats. Each finds samples as spans of files.
 
 pub(in crate::data) mod arrow;
 pub(in crate::data) mod error;

@@ -1,14 +1,14 @@
-//! MXNet's RecordIO, as `im2rec` writes it, trained from in place. The file of offsets (`.idx`)
-//! is not needed; where it is there, it must name as many records.
+//! MXNet's RecordIO, as written by `im2rec`, read in place. The offset file (`.idx`) is not needed;
+//! if it exists, it must list the same number of records.
 //!
-//! Layout (dmlc-core `recordio.h`, MXNet `image_recordio.h`), little endian: magic, then a word of
-//! which the upper 3 bits say which part of a record this is and the others its length, then the
-//! part, padded to 4 bytes. A record is 24 bytes of header (number of labels or 0, the label, two
-//! ids), the labels if there are several, and the image.
+//! Layout (dmlc-core `recordio.h`, MXNet `image_recordio.h`), little endian: a magic number, then a
+//! word whose upper 3 bits say which part of a record this is and whose other bits are its length,
+//! then the part, padded to 4 bytes. A record has 24 bytes of header (number of labels or 0, the
+//! label, two ids), the labels if there are several, and the image.
 //!
-//! Where the magic itself turns up in a record, the writer takes it out and splits the record
-//! there. By chance that befalls a handful of `ImageNet`'s images, which are put together again
-//! when they are read ([`join`]).
+//! If the magic number itself occurs in a record, the writer removes it and splits the record
+//! there. By chance this happens to a handful of `ImageNet`'s images, which are joined again when
+//! they are read ([`join`]).
 
 use std::{
     fs, io,
@@ -22,11 +22,11 @@ use crate::data::{
 };
 
 const MAGIC: [u8; 4] = 0xced7_230a_u32.to_le_bytes();
-/// Magic and length of a part.
+/// Bytes of a part's magic number and length.
 const PART_HEADER: u64 = 8;
-/// Of a record, before labels and image.
+/// Bytes of a record's header, before labels and image.
 const HEADER: u64 = 24;
-/// Labels that a record may have; a classifier has one.
+/// Limit of labels per record; a classifier has one.
 const MAX_LABELS: u32 = 1024;
 
 /// Lists the images of `files`.
@@ -42,20 +42,20 @@ pub(in crate::data) fn scan(files: &[PathBuf]) -> Result<Index, DataError> {
         Ok(())
     })?;
     if u32::try_from(index.columns.names.len()).is_err() {
-        return Err(fault(&files[0], &"more records than an index can name"));
+        return Err(fault(&files[0], &"more records than an index can hold"));
     }
     number_classes(&mut index, 0);
     Ok(index)
 }
 
-/// Holds the file of offsets, if there is one, against the records that were found.
+/// Compares the offset file, if there is one, with the records that were found.
 fn check_offsets(records: &Path, num_records: usize) -> io::Result<()> {
     let Ok(text) = fs::read_to_string(records.with_extension("idx")) else { return Ok(()) };
     let num_lines = text.lines().filter(|line| !line.trim().is_empty()).count();
     if num_lines == num_records {
         return Ok(());
     }
-    Err(refused(format!("it has {num_records} records, and the .idx beside it names {num_lines}")))
+    Err(refused(format!("it has {num_records} records, but its .idx file lists {num_lines}")))
 }
 
 struct Records<'a> {
@@ -63,7 +63,7 @@ struct Records<'a> {
     at: u64,
 }
 
-/// Which part of a record.
+/// The position of a part within its record.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Part {
     Whole,
@@ -73,7 +73,7 @@ enum Part {
 }
 
 impl Part {
-    /// What a part's header says, and how long the part is.
+    /// The kind and the length of a part, from its header.
     fn parse(header: [u8; 8]) -> io::Result<(Self, u32)> {
         let [magic @ .., a, b, c, d] = header;
         if magic != MAGIC {
@@ -112,7 +112,7 @@ impl Records<'_> {
         let name = header.id.to_string();
         let name = name.as_bytes();
         index.push(&Entry { place, offset, length, label, size, flags, name });
-        // The last record may lack what pads it.
+        // The last record may lack its padding.
         self.at = end.next_multiple_of(4);
         Ok(())
     }
@@ -131,7 +131,7 @@ impl Records<'_> {
         }
     }
 
-    /// The header of a record whose first part is so long.
+    /// The header of a record whose first part has `part_len` bytes.
     fn header(&mut self, start: u64, part_len: u64) -> io::Result<Header> {
         if part_len < HEADER {
             return Err(cut());
@@ -154,7 +154,7 @@ impl Records<'_> {
 struct Header {
     id: u64,
     label: u32,
-    /// With the labels.
+    /// Bytes of the header with the labels.
     length: u64,
 }
 
@@ -163,10 +163,10 @@ fn whole(label: f32) -> io::Result<u32> {
     if label >= 0.0 && label.fract() == 0.0 {
         return class(label as u64);
     }
-    Err(refused(format!("label {label} is no class")))
+    Err(refused(format!("label {label} is not a class number")))
 }
 
-/// Makes the image of a split record of its bytes, in place.
+/// Joins the parts of a split record into its image, in place.
 pub(in crate::data) fn join(record: &mut Vec<u8>) -> io::Result<()> {
     let (mut from, mut to) = (0, 0);
     loop {
@@ -179,7 +179,7 @@ pub(in crate::data) fn join(record: &mut Vec<u8>) -> io::Result<()> {
         if part == Part::Last {
             break;
         }
-        // Shorter than the header of the next part, whose place it takes.
+        // The magic number is shorter than the header of the next part, which it replaces.
         record[to..to + 4].copy_from_slice(&MAGIC);
         to += 4;
         from = (start + length).next_multiple_of(4);

@@ -1,5 +1,5 @@
-//! What readers of shards share. Whatever a header says is held against the file's length before
-//! anything is read or reserved.
+//! Code shared by the readers of shards. Every length in a header is checked against the file's
+//! length before anything is read or allocated.
 
 use std::{
     fs::File,
@@ -15,18 +15,18 @@ use crate::data::{
     index::{FileStamp, Index},
 };
 
-/// Classes that a set may have: far above any real one.
+/// Limit of classes: far above any real data set.
 const MAX_CLASSES: u64 = 1 << 20;
 
 /// A file of samples.
 pub(in crate::data) struct Shard {
     file: File,
     pub(in crate::data) length: u64,
-    /// Its number among the files of the index.
+    /// Its position among the files of the index.
     pub(in crate::data) place: u32,
 }
 
-/// Lists the samples of `files`, one file after the other, as `scan` finds them.
+/// Lists the samples of `files`, one file after the other, as found by `scan`.
 pub(in crate::data) fn each(
     files: &[PathBuf],
     mut scan: impl FnMut(&Shard, &mut Index) -> io::Result<()>,
@@ -51,13 +51,13 @@ pub(in crate::data) fn fault(path: &Path, reason: &impl ToString) -> DataError {
 impl Shard {
     pub(in crate::data) fn open(path: &Path, place: u32) -> io::Result<Self> {
         let file = File::open(path)?;
-        // Headers lie far apart; what the system would read ahead of them is not wanted.
+        // Headers are far apart; disable the system's readahead.
         let _ = fadvise(&file, 0, None, Advice::Random);
         let length = file.metadata()?.len();
         Ok(Self { file, length, place })
     }
 
-    /// The end of a span, which lies in the file.
+    /// The end of a span, which must be within the file.
     pub(in crate::data) fn end(&self, start: u64, length: u64) -> io::Result<u64> {
         start.checked_add(length).filter(|&end| end <= self.length).ok_or_else(cut)
     }
@@ -74,7 +74,7 @@ impl Shard {
     }
 }
 
-/// Reads small things that lie near each other at one go.
+/// Reads small values that are close to each other in one call.
 pub(in crate::data) struct Window<'a> {
     pub(in crate::data) shard: &'a Shard,
     start: u64,
@@ -88,7 +88,7 @@ impl<'a> Window<'a> {
         Self { shard, start: 0, bytes: Vec::new() }
     }
 
-    /// `N` bytes, no more than a window has.
+    /// Reads `N` bytes, at most the size of a window.
     pub(in crate::data) fn array<const N: usize>(&mut self, at: u64) -> io::Result<[u8; N]> {
         let end = self.shard.end(at, N as u64)?;
         if at < self.start || end > self.start + self.bytes.len() as u64 {
@@ -98,20 +98,20 @@ impl<'a> Window<'a> {
             self.start = at;
         }
         let first = (at - self.start) as usize;
-        Ok(self.bytes[first..first + N].try_into().expect("as many bytes as were asked for"))
+        Ok(self.bytes[first..first + N].try_into().expect("the window holds N bytes"))
     }
 
-    /// Little endian.
+    /// Reads a little-endian number.
     pub(in crate::data) fn u32(&mut self, at: u64) -> io::Result<u32> {
         self.array(at).map(u32::from_le_bytes)
     }
 
-    /// Little endian.
+    /// Reads a little-endian number.
     pub(in crate::data) fn u64(&mut self, at: u64) -> io::Result<u64> {
         self.array(at).map(u64::from_le_bytes)
     }
 
-    /// A number of 1 to 8 bytes, little endian.
+    /// Reads a little-endian number of 1 to 8 bytes.
     pub(in crate::data) fn number(&mut self, at: u64, num_bytes: u64) -> io::Result<u64> {
         let mut wide = [0; 8];
         for (i, byte) in wide.iter_mut().take(num_bytes as usize).enumerate() {
@@ -121,20 +121,21 @@ impl<'a> Window<'a> {
     }
 }
 
-/// A label as it is stored. A negative one, which some sets have for unknown, is huge here.
+/// A label as it is stored. A negative one, which some data sets use for unknown, becomes huge
+/// here.
 pub(in crate::data) fn class(number: u64) -> io::Result<u32> {
     let number = Some(number).filter(|&number| number < MAX_CLASSES);
-    number.map(|number| number as u32).ok_or_else(|| refused("a label that is no class"))
+    number.map(|number| number as u32).ok_or_else(|| refused("a label is not a class number"))
 }
 
-/// Names classes that have numbers only, from `first` on, up to that of the highest label.
+/// Names classes that have only numbers, from `first` to the highest label.
 pub(in crate::data) fn number_classes(index: &mut Index, first: u32) {
     let num_classes = index.columns.labels.iter().max().map_or(0, |&label| label + 1);
     index.classes = (first..first + num_classes).map(|number| number.to_string()).collect();
 }
 
 pub(in crate::data) fn cut() -> io::Error {
-    io::Error::other("cut short or damaged")
+    io::Error::other("truncated or damaged")
 }
 
 pub(in crate::data) fn refused(reason: impl Into<String>) -> io::Error {

@@ -1,10 +1,10 @@
-//! Tar archives trained from in place: headers are read once, images where they lie.
+//! Tar archives, read in place: headers are read once, images stay where they are.
 //!
-//! How an archive tells labels follows from what is in it:
-//! - `key.cls` beside `key.jpg`, the number of the class (`WebDataset`);
-//! - archives in the archive, one a class (`ILSVRC2012_img_train.tar`);
-//! - images in folders, one a class;
-//! - none of these: a file of labels beside the archive (`ILSVRC2012_img_val.tar`).
+//! The contents of an archive determine its labels:
+//! - `key.cls` next to `key.jpg`, with the number of the class (`WebDataset`);
+//! - nested archives, one per class (`ILSVRC2012_img_train.tar`);
+//! - images in folders, one per class;
+//! - otherwise, a label file next to the archive (`ILSVRC2012_img_val.tar`).
 
 use std::{
     collections::{HashMap, HashSet},
@@ -25,7 +25,7 @@ use crate::data::{
     index::{Entry, FileStamp, Index},
 };
 
-/// Lists the images of `archives`. `labels` is for archives that hold none.
+/// Lists the images of `archives`. `labels` is used for archives without labels.
 pub(in crate::data) fn scan(
     archives: &[PathBuf],
     labels: &dyn Fn() -> Result<LabelFile, DataError>,
@@ -53,13 +53,13 @@ pub(in crate::data) fn scan(
 struct Scan {
     index: Index,
     class_ids: HashMap<Vec<u8>, u32>,
-    /// Of the present archive: images and numbers of each key.
+    /// Images and class numbers of the current archive, by key.
     keys: HashMap<Vec<u8>, (Option<usize>, Option<u32>)>,
-    /// Samples with a number of their own.
+    /// Samples with a class number.
     numbered: Vec<(usize, u32)>,
 }
 
-/// The label of an image that is in no class folder.
+/// The label of an image outside any class folder.
 const UNKNOWN: u32 = u32::MAX;
 
 impl Scan {
@@ -79,14 +79,14 @@ impl Scan {
             let end = offset.checked_add(length);
             if is_sparse || end.is_none_or(|end| end > section.start + section.length) {
                 let name = path.display();
-                return Err(io::Error::other(format!("{name} is sparse or cut short")));
+                return Err(io::Error::other(format!("{name} is sparse or truncated")));
             }
             let inner = Section { start: offset, length, position: 0, ..section };
             let ending = path.extension().unwrap_or_default();
             if ending == "tar" && within.is_empty() {
                 if !classes.insert(path.file_stem().map(OsStr::to_owned)) {
                     let name = path.display();
-                    return Err(io::Error::other(format!("{name} is there for a second time")));
+                    return Err(io::Error::other(format!("{name} occurs twice")));
                 }
                 self.archive(place, inner, &name)?;
             } else if ending == "cls" {
@@ -120,7 +120,7 @@ impl Scan {
         self.index.push(&Entry { place, offset, length, label, size, flags, name: full });
     }
 
-    /// Joins the numbers of an archive with its images.
+    /// Joins the class numbers of an archive with its images.
     fn pair(&mut self, archive: &Path) -> Result<(), DataError> {
         let reason = |key: &[u8], lacks: &str| DataError::Container {
             path: archive.to_owned(),
@@ -167,14 +167,14 @@ impl Scan {
     }
 }
 
-/// The name up to the first dot of its last part.
+/// The name up to the first dot of its last component.
 fn key(name: &[u8]) -> Vec<u8> {
     let start = name.iter().rposition(|&byte| byte == b'/').map_or(0, |slash| slash + 1);
     let dot = name[start..].iter().position(|&byte| byte == b'.');
     name[..dot.map_or(name.len(), |dot| start + dot)].to_vec()
 }
 
-/// A part of a file as a file of its own.
+/// A part of a file, read like a separate file.
 #[derive(Clone, Copy)]
 struct Section<'a> {
     file: &'a File,
@@ -193,17 +193,17 @@ impl Section<'_> {
         let mut block = [1; 512];
         self.position = self.length.saturating_sub(512);
         let is_whole = self.read(&mut block)? == 512 && block == [0; 512];
-        if is_whole { Ok(()) } else { Err(io::Error::other("the archive is cut short")) }
+        if is_whole { Ok(()) } else { Err(io::Error::other("the archive is truncated")) }
     }
 
-    /// The class in a `.cls` file.
+    /// The class number in a `.cls` file.
     fn number(mut self, path: &Path) -> io::Result<u32> {
         let mut text = String::new();
         (&mut self).take(32).read_to_string(&mut text)?;
         let number = text.trim().parse().ok().and_then(|number| class(number).ok());
         number.ok_or_else(|| {
             let name = path.display();
-            io::Error::other(format!("{name} holds {text:?}, not the number of a class"))
+            io::Error::other(format!("{name} contains {text:?} instead of a class number"))
         })
     }
 }
@@ -226,7 +226,7 @@ impl Seek for Section<'_> {
         };
         // Past the end there is nothing to read, however far a damaged header points.
         let position =
-            position.ok_or_else(|| io::Error::other("a header points out of the file"))?;
+            position.ok_or_else(|| io::Error::other("a header points past the end of the file"))?;
         self.position = position.min(self.length);
         Ok(self.position)
     }

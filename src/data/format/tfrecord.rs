@@ -1,13 +1,13 @@
-//! TFRecord files of `tf.Example`, trained from in place: the 1024 and 128 files of MLPerf's
-//! reference (keys `image/encoded` and `image/class/label`) and those of TensorFlow Datasets (keys
-//! `image` and `label`).
+//! TFRecord files of `tf.Example`, read in place: the 1024 and 128 files of MLPerf's reference
+//! (keys `image/encoded` and `image/class/label`) and those of TensorFlow Datasets (keys `image`
+//! and `label`).
 //!
-//! A record is its length, a checksum of that, the message, and a checksum of it. The first is
-//! checked when the index is made, the second by an import, which reads every image anyway.
+//! A record is its length, a checksum of the length, the message, and a checksum of the message.
+//! The first checksum is verified when the index is made, the second during an import, which reads
+//! every image anyway.
 //!
-//! Labels `image/class/label` count from 1, as the reference subtracts 1 from each; where a 0
-//! turns up they are taken as they are. Classes have the names of `image/class/synset` where every
-//! record tells its own.
+//! Labels in `image/class/label` count from 1: the reference subtracts 1 from each. If a 0 occurs,
+//! they are taken as they are. Classes are named by `image/class/synset` if all records have it.
 
 use std::{
     collections::BTreeMap,
@@ -24,10 +24,10 @@ use crate::data::{
     index::{Entry, Index},
 };
 
-/// Text that is kept of a record: names of files and of classes.
+/// Limit of the text read from a record: names of files and classes.
 const MAX_TEXT: u64 = 1024;
 
-/// Whether a file can be one of the shards: `*.tfrecord`, or `NAME-00000-of-01024`.
+/// Whether a file's name is that of a shard: `*.tfrecord`, or `NAME-00000-of-01024`.
 pub(in crate::data) fn is_shard(path: &Path) -> bool {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     let is_number = |text: &str| text.len() >= 5 && text.bytes().all(|byte| byte.is_ascii_digit());
@@ -64,11 +64,11 @@ pub(in crate::data) fn scan(shards: &[PathBuf], train: Option<&Index>) -> Result
     Ok(index)
 }
 
-/// Where the message of the record at `at` lies.
+/// The range of the message in the record at `at`.
 fn record(window: &mut Window<'_>, at: u64) -> io::Result<Range<u64>> {
     let length: [u8; 8] = window.array(at)?;
     if window.u32(at + 8)? != checksum(&length) {
-        return Err(refused(format!("the record at byte {at} has a length that was damaged")));
+        return Err(refused(format!("the record at byte {at} has a damaged length")));
     }
     let start = at + 12;
     let end = window.shard.end(start, u64::from_le_bytes(length))?;
@@ -80,16 +80,17 @@ fn checksum(bytes: &[u8]) -> u32 {
     masked(crc32c::crc32c(bytes))
 }
 
-/// As it is written, as it would else be that of a file of checksums.
+/// Masks a checksum as it is written, so that a file of checksums does not have the checksum of its
+/// contents.
 fn masked(sum: u32) -> u32 {
     sum.rotate_right(15).wrapping_add(0xa282_ead8)
 }
 
-/// Where the message of each image's record lies.
+/// The message range of each image's record.
 pub(in crate::data) struct Messages(Vec<Range<u64>>);
 
 impl Messages {
-    /// Those of `index`; nothing where it is not one of TFRecord files.
+    /// The records of `index`; `None` if it does not consist of TFRecord files.
     pub(in crate::data) fn of(index: &Index) -> Result<Option<Self>, DataError> {
         let mut places = index.places.iter().map(|(path, _)| path);
         if !places.all(|path| is_shard(path) && path.is_file()) {
@@ -112,34 +113,32 @@ impl Messages {
         Ok(Some(Self(messages)))
     }
 
-    /// An error where the record of sample `i` is not what was written, be it image or label.
+    /// Returns an error if the image or the label in the record of sample `i` is damaged.
     pub(in crate::data) fn check(&self, index: &Index, i: usize) -> io::Result<()> {
-        let shorter = || refused("its file has become shorter since it was listed");
+        let shorter = || refused("the file has been truncated since it was listed");
         let message = self.0.get(i).ok_or_else(shorter)?;
         let file = File::open(index.place(i))?;
-        // In pieces, as a file with holes may claim a record of any length.
+        // Read in pieces, because a sparse file may claim a record of any length.
         let (mut piece, mut sum) = ([0; 1 << 14], 0);
         for at in message.clone().step_by(piece.len()) {
             let piece = &mut piece[..(message.end - at).min(1 << 14) as usize];
             file.read_exact_at(piece, at)?;
             sum = crc32c::crc32c_append(sum, piece);
         }
-        let mut told = [0; 4];
-        file.read_exact_at(&mut told, message.end)?;
-        if masked(sum) == u32::from_le_bytes(told) {
+        let mut stored = [0; 4];
+        file.read_exact_at(&mut stored, message.end)?;
+        if masked(sum) == u32::from_le_bytes(stored) {
             return Ok(());
         }
-        Err(refused(
-            "its TFRecord has another checksum than was written: image or label is damaged",
-        ))
+        Err(refused("the checksum of its TFRecord differs: image or label is damaged"))
     }
 }
 
-/// What a record tells.
+/// The contents of a record.
 #[derive(Default)]
 struct Example {
     image: Option<Range<u64>>,
-    /// And the number of the first class.
+    /// The label, and the number of the first class.
     label: Option<(u64, u32)>,
     class: Option<String>,
     name: Option<Vec<u8>>,
@@ -148,8 +147,8 @@ struct Example {
 }
 
 impl Example {
-    /// `Example` has one message of features, that one entry for each feature, and that key and
-    /// value (TensorFlow's `example.proto`).
+    /// `Example` has one message of features, which has one entry per feature, which has a key and
+    /// a value (TensorFlow's `example.proto`).
     fn read(window: &mut Window<'_>, message: Range<u64>) -> io::Result<Self> {
         let mut example = Self::default();
         let mut outer = Fields { window, range: message };
@@ -196,8 +195,8 @@ impl Example {
     }
 }
 
-/// The first value of a feature: a list of bytes (field 1), of floats (2) or of numbers (3), each
-/// with its values in field 1, numbers packed or not.
+/// The first value of a feature: a list of bytes (field 1), of floats (2) or of integers (3), each
+/// with its values in field 1; integers may be packed.
 fn first(window: &mut Window<'_>, feature: Range<u64>) -> io::Result<Content> {
     let mut lists = Fields { window, range: feature };
     while let Some((kind, list)) = lists.next()? {
@@ -223,7 +222,7 @@ fn text(window: &mut Window<'_>, range: Range<u64>) -> io::Result<Vec<u8>> {
         .collect()
 }
 
-/// What a field of a message holds.
+/// The contents of a message's field.
 enum Content {
     Number(u64),
     Bytes(Range<u64>),
@@ -247,7 +246,7 @@ struct Fields<'a, 'b> {
 }
 
 impl Fields<'_, '_> {
-    /// The next field, and its number.
+    /// The number and contents of the next field.
     fn next(&mut self) -> io::Result<Option<(u64, Content)>> {
         if self.range.is_empty() {
             return Ok(None);
@@ -291,13 +290,13 @@ impl Fields<'_, '_> {
     }
 }
 
-/// What the records tell about their classes.
+/// What the records say about their classes.
 #[derive(Default)]
 struct Labels {
-    /// Of the key that records use.
+    /// The base of the key that the records use.
     base: Option<u32>,
     has_zero: bool,
-    /// Names by label, as it is stored.
+    /// Class names by stored label.
     names: BTreeMap<u32, String>,
 }
 
@@ -306,12 +305,12 @@ impl Labels {
         let label = class(label)?;
         self.has_zero |= label == 0;
         if *self.base.get_or_insert(base) != base {
-            return Err(refused("records of two kinds: image/class/label and label"));
+            return Err(refused("the records mix the keys image/class/label and label"));
         }
         if let Some(name) = name {
             let known = self.names.entry(label).or_insert_with(|| name.clone());
             if *known != name {
-                return Err(refused(format!("label {label} is called {known} and {name}")));
+                return Err(refused(format!("label {label} is named both {known} and {name}")));
             }
         }
         Ok(label)
@@ -323,7 +322,7 @@ impl Labels {
         let base = train.map_or(own, |train| self.base_of(train).unwrap_or(own));
         for label in &mut index.columns.labels {
             *label = label.checked_sub(base).ok_or_else(|| {
-                refused("label 0, where those of the training images count from 1")
+                refused("label 0 occurs, but the labels of the training images count from 1")
             })?;
         }
         let highest = index.columns.labels.iter().max().copied().unwrap_or(0);
@@ -339,7 +338,7 @@ impl Labels {
         Ok(())
     }
 
-    /// The number of the first class, by what the training images call it.
+    /// The number of the first class, as determined by the training images.
     fn base_of(&self, train: &Index) -> Option<u32> {
         let numbered = train.classes.first().and_then(|name| name.parse().ok());
         [1, 0].into_iter().find(|&base| self.names_fit(train, base)).or(numbered)

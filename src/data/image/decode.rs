@@ -1,14 +1,16 @@
-//! Files to RGB pixels: JPEG by libjpeg-turbo; PNG whole (`png_file`); pixmaps, which are pixels, as
-//! they are. Of a JPEG only the part that is asked for is decoded, at a half, quarter or eighth where
-//! that will do. Buffers are kept from image to image.
+//! Decodes files to RGB pixels: JPEG by libjpeg-turbo, PNG as a whole (`png`), pixmaps as they are.
+//! Of a JPEG only the requested part is decoded, at 1/2, 1/4 or 1/8 scale if that is enough.
+//! Buffers are reused from image to image.
 //!
-//! - A part is bit for bit what a whole decode has there: chroma is interpolated over neighbours,
-//!   so some pixels more than asked for are decoded around it.
-//! - Rows above the part cost Huffman decoding only, those below nothing; a file with restart
-//!   markers is cut down first (`crop_intervals`).
-//! - Strict: what libjpeg-turbo merely warns of (a file cut short, damaged entropy data) is an
-//!   error, for it would fill the rest with grey. A file without an end is decoded whole to find
-//!   out; damage outside the part is found by `data import`, not here.
+//! - A part is bit for bit equal to the same part of a whole decode. Chroma is interpolated over
+//!   neighbours, so a margin of pixels around the part is decoded as well.
+//! - Rows above the part cost only Huffman decoding, and rows below it nothing. A file with restart
+//!   markers is first reduced to the intervals of the part (`restart_crop`).
+//! - Decoding is strict: libjpeg-turbo's warnings (a truncated file, damaged entropy data) are
+//! errors,
+//!   because it would fill the rest with grey. A file without an end marker is decoded whole to
+//! find
+//!   out. Damage outside the part is found by `data import`, not here.
 //! - EXIF orientation is not applied, as in torchvision.
 
 #[cfg(test)]
@@ -22,29 +24,29 @@ use crate::data::image::{
     turbojpeg::{ColorComponents, Decompressor, Header, Region},
 };
 
-/// Pixels around a part that its own depend on, with some to spare: chroma is interpolated over
-/// one sample to each side, which is two pixels at half resolution.
+/// Margin of pixels around a part that the part depends on, with some to spare: chroma is
+/// interpolated over one sample on each side, which is two pixels at half resolution.
 const MARGIN: usize = 4;
 
-/// Where pixels begin in their buffer. Rows that begin at multiples of 32 bytes libjpeg-turbo writes
-/// past the caches, and whoever resizes them would wait for memory.
+/// Where pixels start in their buffer. libjpeg-turbo writes rows that start at multiples of 32
+/// bytes past the caches, and the resize would then wait for memory.
 const START: usize = 1;
 
-/// Part of an image to decode.
+/// The part of an image to decode.
 #[derive(Clone, Copy)]
 pub(in crate::data) struct Part {
-    /// The box, px of the whole image.
+    /// The crop box, px of the whole image.
     pub(in crate::data) crop: Crop,
-    /// 1, or 2, 4, 8 to decode at that fraction.
+    /// The scale denominator: 1, 2, 4 or 8.
     pub(in crate::data) denominator: usize,
 }
 
-/// One thread's decoder.
+/// A thread's decoder.
 pub(in crate::data) struct Decoder {
     decompressor: Decompressor,
     cropper: RestartCropper,
     pixels: Vec<u8>,
-    /// Size of the whole image in `pixels`, or of what could be decoded of a damaged one.
+    /// Size of the whole image in `pixels`, or of the decodable part of a damaged one.
     decoded: Option<Size>,
 }
 
@@ -54,7 +56,7 @@ impl Decoder {
         Self { decompressor, cropper, pixels: Vec::new(), decoded: None }
     }
 
-    /// Size of a file's image; says what is wrong with a file that is none.
+    /// Size of a file's image, or an error if the file is not an image.
     pub(in crate::data) fn size(&mut self, file: &[u8]) -> Result<Size, DecodeError> {
         if let Some(image) = ppm::read(file)? {
             return Ok(image.size());
@@ -66,26 +68,26 @@ impl Decoder {
         Ok(Size { height, width })
     }
 
-    /// How many values a pixel is stored as; nothing where the file is no JPEG.
+    /// The color components in which pixels are stored; `None` if the file is not a JPEG.
     pub(in crate::data) fn components(&mut self, file: &[u8]) -> Option<ColorComponents> {
         self.header(file).ok().map(|header| header.components)
     }
 
-    /// Size of a JPEG of which nothing but its coefficients can be damaged: its colours and their
-    /// sampling are of the usual kinds.
+    /// Size of a JPEG in which only the coefficients can be damaged: its colours and their
+    /// subsampling are of the usual kinds.
     pub(in crate::data) fn plain_size(&mut self, file: &[u8]) -> Option<Size> {
         let Header { width, height, mcu, components } = self.header(file).ok()?;
         (mcu.is_some() && components == ColorComponents::UpToThree)
             .then_some(Size { height, width })
     }
 
-    /// The JPEG that was decoded last, or what could be decoded of it where it is damaged.
+    /// The last decoded JPEG, or what could be decoded of a damaged one.
     pub(in crate::data) fn decoded(&self) -> Option<DecodedImage<'_>> {
         let Size { height, width } = self.decoded?;
         Some(DecodedImage { pixels: &self.pixels[START..][..width * height * 3], width, height })
     }
 
-    /// Decodes all of an image.
+    /// Decodes a whole image.
     pub(in crate::data) fn decode<'a>(
         &'a mut self,
         file: &'a [u8],
@@ -96,7 +98,7 @@ impl Decoder {
         Ok(self.decode_part(file, Part { crop, denominator: 1 })?.image)
     }
 
-    /// Decodes a part of an image, and little around it where it is a JPEG.
+    /// Decodes a part of an image; of a JPEG, little more than the part.
     pub(in crate::data) fn decode_part<'a>(
         &'a mut self,
         file: &'a [u8],
@@ -159,7 +161,7 @@ impl Decoder {
             return Err(DecodeError::Empty);
         }
         if !file.starts_with(&[0xff, 0xd8]) {
-            return Err(no_image(file));
+            return Err(not_an_image(file));
         }
         let header = self.decompressor.read_header(file).map_err(DecodeError::of)?;
         let header = header.ok_or(DecodeError::NoFrame)?;
@@ -171,7 +173,7 @@ impl Decoder {
     }
 }
 
-/// `crop` with `margin` pixels around it, as far as there are any.
+/// `crop` with a margin of `margin` pixels, clipped to the image.
 fn around(crop: Crop, margin: usize, within: Size) -> Crop {
     let (top, left) = (crop.top.saturating_sub(margin), crop.left.saturating_sub(margin));
     let bottom = (crop.top + crop.height + margin).min(within.height);
@@ -179,7 +181,7 @@ fn around(crop: Crop, margin: usize, within: Size) -> Crop {
     Crop { top, left, height: bottom - top, width: right - left }
 }
 
-/// `crop` in pixels of the image at a fraction: the nearest box.
+/// `crop` in pixels of the scaled image: the nearest box.
 fn scaled(crop: Crop, denominator: usize, header: Header) -> Crop {
     if denominator == 1 {
         return crop;
@@ -195,7 +197,7 @@ fn scaled(crop: Crop, denominator: usize, header: Header) -> Crop {
     Crop { top, left, height, width }
 }
 
-/// What to decode for `crop`, given in pixels of the fraction.
+/// The region to decode for `crop`, which is in pixels of the scaled image.
 fn region(crop: Crop, denominator: usize, (header, has_end): (Header, bool)) -> Region {
     let width = header.width.div_ceil(denominator);
     let height = header.height.div_ceil(denominator);
@@ -212,14 +214,14 @@ fn region(crop: Crop, denominator: usize, (header, has_end): (Header, bool)) -> 
     Region { left, top: wide.top, width: right - left, height: wide.height, denominator }
 }
 
-/// Whether a file ends with an end of image; zeros may follow.
+/// Whether a file ends with an end-of-image marker; zeros may follow.
 fn has_end(file: &[u8]) -> bool {
     let end = file.iter().rposition(|&byte| byte != 0).map_or(0, |last| last + 1);
     file[..end].ends_with(&[0xff, 0xd9])
 }
 
-/// In place; the result fills three quarters. Inks are taken to be stored inverted, as Adobe's
-/// programs write them and PIL assumes: `R = C K / 255`.
+/// Works in place; the result fills three quarters of the buffer. It assumes that inks are stored
+/// inverted, as Adobe's programs write them and PIL assumes: `R = C K / 255`.
 fn cmyk_to_rgb(pixels: &mut [u8]) {
     for i in 0..pixels.len() / 4 {
         let black = u32::from(pixels[4 * i + 3]);
@@ -230,8 +232,8 @@ fn cmyk_to_rgb(pixels: &mut [u8]) {
     }
 }
 
-/// What a file seems to be by its first bytes.
-fn no_image(file: &[u8]) -> DecodeError {
+/// Identifies a file that is not an image by its first bytes.
+fn not_an_image(file: &[u8]) -> DecodeError {
     const IMAGES: [(&[u8], &str); 5] = [
         (b"GIF8", "a GIF"),
         (b"BM", "a BMP"),
@@ -253,6 +255,6 @@ fn no_image(file: &[u8]) -> DecodeError {
     }
     match name_in(&IMAGES) {
         Some(name) => DecodeError::Foreign(name),
-        None => DecodeError::NotImage(name_in(&OTHERS).unwrap_or("something unknown")),
+        None => DecodeError::NotImage(name_in(&OTHERS).unwrap_or("of an unknown format")),
     }
 }

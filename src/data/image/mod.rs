@@ -1,4 +1,4 @@
-//! Reading and writing image files: JPEG through libjpeg-turbo, PNG and raw pixels.
+//! Reading and writing image files: JPEG by libjpeg-turbo, PNG and raw pixels.
 
 pub(in crate::data) mod decode;
 pub(in crate::data) mod pixels;

@@ -1,4 +1,4 @@
-//! What all image code shares: sizes, crops, decoded pixels, and why a file gives none.
+//! Types shared by all image code: sizes, crops, decoded pixels and decode errors.
 
 use std::io;
 
@@ -9,27 +9,27 @@ use crate::data::image::turbojpeg::Fault;
 /// Height and width, px.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Size {
-    /// Rows.
+    /// Height.
     pub height: usize,
-    /// Columns.
+    /// Width.
     pub width: usize,
 }
 
-/// A box of an image, px.
+/// A crop box of an image, px.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Crop {
     /// First row.
     pub top: usize,
     /// First column.
     pub left: usize,
-    /// Rows.
+    /// Height.
     pub height: usize,
-    /// Columns.
+    /// Width.
     pub width: usize,
 }
 
 impl Size {
-    /// A square.
+    /// A square at the origin.
     pub fn square(image_size: usize) -> Self {
         Self { height: image_size, width: image_size }
     }
@@ -38,7 +38,7 @@ impl Size {
 /// PIL's limit against decompression bombs, px.
 pub(in crate::data) const MAX_PIXELS: usize = 178_956_970;
 
-/// Why a file gives no image; the path is the caller's to add.
+/// Why a file cannot be decoded. The caller adds the path.
 #[derive(Debug, Error)]
 pub(in crate::data) enum DecodeError {
     #[error("{0}")]
@@ -47,7 +47,7 @@ pub(in crate::data) enum DecodeError {
     Empty,
     #[error("not a JPEG or PNG but {0}")]
     NotImage(&'static str),
-    #[error("not a JPEG or PNG but {0}, which has to be converted to one of them")]
+    #[error("not a JPEG or PNG but {0} (convert it to JPEG or PNG)")]
     Foreign(&'static str),
     #[error("a JPEG header without an image")]
     NoFrame,
@@ -77,7 +77,7 @@ impl DecodedImage<'_> {
     }
 }
 
-/// A box of an image.
+/// A crop box of an image.
 #[derive(Clone, Copy)]
 pub(in crate::data) struct View<'a> {
     pub(in crate::data) image: DecodedImage<'a>,
@@ -85,7 +85,7 @@ pub(in crate::data) struct View<'a> {
 }
 
 impl<'a> View<'a> {
-    /// All of an image.
+    /// The whole image.
     pub(in crate::data) fn whole(image: DecodedImage<'a>) -> Self {
         let DecodedImage { height, width, .. } = image;
         Self { image, crop: Crop { top: 0, left: 0, height, width } }
@@ -97,7 +97,7 @@ impl<'a> View<'a> {
         &self.image.pixels[start..start + self.crop.width * 3]
     }
 
-    /// Copies the box as it is; `out` is `[height, width, 3]`.
+    /// Copies the pixels of the box; `out` is `[height, width, 3]`.
     pub(in crate::data) fn copy_to(&self, out: &mut [u8]) {
         for (y, line) in out.chunks_exact_mut(self.crop.width * 3).enumerate() {
             line.copy_from_slice(self.row(y));

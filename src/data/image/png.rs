@@ -1,11 +1,10 @@
-//! PNG files, decoded whole to what Pillow's `convert("RGB")` gives: palettes and grey images of any
-//! depth become RGB, transparency is dropped, gamma and profiles are not applied.
+//! Decodes whole PNG files like Pillow's `convert("RGB")`: palettes and grey images of any depth
+//! become RGB, transparency is dropped, gamma and profiles are not applied.
 //!
-//! Of 16 bits the upper 8 are taken. Pillow does so with colours, but makes 16-bit grey images
-//! white from 255 on, which is followed by nobody's wish and not here. An image of several frames
-//! shows its first.
+//! Of 16-bit samples the upper 8 bits are taken. Pillow does so for colours, but clips 16-bit grey
+//! images at 255, which is a bug and not reproduced here. Of several frames the first is used.
 //!
-//! Each file costs the allocations of the decoder's crate; pixels go into a buffer that is kept.
+//! The decoder's crate allocates for each file; the pixels go into a reused buffer.
 
 use std::io::Cursor;
 
@@ -13,12 +12,12 @@ use crate::data::image::pixels::{DecodeError, DecodedImage, MAX_PIXELS, Size};
 
 const SIGNATURE: &[u8] = b"\x89PNG\r\n\x1a\n";
 
-/// Bytes that deflate can make of one at most: 258 of two bits.
+/// Largest expansion by deflate, bytes per byte: a match of 258 bytes in two bits.
 const MAX_INFLATION: usize = 1032;
 
 type Decoder<'a> = png::Decoder<Cursor<&'a [u8]>>;
 
-/// Whether a file starts as a PNG.
+/// Whether a file starts like a PNG.
 pub(in crate::data) fn is_png(file: &[u8]) -> bool {
     file.starts_with(SIGNATURE)
 }
@@ -39,14 +38,15 @@ fn open(file: &[u8]) -> Result<(Decoder<'_>, Size), DecodeError> {
     Ok((decoder, Size { height, width }))
 }
 
-/// Decodes a PNG into `pixels`, which grows where it is too small.
+/// Decodes a PNG into `pixels`, which grows if it is too small.
 pub(in crate::data) fn decode<'a>(
     file: &[u8],
     pixels: &'a mut Vec<u8>,
 ) -> Result<DecodedImage<'a>, DecodeError> {
     let (decoder, Size { height, width }) = open(file)?;
     let mut reader = decoder.read_info().map_err(|error| damaged(&error))?;
-    // Memory for what a header claims, and no file of this length can hold, is not reserved.
+    // Do not reserve the memory that a header claims if a file of this length cannot hold the
+    // image.
     if reader.info().raw_bytes() / MAX_INFLATION > file.len() {
         let fault = "the file is too short for the size that its header claims";
         return Err(DecodeError::Damaged(fault.to_owned()));
@@ -60,18 +60,18 @@ pub(in crate::data) fn decode<'a>(
     let rows = &mut pixels[..num_pixels * channels];
     let frame = reader.next_frame(rows).map_err(|error| damaged(&error))?;
     if (frame.width as usize, frame.height as usize) != (width, height) {
-        return Err(DecodeError::Damaged("a frame of another size than the image's".to_owned()));
+        return Err(DecodeError::Damaged("a frame differs in size from the image".to_owned()));
     }
     spread(pixels, num_pixels, channels);
     Ok(DecodedImage { pixels: &pixels[..num_pixels * 3], width, height })
 }
 
-/// Makes RGB of pixels of so many channels, in place.
+/// Expands pixels with `channels` channels to RGB, in place.
 fn spread(pixels: &mut [u8], num_pixels: usize, channels: usize) {
     match channels {
         3 => {}
         4 => (0..num_pixels).for_each(|i| pixels.copy_within(4 * i..4 * i + 3, 3 * i)),
-        // From the end, where there is room.
+        // Start at the end, so that no value is overwritten before it is read.
         _ => (0..num_pixels).rev().for_each(|i| {
             let grey = pixels[channels * i];
             pixels[3 * i..3 * i + 3].fill(grey);
@@ -99,7 +99,7 @@ mod tests {
 
     const SIZE: Size = Size { height: 5, width: 7 };
 
-    /// A file of rows as they are stored.
+    /// A PNG with the given stored rows.
     fn file(color: ColorType, depth: BitDepth, rows: &[u8]) -> Vec<u8> {
         let mut out = Vec::new();
         let mut encoder = png::Encoder::new(&mut out, SIZE.width as u32, SIZE.height as u32);
@@ -117,7 +117,7 @@ mod tests {
         (0..48).map(|i| (i * 5 + 3) as u8).collect()
     }
 
-    /// Decodes after a larger image, whose pixels must not show.
+    /// Decodes after a larger image, whose pixels must not show up.
     fn decoded(file: &[u8]) -> Result<Vec<u8>, DecodeError> {
         let mut decoder = Decoder::new();
         let large = Size { height: 30, width: 40 };
@@ -130,9 +130,9 @@ mod tests {
         pixels.into_iter().flatten().collect()
     }
 
-    /// What Pillow 13's `convert("RGB")` makes of the same files.
+    /// The expected values are the output of Pillow 13's `convert("RGB")`.
     #[test]
-    fn every_kind_becomes_rgb_without_transparency() {
+    fn every_color_type_becomes_rgb_without_transparency() {
         let rows: Vec<u8> = (0..8 * 35).map(|i| (i * 37 % 251) as u8).collect();
         let of = |n: usize| &rows[..35 * n];
         let grey = |step: usize| rgb(rows.iter().step_by(step).take(35).map(|&v| [v; 3]));
@@ -158,7 +158,7 @@ mod tests {
         let shown =
             rgb(numbers.iter().map(|&i| std::array::from_fn(|c| palette[3 * i as usize + c])));
         assert_eq!(decoded(&file(ColorType::Indexed, BitDepth::Eight, &numbers)).unwrap(), shown);
-        // Two pixels a byte, one bit a pixel.
+        // Two pixels per byte; one bit per pixel.
         let rows = [0x0f, 0x1e, 0x2d, 0x30].repeat(5);
         let steps = [0, 15, 1, 14, 2, 13, 3].map(|v| [v * 17; 3]);
         let found = decoded(&file(ColorType::Grayscale, BitDepth::Four, &rows)).unwrap();
@@ -184,7 +184,7 @@ mod tests {
 
     /// The first frame of an animation may claim to be smaller than the image.
     #[test]
-    fn a_frame_smaller_than_its_image_is_refused() {
+    fn a_frame_smaller_than_its_image_is_rejected() {
         let pixels = fixture::image(SIZE, 3);
         let mut out = Vec::new();
         let mut encoder = png::Encoder::new(&mut out, 7, 5);
@@ -193,7 +193,7 @@ mod tests {
         encoder.write_header().unwrap().write_image_data(&pixels).unwrap();
         assert_eq!(decoded(&out).unwrap(), pixels);
         let frame = out.windows(4).position(|name| name == b"fcTL").unwrap();
-        // Its width, after a number.
+        // The frame's width, after a sequence number.
         out[frame + 11] = 6;
         let sum = crc(&out[frame..frame + 30]);
         out[frame + 30..frame + 34].copy_from_slice(&sum.to_be_bytes());
@@ -207,7 +207,7 @@ mod tests {
     }
 
     #[test]
-    fn sizes_beyond_the_limit_get_no_memory() {
+    fn no_memory_is_reserved_for_sizes_beyond_the_limit() {
         let mut large = file(ColorType::Rgb, BitDepth::Eight, &fixture::image(SIZE, 3));
         large[16..24].copy_from_slice(&[0, 0, 0x40, 0, 0, 0, 0x40, 0]);
         let sum = crc(&large[12..29]);
@@ -223,7 +223,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn damaged_files_do_no_harm(damage in fixture::damage()) {
+        fn damaged_files_do_not_panic(damage in fixture::damage()) {
             let damage: Damage = damage;
             let mut file = file(ColorType::Indexed, BitDepth::Eight, &[7; 35]);
             damage.apply(&mut file);

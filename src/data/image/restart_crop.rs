@@ -1,19 +1,19 @@
-//! Random access inside a JPEG with restart markers (ITU T.81, sections F.1.1.5.2 and E.1.4).
+//! Random access within a JPEG that has restart markers (ITU T.81, sections F.1.1.5.2 and E.1.4).
 //!
-//! Each restart interval is coded on its own, so the intervals that cover a box, with the sizes in
-//! the frame header changed and the markers numbered anew, are an ordinary smaller JPEG. Decoding
-//! it skips the Huffman decoding of all the rest, which is most of a decoder's work, and gives the
-//! same pixels bit for bit, but for those next to its new edges.
+//! Each restart interval is coded independently. The intervals that cover a crop box therefore form
+//! an ordinary smaller JPEG, once the sizes in the frame header are changed and the markers
+//! renumbered. Decoding it skips the Huffman decoding of everything else, which is most of a
+//! decoder's work, and gives the same pixels bit for bit, except next to the new edges.
 //!
-//! Sequential Huffman files of one scan only; others are decoded whole.
+//! Supports only sequential Huffman files with one scan; others are decoded whole.
 
 use crate::data::image::pixels::Crop;
 
-/// Cuts; keeps its memory from file to file.
+/// Cuts files, reusing its memory.
 #[derive(Default)]
 pub(in crate::data) struct RestartCropper {
     file: Vec<u8>,
-    /// Where each interval ends: at a marker.
+    /// The end of each interval: at a marker.
     ends: Vec<usize>,
 }
 
@@ -21,14 +21,14 @@ fn word(bytes: &[u8]) -> Option<usize> {
     bytes.first_chunk().map(|&bytes| usize::from(u16::from_be_bytes(bytes)))
 }
 
-/// A smaller file, and which pixel of the image its first one is.
+/// A smaller file, and the position of its first pixel in the image.
 pub(in crate::data) struct RestartCrop<'a> {
     pub(in crate::data) file: &'a [u8],
     pub(in crate::data) top: usize,
     pub(in crate::data) left: usize,
 }
 
-/// What the headers say.
+/// The contents of the headers.
 #[derive(Default)]
 struct Layout {
     width: usize,
@@ -36,17 +36,17 @@ struct Layout {
     num_components: usize,
     /// Width and height of an MCU, px.
     mcu: (usize, usize),
-    /// Where the frame header's height begins.
+    /// Position of the height in the frame header.
     height_at: usize,
-    /// Units in an interval.
+    /// MCUs per restart interval.
     interval: usize,
     /// First byte of the coded data.
     scan_start: usize,
 }
 
 impl RestartCropper {
-    /// The smallest file of whole intervals around `wanted`; nothing where that is no less than
-    /// the file, or the file does not allow it.
+    /// The smallest file of whole intervals around `wanted`; `None` if it is not smaller than the
+    /// file, or if the file does not support it.
     pub(in crate::data) fn crop_intervals(
         &mut self,
         file: &[u8],
@@ -58,7 +58,7 @@ impl RestartCropper {
         let mcus_per_row = layout.width.div_ceil(mcu_width);
         let num_mcu_rows = layout.height.div_ceil(mcu_height);
         let num_intervals = (mcus_per_row * num_mcu_rows).div_ceil(layout.interval);
-        // Intervals lie in a grid: several in each row of MCUs, or one for several rows.
+        // Intervals form a grid: several per row of MCUs, or one for several rows.
         let (columns, mcus_per_column, rows_per_interval) = if mcus_per_row % layout.interval == 0 {
             (mcus_per_row / layout.interval, layout.interval, 1)
         } else if layout.interval % mcus_per_row == 0 {
@@ -91,7 +91,7 @@ impl RestartCropper {
         Some(RestartCrop { file: &self.file, top, left })
     }
 
-    /// Copies what a decoder needs of the headers, up to the coded data.
+    /// Copies the headers that a decoder needs, up to the coded data.
     fn copy_headers(&mut self, file: &[u8]) -> Option<Layout> {
         let mut layout = Layout::default();
         self.file.extend_from_slice(file.get(..2)?);
@@ -112,7 +112,7 @@ impl RestartCropper {
                 // Baseline and extended sequential Huffman.
                 0xc0 | 0xc1 => layout.read_frame(body, self.file.len() + 5)?,
                 0xdd => layout.interval = word(body)?,
-                // Tables, JFIF and Adobe, which tells the colours.
+                // Tables, JFIF, and Adobe, which gives the color space.
                 0xc4 | 0xdb | 0xe0 | 0xee | 0xda => {}
                 0xe1..=0xef | 0xfe => {
                     at += segment.len();
@@ -130,7 +130,7 @@ impl RestartCropper {
         }
     }
 
-    /// Where the intervals end, of which there must be `count`.
+    /// Finds the ends of the intervals, of which there must be `count`.
     fn find_ends(&mut self, scan: &[u8], count: usize) -> Option<()> {
         self.ends.clear();
         for at in memchr::memchr_iter(0xff, scan) {
@@ -171,7 +171,7 @@ impl RestartCropper {
 }
 
 impl Layout {
-    /// Reads a frame header, whose height will be at `height_at` of the new file.
+    /// Reads a frame header, whose height will be at `height_at` in the new file.
     fn read_frame(&mut self, body: &[u8], height_at: usize) -> Option<()> {
         let [8, h0, h1, w0, w1, num_components, components @ ..] = body else { return None };
         self.height = usize::from(u16::from_be_bytes([*h0, *h1]));
@@ -181,7 +181,7 @@ impl Layout {
         let factors = components.chunks_exact(3).map(|component| component[1]);
         let across = factors.clone().map(|factor| factor >> 4).max()?;
         let down = factors.map(|factor| factor & 15).max()?;
-        // A scan of one component has MCUs of one block, whatever its factors.
+        // A scan with one component has MCUs of one block, whatever its sampling factors.
         let (across, down) = if *num_components == 1 { (1, 1) } else { (across, down) };
         self.mcu = (8 * usize::from(across), 8 * usize::from(down));
         (across > 0 && down > 0).then_some(())

@@ -1,7 +1,7 @@
-//! Lossless rewriting of JPEGs: the same coefficients, as sequential Huffman code with restart
-//! markers. Progressive files then decode three times as fast, and parts of any file can be
-//! decoded alone (`crop_intervals`).
-#![expect(unsafe_code, reason = "calls of a C library; see the rules of `turbo`")]
+//! Lossless transcoding of JPEGs: the same coefficients as sequential Huffman code with restart
+//! markers. Progressive files then decode three times as fast, and parts of any file can be decoded
+//! alone (`restart_crop`).
+#![expect(unsafe_code, reason = "calls of a C library; see the rules of `turbojpeg`")]
 
 use std::{ptr, slice};
 
@@ -9,12 +9,12 @@ use turbojpeg::raw;
 
 use crate::data::image::turbojpeg::{Int, init, last_error};
 
-/// Rewrites. Each file gets a handle of its own, as in `turbo`.
+/// Transcodes files. Each file gets its own handle, as in `turbojpeg`.
 pub(in crate::data) struct Transcoder {
     handle: raw::tjhandle,
 }
 
-// SAFETY: a handle is memory of its own and knows no thread.
+// SAFETY: a handle is independent memory and not bound to a thread.
 unsafe impl Send for Transcoder {}
 
 impl Transcoder {
@@ -22,7 +22,7 @@ impl Transcoder {
         Self { handle: init(raw::TJINIT_TJINIT_TRANSFORM) }
     }
 
-    /// Pixels across that one MCU covers.
+    /// Width of an MCU in pixels.
     pub(in crate::data) fn mcu_width(&mut self, file: &[u8]) -> Result<usize, String> {
         *self = Self::new();
         // SAFETY: pointer and length are those of a slice; the handle is alive.
@@ -42,8 +42,8 @@ impl Transcoder {
         })
     }
 
-    /// The file with a restart marker after every `mcus` MCUs, and without
-    /// metadata that no decoder here uses.
+    /// Rewrites the file with a restart marker after every `mcus` MCUs, and without metadata that
+    /// no decoder here uses.
     pub(in crate::data) fn transcode(
         &mut self,
         file: &[u8],
@@ -58,7 +58,7 @@ impl Transcoder {
         // SAFETY: the handle is alive; pointer and length are those of a slice; C allocates the
         // result, which is copied and freed below.
         let code = unsafe {
-            // A header that was read leaves its own kind of code behind as the one to write.
+            // Reading a header sets the source's coding as the coding to write.
             let settings = [
                 (raw::TJPARAM_TJPARAM_RESTARTBLOCKS, mcus as Int),
                 (raw::TJPARAM_TJPARAM_PROGRESSIVE, 0),

@@ -1,33 +1,33 @@
-//! libjpeg-turbo behind safe calls: the safe crate decodes whole images only, its raw functions
-//! also decode parts of them and transcode with restart markers.
+//! Safe wrappers of libjpeg-turbo. The safe crate decodes only whole images; the raw functions also
+//! decode parts of them and transcode with restart markers.
 //!
-//! Rules: a handle is used by one thread at a time (`&mut self`); sizes handed to C come from the
-//! slices themselves and are checked against what C will write before the call.
+//! Rules: a handle is used by one thread at a time (`&mut self`). Sizes passed to C come from the
+//! slices themselves and are checked before the call against what C will write.
 #![expect(unsafe_code, reason = "calls of a C library; see the rules above")]
 
 use std::ffi::CStr;
 
 use turbojpeg::raw;
 
-/// What a JPEG's header says.
+/// The contents of a JPEG's header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::data) struct Header {
     pub(in crate::data) width: usize,
     pub(in crate::data) height: usize,
-    /// Pixels that one MCU covers; nothing where parts cannot be decoded.
+    /// Width and height of an MCU in pixels; `None` if parts cannot be decoded.
     pub(in crate::data) mcu: Option<(usize, usize)>,
     pub(in crate::data) components: ColorComponents,
 }
 
-/// What libjpeg-turbo finds wrong.
+/// A problem reported by libjpeg-turbo.
 #[derive(Debug)]
 pub(in crate::data) struct Fault {
     pub(in crate::data) message: String,
-    /// It went on nevertheless, and filled the rest with grey.
+    /// A warning: it continued, and filled the rest with grey.
     pub(in crate::data) is_warning: bool,
 }
 
-/// How many values a pixel is stored as.
+/// The color components in which a pixel is stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::data) enum ColorComponents {
     /// Grey, `RGB` or `YCbCr`.
@@ -36,7 +36,7 @@ pub(in crate::data) enum ColorComponents {
     Four,
 }
 
-/// Part of an image, px of the image as decoded.
+/// A part of an image, px of the decoded image.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::data) struct Region {
     /// A multiple of the MCU's width divided by the denominator.
@@ -44,16 +44,16 @@ pub(in crate::data) struct Region {
     pub(in crate::data) top: usize,
     pub(in crate::data) width: usize,
     pub(in crate::data) height: usize,
-    /// 1, 2, 4 or 8: sides are divided by it and rounded up.
+    /// The scale denominator 1, 2, 4 or 8: width and height are divided by it and rounded up.
     pub(in crate::data) denominator: usize,
 }
 
-/// Decodes.
+/// A decompressor.
 pub(in crate::data) struct Decompressor {
     handle: raw::tjhandle,
 }
 
-// SAFETY: a handle is memory of its own and knows no thread.
+// SAFETY: a handle is independent memory and not bound to a thread.
 unsafe impl Send for Decompressor {}
 
 impl Decompressor {
@@ -61,10 +61,10 @@ impl Decompressor {
         Self { handle: init(raw::TJINIT_TJINIT_DECOMPRESS) }
     }
 
-    /// Reads a header; nothing where the file has tables alone and no image.
+    /// Reads a header; `None` if the file has only tables and no image.
     ///
-    /// Each file gets a handle of its own. One that has seen another file would take tables that
-    /// this one lacks from there, and this one for the rest of a header that it failed in.
+    /// Each file gets its own handle. A used handle would take missing tables from the previous
+    /// file, and would continue with the rest of a header at which it failed.
     pub(in crate::data) fn read_header(&mut self, file: &[u8]) -> Result<Option<Header>, Fault> {
         *self = Self::new();
         // SAFETY: pointer and length are those of a slice; the handle is alive.
@@ -94,8 +94,8 @@ impl Decompressor {
         Ok(Some(Header { width, height, mcu, components }))
     }
 
-    /// Decodes a part of the file whose header was read last: RGB, or four color components as they are
-    /// stored. What libjpeg-turbo merely warns of is an error.
+    /// Decodes a part of the file whose header was read last, to RGB or to four color components as
+    /// stored. A warning of libjpeg-turbo is an error.
     pub(in crate::data) fn decode(
         &mut self,
         (file, header): (&[u8], Header),
@@ -109,8 +109,11 @@ impl Decompressor {
         let Region { left, top, width, height, denominator } = region;
         let scaled =
             [header.width, header.height].map(|image_size| image_size.div_ceil(denominator));
-        assert!(pixels.len() >= width * height * bytes, "no room for {region:?}");
-        assert!(left + width <= scaled[0] && top + height <= scaled[1], "{region:?} of {header:?}");
+        assert!(pixels.len() >= width * height * bytes, "the buffer is too small for {region:?}");
+        assert!(
+            left + width <= scaled[0] && top + height <= scaled[1],
+            "{region:?} exceeds {header:?}"
+        );
         let is_whole = [width, height] == scaled;
         let number = |image_size: usize| image_size as Int;
         let factor = raw::tjscalingfactor { num: 1, denom: number(denominator) };
@@ -158,20 +161,21 @@ impl Drop for Decompressor {
     }
 }
 
-/// `int` of C.
+/// C's `int`.
 pub(in crate::data) type Int = std::ffi::c_int;
 
-/// Scans of an image, of which progressive files have about ten. Each takes time by the size of
-/// the image, however few bytes it has: without a limit some hundred kilobytes take minutes.
+/// Limit of scans per image; progressive files have about ten. Each scan takes time in proportion
+/// to the image size, however few bytes it has: without a limit some hundred kilobytes take
+/// minutes.
 const MAX_SCANS: Int = 100;
 
 pub(in crate::data) fn init(kind: raw::TJINIT) -> raw::tjhandle {
     // SAFETY: takes a number, returns memory or null.
     let handle = unsafe { raw::tj3Init(kind as Int) };
-    assert!(!handle.is_null(), "a handle is a small allocation");
+    assert!(!handle.is_null(), "cannot allocate a handle");
     // SAFETY: the handle is alive.
     let code = unsafe { raw::tj3Set(handle, raw::TJPARAM_TJPARAM_SCANLIMIT as Int, MAX_SCANS) };
-    assert_eq!(code, 0, "any number of scans may be the limit");
+    assert_eq!(code, 0, "libjpeg-turbo accepts any scan limit");
     handle
 }
 

@@ -1,8 +1,8 @@
-//! From any data set to a store, or to several of different sizes in one pass.
+//! Imports any data set into a store, or into several stores of different sizes in one pass.
 //!
-//! Shards are written one after the other and noted in `unfinished.json`; an import that was cut
-//! off goes on after the last one that is whole. What is written depends on source, seed and
-//! options alone, never on the number of threads.
+//! Shards are written one after the other and recorded in `unfinished.json`. An interrupted import
+//! resumes after the last complete shard. The output depends only on source, seed and options,
+//! never on the number of threads.
 
 use crate::data::config::OnBad;
 use std::{
@@ -39,11 +39,11 @@ use crate::data::{
     rng::Rng,
 };
 
-/// Keeps the stream of the order apart from other uses of the same seed.
+/// Separates the random stream of the order from other uses of the same seed.
 const STORE_STREAM: u64 = 0x7374_6f72_6500;
-/// About a gigabyte of `ImageNet`.
+/// Images per shard: about a gigabyte of `ImageNet`.
 const ROWS_PER_SHARD: usize = 8192;
-/// Images in a record batch, and in memory at once.
+/// Images per record batch, and in memory at the same time.
 const ROWS_PER_BATCH: usize = 256;
 
 /// What to import, and how.
@@ -51,42 +51,42 @@ const ROWS_PER_BATCH: usize = 256;
 pub struct Import {
     /// The data set, in any container.
     pub source: PathBuf,
-    /// Longest sides of training images, px, a store each in a folder of that name where there
-    /// are several; none keeps all images as they are.
+    /// Longest sides of training images, px. Several sizes give one store each, in a folder named
+    /// after the size; no size keeps all images unchanged.
     pub max_sides: Vec<usize>,
-    /// What a bad image leads to.
+    /// What to do with a bad image.
     pub on_bad: OnBad,
-    /// Of the order of training images.
+    /// Seed of the order of training images.
     pub seed: u64,
 }
 
-/// A whole import.
+/// A running import.
 struct Work<'a> {
     import: &'a Import,
     dataset: &'a Dataset,
     folders: Vec<PathBuf>,
-    /// Of the splits, where they are TFRecord files.
+    /// The TFRecords of the splits, if they are TFRecord files.
     messages: [Option<Messages>; 2],
     /// Where runs on the stores may be submitted.
     division: StoreDivision,
-    /// Where the source is a store of shrunk images: their longest side, px.
+    /// The longest side of the images, px, if the source is a store of shrunk images.
     source_side: Option<usize>,
     num_threads: usize,
     progress: &'a (dyn Fn(usize) -> ControlFlow<()> + Sync),
 }
 
-/// What goes into one shard.
+/// The contents of one shard.
 struct Part<'a> {
     split: Split,
     index: &'a Index,
     file: &'a str,
     samples: &'a [u32],
-    /// Images of the import before these.
+    /// Images of the import before this shard.
     num_before: usize,
 }
 
-/// Imports into `out`; `progress` hears of images done, and may break the import off: the same
-/// import goes on with the shard that it was at. Returns the folders of the stores.
+/// Imports into `out` and returns the folders of the stores. `progress` receives the number of images
+/// done and may stop the import; running the same import again resumes at the unfinished shard.
 pub fn import(
     import: &Import,
     out: &Path,
@@ -99,7 +99,7 @@ pub fn import(
         [] | [_] => vec![out.to_owned()],
         sides => sides.iter().map(|side| out.join(side.to_string())).collect(),
     };
-    // What was shrunk before stays so.
+    // Images that were shrunk before stay shrunk.
     let shrunk = (!import.max_sides.is_empty()).then_some(StoreDivision::OpenOnly);
     let division = shrunk.max(dataset.division()).unwrap_or(StoreDivision::ClosedSafe);
     let largest = stores_in(&import.source)?.pop();
@@ -125,8 +125,8 @@ pub fn import(
     Ok(work.folders)
 }
 
-/// The data set `source` as an import into `out` reads it: Parquet is written out beside `out`, until
-/// the import is done.
+/// Opens the data set `source` for an import into `out`: Parquet is first unpacked next to `out`,
+/// until the import is done.
 pub fn open_source(source: &Path, out: &Path) -> Result<Dataset, StoreError> {
     check_apart(source, out)?;
     Ok(Dataset::open(&unpacked(source, &spool(out))?)?)
@@ -143,10 +143,10 @@ fn check_sides(sides: &[usize]) -> Result<(), StoreError> {
     }
 }
 
-/// A store in its source would be a part of it the next time.
+/// A store inside its source would become part of the source next time.
 fn check_apart(source: &Path, out: &Path) -> Result<(), StoreError> {
     let whole = std::path::absolute(out).map_err(StoreError::io("find", out))?;
-    // `out` need not be there yet: the folder that is there decides.
+    // `out` need not exist yet: use the nearest existing folder.
     let place = whole.ancestors().find_map(|folder| folder.canonicalize().ok());
     match (place, source.canonicalize()) {
         (Some(place), Ok(whole)) if place.starts_with(&whole) => {
@@ -156,9 +156,9 @@ fn check_apart(source: &Path, out: &Path) -> Result<(), StoreError> {
     }
 }
 
-/// Where Parquet is written out to, beside the store.
+/// Where Parquet is unpacked, next to the store.
 fn spool(out: &Path) -> PathBuf {
-    // Without the slash that may end it: beside it, not in it.
+    // Drop a trailing slash, so that the folder is next to the store and not inside it.
     let mut name = out.components().as_path().as_os_str().to_owned();
     name.push(".unpacked");
     PathBuf::from(name)
@@ -177,7 +177,7 @@ impl Work<'_> {
                     write_whole(&out.join(UNFINISHED), &done)?;
                 }
                 num_before += samples.len();
-                self.tell(num_before)?;
+                self.report(num_before)?;
             }
         }
         for (name, num_rows) in [("train", done.num_train), ("val", done.num_eval)] {
@@ -192,22 +192,22 @@ impl Work<'_> {
         fs::remove_file(&note).map_err(StoreError::io("remove", &note))
     }
 
-    /// An error where somebody asks to stop.
-    fn tell(&self, num_done: usize) -> Result<(), StoreError> {
+    /// Reports progress; returns an error if the import should stop.
+    fn report(&self, num_done: usize) -> Result<(), StoreError> {
         match (self.progress)(num_done) {
             ControlFlow::Continue(()) => Ok(()),
             ControlFlow::Break(()) => Err(StoreError::Interrupted),
         }
     }
 
-    /// Frees the room that a shard takes which will not be finished.
+    /// Deletes the unfinished file of a shard.
     fn discard(&self, file: &str) {
         for folder in &self.folders {
             let _ = fs::remove_file(partial(&folder.join(file)));
         }
     }
 
-    /// Training images are shuffled, so that neighbours in a shard are of all classes.
+    /// Training images are shuffled, so that neighbours in a shard belong to all classes.
     fn order(&self, split: Split) -> (&Index, Vec<u32>) {
         let index = match split {
             Split::Train => &self.dataset.train,
@@ -220,8 +220,8 @@ impl Work<'_> {
         (index, order)
     }
 
-    /// Writes one shard of every store. Validation images are never shrunk: the stores share
-    /// them.
+    /// Writes one shard of every store. Validation images are never shrunk, so the stores share
+    /// their shards.
     fn write_shard(&self, part: &Part<'_>, done: &mut Progress) -> Result<(), StoreError> {
         let Part { split, index, file, samples, num_before } = *part;
         let sides: Vec<Option<usize>> = match (split, self.import.max_sides.as_slice()) {
@@ -262,12 +262,12 @@ impl Work<'_> {
                     writer.write(path, rows)?;
                 }
             }
-            self.tell(num_before + batch * ROWS_PER_BATCH + samples.len())?;
+            self.report(num_before + batch * ROWS_PER_BATCH + samples.len())?;
         }
         for ((store, writer), path) in writers.into_iter().enumerate().zip(&paths) {
             done.shards[store].push(writer.finish(path)?);
         }
-        self.fraction(file, done, sides.len())?;
+        self.link_shard(file, done, sides.len())?;
         match split {
             Split::Train => done.num_train += num_rows,
             Split::Eval => done.num_eval += num_rows,
@@ -275,14 +275,14 @@ impl Work<'_> {
         Ok(())
     }
 
-    /// Gives the stores from `first` on the shard that the first store has.
-    fn fraction(&self, file: &str, done: &mut Progress, first: usize) -> Result<(), StoreError> {
+    /// Links or copies a shard of the first store to the stores from `first` on.
+    fn link_shard(&self, file: &str, done: &mut Progress, first: usize) -> Result<(), StoreError> {
         let record = done.shards[0].last().expect("a shard was written").clone();
         let source = self.folders[0].join(file);
         for (store, folder) in self.folders.iter().enumerate().skip(first) {
             let path = folder.join(file);
             let _ = fs::remove_file(&path);
-            // Some file systems have no links.
+            // Some file systems have no hard links.
             let copy = || {
                 fs::copy(&source, partial(&path))?;
                 fs::rename(partial(&path), &path)
@@ -295,7 +295,7 @@ impl Work<'_> {
         Ok(())
     }
 
-    /// Reads and rewrites images on all threads; results in the order of `samples`.
+    /// Reads and rewrites images on all threads; the results are in the order of `samples`.
     fn rewrite(
         &self,
         part: &Part<'_>,
@@ -322,12 +322,15 @@ impl Work<'_> {
                             .and_then(|()| spans.read(index, sample, &mut bytes))
                             .map_err(|error| error.to_string())
                             .and_then(|()| rewriter.rewrite(&bytes, sides, self.import.on_bad));
-                        results.lock().expect("no thread panics with it").push((i, rewritten));
+                        results
+                            .lock()
+                            .expect("no thread panics while it holds the lock")
+                            .push((i, rewritten));
                     }
                 });
             }
         });
-        let mut results = results.into_inner().expect("no thread panics with it");
+        let mut results = results.into_inner().expect("no thread panics while it holds the lock");
         results.sort_unstable_by_key(|(i, _)| *i);
         results.into_iter().map(|(_, rewritten)| rewritten).collect()
     }

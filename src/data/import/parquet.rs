@@ -1,6 +1,6 @@
-//! Parquet, which holds compressed pages and not images in one piece: an import first writes it out
-//! as the Arrow streams that are read in place. Columns are those of Hugging Face's `datasets`:
-//! `image` (a struct of `bytes` and `path`, or the bytes alone) and `label`.
+//! Parquet holds compressed pages, not whole image files. An import therefore first unpacks it to
+//! Arrow streams, which are read in place. The columns are those of Hugging Face's `datasets`:
+//! `image` (a struct of `bytes` and `path`, or only the bytes) and `label`.
 
 use std::{
     collections::HashMap,
@@ -19,13 +19,13 @@ use parquet::arrow::arrow_reader::{ArrowReaderOptions, ParquetRecordBatchReaderB
 
 use crate::data::{dataset::open::says, format::error::StoreError};
 
-/// Images in memory at once.
+/// Images in memory at the same time.
 const ROWS_PER_BATCH: usize = 64;
-/// Words in the names of files or folders that are of a split.
+/// Words in the names of files or folders that identify a split.
 const SPLITS: [&str; 3] = ["train", "val", "validation"];
 
-/// `source`, or where its Parquet files have been written out: `spool`. What an earlier try has
-/// written out whole is kept.
+/// Returns `source`, or `spool`, into which its Parquet files have been unpacked. Files that an
+/// earlier attempt unpacked completely are reused.
 pub(in crate::data) fn unpacked(source: &Path, spool: &Path) -> Result<PathBuf, StoreError> {
     let files = parquet_files(source)?;
     if files.is_empty() {
@@ -39,9 +39,9 @@ pub(in crate::data) fn unpacked(source: &Path, spool: &Path) -> Result<PathBuf, 
         let folder = out.parent().unwrap_or(spool);
         fs::create_dir_all(folder).map_err(StoreError::io("create", folder))?;
         let partial = out.with_extension("partial");
-        // At some damaged files the crate that reads Parquet panics.
+        // The Parquet crate panics on some damaged files.
         catch_unwind(|| unpack(&file, &partial)).unwrap_or_else(|_| {
-            let reason = "it is damaged; fetch it again".to_owned();
+            let reason = "it is damaged; download it again".to_owned();
             Err(StoreError::Parquet { path: file.clone(), reason })
         })?;
         fs::rename(&partial, &out).map_err(StoreError::io("rename", &partial))?;
@@ -49,8 +49,8 @@ pub(in crate::data) fn unpacked(source: &Path, spool: &Path) -> Result<PathBuf, 
     Ok(spool.to_owned())
 }
 
-/// The Parquet files of `source` and of the folders in it that are of a split, and where each goes.
-/// Hugging Face's hub keeps them in `data`.
+/// The Parquet files of `source` and of its folders that belong to a split, each with its
+/// destination. Hugging Face's hub keeps them in `data`.
 fn parquet_files(source: &Path) -> Result<Vec<(PathBuf, PathBuf)>, StoreError> {
     let mut found = Vec::new();
     let folders = [("", ""), ("data", ""), ("train", "train"), ("val", "val")];
@@ -73,20 +73,20 @@ fn parquet_files(source: &Path) -> Result<Vec<(PathBuf, PathBuf)>, StoreError> {
     Ok(found)
 }
 
-/// Writes one file out, some rows at a time.
+/// Unpacks one file, some rows at a time.
 fn unpack(file: &Path, out: &Path) -> Result<(), StoreError> {
     let wrong = |reason: String| StoreError::Parquet { path: file.to_owned(), reason };
     let open = File::open(file).map_err(StoreError::io("open", file))?;
-    // Types as Parquet has them, which are the same whoever wrote the file.
+    // Use the types of Parquet, which do not depend on the program that wrote the file.
     let options = ArrowReaderOptions::new().with_skip_arrow_metadata(true);
     let reader = ParquetRecordBatchReaderBuilder::try_new_with_options(open, options)
         .map_err(|error| wrong(error.to_string()))?;
     let columns = Columns::find(reader.schema()).map_err(wrong)?;
     let metadata = reader.metadata().file_metadata().key_value_metadata();
-    let told = metadata.into_iter().flatten().find(|pair| pair.key == "huggingface");
-    let told = told.and_then(|pair| Some((pair.key.clone(), pair.value.clone()?)));
-    let told: HashMap<String, String> = told.into_iter().collect();
-    let schema = Arc::new(columns.schema.clone().with_metadata(told));
+    let features = metadata.into_iter().flatten().find(|pair| pair.key == "huggingface");
+    let features = features.and_then(|pair| Some((pair.key.clone(), pair.value.clone()?)));
+    let features: HashMap<String, String> = features.into_iter().collect();
+    let schema = Arc::new(columns.schema.clone().with_metadata(features));
     let mask = ProjectionMask::roots(reader.parquet_schema(), [columns.image, columns.label]);
     let reader = reader
         .with_projection(mask)
@@ -110,7 +110,7 @@ fn unpack(file: &Path, out: &Path) -> Result<(), StoreError> {
     writer.finish().map_err(cannot_write)
 }
 
-/// Where image and label stand, and what is written.
+/// Positions of image and label, and the schema that is written.
 struct Columns {
     image: usize,
     label: usize,
@@ -122,13 +122,13 @@ impl Columns {
         let place =
             |wanted: &dyn Fn(&Field) -> bool| schema.fields().iter().position(|f| wanted(f));
         let image = place(&|field| is_image(field.data_type()))
-            .ok_or("no column of images (bytes, or a struct of bytes and path)")?;
+            .ok_or("no image column; store images as bytes, or as a struct of bytes and path")?;
         let label = place(&|field| matches!(field.name().as_str(), "label" | "labels"))
-            .ok_or("no column label; rename the one that holds the class")?;
+            .ok_or("no column named label; rename the column that holds the class")?;
         let kind = schema.field(label).data_type();
         if !kind.is_integer() {
             return Err(format!(
-                "column label is of type {kind}; make it whole numbers: \
+                "column label has type {kind}; convert it to integers: \
                  dataset.class_encode_column(\"label\")"
             ));
         }
@@ -147,7 +147,7 @@ impl Columns {
             None => (Some(image), None),
         };
         let bytes = bytes.and_then(|it| it.as_any().downcast_ref::<BinaryArray>());
-        let bytes = bytes.ok_or("the column of images holds no bytes")?;
+        let bytes = bytes.ok_or("the image column has no bytes")?;
         for (what, column) in [("image", bytes as &dyn Array), ("label", label.as_ref())] {
             if let Some(row) = (0..column.len()).find(|&row| column.is_null(row)) {
                 return Err(format!("row {} has no {what}; remove it", before + row));
@@ -190,7 +190,7 @@ mod tests {
     use super::*;
     use crate::data::dataset::{open::Dataset, span_reader::SpanReader};
 
-    /// Images that nothing here decodes, by label.
+    /// Images that no decoder accepts, by label.
     fn images(start: i64, num: i64) -> (BinaryArray, Int64Array) {
         let bytes: Vec<Vec<u8>> = (start..start + num).map(|i| vec![i as u8; 500]).collect();
         let bytes = BinaryArray::from_iter_values(bytes);
@@ -221,7 +221,7 @@ mod tests {
     }
 
     #[test]
-    fn images_labels_and_names_come_out_as_they_went_in() {
+    fn images_labels_and_names_survive_unpacking() {
         let root = TempDir::new().unwrap();
         let (source, spool) = (root.path().join("set"), root.path().join("spool"));
         let (first, labels) = images(0, 100);
@@ -245,11 +245,11 @@ mod tests {
             reader.read(&data.train, i, &mut bytes).unwrap();
             assert_eq!((bytes.as_slice(), data.train.label(i)), (&[i as u8; 500][..], i % 2));
         }
-        assert!(!spool.join("test-00000-of-00001.arrow").exists(), "no split of ours");
+        assert!(!spool.join("test-00000-of-00001.arrow").exists(), "test is not a used split");
     }
 
     #[test]
-    fn a_set_of_other_files_is_read_where_it_is() {
+    fn a_data_set_of_other_files_is_read_in_place() {
         let root = TempDir::new().unwrap();
         fs::create_dir(root.path().join("train")).unwrap();
         let spool = root.path().join("spool");
@@ -258,10 +258,10 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_set_of_images_is_refused_by_file_and_row() {
+    fn errors_name_file_and_row_of_unusable_parquet() {
         let root = TempDir::new().unwrap();
         let file = root.path().join("train.parquet");
-        let told = || {
+        let failure = || {
             let error = unpacked(root.path(), &root.path().join("spool")).unwrap_err().to_string();
             assert!(error.contains("train.parquet"), "{error}");
             error
@@ -269,28 +269,28 @@ mod tests {
         let (bytes, labels) = images(0, 70);
         let (bytes, labels): (ArrayRef, ArrayRef) = (Arc::new(bytes), Arc::new(labels));
         write(&file, vec![("label", Arc::clone(&labels))]);
-        assert!(told().contains("no column of images"));
+        assert!(failure().contains("no image column"));
         write(&file, vec![("image", Arc::clone(&bytes))]);
-        assert!(told().contains("no column label"));
+        assert!(failure().contains("no column named label"));
         let words: ArrayRef = Arc::new(StringArray::from_iter_values(vec!["cat"; 70]));
         write(&file, vec![("image", Arc::clone(&bytes)), ("label", words)]);
-        assert!(told().contains("class_encode_column"));
+        assert!(failure().contains("class_encode_column"));
         let holes: BinaryArray = (0..70).map(|i| (i != 66).then_some(b"x")).collect();
         write(&file, vec![("image", Arc::new(holes)), ("label", Arc::clone(&labels))]);
-        assert!(told().contains("row 66 has no image"));
+        assert!(failure().contains("row 66 has no image"));
         write(&file, vec![("image", bytes), ("label", labels)]);
         let whole = fs::read(&file).unwrap();
         fs::write(&file, &whole[..whole.len() - 9]).unwrap();
-        told();
+        failure();
         let mut damaged = whole;
         damaged[40] ^= 0x55;
         fs::write(&file, damaged).unwrap();
-        told();
-        assert!(!root.path().join("spool/train.arrow").exists(), "nothing half-written counts");
+        failure();
+        assert!(!root.path().join("spool/train.arrow").exists(), "no partial file is left");
     }
-    /// Some of these the crate that reads Parquet answers with a panic.
+    /// The Parquet crate panics on some of these files.
     #[test]
-    fn one_damaged_byte_anywhere_is_told_or_harmless() {
+    fn any_damaged_byte_gives_an_error_or_is_harmless() {
         let root = TempDir::new().unwrap();
         let file = root.path().join("train.parquet");
         let (bytes, labels) = images(0, 4);
@@ -306,7 +306,8 @@ mod tests {
             assert_eq!(spool.join("train.arrow").exists(), answer.is_none());
             answers.insert(answer);
         }
-        let panics = answers.iter().flatten().filter(|it| it.ends_with("fetch it again")).count();
+        let panics =
+            answers.iter().flatten().filter(|it| it.ends_with("download it again")).count();
         assert!(answers.len() > 10 && panics > 0, "{answers:?}");
     }
 }

@@ -1,4 +1,4 @@
-//! What an import that is not over has done: its notes, and where it goes on.
+//! The progress of an unfinished import, and where to resume it.
 
 use std::{
     collections::BTreeSet,
@@ -18,13 +18,13 @@ use crate::data::{
     import::Import,
 };
 
-/// What an import that is not over has done, and for what.
+/// The progress of an unfinished import, and its options.
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
 pub(in crate::data) struct Progress {
     import: Import,
     #[serde(rename = "num_pictures")]
     num_images: [usize; 2],
-    /// By store.
+    /// The finished shards, by store.
     pub(in crate::data) shards: Vec<Vec<ShardRecord>>,
     #[serde(rename = "mended")]
     pub(in crate::data) repaired: BTreeSet<Note>,
@@ -34,7 +34,7 @@ pub(in crate::data) struct Progress {
 }
 
 impl Progress {
-    /// Nothing yet, for so many stores.
+    /// Empty progress for `num_stores` stores.
     pub(in crate::data) fn none(import: &Import, dataset: &Dataset, num_stores: usize) -> Self {
         Self {
             import: import.clone(),
@@ -47,8 +47,8 @@ impl Progress {
         }
     }
 
-    /// What an earlier try into `out` has done, else `self`, which has done nothing; an error where
-    /// the folders hold anything else.
+    /// The progress of an earlier attempt in `out`, or `self` if there is none; an error if the
+    /// folders contain anything else.
     pub(in crate::data) fn or_earlier(
         self,
         out: &Path,
@@ -70,10 +70,10 @@ impl Progress {
         Ok(self)
     }
 
-    /// `earlier` as a part of `self`, if it is one.
+    /// `earlier` as progress of this import, if the two match.
     fn going_on(&self, mut earlier: Self) -> Option<Self> {
-        // Where a bad image ends an import, whole shards have none: they are what they would be
-        // whatever else bad images led to.
+        // With `OnBad::Fail`, finished shards contain no bad images, so they are the same whatever
+        // the other modes would do with bad images.
         if earlier.import.on_bad == OnBad::Fail {
             earlier.import.on_bad = self.import.on_bad;
         }
@@ -84,8 +84,8 @@ impl Progress {
     }
 }
 
-/// Removes what an import leaves that has finished no shard; an error where `folder` holds anything
-/// else.
+/// Removes the leftovers of an import that has finished no shard; an error if `folder` contains
+/// anything else.
 fn remove_leftovers(folder: &Path) -> Result<(), StoreError> {
     let mut found = Vec::new();
     if !leftovers(folder, &mut found).map_err(StoreError::io("list", folder))? {
@@ -98,13 +98,14 @@ fn remove_leftovers(folder: &Path) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// Whether `folder` holds leftovers only, which are put into `found`, what lies in a folder before it.
+/// Whether `folder` contains only leftovers. They are collected in `found`, the contents of a
+/// folder before the folder.
 fn leftovers(folder: &Path, found: &mut Vec<PathBuf>) -> io::Result<bool> {
     for entry in fs::read_dir(folder)? {
         let path = entry?.path();
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
         let is_ours = if path.is_dir() {
-            // A store of one size of several.
+            // The store of one of several sizes.
             name.parse::<usize>().is_ok() && leftovers(&path, found)?
         } else {
             let whole = name.strip_suffix(".partial").map(|stem| format!("{stem}.arrow"));

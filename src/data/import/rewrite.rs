@@ -1,4 +1,4 @@
-//! One image on its way into a store: decoded, repaired where it is odd, rewritten.
+//! Prepares one image for a store: decodes it, repairs it if needed, and rewrites it.
 
 use turbojpeg::{Compressor, Image, PixelFormat, Subsamp};
 
@@ -14,12 +14,12 @@ use crate::data::{
     transform::resize::{Resizer, Target},
 };
 
-/// Of images that are compressed anew: as good as what JPEG can hold without growing much.
+/// JPEG quality of repaired images: close to the original without much larger files.
 const REPAIR_QUALITY: i32 = 96;
-/// Of images that are shrunk, as in `FFCV`'s `ImageNet` files.
+/// JPEG quality of shrunk images, as in `FFCV`'s `ImageNet` files.
 const SHRINK_QUALITY: i32 = 90;
 
-/// One thread's tools.
+/// A thread's decoder and encoders.
 pub(in crate::data) struct Rewriter {
     decoder: Decoder,
     transcoder: Transcoder,
@@ -27,11 +27,11 @@ pub(in crate::data) struct Rewriter {
     small: Vec<u8>,
 }
 
-/// An image as it goes into the stores.
+/// An image as it is stored.
 pub(in crate::data) struct Rewritten {
-    /// One file for each size that was asked for.
+    /// One file for each requested size.
     pub(in crate::data) files: Vec<(Vec<u8>, Size)>,
-    /// Why it was compressed anew, if it was.
+    /// Why it was re-encoded, if it was.
     pub(in crate::data) repaired: Option<String>,
 }
 
@@ -45,15 +45,14 @@ impl Rewriter {
         }
     }
 
-    /// The files of one image, none of whose sides exceeds `max_sides`; an error says why there
-    /// can be none.
+    /// The files of one image, none of whose sides exceeds `max_sides`, or why there are none.
     pub(in crate::data) fn rewrite(
         &mut self,
         file: &[u8],
         max_sides: &[Option<usize>],
         on_bad: OnBad,
     ) -> Result<Rewritten, String> {
-        // Rewriting decodes every coefficient, and after these come sums that cannot fail.
+        // Transcoding decodes all coefficients; the steps after it are arithmetic that cannot fail.
         if *max_sides == [None]
             && let Some(size) = self.decoder.plain_size(file)
             && let Ok(restarted) = restart(&mut self.transcoder, file, size)
@@ -68,7 +67,7 @@ impl Rewriter {
             }
             None => (file, None),
         };
-        let image = self.decoder.decoded().expect("decoded to see whether it is to be repaired");
+        let image = self.decoder.decoded().expect("decoded to check whether it needs repair");
         let size = image.size();
         let mut files = Vec::with_capacity(max_sides.len());
         for max_side in max_sides {
@@ -88,7 +87,7 @@ impl Rewriter {
         Ok(Rewritten { files, repaired })
     }
 
-    /// A plain JPEG of an image that is none, and why; nothing where the file is plain.
+    /// Re-encodes an image that is not a plain JPEG, and says why; `None` if the file is plain.
     fn repair(&mut self, file: &[u8], on_bad: OnBad) -> Result<Option<(Vec<u8>, String)>, String> {
         let how = (REPAIR_QUALITY, Subsamp::None);
         let components = self.decoder.components(file);
@@ -113,7 +112,7 @@ impl Rewriter {
     }
 }
 
-/// The size of an image whose long side is brought down to `max_side`; nothing where it is so.
+/// The size of an image after its long side is reduced to `max_side`; `None` if it is not larger.
 fn shrunk(size: Size, max_side: usize) -> Option<Size> {
     let long = size.height.max(size.width);
     let scale = |side: usize| ((side * max_side + long / 2) / long).max(1);
@@ -126,10 +125,11 @@ fn restart(transcoder: &mut Transcoder, file: &[u8], size: Size) -> Result<Vec<u
     transcoder.transcode(file, interval(size.width, mcu))
 }
 
-/// MCUs between restart markers in an image of `width`, of MCUs `mcu` wide: a divisor of the
-/// MCUs in a row, so that intervals lie in columns; of two as near the narrower. At 4:2:0 columns
-/// near 32 px wide take 1.4 % more bytes than ones near 64 px and crops are cut from them about a
-/// tenth faster; at 4:4:4 both are equal. A row without a fitting divisor is an interval of its own.
+/// MCUs between restart markers in an image `width` wide, with MCUs `mcu` wide. It is a divisor of
+/// the MCUs per row, so that intervals form columns; of two equally near, the narrower. At 4:2:0,
+/// columns about 32 px wide take 1.4 % more bytes than columns about 64 px wide, and crops are
+/// decoded about a tenth faster; at 4:4:4 both are equal. A row without a suitable divisor is one
+/// interval.
 fn interval(width: usize, mcu: usize) -> usize {
     let mcus_per_row = width.div_ceil(mcu);
     let widths = 16..=128;

@@ -1,4 +1,5 @@
-//! One shard: an Arrow IPC stream with the columns and features of Hugging Face's `datasets`.
+//! Writes one shard: an Arrow IPC stream with the columns and features of Hugging Face's
+//! `datasets`.
 
 use std::{
     collections::HashMap,
@@ -50,7 +51,7 @@ pub(in crate::data) fn schema(classes: &[String], division: StoreDivision) -> Sc
         field("width", DataType::Int32),
         field("height", DataType::Int32),
     ];
-    let division = json!(division).as_str().map(str::to_owned).expect("its JSON is a word");
+    let division = json!(division).as_str().map(str::to_owned).expect("its JSON is a string");
     let metadata = [("huggingface", features.to_string()), (DIVISION, division)];
     let metadata = metadata.map(|(key, value)| (key.to_owned(), value));
     Schema::new(fields).with_metadata(HashMap::from(metadata))
@@ -61,7 +62,7 @@ fn image_fields() -> Fields {
     Fields::from(vec![bytes, Field::new("path", DataType::Utf8, true)])
 }
 
-/// Writes a shard beside its name and renames it when it is whole.
+/// Writes a shard under a temporary name and renames it when it is complete.
 pub(in crate::data) struct ShardWriter {
     writer: StreamWriter<Hashing>,
     schema: Arc<Schema>,
@@ -114,7 +115,7 @@ impl ShardWriter {
     }
 }
 
-/// Where a shard is written until it is whole.
+/// The temporary name of an unfinished shard.
 pub(in crate::data) fn partial(path: &Path) -> PathBuf {
     path.with_extension("partial")
 }
@@ -127,7 +128,7 @@ fn io_of(path: &Path, error: ArrowError) -> StoreError {
     StoreError::Io { what: "write", path: path.to_owned(), source }
 }
 
-/// A file whose hash is known when it is written.
+/// A writer that computes the hash of what it writes.
 struct Hashing {
     file: BufWriter<File>,
     hasher: Sha256,

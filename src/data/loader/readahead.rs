@@ -58,9 +58,9 @@ impl Readahead {
             let (index, receiver, stop) = (Arc::clone(index), receiver.clone(), Arc::clone(&stop));
             threads.push(spawn("ahead", move || open_files(&index, &receiver, &stop)));
         }
-        if let Some(fraction) = warm.filter(|_| !has_files) {
+        if let Some(part) = warm.filter(|_| !has_files) {
             let (index, stop) = (Arc::clone(index), Arc::clone(&stop));
-            threads.push(spawn("warm", move || stream(&index, fraction, &stop)));
+            threads.push(spawn("warm", move || stream(&index, part, &stop)));
         }
         let files = has_files.then_some(sender);
         Self { index: Arc::clone(index), stop, files, threads }
@@ -148,7 +148,7 @@ fn open_files(index: &Index, files: &Receiver<u32>, stop: &AtomicBool) {
 }
 
 /// Streams this rank's part of the files, if all of them fit into memory.
-fn stream(index: &Index, fraction: Shard, stop: &AtomicBool) {
+fn stream(index: &Index, part: Shard, stop: &AtomicBool) {
     let places = index.stores().flat_map(|store| &store.places);
     let files: Vec<_> = places.map(|(path, _)| File::open(path)).collect();
     let lengths = files.iter().flatten().filter_map(|file| file.metadata().ok());
@@ -161,7 +161,7 @@ fn stream(index: &Index, fraction: Shard, stop: &AtomicBool) {
         let length = file.metadata().map_or(0, |metadata| metadata.len());
         for start in (0..length).step_by(PIECE as usize) {
             piece += 1;
-            if piece % fraction.world_size != fraction.rank {
+            if piece % part.world_size != part.rank {
                 continue;
             }
             let end = length.min(start + PIECE);

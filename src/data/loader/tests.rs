@@ -263,15 +263,15 @@ fn crops_differ_between_epochs() {
 fn two_ranks_evaluate_each_sample_once() {
     let root = data_set(1, 5);
     let folder = open(root.path(), Split::Eval);
-    let mut fractions = Vec::new();
+    let mut ranks = Vec::new();
     for rank in 0..2 {
         let shard = Shard { rank, world_size: 2 };
         let mut loader = eval_loader(&folder, shard, config(2, OnBadImage::Error));
-        fractions.push(drain(&mut loader));
+        ranks.push(drain(&mut loader));
     }
-    let lens: Vec<_> = fractions.iter().flatten().map(|batch| batch.labels.len()).collect();
+    let lens: Vec<_> = ranks.iter().flatten().map(|batch| batch.labels.len()).collect();
     assert_eq!(lens, [4, 4, 4, 3]);
-    let mut rows: Vec<_> = fractions.iter().flatten().flat_map(|b| b.images.chunks(768)).collect();
+    let mut rows: Vec<_> = ranks.iter().flatten().flat_map(|b| b.images.chunks(768)).collect();
     let whole = drain(&mut eval_loader(&folder, SHARD, config(1, OnBadImage::Error)));
     let mut expected: Vec<_> = whole.iter().flat_map(|batch| batch.images.chunks(768)).collect();
     rows.sort_unstable();
@@ -378,7 +378,7 @@ fn a_bad_image_is_named() {
     });
     let error = error.flatten().next().unwrap();
     assert!(error.contains(path.to_str().unwrap()), "{error}");
-    assert!(error.contains("but a GIF; convert it to JPEG or PNG"), "{error}");
+    assert!(error.contains("but a GIF (convert it to JPEG or PNG)"), "{error}");
 }
 
 #[test]

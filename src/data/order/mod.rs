@@ -1,4 +1,4 @@
-//! Which rank sees which sample when, and the plan of each batch.
+//! The order of samples per rank and epoch, and the plan of each batch.
 
 pub(in crate::data) mod plan;
 pub(in crate::data) mod sampler;

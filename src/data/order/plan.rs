@@ -1,4 +1,5 @@
-//! What a loader is asked for: a lazy sequence of batches, each with its samples and transform.
+//! Batch plans, the input of a loader: a lazy sequence of batches with their samples and
+//! transforms.
 
 use std::ops::Range;
 
@@ -10,23 +11,23 @@ use crate::data::{
     transform::crop::random_resized_crop,
 };
 
-/// Keeps the stream of crops apart from other uses of the same seed.
+/// Separates the random stream of crops from other uses of the same seed.
 const CROP_STREAM: u64 = 0x0063_726f_7073;
 
-/// One batch to make.
+/// The plan of one batch.
 #[derive(Clone, Debug)]
 pub struct BatchPlan {
     /// Epoch, from 0.
     pub epoch: usize,
     /// Step of the epoch, from 0.
     pub step: usize,
-    /// From image to row.
+    /// The transform from image to row.
     pub transform: Transform,
-    /// Samples; row `i` shows sample `i`.
+    /// The samples; row `i` shows sample `samples[i]`.
     pub samples: Vec<u32>,
-    /// Seed of crops and flips.
+    /// The seed of crops and flips.
     pub key: u64,
-    /// Blocks of samples that come after, where the order is one of blocks.
+    /// Blocks of samples that are needed after this batch, if the order is one of blocks.
     pub prefetch: Vec<Range<u32>>,
 }
 
@@ -41,22 +42,22 @@ impl BatchPlan {
         }
     }
 
-    /// Draws crop and flip of a sample, which do not depend on its batch. `attempt` counts the bad
-    /// samples that it stands in for.
+    /// The random stream for crop and flip of a sample. It does not depend on the batch. `attempt`
+    /// counts the bad samples that this one replaces.
     pub fn rng(&self, sample: u32, attempt: usize) -> Rng {
         let (epoch, attempt) = (self.epoch as u64, attempt as u64);
         Rng::keyed(&[CROP_STREAM, self.key, epoch, u64::from(sample), attempt])
     }
 }
 
-/// From image to row.
+/// The transform from image to row.
 #[derive(Clone, Copy, Debug)]
 pub enum Transform {
     /// Random-resized crop and flip.
     Train {
-        /// Side of the crop in this epoch, px; leads over `config.crop_size`.
+        /// Crop size in this epoch, px; overrides `config.crop_size`.
         image_size: usize,
-        /// Law of crop and flip.
+        /// Parameters of crop and flip.
         config: TrainTransform,
     },
     /// Centre crop.
@@ -64,7 +65,7 @@ pub enum Transform {
 }
 
 impl Transform {
-    /// Side of the rows, px.
+    /// Width and height of the rows, px.
     pub fn image_size(&self) -> usize {
         match self {
             Self::Train { image_size, .. } => *image_size,
@@ -73,24 +74,24 @@ impl Transform {
     }
 }
 
-/// Batches of several epochs.
+/// The batches of several epochs.
 #[derive(Clone, Debug)]
 pub struct TrainSchedule {
-    /// Samples of a batch on each rank.
+    /// Batch size per rank.
     pub batch_per_rank: usize,
-    /// Batches of an epoch; what is left of the order is dropped, and a last batch that is not
-    /// full is filled from the order's front.
+    /// Batches per epoch. The rest of the order is dropped, and an incomplete last batch is filled
+    /// up from the front of the order.
     pub steps_per_epoch: usize,
-    /// Epochs to plan, from 0.
+    /// The epochs to plan, from 0.
     pub epochs: Range<usize>,
-    /// Side of the crops of each epoch, px; element `e` belongs to epoch `e`.
+    /// Crop size of each epoch, px; element `e` belongs to epoch `e`.
     pub image_sizes: Vec<usize>,
-    /// Law of crop and flip.
+    /// Parameters of crop and flip.
     pub transform: TrainTransform,
 }
 
-/// Training batches, epoch after epoch. An epoch's order is drawn when its first batch is asked
-/// for.
+/// Training batches, epoch after epoch. The order of an epoch is drawn when its first batch is
+/// requested.
 pub fn train_plans(
     sampler: Sampler,
     schedule: TrainSchedule,
@@ -98,8 +99,8 @@ pub fn train_plans(
     train_plans_from(sampler, schedule, 0)
 }
 
-/// The same without the first `start_step` batches of the first epoch: they are neither read nor
-/// planned, and cost no more than the one order that the epoch needs anyway.
+/// The same without the first `start_step` batches of the first epoch. These are neither read nor
+/// planned; skipping them costs nothing beyond drawing the epoch's order.
 pub fn train_plans_from(
     sampler: Sampler,
     schedule: TrainSchedule,
@@ -110,10 +111,15 @@ pub fn train_plans_from(
     let wanted = batch_per_rank * steps_per_epoch;
     assert!(
         wanted < sampler.train_len() + batch_per_rank,
-        "{wanted} samples an epoch of {} on each rank",
+        "{wanted} samples per epoch exceed the {} samples of a rank",
         sampler.train_len()
     );
-    assert!(epochs.end <= image_sizes.len(), "{} epochs, {} sides", epochs.end, image_sizes.len());
+    assert!(
+        epochs.end <= image_sizes.len(),
+        "{} epochs, but {} image sizes",
+        epochs.end,
+        image_sizes.len()
+    );
     assert!(start_step <= steps_per_epoch, "step {start_step} of {steps_per_epoch}");
     let first_epoch = epochs.start;
     epochs.flat_map(move |epoch| {
@@ -125,7 +131,7 @@ pub fn train_plans_from(
         (start..steps_per_epoch).map(move |step| {
             let due = std::iter::from_fn(|| blocks.next_if(|(at, _)| *at <= step));
             let prefetch = due.map(|(_, block)| block).collect();
-            // Past the end of the order it begins anew: a last step may want more than is left.
+            // The order restarts at its end: the last step may need more samples than are left.
             let rows = step * batch_per_rank..(step + 1) * batch_per_rank;
             let rows = rows.map(|row| order[row % order.len()]).collect();
             BatchPlan { epoch, step, transform, samples: rows, key, prefetch }
@@ -133,13 +139,13 @@ pub fn train_plans_from(
     })
 }
 
-/// Evaluation batches of this rank, each sample once; the last may be short.
+/// Evaluation batches of this rank, with each sample once. The last batch may be incomplete.
 pub fn eval_plans(
     sampler: &Sampler,
     batch_per_rank: usize,
     transform: EvalTransform,
 ) -> impl Iterator<Item = BatchPlan> + Send + 'static {
-    assert!(batch_per_rank > 0, "a batch of nothing");
+    assert!(batch_per_rank > 0, "the batch size is 0");
     let order = sampler.eval_order();
     let key = sampler.seed();
     (0..order.len().div_ceil(batch_per_rank)).map(move |step| {
@@ -195,7 +201,7 @@ mod tests {
     }
 
     #[test]
-    fn the_last_evaluation_batch_may_be_short() {
+    fn the_last_evaluation_batch_may_be_incomplete() {
         let sampler = Sampler::new(23, SHARD, 4);
         let plans: Vec<_> = eval_plans(&sampler, 4, EvalTransform::default()).collect();
         let batches: Vec<_> = plans.iter().map(|plan| plan.samples.clone()).collect();

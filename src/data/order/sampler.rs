@@ -1,40 +1,41 @@
-//! Which rank sees which sample when. An order depends on seed, epoch and world alone: never on
-//! threads, machines or what was drawn before, so a run can resume at any epoch.
+//! The order of samples per rank and epoch. An order depends only on seed, epoch and world size,
+//! never on threads, machines or earlier draws, so a run can resume at any epoch.
 //!
-//! An order of blocks is for disks that are slow at random: blocks of neighbours come in random
-//! order, [`BLOCKS_TOGETHER`] of them at a time, and images are shuffled among those.
+//! The block order is for disks with slow random access, as FFCV's quasi-random order: blocks of
+//! neighbours come in random order, [`BLOCKS_TOGETHER`] of them at a time, and images are shuffled
+//! within these.
 
 use std::ops::Range;
 
 use crate::data::{config::Order, order::torch, rng::Rng};
 
-/// Keeps the stream of orders apart from other uses of the same seed.
+/// Separates the random stream of orders from other uses of the same seed.
 const ORDER_STREAM: u64 = 0x006f_7264_6572;
-/// Blocks whose images are mixed: 0.8 GB of files of 12 MB a block.
+/// Blocks whose images are shuffled together: 0.8 GB of files at 12 MB per block.
 const BLOCKS_TOGETHER: usize = 64;
 
-/// A rank's place among all ranks.
+/// A rank among all ranks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Shard {
     /// This rank, from 0.
     pub rank: usize,
-    /// Ranks.
+    /// Number of ranks.
     pub world_size: usize,
 }
 
-/// Orders of one split for one rank.
+/// The sample orders of one split for one rank.
 #[derive(Clone, Debug)]
 pub struct Sampler {
     num_samples: usize,
     shard: Shard,
     seed: u64,
     order: Order,
-    /// Samples of a block, where neighbours stay together.
+    /// Samples per block, if neighbours stay together.
     block_len: Option<usize>,
 }
 
 impl Sampler {
-    /// Samples 0 to `num_samples`, shared out over `shard.world_size` ranks in the keyed order.
+    /// Distributes samples 0 to `num_samples` over `shard.world_size` ranks in the seeded order.
     pub fn new(num_samples: usize, shard: Shard, seed: u64) -> Self {
         assert!(shard.rank < shard.world_size, "rank {} of {}", shard.rank, shard.world_size);
         assert!(u32::try_from(num_samples).is_ok(), "{num_samples} samples exceed 32 bits");
@@ -47,26 +48,27 @@ impl Sampler {
         Self { order, ..self }
     }
 
-    /// The keyed order in blocks of so many neighbours. The samples must have been shuffled once.
+    /// The seeded order in blocks of `block_len` neighbours. The stored samples must have been
+    /// shuffled once.
     #[must_use]
     pub fn in_blocks(self, block_len: usize) -> Self {
-        assert!(block_len > 0, "a block of nothing");
+        assert!(block_len > 0, "a block needs samples");
         Self { order: Order::Keyed, block_len: Some(block_len), ..self }
     }
 
-    /// Seed of orders and crops.
+    /// The seed of orders and crops.
     pub fn seed(&self) -> u64 {
         self.seed
     }
 
-    /// Training samples that this rank can see in an epoch; the same on all ranks.
+    /// Number of training samples of this rank in an epoch; the same on all ranks.
     pub fn train_len(&self) -> usize {
         self.order.shard_len(self.num_samples, self.shard.world_size)
     }
 
-    /// The rank's training samples of an epoch, counted from 0: every `world_size`-th element of
-    /// one permutation, `train_len()` of them. Where the order asks for more than there are, the
-    /// permutation begins anew.
+    /// The rank's training samples of an epoch (from 0): every `world_size`-th element of one
+    /// permutation, `train_len()` samples in total. If the order needs more samples than there are,
+    /// the permutation restarts.
     pub fn epoch_order(&self, epoch: usize) -> Vec<u32> {
         let order = match self.order {
             Order::Keyed => self.keyed_permutation(epoch),
@@ -92,7 +94,7 @@ impl Sampler {
         order
     }
 
-    /// Blocks in the order of an epoch; none where the order knows no blocks.
+    /// The blocks in the order of an epoch; empty if the order has no blocks.
     fn blocks(&self, rng: &mut Rng) -> Vec<Range<u32>> {
         let Some(block_len) = self.block_len else { return Vec::new() };
         let starts = (0..self.num_samples).step_by(block_len);
@@ -102,9 +104,9 @@ impl Sampler {
         blocks
     }
 
-    /// The blocks of an epoch with the batch of the rank's order at which they should be on their
-    /// way: those that are mixed together come with the first batch that is made of the ones
-    /// before them. In order; none where the order knows no blocks.
+    /// The blocks of an epoch, each with the step at which it should be prefetched: a group of
+    /// blocks that are shuffled together is due at the first batch of the group before it. In
+    /// ascending order; empty if the order has no blocks.
     pub(in crate::data) fn blocks_by_batch(
         &self,
         epoch: usize,
@@ -117,8 +119,8 @@ impl Sampler {
         blocks.map(|(i, block)| (step(i), block)).collect()
     }
 
-    /// The rank's evaluation samples. Over all ranks each sample occurs once; shares differ by
-    /// one at most.
+    /// The rank's evaluation samples. Over all ranks each sample occurs once, and the ranks' counts
+    /// differ by at most one.
     pub fn eval_order(&self) -> Vec<u32> {
         self.strided(0..self.num_samples as u32).collect()
     }
@@ -152,7 +154,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn evaluation_shares_partition_the_samples(num_samples in 0..300usize, world in 1..9usize) {
+        fn evaluation_orders_partition_the_samples(num_samples in 0..300usize, world in 1..9usize) {
             let fractions = orders(num_samples, world, Sampler::eval_order);
             prop_assert_eq!(sorted(&fractions), (0..num_samples as u32).collect::<Vec<_>>());
             let lens = fractions.iter().map(Vec::len);
@@ -160,7 +162,7 @@ mod tests {
         }
 
         #[test]
-        fn training_shares_are_equal_and_apart(num_samples in 0..300usize, world in 1..9usize) {
+        fn training_orders_are_disjoint_and_of_equal_length(num_samples in 0..300usize, world in 1..9usize) {
             let fractions = orders(num_samples, world, |sampler| sampler.epoch_order(5));
             prop_assert!(fractions.iter().all(|fraction| fraction.len() == num_samples / world));
             let mut all = sorted(&fractions);
@@ -173,10 +175,10 @@ mod tests {
     const NUM_SAMPLES: usize = 4000;
     const CLASS: usize = 400;
 
-    /// Classes of a batch that is drawn at random follow the hypergeometric law. Of one class in
-    /// many batches, mean and variance must be those of the law; what orders by class, or deals
-    /// classes out evenly, fails one of them. Gives the variance found, that of the law, and how
-    /// far chance may part them; `is_of_class` says which samples are of the class.
+    /// In randomly drawn batches, the number of samples of a class follows the hypergeometric
+    /// distribution. Over many batches, its mean and variance must match; an order sorted by class
+    /// or with evenly distributed classes fails one of them. Returns the measured variance, the
+    /// expected variance and the tolerance; `is_of_class` selects the samples of the class.
     fn variances(
         sampler: impl Fn(Shard) -> Sampler,
         is_of_class: impl Fn(u32) -> bool,
@@ -198,32 +200,42 @@ mod tests {
         let mean = counts.iter().sum::<f64>() / n;
         assert!((mean - batch * fraction).abs() < 1e-9, "every sample occurs once: {mean}");
         let found = counts.iter().map(|count| (count - mean).powi(2)).sum::<f64>() / n;
-        // The variance of a variance of n draws is about 2 sigma^4 / n; five standard errors.
+        // The variance of a variance of n draws is about 2 sigma^4 / n; the tolerance is five
+        // standard errors.
         [found, variance, 5.0 * variance * (2.0 / n).sqrt()]
     }
 
     #[test]
-    fn classes_of_a_batch_follow_the_hypergeometric_law() {
+    fn classes_of_a_batch_follow_the_hypergeometric_distribution() {
         let sampler = |shard| Sampler::new(NUM_SAMPLES, shard, 9);
-        let [found, law, limit] = variances(sampler, |i| i < CLASS as u32);
-        assert!((found - law).abs() < limit, "variance {found}, not {law} +- {limit}");
+        let [found, expected, limit] = variances(sampler, |i| i < CLASS as u32);
+        assert!(
+            (found - expected).abs() < limit,
+            "variance {found}, expected {expected} +- {limit}"
+        );
     }
 
-    /// As the samples of a store are, which is why nothing else may be read so.
+    /// The samples of a store have been shuffled once, so only stores may be read in blocks.
     #[test]
-    fn blocks_follow_the_hypergeometric_law_where_samples_were_shuffled_once() {
-        // Of 250 blocks, 64 are mixed at a time.
+    fn blocks_follow_the_hypergeometric_distribution_where_samples_were_shuffled_once() {
+        // There are 250 blocks, of which 64 are shuffled together.
         let sampler = |shard| Sampler::new(NUM_SAMPLES, shard, 9).in_blocks(16);
         let mut class_of: Vec<u32> = (0..NUM_SAMPLES as u32).map(|i| i / CLASS as u32).collect();
-        let [found, law, limit] = variances(sampler, |i| class_of[i as usize] == 0);
-        assert!(found - law > limit, "variance {found} of a set sorted by class is near {law}");
+        let [found, expected, limit] = variances(sampler, |i| class_of[i as usize] == 0);
+        assert!(
+            found - expected > limit,
+            "variance {found} of a data set sorted by class is near {expected}"
+        );
         super::Rng::keyed(&[1]).shuffle(&mut class_of);
-        let [found, law, limit] = variances(sampler, |i| class_of[i as usize] == 0);
-        assert!((found - law).abs() < limit, "variance {found}, not {law} +- {limit}");
+        let [found, expected, limit] = variances(sampler, |i| class_of[i as usize] == 0);
+        assert!(
+            (found - expected).abs() < limit,
+            "variance {found}, expected {expected} +- {limit}"
+        );
     }
 
     #[test]
-    fn torchs_order_shows_all_samples_and_the_first_ones_again_where_some_are_lacking() {
+    fn torchs_order_shows_all_samples_and_fills_up_with_the_first_ones() {
         for (num_samples, world_size, twice) in [(24_usize, 8, 0), (21, 8, 3), (2, 5, 3), (0, 3, 0)]
         {
             let order = |sampler: &Sampler| sampler.clone().ordered(Order::Torch).epoch_order(1);
@@ -249,7 +261,7 @@ mod tests {
     }
 
     #[test]
-    fn an_order_of_blocks_shows_every_sample_and_keeps_to_some_blocks_at_a_time() {
+    fn a_block_order_shows_every_sample_and_reads_few_blocks_at_a_time() {
         const NUM_SAMPLES: usize = 20_011;
         let sampler = Sampler::new(NUM_SAMPLES, Shard { rank: 0, world_size: 1 }, 3).in_blocks(50);
         let order = sampler.epoch_order(1);
@@ -258,22 +270,23 @@ mod tests {
             (0..NUM_SAMPLES as u32).collect::<Vec<_>>()
         );
         assert_ne!(order, sampler.epoch_order(2));
-        let told = sampler.blocks_by_batch(1, 100);
-        assert_eq!(told.len(), NUM_SAMPLES.div_ceil(50));
+        let prefetch = sampler.blocks_by_batch(1, 100);
+        assert_eq!(prefetch.len(), NUM_SAMPLES.div_ceil(50));
         for (step, batch) in order.chunks(100).enumerate() {
             let mut blocks: Vec<_> = batch.iter().map(|sample| sample / 50).collect();
             blocks.sort_unstable();
             blocks.dedup();
-            // A batch may lie across two groups, and the last group may have few blocks.
+            // A batch may span two groups, and the last group may have few blocks.
             let least = if step < 160 { 20 } else { 1 };
             assert!((least..=2 * BLOCKS_TOGETHER).contains(&blocks.len()), "{}", blocks.len());
             for sample in batch {
-                let is_told = told.iter().any(|(at, block)| *at <= step && block.contains(sample));
-                assert!(is_told, "sample {sample} is read in step {step} unannounced");
+                let is_prefetched =
+                    prefetch.iter().any(|(at, block)| *at <= step && block.contains(sample));
+                assert!(is_prefetched, "sample {sample} is read in step {step} without prefetch");
             }
         }
-        let ahead = told.iter().filter(|(step, _)| *step == 0).count();
-        assert_eq!(ahead, 2 * BLOCKS_TOGETHER, "two groups at the start, no more");
+        let ahead = prefetch.iter().filter(|(step, _)| *step == 0).count();
+        assert_eq!(ahead, 2 * BLOCKS_TOGETHER, "exactly two groups at the start");
     }
 
     #[test]

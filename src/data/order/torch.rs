@@ -1,16 +1,18 @@
-//! The order of torch's `DistributedSampler`, number for number: FFCV shuffles by it under data
-//! parallelism, and with it what `MosaicML` submitted (always with seed 0).
+//! The order of PyTorch's `DistributedSampler`, number for number. FFCV uses it in data-parallel
+//! training, and so did `MosaicML`'s submission (always with seed 0).
 //!
-//! torch permutes by a Fisher-Yates shuffle from the front (`randperm` of the CPU generator), with
-//! numbers of MT19937 (Matsumoto and Nishimura 1998), seeded with seed + epoch. Modulo makes the
-//! early places a little uneven, by one part in thousands; that is torch's law and is kept.
+//! PyTorch permutes by a Fisher-Yates shuffle from the front (`randperm` of the CPU generator),
+//! with numbers of MT19937 (Matsumoto and Nishimura 1998), seeded with seed + epoch. The modulo
+//! makes the first positions slightly non-uniform, by one part in thousands; this code reproduces
+//! that.
 
 use rand_mt::Mt;
 
-/// From so many samples on torch draws 64-bit numbers: another law.
+/// From this many samples on, PyTorch draws 64-bit numbers, which gives another permutation.
 pub const MAX_TORCH_SAMPLES: usize = u32::MAX as usize / 20 - 1;
 
-/// `torch.randperm(num_samples)` of a generator with `seed`, of which 32 bits count.
+/// `torch.randperm(num_samples)` of a generator with `seed`, of which only the lower 32 bits are
+/// used.
 pub(in crate::data) fn permutation(num_samples: usize, seed: u64) -> Vec<u32> {
     assert!(num_samples <= MAX_TORCH_SAMPLES, "{num_samples} samples");
     let mut random = Mt::new(seed as u32);

@@ -196,7 +196,7 @@ mod tests {
         assert_eq!(survey.heights, Quantiles { least: 24.0, median: 30.0, greatest: 36.0 });
         let five = Quantiles { least: 5.0, median: 5.0, greatest: 5.0 };
         assert_eq!(survey.class_sizes, five);
-        let reason = "not a JPEG or PNG but a GIF, which has to be converted to one of them";
+        let reason = "not a JPEG or PNG but a GIF (convert it to JPEG or PNG)";
         assert_eq!(survey.bad, [(bad, reason.to_owned())]);
         let some = super::survey(&index, 4, 0);
         assert_eq!(some.num_looked_at, 4);

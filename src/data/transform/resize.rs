@@ -1,4 +1,4 @@
-//! Resizes a box of an image. Neighbours outside the box are never read: filters that do so
+//! Resizes a crop box of an image. Pixels outside the box are never read: filters that read them
 //! differ from torchvision by up to 17 of 255, filters that do not by one or two.
 
 use crate::data::{
@@ -7,22 +7,22 @@ use crate::data::{
     transform::convolve::Convolution,
 };
 
-/// Where a resized image goes: RGB, `[height, width, 3]`.
+/// The destination of a resized image: RGB, `[height, width, 3]`.
 pub(in crate::data) struct Target<'a> {
     pub(in crate::data) pixels: &'a mut [u8],
     pub(in crate::data) size: Size,
-    /// Left becomes right.
+    /// Flip horizontally.
     pub(in crate::data) is_mirrored: bool,
 }
 
 impl<'a> Target<'a> {
-    /// The right way round.
+    /// A target without a flip.
     pub(in crate::data) fn new(pixels: &'a mut [u8], size: Size) -> Self {
         Self { pixels, size, is_mirrored: false }
     }
 }
 
-/// One thread's resizer.
+/// A thread's resizer.
 #[derive(Default)]
 pub(in crate::data) struct Resizer(Convolution);
 
@@ -43,7 +43,7 @@ impl Resizer {
     }
 }
 
-/// The pixels that the centres of the new ones lie in.
+/// Takes the pixels that contain the centres of the new ones.
 fn nearest(view: View<'_>, target: Target<'_>) {
     let Target { pixels, size: Size { height, width }, is_mirrored } = target;
     let source = |i: usize, from: usize, to: usize| (2 * i + 1) * from / (2 * to);
@@ -97,8 +97,8 @@ mod tests {
         }
     }
 
-    /// One image resized by `fast_image_resize`, whose bilinear and cubic filters agree with
-    /// Pillow's to one step.
+    /// One image resized by `fast_image_resize`, whose bilinear and bicubic filters agree with
+    /// Pillow's to one level.
     fn oracle(view: View<'_>, size: Size, filter: ResizeAlg) -> Vec<u8> {
         let mut cut = vec![0; view.crop.height * view.crop.width * 3];
         view.copy_to(&mut cut);
@@ -113,7 +113,7 @@ mod tests {
     }
 
     #[test]
-    fn pixels_are_those_of_another_resizer() {
+    fn pixels_match_another_resizer() {
         let mut rng = Rng::keyed(&[9]);
         for round in 0..120 {
             let mut image_size = || 1 + rng.below(70);
@@ -123,7 +123,7 @@ mod tests {
             );
             let pixels: Vec<u8> =
                 (0..from.height * from.width * 3)
-                    // Noise, and hard edges at which a cubic overshoots.
+                    // Noise, and hard edges at which a cubic kernel overshoots.
                     .map(|i| {
                         if round % 2 == 0 { rng.next_u64() as u8 } else { 255 * (i / 15 % 2) as u8 }
                     })
@@ -134,7 +134,7 @@ mod tests {
                 height: from.height,
             });
             let bilinear = oracle(view, to, ResizeAlg::Convolution(FilterType::Bilinear));
-            // Columns first, then rows, each to bytes.
+            // Columns first, then rows, each rounded to bytes.
             let cubic = ResizeAlg::Convolution(FilterType::CatmullRom);
             let between = Size { height: from.height, width: to.width };
             let columns = oracle(view, between, cubic);
@@ -144,7 +144,7 @@ mod tests {
                 height: from.height,
             });
             let bicubic = oracle(columns, to, cubic);
-            // What is rounded between two passes of a cubic may grow in the second.
+            // Rounding errors after the first pass of a cubic kernel may grow in the second.
             for (filter, expected, limit) in
                 [(Interpolation::Bilinear, bilinear, 1), (Interpolation::Bicubic, bicubic, 2)]
             {
@@ -152,7 +152,7 @@ mod tests {
                 let most = out.iter().zip(&expected).map(|(a, b)| a.abs_diff(*b)).max().unwrap();
                 assert!(most <= limit, "{filter:?} from {from:?} to {to:?}: {most} apart");
             }
-            // With an even side a centre may fall between two pixels: then either is the nearest.
+            // With an even size, a centre may fall between two pixels; then both are nearest.
             if from.height % 2 == 1 && from.width % 2 == 1 {
                 let nearest = oracle(view, to, ResizeAlg::Nearest);
                 assert!(resize(view, to, Interpolation::Nearest) == nearest, "{from:?} to {to:?}");
@@ -172,7 +172,7 @@ mod tests {
     }
 
     #[test]
-    fn a_mirrored_target_is_the_plain_one_turned_round() {
+    fn a_mirrored_target_is_the_flipped_plain_one() {
         let size = Size { height: 23, width: 31 };
         let pixels = fixture::image(size, 4);
         let view = View::whole(DecodedImage { pixels: &pixels, width: 31, height: 23 });
@@ -202,7 +202,7 @@ mod tests {
     }
 
     #[test]
-    fn area_by_whole_factors_is_the_mean_of_blocks() {
+    fn area_by_integer_factors_is_the_mean_of_blocks() {
         let size = Size { height: 6, width: 8 };
         let pixels = fixture::image(size, 3);
         let image = DecodedImage { pixels: &pixels, width: 8, height: 6 };
@@ -217,9 +217,9 @@ mod tests {
     }
 
     #[test]
-    fn area_takes_the_pixel_that_opencv_takes_where_positions_meet() {
-        // One axis grows, so each column takes the neighbour at 2.6 x; 5 x 2.6 falls short of 13
-        // in OpenCV's arithmetic. Its own result:
+    fn area_takes_the_same_pixel_as_opencv_at_ties() {
+        // One axis grows, so each column takes the neighbour at 2.6 x. In OpenCV's arithmetic 5 x
+        // 2.6 is just below 13. The expected values are OpenCV's output:
         let expected = [4, 17, 34, 48, 65, 72, 95, 112, 126, 143].repeat(3);
         let pixels: Vec<u8> = (0..2 * 26).flat_map(|i| [(i % 26) as u8 * 6; 3]).collect();
         let view = View::whole(DecodedImage { pixels: &pixels, width: 26, height: 2 });

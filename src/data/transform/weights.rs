@@ -1,21 +1,23 @@
-//! Which source positions make an output position of an axis, and with what weights.
+//! The source positions of each output position of an axis, and their weights.
 //!
 //! - `OpenCV`'s `INTER_AREA`, from its definition: each output pixel is the mean of the source area
-//!   that it covers. Where either axis grows, both take two neighbours instead, with weights that
-//!   keep flat pixels flat. Agrees with `OpenCV` to +-1.
-//! - Bilinear and bicubic with antialiasing, as PIL and torchvision: a kernel (Keys 1981, equation
-//!   4, with a = -0.5 for bicubic) that is stretched by the scale where the axis shrinks. Agrees with
-//!   PIL to +-1, bicubic to +-2.
+//!   that it covers. If either axis grows, both take two neighbours instead, with weights that keep
+//!   flat pixels flat. Agrees with `OpenCV` to +-1.
+//! - Bilinear and bicubic with antialiasing, as in PIL and torchvision: a kernel (Keys 1981,
+//! equation
+//!   4, with a = -0.5 for bicubic) that is stretched by the scale if the axis shrinks. Agrees with
+//! PIL
+//!   to +-1, bicubic to +-2.
 
-/// Slivers below this share of a pixel are left out of an area, as `OpenCV` does.
+/// Slivers below this fraction of a pixel are left out of an area, as in `OpenCV`.
 const SLIVER: f64 = 1e-3;
 
 /// For each output position of an axis: the first source position, and the weights from there on.
-/// All positions have the same number of weights; the last ones may be zero and may belong to
+/// All positions have the same number of weights; the last weights may be zero and may refer to
 /// positions past the end.
 #[derive(Default)]
 pub(in crate::data) struct Taps {
-    /// Weights of each position.
+    /// Weights per position.
     pub(in crate::data) per_position: usize,
     pub(in crate::data) first: Vec<usize>,
     pub(in crate::data) weights: Vec<f32>,
@@ -26,7 +28,7 @@ impl Taps {
         self.first.iter().copied().zip(self.weights.chunks_exact(self.per_position))
     }
 
-    /// Starts over, with up to `per_position` weights a position.
+    /// Clears the taps for up to `per_position` weights per position.
     fn clear(&mut self, per_position: usize) {
         self.per_position = per_position;
         self.first.clear();
@@ -39,7 +41,7 @@ impl Taps {
         self.weights.resize(self.first.len() * self.per_position, 0.0);
     }
 
-    /// Turns the output round: its first position becomes the last.
+    /// Reverses the output: its first position becomes the last.
     pub(in crate::data) fn mirror(&mut self) {
         self.first.reverse();
         self.weights.reverse();
@@ -70,7 +72,7 @@ impl Taps {
         }
     }
 
-    /// Weights of a kernel that is zero from `reach` on.
+    /// The weights of a kernel that is zero from `reach` on.
     pub(in crate::data) fn filter(&mut self, source: usize, target: usize, kernel: Kernel) {
         let scale = source as f64 / target as f64;
         let stretch = scale.max(1.0);
@@ -96,7 +98,8 @@ impl Taps {
         self.clear(2);
         for position in 0..target {
             let first = ((position as f64 * scale(source, target)) as usize).min(source - 1);
-            // Single precision before the fraction is taken: a share of all but 1 becomes 0.
+            // Round to single precision before taking the fraction: a fraction of almost 1 becomes
+            // 0.
             let fraction = ((position + 1) as f64 - (first + 1) as f64 * inverse) as f32;
             let fraction =
                 if fraction <= 0.0 || first + 1 == source { 0.0 } else { fraction.fract() };
@@ -106,13 +109,13 @@ impl Taps {
     }
 }
 
-/// Source positions per target position, in the roundings of `OpenCV`: which side of a whole
-/// number a product falls on decides which pixel is taken.
+/// Source positions per target position, with `OpenCV`'s rounding: whether a product falls just
+/// above or just below an integer decides which pixel is taken.
 fn scale(source: usize, target: usize) -> f64 {
     1.0 / (target as f64 / source as f64)
 }
 
-/// What a neighbour counts, by its distance in pixels of the smaller image.
+/// The kernel: the weight of a neighbour by its distance in pixels of the smaller image.
 #[derive(Clone, Copy)]
 pub(in crate::data) enum Kernel {
     Triangle,

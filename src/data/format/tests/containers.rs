@@ -1,5 +1,5 @@
-//! Every container gives the samples of the folder that it was made from, and damaged ones say
-//! what is wrong.
+//! All containers give the samples of the folder that they were made from, and damaged ones give a
+//! clear error.
 
 use std::{
     fs::{self, File},
@@ -23,7 +23,7 @@ use crate::data::{
     index::{Entry, FileStamp, Index, cache},
 };
 
-/// An archive of files, written as `tar` does.
+/// An archive of files, as written by `tar`.
 fn archive(path: &Path, files: &[(String, Vec<u8>)]) {
     fs::create_dir_all(path.parent().unwrap()).unwrap();
     let mut builder = tar::Builder::new(File::create(path).unwrap());
@@ -49,18 +49,19 @@ fn samples(index: &Index) -> Vec<(usize, String, String, Vec<u8>)> {
     (0..index.len()).map(sample).collect()
 }
 
-/// The folder's samples, and a place for another container of them.
+/// The folder's data set, and an empty folder for another container of it.
 fn original() -> (TempDir, Dataset, TempDir) {
     let folder = data_set(3, 2);
     let dataset = Dataset::open(folder.path()).unwrap();
     (folder, dataset, tempfile::tempdir().unwrap())
 }
 
-/// Archives with a `.cls` file for each image.
+/// Writes archives with a `.cls` file for each image.
 fn write_webdataset(root: &Path, index: &Index, split: &str) {
     for (shard, half) in samples(index).chunks(2).enumerate() {
         let pair = |(label, _, name, bytes): &(usize, String, String, Vec<u8>)| {
-            // Keys may have a folder with a dot; some endings are long; other files are passed by.
+            // Keys may contain a folder with a dot, some extensions are long, and other files are
+            // ignored.
             let key = format!("v1.0/{shard}-{label}-{}", name.split('.').next().unwrap());
             let class = (format!("{key}.cls"), format!("{label}\n").into_bytes());
             [
@@ -89,7 +90,7 @@ fn webdataset_shards_hold_the_samples_of_the_folder() {
     }
 }
 
-/// `ILSVRC2012_img_train.tar` and `ILSVRC2012_img_val.tar` of a data set.
+/// Writes `ILSVRC2012_img_train.tar` and `ILSVRC2012_img_val.tar` of a data set.
 fn write_ilsvrc(root: &Path, dataset: &Dataset) {
     let mut outer = Vec::new();
     for class in dataset.train.classes() {
@@ -144,18 +145,18 @@ fn archives_of_ilsvrc_hold_the_samples_of_the_folder() {
 }
 
 #[test]
-fn labels_that_do_not_fit_are_refused() {
+fn labels_that_do_not_match_are_rejected() {
     let (_folder, dataset, out) = original();
     write_ilsvrc(out.path(), &dataset);
     let cases = [
-        ("3\n", "line 1: 3 is none of the 3 classes"),
+        ("3\n", "line 1: 3 is not one of the 3 classes"),
         ("a\na\n", "2 labels for 6 images"),
         ("ILSVRC2012_val_00000001.JPEG b\n", "there is no label for ILSVRC2012_val_00000002.JPEG"),
-        ("\n\nILSVRC2012_val_00000001.JPEG dog\n", "line 3: dog is none"),
+        ("\n\nILSVRC2012_val_00000001.JPEG dog\n", "line 3: dog is not one"),
         ("other_1.JPEG a\nother_2.JPEG b\n", "there is no label for ILSVRC2012_val_00000001.JPEG"),
-        ("x_1.JPEG a\nx_2.JPEG b\nx_1.JPEG c\n", "line 3: x_1.JPEG is of class c here and of a"),
-        ("x_1.JPEG a\nb\n", "line 2: some lines name their images"),
-        ("b\nx_1.JPEG a\n", "line 2: some lines name their images"),
+        ("x_1.JPEG a\nx_2.JPEG b\nx_1.JPEG c\n", "line 3: x_1.JPEG has class c here and a"),
+        ("x_1.JPEG a\nb\n", "line 2: some lines name an image"),
+        ("b\nx_1.JPEG a\n", "line 2: some lines name an image"),
     ];
     for (text, reason) in cases {
         fs::write(out.path().join("val_labels.txt"), text).unwrap();
@@ -165,7 +166,7 @@ fn labels_that_do_not_fit_are_refused() {
 }
 
 #[test]
-fn a_class_twice_in_an_archive_is_refused() {
+fn a_duplicate_class_in_an_archive_is_rejected() {
     let (_folder, dataset, out) = original();
     write_ilsvrc(out.path(), &dataset);
     let path = out.path().join("ILSVRC2012_img_train.tar");
@@ -181,7 +182,7 @@ fn a_class_twice_in_an_archive_is_refused() {
         files.push((again.clone(), files[0].1.clone()));
         archive(&path, &files);
         let error = Index::open(out.path(), Split::Train).unwrap_err().to_string();
-        assert!(error.contains(&format!("{again} is there for a second time")), "{error}");
+        assert!(error.contains(&format!("{again} occurs twice")), "{error}");
     }
 }
 
@@ -201,7 +202,7 @@ fn folders_in_an_archive_are_classes() {
 }
 
 #[test]
-fn damaged_archives_are_named_and_never_read_past_their_end() {
+fn errors_name_damaged_archives_and_nothing_is_read_past_their_end() {
     let (_folder, dataset, out) = original();
     write_webdataset(out.path(), &dataset.train, "train");
     let path = out.path().join("train/0001.tar");
@@ -211,20 +212,20 @@ fn damaged_archives_are_named_and_never_read_past_their_end() {
         Index::open(out.path(), Split::Train).map(|_| ()).unwrap_err().to_string()
     };
     let cut = error(&whole[..whole.len() / 3]);
-    assert!(cut.contains("0001.tar") && cut.contains("cut short"), "{cut}");
-    // The size of the first member: 8 GiB less one byte, with a checksum that agrees.
+    assert!(cut.contains("0001.tar") && cut.contains("truncated"), "{cut}");
+    // The first member claims 8 GiB less one byte, with a valid checksum.
     let mut hostile = whole.clone();
     let mut header = tar::Header::from_byte_slice(&whole[..512]).clone();
     header.set_size((8 << 30) - 1);
     header.set_cksum();
     hostile[..512].copy_from_slice(header.as_bytes());
-    assert!(error(&hostile).contains("cut short"));
+    assert!(error(&hostile).contains("truncated"));
     let number = whole.windows(9).position(|text| text.ends_with(b".cls\0")).unwrap();
     let mut wrong = whole.clone();
     let content = (number / 512 + 1) * 512;
     wrong[content..content + 2].copy_from_slice(b"-1");
-    assert!(error(&wrong).contains("not the number of a class"));
-    assert!(error(b"").contains("0001.tar: the archive is cut short"));
+    assert!(error(&wrong).contains("instead of a class number"));
+    assert!(error(b"").contains("0001.tar: the archive is truncated"));
 }
 
 /// A `WebDataset` shard and a nested archive.
@@ -241,7 +242,7 @@ fn archives() -> &'static [(&'static str, Vec<u8>)] {
 
 proptest! {
     #[test]
-    fn any_damaged_archive_is_refused_or_read_within_its_bounds(damage in damage()) {
+    fn any_damaged_archive_is_rejected_or_read_within_its_bounds(damage in damage()) {
         for (name, bytes) in archives() {
             let (root, mut bytes) = (tempfile::tempdir().unwrap(), bytes.clone());
             damage.apply(&mut bytes);
@@ -253,20 +254,20 @@ proptest! {
     }
 }
 
-/// Makes a file or folder look as if it had not changed for a minute.
+/// Makes a file or folder look unchanged for a minute.
 fn age(path: &Path) {
     let then = SystemTime::now() - std::time::Duration::from_mins(1);
     File::open(path).unwrap().set_modified(then).unwrap();
 }
 
 #[test]
-fn an_index_is_kept_until_something_changes() {
+fn an_index_is_cached_until_something_changes() {
     let (_folder, dataset, out) = original();
     write_webdataset(out.path(), &dataset.train, "train");
     let (file, shard) = (out.path().join("cache/index.bin"), out.path().join("train/0000.tar"));
     let scan = || open::scan(out.path(), Split::Train, None).unwrap();
     cache::store(&file, &scan()).unwrap();
-    assert!(!file.exists(), "files this young may still change");
+    assert!(!file.exists(), "recently written files may still change");
     for entry in fs::read_dir(out.path().join("train")).unwrap() {
         age(&entry.unwrap().path());
     }
@@ -277,15 +278,15 @@ fn an_index_is_kept_until_something_changes() {
     assert_eq!((kept.classes(), samples(&kept)), (scan().classes(), samples(&scan())));
     let written = fs::read(&shard).unwrap();
     fs::write(&shard, written).unwrap();
-    assert!(cache::load(&file).is_none(), "a shard was written anew");
+    assert!(cache::load(&file).is_none(), "a shard was rewritten");
     age(&shard);
     cache::store(&file, &scan()).unwrap();
     write(&out.path().join("train/0009.tar"), b"");
-    assert!(cache::load(&file).is_none(), "a shard has come");
+    assert!(cache::load(&file).is_none(), "a shard was added");
 }
 
 #[test]
-fn a_damaged_index_is_not_taken() {
+fn a_damaged_index_is_not_used() {
     let folder = tempfile::tempdir().unwrap();
     let place = folder.path().join("shard.tar");
     fs::write(&place, [0; 100]).unwrap();

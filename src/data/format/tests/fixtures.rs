@@ -1,4 +1,4 @@
-//! Sets that other libraries wrote (`scripts/fixtures/formats`) give the samples of the folder
+//! Data sets written by other libraries (`scripts/fixtures/formats`) give the samples of the folder
 //! that they were written from, and damaged ones are read within their bounds.
 
 use std::{
@@ -26,13 +26,13 @@ fn fixtures() -> PathBuf {
 }
 
 fn open(root: &Path) -> Result<Dataset, DataError> {
-    // Past the cache, which would answer for a set that was scanned before.
+    // Bypass the cache, which would return the index of an earlier scan.
     let train = open::scan(root, Split::Train, None)?;
     let eval = open::scan(root, Split::Eval, Some(&train))?;
     Dataset::of(train, eval)
 }
 
-/// Label and bytes of each sample, in no order.
+/// Label and bytes of each sample, sorted.
 fn samples(index: &Index) -> Vec<(usize, Vec<u8>)> {
     let mut reader = SpanReader::default();
     let mut all: Vec<_> = (0..index.len())
@@ -46,7 +46,7 @@ fn samples(index: &Index) -> Vec<(usize, Vec<u8>)> {
     all
 }
 
-/// A copy of a fixture that may be changed.
+/// A modifiable copy of a fixture.
 fn copy(name: &str) -> TempDir {
     let out = TempDir::new().unwrap();
     let mut open = vec![PathBuf::new()];
@@ -76,7 +76,7 @@ fn error(root: &Path) -> String {
 }
 
 #[test]
-fn formats_that_keep_files_hold_those_of_the_folder() {
+fn formats_that_keep_whole_files_contain_the_folders_files() {
     let folder = open(&fixtures().join("folder")).unwrap();
     let names = ["n01440764", "n02102040"];
     for (format, classes) in
@@ -95,7 +95,7 @@ fn formats_that_keep_files_hold_those_of_the_folder() {
 }
 
 #[test]
-fn recordio_holds_the_files_and_one_that_its_magic_split() {
+fn recordio_contains_the_files_and_a_record_split_at_its_magic_number() {
     let (folder, found) =
         (open(&fixtures().join("folder")).unwrap(), open(&fixtures().join("recordio")).unwrap());
     assert_eq!(samples(&found.eval), samples(&folder.eval));
@@ -111,7 +111,7 @@ fn recordio_holds_the_files_and_one_that_its_magic_split() {
 }
 
 #[test]
-fn an_ffcv_file_holds_images_of_the_sizes_and_labels_of_the_folder() {
+fn an_ffcv_file_has_images_with_the_sizes_and_labels_of_the_folder() {
     let folder = open(&fixtures().join("folder")).unwrap().train;
     let mut decoder = Decoder::new();
     let (mut spans, mut bytes) = (SpanReader::default(), Vec::new());
@@ -119,7 +119,8 @@ fn an_ffcv_file_holds_images_of_the_sizes_and_labels_of_the_folder() {
         let scanned = open::scan(&fixtures().join(format), Split::Train, None).unwrap();
         let is_raw = |i: usize| scanned.columns.flags[i] & PIXELS != 0;
         assert_eq!((0..scanned.len()).filter(|&i| is_raw(i)).count(), num_raw, "{format}");
-        // FFCV decodes, and compresses what it does not store raw, in the order of the folder.
+        // FFCV decodes the images and re-encodes those it does not store raw, in the order of the
+        // folder.
         for i in 0..folder.len() {
             let mut image = |index: &Index| {
                 spans.read(index, i, &mut bytes).unwrap();
@@ -131,14 +132,17 @@ fn an_ffcv_file_holds_images_of_the_sizes_and_labels_of_the_folder() {
             assert_eq!(scanned.label(i), folder.label(i));
             let differences = pixels.iter().zip(&expected).map(|(a, b)| u64::from(a.abs_diff(*b)));
             let bound = if is_raw(i) { 0 } else { 6 * pixels.len() as u64 };
-            assert!(differences.sum::<u64>() <= bound, "sample {i} of {format} has other pixels");
+            assert!(
+                differences.sum::<u64>() <= bound,
+                "sample {i} of {format} has different pixels"
+            );
         }
     }
 }
 
-/// Of MDS's encodings of images, two keep files in one piece.
+/// Of MDS's image encodings, two keep whole files.
 #[test]
-fn a_column_of_pngs_is_a_column_of_images() {
+fn a_column_of_pngs_is_an_image_column() {
     let root = copy("mds");
     let expected = open(root.path()).unwrap().eval.len();
     change(&root.path().join("val/index.json"), |bytes| {
@@ -149,7 +153,7 @@ fn a_column_of_pngs_is_a_column_of_images() {
 }
 
 #[test]
-fn what_cannot_be_trained_from_says_why_and_what_to_do() {
+fn unusable_files_give_a_reason_and_a_fix() {
     let root = copy("mds");
     fs::remove_file(root.path().join("train/shard.00000.mds")).unwrap();
     assert!(error(root.path()).contains("compression=None"));
@@ -164,19 +168,19 @@ fn what_cannot_be_trained_from_says_why_and_what_to_do() {
         let text = String::from_utf8(bytes.clone()).unwrap();
         *bytes = text.replace("shard.00000.mds", "../../../etc/passwd").into_bytes();
     });
-    assert!(error(root.path()).contains("is not beside it"));
+    assert!(error(root.path()).contains("is missing"));
     let root = copy("beton");
     fs::copy(root.path().join("train_32_0.50_90.beton"), root.path().join("train_2.ffcv")).unwrap();
     assert!(error(root.path()).contains("keep one"));
     let root = copy("recordio");
     change(&root.path().join("val.idx"), |bytes| bytes.extend(b"9\t9\n"));
-    assert!(error(root.path()).contains("it has 2 records, and the .idx beside it names 3"));
+    assert!(error(root.path()).contains("it has 2 records, but its .idx file lists 3"));
     let root = copy("tfrecord");
     change(&root.path().join("train-00001-of-00002"), |bytes| bytes[3] ^= 1);
-    assert!(error(root.path()).contains("the record at byte 0 has a length that was damaged"));
+    assert!(error(root.path()).contains("the record at byte 0 has a damaged length"));
     let root = copy("tfrecord");
     change(&root.path().join("train-00001-of-00002"), |bytes| bytes.truncate(bytes.len() - 1));
-    assert!(error(root.path()).contains("cut short"));
+    assert!(error(root.path()).contains("truncated"));
     let root = TempDir::new().unwrap();
     fs::write(root.path().join("train-00000-of-00294.parquet"), b"PAR1").unwrap();
     assert!(error(root.path()).contains("data import"));
@@ -184,7 +188,7 @@ fn what_cannot_be_trained_from_says_why_and_what_to_do() {
 
 #[test]
 fn labels_of_tfrecord_count_from_the_first_class_of_training() {
-    // Without names and with label 0 in training only, validation must count from 0 as well.
+    // Without names and with label 0 only in training, validation must count from 0 as well.
     let root = copy("tfrecord");
     let shards = ["train-00000-of-00002", "train-00001-of-00002", "validation-00000-of-00002"];
     for shard in shards.iter().chain(&["validation-00001-of-00002"]) {
@@ -196,7 +200,7 @@ fn labels_of_tfrecord_count_from_the_first_class_of_training() {
     assert_eq!((plain.train.classes(), plain.train.label(0)), (&["1".into(), "2".into()][..], 0));
     for shard in &shards[..2] {
         change(&root.path().join(shard), |bytes| {
-            // Int64List of one packed 1, in a feature, after its key.
+            // An Int64List with one packed 1, in a feature, after its key.
             replace(bytes, b"image/class/label\x12\x05\x1a\x03\x0a\x01\x01", {
                 b"image/class/label\x12\x05\x1a\x03\x0a\x01\x00"
             });
@@ -230,10 +234,10 @@ const HOSTILE: [(&str, &str); 8] = [
 proptest! {
     #![proptest_config(ProptestConfig { cases: 192, ..ProptestConfig::default() })]
 
-    /// A damaged file is refused, or every span of it lies in it: nothing panics, nothing is read
-    /// from elsewhere, and reading a sample fails for a split record at most.
+    /// A damaged file is rejected, or all its spans are within the file: nothing panics, nothing is
+    /// read from elsewhere, and reading a sample may fail only for a split record.
     #[test]
-    fn damaged_files_are_refused_or_read_within_their_bounds(damage in damage()) {
+    fn damaged_files_are_rejected_or_read_within_their_bounds(damage in damage()) {
         for (format, file) in HOSTILE {
             let root = copy(format);
             change(&root.path().join(file), |bytes| damage.apply(bytes));

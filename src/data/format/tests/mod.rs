@@ -1,4 +1,4 @@
-//! Readers of folders, archives and shards.
+//! Tests of the readers of folders, archives and shards.
 
 mod containers;
 mod fixtures;

@@ -1,4 +1,4 @@
-//! Parts and fractions against whole decodes, and files that are not as they should be.
+//! Compares parts and scaled decodes with whole decodes, and tests unusual and damaged files.
 
 use turbojpeg::{PixelFormat, Subsamp};
 
@@ -12,7 +12,7 @@ use crate::data::{
 
 const SIZE: Size = Size { height: 37, width: 50 };
 
-/// Decodes with a decoder that has seen a larger image before.
+/// Decodes with a decoder that has decoded a larger image before.
 fn decode(file: &[u8]) -> Result<Vec<u8>, DecodeError> {
     let mut decoder = Decoder::new();
     let large = Size { height: 100, width: 90 };
@@ -29,7 +29,7 @@ fn mean_difference(a: &[u8], b: &[u8]) -> f64 {
 }
 
 #[test]
-fn colours_come_back_at_any_subsampling() {
+fn colours_survive_any_subsampling() {
     let pixels = fixture::image(SIZE, 1);
     for subsamp in [Subsamp::None, Subsamp::Sub2x1, Subsamp::Sub2x2, Subsamp::Sub4x1] {
         let file = encode(&pixels, SIZE, PixelFormat::RGB, subsamp);
@@ -63,7 +63,7 @@ fn inverted_components_become_rgb() {
 }
 
 #[test]
-fn a_file_cut_short_is_an_error_and_spoils_nothing() {
+fn a_truncated_file_is_an_error_and_leaves_no_pixels_behind() {
     let file = fixture::jpeg(&fixture::image(SIZE, 4), SIZE);
     for len in [3, 30, file.len() / 2, file.len() - 2] {
         assert!(decode(&file[..len]).is_err(), "{len} of {} bytes", file.len());
@@ -71,11 +71,14 @@ fn a_file_cut_short_is_an_error_and_spoils_nothing() {
     let mut decoder = Decoder::new();
     assert!(decoder.decode(&file[..file.len() / 2]).is_err());
     let fresh = decode(&file).unwrap();
-    assert!(decoder.decode(&file).unwrap().pixels == fresh, "pixels of the damaged file are left");
+    assert!(
+        decoder.decode(&file).unwrap().pixels == fresh,
+        "pixels of the damaged file are left over"
+    );
 }
 
 #[test]
-fn a_good_image_after_a_damaged_one_is_good() {
+fn a_good_image_decodes_after_a_damaged_one() {
     let file = fixture::jpeg(&fixture::image(SIZE, 4), SIZE);
     let (mut decoder, mut transcoder) = (Decoder::new(), Transcoder::new());
     for len in 2..800 {
@@ -87,16 +90,16 @@ fn a_good_image_after_a_damaged_one_is_good() {
 }
 
 #[test]
-fn tables_that_a_image_lacks_are_not_taken_from_the_one_before() {
+fn missing_tables_are_not_taken_from_the_image_before() {
     let good = fixture::jpeg(&fixture::image(SIZE, 4), SIZE);
     let [huffman, quantization] = [0xc4, 0xdb].map(|marker| {
         let mut file = good.clone();
         let at = file.windows(2).position(|pair| pair == [0xff, marker]).unwrap();
-        // A comment instead of the table.
+        // Replace the table by a comment.
         file[at + 1] = 0xfe;
         file
     });
-    // The standard's own Huffman codes stand in for those that are lacking.
+    // The standard Huffman tables replace the missing ones.
     let mut other = Transcoder::new().transcode(&good, 4).unwrap();
     other.extend([0; 3]);
     let (mut decoder, mut transcoder) = (Decoder::new(), Transcoder::new());
@@ -109,7 +112,7 @@ fn tables_that_a_image_lacks_are_not_taken_from_the_one_before() {
     assert!(transcoder.transcode(&quantization, 4).is_err());
 }
 
-/// Images of every subsampling that a JPEG can have, without restart markers and with.
+/// Images of all subsamplings that a JPEG can have, with and without restart markers.
 fn files() -> Vec<Vec<u8>> {
     let size = Size { height: 173, width: 211 };
     let pixels = fixture::image(size, 6);
@@ -128,7 +131,7 @@ fn files() -> Vec<Vec<u8>> {
 }
 
 #[test]
-fn a_part_is_what_the_whole_has_there() {
+fn a_part_equals_that_part_of_a_whole_decode() {
     let (mut decoder, mut rng) = (Decoder::new(), Rng::keyed(&[5]));
     let (mut cropper, mut num_cropped) = (RestartCropper::default(), 0);
     for (number, file) in files().into_iter().enumerate() {
@@ -148,12 +151,12 @@ fn a_part_is_what_the_whole_has_there() {
             num_cropped += usize::from(cropper.crop_intervals(&file, crop).is_some());
         }
     }
-    assert!(num_cropped > 100, "only {num_cropped} parts were cut out of their files");
+    assert!(num_cropped > 100, "only {num_cropped} parts used restart intervals");
 }
 
-/// Sizes, factors and intervals that contradict each other: an error or an image, no panic.
+/// Contradictory sizes, factors and intervals must give an error or an image, but no panic.
 #[test]
-fn damaged_headers_do_no_harm() {
+fn damaged_headers_do_not_panic() {
     let (mut decoder, mut rng) = (Decoder::new(), Rng::keyed(&[7]));
     let (mut num_bad, mut num_good) = (0, 0);
     for file in files() {
@@ -164,7 +167,7 @@ fn damaged_headers_do_no_harm() {
                 let at = 2 + rng.below(scan + 200);
                 file[at] = rng.next_u64() as u8;
             }
-            // A header may claim a gigabyte, which is allowed and slow.
+            // A header may claim a gigabyte, which is allowed but slow.
             let Ok(size) = decoder.size(&file) else { continue };
             if size.height * size.width > 1 << 18 {
                 continue;
@@ -187,13 +190,13 @@ fn damaged_headers_do_no_harm() {
 }
 
 #[test]
-fn fractions_are_near_a_resize_of_the_part() {
+fn scaled_decodes_are_near_a_resize_of_the_part() {
     let (mut decoder, mut rng) = (Decoder::new(), Rng::keyed(&[6]));
     for file in files() {
         let mut whole = Decoder::new();
         let image = whole.decode(&file).unwrap();
         for denominator in [2, 4, 8] {
-            // A box between pixels of the fraction is moved to the nearest ones.
+            // A box between pixels of the scaled image is moved to the nearest ones.
             let [top, left] =
                 [image.height, image.width].map(|image_size| rng.below(image_size / 16) * 8);
             let crop = Crop { top, left, height: 64, width: 80 };
@@ -211,7 +214,7 @@ fn fractions_are_near_a_resize_of_the_part() {
 }
 
 #[test]
-fn a_image_of_endless_scans_is_refused() {
+fn an_image_with_too_many_scans_is_rejected() {
     let pixels = fixture::image(SIZE, 4);
     let mut progressive = turbojpeg::Transform::default();
     progressive.progressive = true;
@@ -228,7 +231,7 @@ fn a_image_of_endless_scans_is_refused() {
 }
 
 #[test]
-fn zeros_after_the_end_do_no_harm_and_a_missing_end_is_an_error() {
+fn zeros_after_the_end_are_ignored_and_a_missing_end_is_an_error() {
     let mut file = fixture::jpeg(&fixture::image(SIZE, 4), SIZE);
     let part = Part { crop: Crop { top: 0, left: 0, height: 4, width: 4 }, denominator: 1 };
     file.extend([0; 5]);
@@ -238,7 +241,7 @@ fn zeros_after_the_end_do_no_harm_and_a_missing_end_is_an_error() {
 }
 
 #[test]
-fn a_image_of_absurd_size_is_refused_before_it_is_decoded() {
+fn an_image_of_excessive_size_is_rejected_before_decoding() {
     let mut file = fixture::jpeg(&fixture::image(SIZE, 5), SIZE);
     let frame = file.windows(2).position(|marker| marker == [0xff, 0xc0]).unwrap();
     file[frame + 5..frame + 9].copy_from_slice(&[0xff, 0x00, 0xff, 0x00]);

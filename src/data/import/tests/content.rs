@@ -1,4 +1,4 @@
-//! Stores hold the images of their sources, and say what became of odd ones.
+//! Stores contain the images of their sources and record repaired and skipped ones.
 
 use std::{
     fs,
@@ -89,7 +89,7 @@ fn a_store_has_the_same_pixels_in_another_order_and_is_sequential_with_restarts(
 }
 
 #[test]
-fn an_import_depends_on_source_seed_and_options_alone() {
+fn an_import_depends_only_on_source_seed_and_options() {
     let source = data_set(5, 2);
     let manifests = [(1, 3), (3, 3), (1, 4)].map(|(num_threads, seed)| {
         let out = TempDir::new().unwrap();
@@ -104,7 +104,7 @@ fn an_import_depends_on_source_seed_and_options_alone() {
 }
 
 #[test]
-fn odd_images_are_repaired_and_bad_ones_named() {
+fn unusual_images_are_repaired_and_bad_ones_are_named() {
     let source = data_set(3, 1);
     let size = Size { height: 20, width: 24 };
     let rgb = image(size, 8);
@@ -147,7 +147,7 @@ fn odd_images_are_repaired_and_bad_ones_named() {
 }
 
 #[test]
-fn several_sizes_are_made_in_one_pass_and_validation_stays_as_it_is() {
+fn several_sizes_are_made_in_one_pass_and_validation_is_unchanged() {
     let (source, out) = (data_set(4, 2), TempDir::new().unwrap());
     let stores = run(&request(source.path(), &[32, 36], OnBad::Fail), out.path()).unwrap();
     assert_eq!(stores, [out.path().join("32"), out.path().join("36")]);
@@ -168,14 +168,14 @@ fn several_sizes_are_made_in_one_pass_and_validation_stays_as_it_is() {
 }
 
 #[test]
-fn an_import_that_was_cut_off_goes_on() {
+fn an_interrupted_import_resumes() {
     let (source, out) = (data_set(4, 2), TempDir::new().unwrap());
     let (last, import) =
         (source.path().join("val/c/001.JPEG"), request(source.path(), &[], OnBad::Fail));
     let whole = fs::read(&last).unwrap();
     fs::write(&last, b"").unwrap();
     assert!(run(&import, out.path()).is_err());
-    assert!(Manifest::read(out.path()).is_err(), "what is not whole has no manifest");
+    assert!(Manifest::read(out.path()).is_err(), "an incomplete store has no manifest");
     let shard = out.path().join("train-00000.arrow");
     let before = fs::metadata(&shard).unwrap().modified().unwrap();
     fs::write(&last, whole).unwrap();
@@ -206,18 +206,18 @@ fn a_changed_byte_is_found() {
 }
 
 #[test]
-fn damaged_shards_are_refused_or_read_within_their_bounds() {
+fn damaged_shards_are_rejected_or_read_within_their_bounds() {
     let (source, out) = (data_set(3, 2), TempDir::new().unwrap());
     run(&request(source.path(), &[], OnBad::Fail), out.path()).unwrap();
     let shard = out.path().join("train-00000.arrow");
-    // It would tell of shards of another length before they are read.
+    // Verification would report shards with other lengths before they are read.
     fs::remove_file(out.path().join("manifest.json")).unwrap();
     let whole = fs::read(&shard).unwrap();
     let mut rng = crate::data::Rng::keyed(&[1]);
     for _ in 0..400 {
         let mut bytes = whole.clone();
         for _ in 0..4 {
-            // Lengths and offsets lie at the front.
+            // Lengths and offsets are at the front.
             let at = rng.below(3000.min(bytes.len()));
             bytes[at] = rng.next_u64() as u8;
         }
@@ -231,9 +231,9 @@ fn damaged_shards_are_refused_or_read_within_their_bounds() {
     }
 }
 
-/// An image whose coefficients are not decoded into pixels on its way is as surely whole.
+/// An image that is transcoded without decoding to pixels is verified just as well.
 #[test]
-fn a_lossless_import_refuses_what_cannot_be_decoded() {
+fn a_lossless_import_rejects_undecodable_images() {
     let size = Size { height: 40, width: 56 };
     let whole = jpeg(&image(size, 5), size);
     let (mut rewriter, mut decoder) = (Rewriter::new(), Decoder::new());
@@ -262,18 +262,18 @@ fn a_damaged_image_is_not_repaired_with_the_one_before() {
     }
 }
 
-/// A header of 13000 x 13000 px in 57 bytes: 676 MB were reserved for it.
+/// A header of 13000 x 13000 px in 57 bytes must not reserve 676 MB.
 #[test]
-fn a_png_shorter_than_its_header_claims_gets_no_memory() {
+fn no_memory_is_reserved_for_a_png_shorter_than_its_header_claims() {
     let claim = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR\0\x002\xc8\0\x002\xc8\x08\x06\0\0\0\xe2\xa2\xe88\
         \0\0\0\x0cIDATx\xdac` \x0e\0\0\0(\0\x01\x0b\xa9\xa1(";
     let rewritten = Rewriter::new().rewrite(claim, &[None], OnBad::Reencode);
-    let reason = rewritten.err().expect("there is no image in it");
+    let reason = rewritten.err().expect("the file contains no image");
     assert!(reason.contains("too short for the size"), "{reason}");
 }
 
 #[test]
-fn a_manifest_of_endless_shards_is_no_panic() {
+fn a_manifest_with_huge_shard_lengths_does_not_panic() {
     let (source, out) = (data_set(3, 2), TempDir::new().unwrap());
     run(&request(source.path(), &[], OnBad::Fail), out.path()).unwrap();
     let mut manifest = Manifest::read(out.path()).unwrap();
@@ -284,7 +284,7 @@ fn a_manifest_of_endless_shards_is_no_panic() {
 }
 
 #[test]
-fn notes_of_an_import_that_lack_its_stores_are_no_panic() {
+fn a_progress_file_without_stores_does_not_panic() {
     let (source, out) = (data_set(3, 2), TempDir::new().unwrap());
     let import = request(source.path(), &[], OnBad::Fail);
     let note = serde_json::json!({

@@ -1,4 +1,4 @@
-//! Imports: what a store holds, and which stores are used.
+//! Tests of imports: the contents of a store, and which stores are used.
 
 mod content;
 mod stores;

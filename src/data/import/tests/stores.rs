@@ -1,4 +1,4 @@
-//! What is trained from, or imported over, is a whole store of this version, and stays what it is.
+//! Only complete stores of this version are trained from, and existing stores are not overwritten.
 
 use std::{
     fs,
@@ -35,7 +35,7 @@ fn run(import: &Import, out: &Path) -> Result<Vec<PathBuf>, StoreError> {
     crate::data::import::import(import, out, 2, &|_| Continue(()))
 }
 
-/// A store of a small set.
+/// A store of a small data set.
 fn store(max_sides: &[usize]) -> (TempDir, TempDir) {
     let (source, out) = (data_set(3, 2), TempDir::new().unwrap());
     run(&request(source.path(), max_sides), out.path()).unwrap();
@@ -50,7 +50,7 @@ fn change(folder: &Path, change: impl FnOnce(&mut Value)) {
     fs::write(path, manifest.to_string()).unwrap();
 }
 
-/// The error of all who read a set.
+/// The error that all readers of a store give.
 fn refused(folder: &Path) -> String {
     let error = Dataset::open(folder).unwrap_err().to_string();
     assert_eq!(Index::open(folder, Split::Train).unwrap_err().to_string(), error);
@@ -59,19 +59,19 @@ fn refused(folder: &Path) -> String {
 }
 
 #[test]
-fn a_store_of_a_later_version_is_read_by_nobody() {
+fn a_store_of_a_later_version_is_rejected_by_all_readers() {
     let (_source, out) = store(&[]);
     change(out.path(), |manifest| manifest["version"] = json!(2));
     let error = refused(out.path());
     assert!(error.contains("manifest.json has version 2") && error.contains("update"), "{error}");
     assert_eq!(verify(out.path(), &|_| ()).unwrap_err().to_string(), error);
-    // Whatever else a later version may tell.
+    // A later version may contain anything else.
     fs::write(out.path().join("manifest.json"), r#"{"version": 3}"#).unwrap();
     assert!(refused(out.path()).contains("has version 3"));
 }
 
 #[test]
-fn a_manifest_that_cannot_be_read_makes_no_plain_folder_of_a_store() {
+fn a_store_with_an_unreadable_manifest_is_not_read_as_a_plain_folder() {
     let (_source, out) = store(&[32]);
     let path = out.path().join("manifest.json");
     change(out.path(), |manifest| manifest["division"] = json!("elsewhere-only"));
@@ -87,7 +87,7 @@ fn a_manifest_that_cannot_be_read_makes_no_plain_folder_of_a_store() {
 }
 
 #[test]
-fn the_manifest_of_another_program_is_none_of_ours() {
+fn the_manifest_of_another_program_is_ignored() {
     let source = data_set(3, 2);
     for foreign in [r#"{"version": 9, "files": []}"#, "no JSON", "[]"] {
         write(&source.path().join("manifest.json"), foreign.as_bytes());
@@ -99,7 +99,7 @@ fn the_manifest_of_another_program_is_none_of_ours() {
 }
 
 #[test]
-fn a_store_that_has_lost_its_manifest_is_no_other_division_for_it() {
+fn a_store_without_its_manifest_keeps_its_division() {
     for (max_sides, division) in
         [(&[][..], StoreDivision::ClosedSafe), (&[32][..], StoreDivision::OpenOnly)]
     {
@@ -113,7 +113,7 @@ fn a_store_that_has_lost_its_manifest_is_no_other_division_for_it() {
 }
 
 #[test]
-fn an_import_of_shrunk_images_is_as_shrunk_as_they_are() {
+fn an_import_of_shrunk_images_records_their_size() {
     let (_source, shrunk) = store(&[32]);
     for (max_sides, expected) in [(&[][..], 32), (&[36][..], 32)] {
         let out = TempDir::new().unwrap();
@@ -129,7 +129,7 @@ fn an_import_of_shrunk_images_is_as_shrunk_as_they_are() {
 }
 
 #[test]
-fn shards_that_are_not_those_of_the_manifest_are_not_trained_from() {
+fn shards_that_differ_from_the_manifest_are_rejected() {
     let (_source, out) = store(&[]);
     let (train, val) = (out.path().join("train-00000.arrow"), out.path().join("val-00000.arrow"));
     let more = out.path().join("train-00001.arrow");
@@ -140,27 +140,27 @@ fn shards_that_are_not_those_of_the_manifest_are_not_trained_from() {
     fs::remove_file(&more).unwrap();
     let whole = fs::read(&val).unwrap();
     fs::write(&val, &whole[1..]).unwrap();
-    assert!(refused(out.path()).contains(&format!("{} bytes, not", whole.len() - 1)));
+    assert!(refused(out.path()).contains(&format!("{} bytes instead of", whole.len() - 1)));
     fs::remove_file(&val).unwrap();
     let error = refused(out.path());
     assert!(error.starts_with("1 of 2 shards differ") && error.contains("import again"), "{error}");
 }
 
 #[test]
-fn shards_of_one_name_for_two_classes_or_of_an_unknown_division_are_refused() {
+fn shards_with_duplicate_class_names_or_an_unknown_division_are_rejected() {
     let out = TempDir::new().unwrap();
     let path = out.path().join("train-00000.arrow");
-    let told = |schema: Schema| {
+    let error_of = |schema: Schema| {
         let writer = ShardWriter::create(&path, &Arc::new(schema)).unwrap();
         writer.finish(&path).unwrap();
         refused_shard(out.path())
     };
     let classes = ["cat", "dog", "cat"].map(str::to_owned);
-    let error = told(schema(&classes, StoreDivision::ClosedSafe));
-    assert!(error.contains("two classes are called \"cat\""), "{error}");
+    let error = error_of(schema(&classes, StoreDivision::ClosedSafe));
+    assert!(error.contains("two classes are named \"cat\""), "{error}");
     let mut later = schema(&classes[..2], StoreDivision::ClosedSafe);
     later.metadata.insert("mlperf_run.division".to_owned(), "elsewhere-only".to_owned());
-    let error = told(later);
+    let error = error_of(later);
     assert!(error.contains("elsewhere-only") && error.contains("update mlperf-run"), "{error}");
 }
 
@@ -170,16 +170,16 @@ fn refused_shard(folder: &Path) -> String {
     error
 }
 
-/// Breaks an import off when it has told of its progress `num_told` times.
-fn broken_off(import: &Import, out: &Path, num_told: usize) {
-    let told = AtomicUsize::new(0);
+/// Interrupts an import after `num_reports` progress reports.
+fn interrupt(import: &Import, out: &Path, num_reports: usize) {
+    let reports = AtomicUsize::new(0);
     let progress = |_| -> ControlFlow<()> {
-        let is_last = told.fetch_add(1, Ordering::Relaxed) + 1 == num_told;
+        let is_last = reports.fetch_add(1, Ordering::Relaxed) + 1 == num_reports;
         if is_last { Break(()) } else { Continue(()) }
     };
     let error = crate::data::import::import(import, out, 2, &progress).unwrap_err();
     assert!(matches!(error, StoreError::Interrupted), "{error}");
-    assert!(error.to_string().contains("the same command goes on"), "{error}");
+    assert!(error.to_string().contains("run the same command again"), "{error}");
 }
 
 fn names(folder: &Path) -> Vec<String> {
@@ -190,22 +190,22 @@ fn names(folder: &Path) -> Vec<String> {
 }
 
 #[test]
-fn an_import_that_is_broken_off_leaves_whole_shards_only_and_goes_on() {
+fn an_interrupted_import_leaves_only_complete_shards_and_resumes() {
     let source = data_set(3, 2);
     let import = request(source.path(), &[]);
     let whole = TempDir::new().unwrap();
     run(&import, whole.path()).unwrap();
-    // In and after the first shard, in and after the second one.
-    for (num_told, left) in [(1, 0), (2, 1), (3, 1), (4, 2)] {
+    // During and after the first shard, during and after the second one.
+    for (num_reports, left) in [(1, 0), (2, 1), (3, 1), (4, 2)] {
         let out = TempDir::new().unwrap();
-        broken_off(&import, out.path(), num_told);
+        interrupt(&import, out.path(), num_reports);
         let shards = ["train-00000.arrow", "unfinished.json", "val-00000.arrow"];
         let expected = shards.into_iter().filter(|name| match *name {
             "train-00000.arrow" => left > 0,
             "val-00000.arrow" => left > 1,
             _ => true,
         });
-        assert_eq!(names(out.path()), expected.collect::<Vec<_>>(), "{num_told}");
+        assert_eq!(names(out.path()), expected.collect::<Vec<_>>(), "{num_reports}");
         assert!(refused(out.path()).contains("run the same `mlperf-run data import` again"));
         let error = verify(out.path(), &|_| ()).unwrap_err();
         assert!(matches!(error, DataError::Unfinished(_)), "{error}");
@@ -218,7 +218,7 @@ fn an_import_that_is_broken_off_leaves_whole_shards_only_and_goes_on() {
 fn stores_of_an_unfinished_import_of_several_sizes_are_not_trained_from() {
     let (source, out) = (data_set(3, 2), TempDir::new().unwrap());
     let import = request(source.path(), &[32, 36]);
-    broken_off(&import, out.path(), 4);
+    interrupt(&import, out.path(), 4);
     for store in ["32", "36"].map(|side| out.path().join(side)) {
         assert_eq!(names(&store), ["train-00000.arrow", "val-00000.arrow"]);
         assert!(refused(&store).contains("is not finished"));
@@ -230,22 +230,22 @@ fn stores_of_an_unfinished_import_of_several_sizes_are_not_trained_from() {
 }
 
 #[test]
-fn an_import_that_finished_no_shard_is_begun_anew_with_other_options() {
+fn an_import_without_finished_shards_can_restart_with_other_options() {
     let (source, out) = (data_set(3, 2), TempDir::new().unwrap());
-    broken_off(&request(source.path(), &[32, 36]), out.path(), 1);
+    interrupt(&request(source.path(), &[32, 36]), out.path(), 1);
     write(&out.path().join("32/train-00000.partial"), b"of an import that was killed");
     run(&request(source.path(), &[]), out.path()).unwrap();
     assert_eq!(names(out.path()), ["manifest.json", "train-00000.arrow", "val-00000.arrow"]);
 
     let out = TempDir::new().unwrap();
-    broken_off(&request(source.path(), &[]), out.path(), 1);
+    interrupt(&request(source.path(), &[]), out.path(), 1);
     write(&out.path().join("notes.txt"), b"somebody's own");
     let error = run(&request(source.path(), &[32]), out.path()).unwrap_err();
     assert!(matches!(error, StoreError::Occupied(_)), "{error}");
 }
 
 #[test]
-fn an_import_that_met_a_bad_image_goes_on_as_its_error_says() {
+fn an_import_resumes_after_a_bad_image_as_its_error_says() {
     let (source, out) = (data_set(3, 2), TempDir::new().unwrap());
     write(&source.path().join("val/c/001.JPEG"), b"no image");
     let import = request(source.path(), &[]);
@@ -261,7 +261,7 @@ fn an_import_that_met_a_bad_image_goes_on_as_its_error_says() {
     assert_eq!(identity_of(out.path()).unwrap(), identity_of(fresh.path()).unwrap());
 }
 
-/// By a byte that no decoder looks at; a label may be damaged as well.
+/// The damaged byte is one that no decoder looks at; a label may be damaged as well.
 #[test]
 fn a_damaged_tfrecord_is_not_imported() {
     let set = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/formats/tfrecord");
@@ -275,12 +275,12 @@ fn a_damaged_tfrecord_is_not_imported() {
     let whole = Manifest::read(&out.path().join("whole")).unwrap();
     let shard = source.path().join("train-00000-of-00002");
     let mut bytes = fs::read(&shard).unwrap();
-    // The density that an image is to be printed at.
+    // The print density of an image.
     let place = bytes.windows(5).position(|it| it == b"JFIF\0").unwrap() + 9;
     bytes[place] ^= 1;
     fs::write(&shard, &bytes).unwrap();
     let error = run(&request(source.path(), &[]), &out.path().join("fail")).unwrap_err();
-    assert!(error.to_string().contains("another checksum than was written"), "{error}");
+    assert!(error.to_string().contains("checksum of its TFRecord differs"), "{error}");
     let lenient = Import { on_bad: OnBad::Skip, ..request(source.path(), &[]) };
     run(&lenient, &out.path().join("skip")).unwrap();
     let left = Manifest::read(&out.path().join("skip")).unwrap();
@@ -288,7 +288,7 @@ fn a_damaged_tfrecord_is_not_imported() {
 }
 
 #[test]
-fn a_store_is_no_part_of_its_source() {
+fn a_store_inside_its_source_is_rejected() {
     let source = data_set(3, 2);
     let links = TempDir::new().unwrap();
     let link = links.path().join("link");
@@ -303,9 +303,9 @@ fn a_store_is_no_part_of_its_source() {
 }
 
 #[test]
-fn a_size_that_is_named_twice_is_told_from_one_that_cannot_be() {
+fn duplicate_sizes_and_impossible_sizes_give_different_errors() {
     let (source, out) = (data_set(3, 2), TempDir::new().unwrap());
-    let told = |sides: &[usize]| run(&request(source.path(), sides), out.path()).unwrap_err();
-    assert!(told(&[64, 64]).to_string().starts_with("--max-side names 64 px twice"));
-    assert!(told(&[64, 8]).to_string().starts_with("--max-side 8 is out of range"));
+    let error_of = |sides: &[usize]| run(&request(source.path(), sides), out.path()).unwrap_err();
+    assert!(error_of(&[64, 64]).to_string().starts_with("--max-side has 64 px twice"));
+    assert!(error_of(&[64, 8]).to_string().starts_with("--max-side 8 is out of range"));
 }
