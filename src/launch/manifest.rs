@@ -155,7 +155,7 @@ fn hash_of(mut file: impl Read) -> io::Result<String> {
 fn hex(bytes: &[u8]) -> String {
     let mut text = String::with_capacity(2 * bytes.len());
     for byte in bytes {
-        write!(text, "{byte:02x}").expect("a string takes every write");
+        write!(text, "{byte:02x}").expect("writing to a string succeeds");
     }
     text
 }

@@ -19,7 +19,7 @@ pub(super) fn checksums(root: &Path, files: &[PathBuf]) -> io::Result<String> {
     let mut text = String::new();
     for file in files.iter().filter(|file| *file != Path::new(CHECKSUMS)) {
         let (_, hash) = sha256_of(&root.join(file))?;
-        writeln!(text, "{hash}  {}", file.display()).expect("a string takes every write");
+        writeln!(text, "{hash}  {}", file.display()).expect("writing to a string succeeds");
     }
     Ok(text)
 }
