@@ -136,7 +136,7 @@ fn explanation(code: Code) -> String {
 /// One line per log, followed by its findings.
 fn human(checked: &[Checked], strictness: Strictness) -> String {
     let mut text = String::new();
-    let mut put = |line: String| writeln!(text, "{line}").expect("a string takes every write");
+    let mut put = |line: String| writeln!(text, "{line}").expect("writing to a string succeeds");
     let mut num_rejected = 0;
     for Checked { report, why } in checked {
         let accepted = report.accepted(strictness);

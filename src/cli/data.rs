@@ -125,9 +125,13 @@ fn survey_text(name: &str, survey: &SplitSurvey) -> String {
     };
     let quantiles = |quantiles: &Quantiles| with(quantiles, 0);
     let mut text = format!(
-        "{name}: {} of {} classes, smallest / median / largest\n  images per class   {}\n  width, \
-         px          {}\n  height, px         {}\n  width / height     {}\n  bytes per file     \
-         {}\n  of {} examined: {} progressive, {} with restart markers, {} bad",
+        "{name}: {} of {} classes, smallest / median / largest\n  \
+         images per class   {}\n  \
+         width, px          {}\n  \
+         height, px         {}\n  \
+         width / height     {}\n  \
+         bytes per file     {}\n  \
+         of {} examined: {} progressive, {} with restart markers, {} bad",
         console::counted(survey.num_images, "image"),
         survey.num_classes,
         quantiles(&survey.class_sizes),

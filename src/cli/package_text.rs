@@ -31,7 +31,7 @@ pub(super) fn explanation(code: Code) -> String {
 /// One paragraph per submission.
 pub(super) fn verdicts(verdicts: &[Verdict], strictness: Strictness) -> String {
     let mut text = String::new();
-    let mut put = |line: String| writeln!(text, "{line}").expect("a string takes every write");
+    let mut put = |line: String| writeln!(text, "{line}").expect("writing to a string succeeds");
     for verdict in verdicts {
         let path = verdict.submission.display();
         put(format!(
@@ -100,7 +100,7 @@ fn put_system(system: &SystemVerdict, strictness: Strictness, put: &mut impl FnM
 /// A written submission, as text.
 pub(super) fn package(package: &Package, strictness: Strictness) -> String {
     let mut text = verdicts(std::slice::from_ref(&package.verdict), strictness);
-    let mut put = |line: String| writeln!(text, "{line}").expect("a string takes every write");
+    let mut put = |line: String| writeln!(text, "{line}").expect("writing to a string succeeds");
     for note in &package.notes {
         put(format!("  {} {note}", painted("note:", Paint::Doubtful)));
     }

@@ -165,13 +165,13 @@ pub enum DataError {
     },
     /// There is not enough memory for the cache of decoded images.
     #[error(
-        "data.train.ram_cache asks for {wanted}, but only {room} is free beside the loaders; lower it, or set it to \"auto\""
+        "data.train.ram_cache asks for {wanted}, but only {free} is free next to the loaders; lower it, or set it to \"auto\""
     )]
-    CacheRoom {
+    CacheMemory {
         /// Requested size.
         wanted: String,
         /// Available memory.
-        room: String,
+        free: String,
     },
     /// A preview image cannot be written.
     #[error("cannot write {}: {source}; name a file in an existing folder", .path.display())]

@@ -21,7 +21,7 @@ pub(super) fn checksums(root: &Path, files: &[PathBuf]) -> io::Result<String> {
     let mut text = String::new();
     for file in files.iter().filter(|file| *file != Path::new(CHECKSUMS)) {
         let hash = sha256_of(&root.join(file))?.sha256;
-        writeln!(text, "{hash}  {}", file.display()).expect("a string takes every write");
+        writeln!(text, "{hash}  {}", file.display()).expect("writing to a string succeeds");
     }
     Ok(text)
 }
@@ -56,7 +56,11 @@ pub(super) fn verify_checksums(root: &Path, files: &[PathBuf], findings: &mut Fi
             (None, _) => findings.add(Code::ManifestDiffers, file, "it is not listed"),
             (_, Err(error)) => findings.add(Code::Unreadable, file, error.to_string()),
             (Some(hash), Ok(found)) if found.sha256 != **hash => {
-                findings.add(Code::ManifestDiffers, file, "its content is not what was listed");
+                findings.add(
+                    Code::ManifestDiffers,
+                    file,
+                    "its content differs from the listed hash",
+                );
             }
             _ => {}
         }

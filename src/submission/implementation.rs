@@ -110,16 +110,22 @@ fn data(set: &RunSet) -> &DataStamp {
 pub(super) fn readme(sets: &[RunSet], origin: &str) -> String {
     let (images, flag) = if wants_images(sets) { (" IMAGES", " --data IMAGES") } else { ("", "") };
     let mut text = format!(
-        "# ResNet-50 with mlperf-run\n\nTrains data-parallel through libtorch, one process per \
-         device. `source/` is the program ({origin}), `config_SYSTEM.toml` the recipe of a \
-         system.\n\n```\n./setup.sh\n./init_datasets.sh{images}\n./run_and_time.sh \
-         SYSTEM{flag}\n```\n\nbuilds and installs it with libtorch, prepares the images, makes \
-         {NUM_RUNS} runs and checks their logs. Preprocessing, the order of the images, model, \
+        "# ResNet-50 with mlperf-run\n\n\
+         Trains data-parallel through libtorch, one process per device. `source/` is the program \
+         ({origin}), `config_SYSTEM.toml` the recipe of a system.\n\n\
+         ```\n\
+         ./setup.sh\n\
+         ./init_datasets.sh{images}\n\
+         ./run_and_time.sh SYSTEM{flag}\n\
+         ```\n\n\
+         These commands build and install it together with libtorch, prepare the images, make \
+         {NUM_RUNS} runs and check their logs. Preprocessing, the order of the images, model, \
          initialization, optimizer and evaluation are documented in `source/src/data`, `model`, \
          `optim` and `train`.\n"
     );
     for set in sets {
-        let mut put = |line: String| writeln!(text, "{line}").expect("a string takes every write");
+        let mut put =
+            |line: String| writeln!(text, "{line}").expect("writing to a string succeeds");
         let Run { manifest, .. } = &set.runs[0];
         put(format!("\n## {}\n", set.system));
         let ranks = if manifest.world_size == 1 { "rank" } else { "ranks" };

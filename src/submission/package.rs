@@ -129,7 +129,9 @@ fn describe(
         let (name, manifest) = (&set.system, &set.runs[0].manifest);
         if system.division != manifest.division {
             let division = manifest.division.as_str();
-            notes.push(format!("{name}: the runs are {division}, and so is the description now"));
+            notes.push(format!(
+                "{name}: the description's division is now {division}, like the runs'"
+            ));
             system.division = manifest.division;
         }
         let (ranks, accelerators) = (manifest.world_size, system.num_accelerators());

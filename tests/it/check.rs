@@ -246,7 +246,7 @@ fn a_manifest_that_names_no_ruleset_leaves_the_default_and_a_wrong_one_is_refuse
     for (manifest, words) in [
         (r#"{"ruleset": "5.0.0"}"#, "ruleset 5.0.0 has no ResNet"),
         (r#"{"ruleset": 2}"#, "unknown ruleset \"2\""),
-        ("{", "is no JSON"),
+        ("{", "is not a JSON object"),
     ] {
         let error = format!("{:#}", check_runs(manifest).unwrap_err().error);
         assert!(error.contains("run_2/manifest.json") && error.contains(words), "{error}");
@@ -257,7 +257,7 @@ fn a_manifest_that_names_no_ruleset_leaves_the_default_and_a_wrong_one_is_refuse
 fn what_cannot_be_read_ends_the_command() {
     let missing = failure(&["no/such/log"]);
     assert!(missing.starts_with("cannot read no/such/log (No such file"), "{missing}");
-    assert!(missing.contains("name a log or a folder"), "{missing}");
+    assert!(missing.contains("name an existing log or folder"), "{missing}");
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().to_str().unwrap();
     assert_eq!(failure(&[path]), format!("no result_*.txt found below {path}; name a log"));

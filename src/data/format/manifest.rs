@@ -108,7 +108,7 @@ impl Manifest {
             return Err(DataError::Unfinished(folder.to_owned()));
         }
         // Any data set may have a file of this name. It belongs to a store if it has a store's
-        // fields, or if shards with a store's names are beside it: a damaged manifest must not turn
+        // fields, or if shards with a store's names are next to it: a damaged manifest must not turn
         // a store into a plain folder.
         let has_store_fields = |text: &Vec<u8>| serde_json::from_slice::<Mark>(text).is_ok();
         match text.filter(|text| !shards.is_empty() || has_store_fields(text)) {

@@ -79,7 +79,7 @@ impl Budget {
         let room = self.room();
         if self.images > room {
             let [wanted, room] = [self.images, room].map(size);
-            return Err(DataError::CacheRoom { wanted, room });
+            return Err(DataError::CacheMemory { wanted, room });
         }
         Ok(())
     }

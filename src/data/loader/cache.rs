@@ -107,11 +107,11 @@ impl Cache {
         }
         flock(&file, FlockOperation::LockExclusive)?;
         if file.metadata()?.len() == 0 {
-            let room = fstatvfs(&file)?;
-            let (wanted, room) = (budget >> 20, (room.f_bavail * room.f_frsize) >> 20);
-            if wanted > room {
+            let space = fstatvfs(&file)?;
+            let (wanted, free) = (budget >> 20, (space.f_bavail * space.f_frsize) >> 20);
+            if wanted > free {
                 return Err(io::Error::other(format!(
-                    "{wanted} MiB are needed, {room} MiB are free"
+                    "{wanted} MiB are needed, {free} MiB are free"
                 )));
             }
             // This takes no memory until images are written.

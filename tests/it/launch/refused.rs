@@ -44,13 +44,13 @@ fn a_port_that_is_in_use() {
 fn a_libtorch_of_another_version() {
     let stage = Stage::with_ranks(TRACE);
     stage.put("torch/version.py", "__version__ = '2.9.1+cpu'\n");
-    refuses(&stage, &[], &["version 2.9.1+cpu", "needs 2.11.0", "scripts/setup"]);
+    refuses(&stage, &[], &["version 2.9.1+cpu", "requires 2.11.0", "scripts/setup"]);
 }
 
 #[test]
 fn a_folder_that_is_no_libtorch() {
     let stage = Stage::with_ranks(TRACE);
-    refuses(&stage, &["--libtorch", "images"], &["no libtorch in images", "--libtorch names"]);
+    refuses(&stage, &["--libtorch", "images"], &["no libtorch in images", "given by --libtorch"]);
 }
 
 #[test]

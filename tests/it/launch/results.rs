@@ -159,10 +159,10 @@ fn the_built_in_set_is_made_once_and_then_kept() {
         let mut command = stage.command(&["--recipe", "synth.toml", "--system", "box"]);
         Told::of(command.env("MLPERF_RUN_CACHE", stage.path("cache")).output().unwrap())
     };
-    train().expect(0, &["making 12 images"]);
+    train().expect(0, &["generating 12 images"]);
     let again = train();
     again.expect(0, &[]);
-    assert!(!again.stderr.contains("making"), "{again:#?}");
+    assert!(!again.stderr.contains("generating"), "{again:#?}");
     let manifest = json(&stage.read("results/box/run_1/manifest.json"));
     assert_eq!(manifest["data_set"]["synth"]["num_train"], 8);
 }

@@ -304,7 +304,10 @@ fn what_a_person_should_know_is_noted() {
         text.contains("note: box: the description's division is now open, like the runs'"),
         "{text}"
     );
-    assert!(text.contains("note: box: 2 GPUs ran; number_of_nodes times"), "{text}");
+    assert!(
+        text.contains("note: box: the runs used 2 GPUs, which is not number_of_nodes times"),
+        "{text}"
+    );
     assert!(text.contains("note: source: a folder that is not a git repository"), "{text}");
 }
 
@@ -356,7 +359,7 @@ fn runs_that_make_no_submission_are_refused_and_nothing_is_left() {
     let too_few = Bench::new();
     (0..3).for_each(|number| too_few.run(number, "ok_open.txt", 1));
     let error = too_few.refused(Exit::Invalid, &[]);
-    assert!(error.contains("box has 3 runs that ended") && error.contains("--runs 2"), "{error}");
+    assert!(error.contains("box has 3 complete runs") && error.contains("--runs 2"), "{error}");
 
     let bench = Bench::new();
     fs::create_dir_all(bench.path("results/box")).unwrap();

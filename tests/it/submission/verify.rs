@@ -314,10 +314,7 @@ fn what_is_no_submission_is_refused() {
 fn codes_are_explained() {
     let (text, exit) = package(&["--explain", "seed-repeated"]).unwrap();
     assert_eq!(exit, Exit::Ok);
-    assert!(
-        text.contains("seed checker rejects") && text.contains("Cure: give each run"),
-        "{text}"
-    );
+    assert!(text.contains("seed checker rejects") && text.contains("Fix: give each run"), "{text}");
 }
 
 #[test]
