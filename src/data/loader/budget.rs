@@ -54,7 +54,7 @@ impl Need {
         };
         budget.images = match self.ram_cache {
             RamCache::Off => 0,
-            RamCache::Auto => free.for_images().min(budget.room()),
+            RamCache::Auto => free.for_images().min(budget.free_for_images()),
             RamCache::Bytes(bytes) => bytes,
         };
         budget
@@ -67,7 +67,7 @@ impl Budget {
     }
 
     /// Memory left for images after everything else.
-    fn room(&self) -> u64 {
+    fn free_for_images(&self) -> u64 {
         let Free { memory, shared } = self.free;
         // If the free memory is unknown, use the free space for in-memory files.
         let left = if memory == 0 { shared } else { memory.saturating_sub(self.of_ranks()) };
@@ -76,10 +76,10 @@ impl Budget {
 
     /// Rejects a cache of images that is larger than the memory left after everything else.
     pub fn check(&self) -> Result<(), DataError> {
-        let room = self.room();
-        if self.images > room {
-            let [wanted, room] = [self.images, room].map(size);
-            return Err(DataError::CacheMemory { wanted, room });
+        let free = self.free_for_images();
+        if self.images > free {
+            let [wanted, free] = [self.images, free].map(size);
+            return Err(DataError::CacheMemory { wanted, free });
         }
         Ok(())
     }
