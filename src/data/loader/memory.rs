@@ -20,7 +20,7 @@ pub struct Free {
 impl Free {
     /// The memory that is free now.
     pub fn now() -> Self {
-        let shared = statvfs(SHARED).map_or(0, |room| room.f_bavail * room.f_frsize);
+        let shared = statvfs(SHARED).map_or(0, |space| space.f_bavail * space.f_frsize);
         Self { memory: available(), shared }
     }
 
