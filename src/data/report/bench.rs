@@ -1,5 +1,5 @@
-//! How fast a data set can be turned into batches on this machine, where the time goes, and how
-//! many accelerators that feeds.
+//! Measures how fast this machine turns a data set into batches, where the time goes, and how many
+//! accelerators that feeds.
 
 use std::fs::File;
 use std::io;
@@ -26,45 +26,45 @@ use crate::data::rng::Rng;
 use crate::data::transform::crop::random_resized_crop;
 use crate::data::transform::resize::{Resizer, Target};
 
-/// Images in a batch.
+/// Images per batch.
 pub(in crate::data) const BATCH: usize = 64;
-/// Images that are taken apart into stages.
+/// Images for the measurement of single stages.
 const NUM_STAGED: usize = 192;
 
-/// What was measured at one side.
+/// The measurement at one crop size.
 #[derive(Clone, Copy, Debug)]
 pub struct Rates {
-    /// Side of the crops, px.
+    /// Crop size, px.
     pub image_size: usize,
-    /// Images a second, over all threads.
+    /// Images per second, over all threads.
     pub images_per_s: f64,
-    /// Images a second of processor time.
+    /// Images per second of CPU time.
     pub images_per_core_s: f64,
-    /// Bytes of files a second.
+    /// Bytes of files per second.
     pub bytes_per_s: f64,
-    /// Where the time of one thread goes.
+    /// How one thread's time is divided.
     pub fractions: Fractions,
-    /// Where the loader's time went, which nobody else takes any of here.
+    /// Where the loader's time went. Only the loader runs here.
     pub stats: LoaderStats,
-    /// How long that was, s.
+    /// Duration of the measurement, s.
     pub wall_s: f64,
 }
 
-/// Shares of a thread's time, which add up to 1.
+/// Fractions of a thread's time, which add up to 1.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Fractions {
     /// Reading files.
     pub read: f64,
-    /// Entropy decoding: what is left when images are decoded at an eighth.
+    /// Entropy decoding: the time that remains when images are decoded at 1/8 scale.
     pub huffman: f64,
-    /// Inverse DCT, chroma and colours.
+    /// Inverse DCT, chroma upsampling and colour conversion.
     pub idct: f64,
     /// Resizing.
     pub resize: f64,
 }
 
-/// Decodes `num_images` random training crops of `image_size` on `num_threads` threads, after as many
-/// that do not count: files then come from memory.
+/// Decodes `num_images` random training crops of `image_size` on `num_threads` threads, after a
+/// warm-up of as many images, so that the files are in memory.
 pub fn measure(
     index: &Arc<Index>,
     (image_size, transform): (usize, TrainTransform),
@@ -108,13 +108,13 @@ pub fn measure(
     Ok(Rates { image_size, images_per_s, images_per_core_s, bytes_per_s, fractions, stats, wall_s })
 }
 
-/// Processor time of all threads of this process so far.
+/// CPU time of all threads of this process so far.
 fn cpu_time_s() -> f64 {
     let time = clock_gettime(ClockId::ProcessCPUTime);
     time.tv_sec as f64 + time.tv_nsec as f64 * 1e-9
 }
 
-/// Shares of one thread's time, and the mean length of a file.
+/// Fractions of one thread's time, and the mean length of a file.
 fn stages(
     index: &Index,
     order: &[u32],
@@ -155,7 +155,7 @@ fn stages(
     (fractions, num_bytes as f64 / f64::from(num_files.max(1)))
 }
 
-/// What an index of many samples costs.
+/// The cost of a large index.
 #[derive(Clone, Copy, Debug)]
 pub struct IndexCost {
     /// Memory of the loaded index.
@@ -164,7 +164,7 @@ pub struct IndexCost {
     pub load_s: f64,
 }
 
-/// Writes an index of `num_samples` samples with names as long as `ImageNet`'s below `folder`, and
+/// Writes an index of `num_samples` samples below `folder`, with names as long as `ImageNet`'s, and
 /// loads it.
 pub fn index_cost(num_samples: usize, folder: &Path) -> io::Result<IndexCost> {
     const CLASSES: usize = 1000;
@@ -187,25 +187,25 @@ pub fn index_cost(num_samples: usize, folder: &Path) -> io::Result<IndexCost> {
     let loaded = cache::load(&cached).filter(|loaded| loaded.len() == num_samples);
     let load_s = begin.elapsed().as_secs_f64();
     let loaded =
-        loaded.ok_or_else(|| io::Error::other("the index that was written is not read"))?;
+        loaded.ok_or_else(|| io::Error::other("cannot read back the index that was written"))?;
     Ok(IndexCost { memory_bytes: loaded.memory_bytes(), load_s })
 }
 
-/// What one accelerator takes in, images a second.
+/// The image rate that one accelerator consumes.
 #[derive(Clone, Copy, Debug)]
 pub struct Demand {
-    /// Its name.
+    /// Name of the accelerator.
     pub accelerator: &'static str,
-    /// Images a second at `image_size`.
+    /// Images per second at `image_size`.
     pub images_per_s: f64,
-    /// Side of the training images, px.
+    /// Size of the training images, px.
     pub image_size: usize,
-    /// The run that it was read from.
+    /// The run from which the rate was read.
     pub source: &'static str,
 }
 
-/// Rates of the best published runs, from their logs. At 88 px it is what the run was fed: its loader
-/// set the pace.
+/// Rates of the best published runs, from their logs. The rate at 88 px is limited by that run's
+/// loader.
 pub const DEMANDS: [Demand; 5] = [
     Demand { accelerator: "A100", images_per_s: 3500.0, image_size: 224, source: "closed, v3.0" },
     Demand { accelerator: "A100", images_per_s: 2530.0, image_size: 176, source: "MosaicML, v2.0" },
@@ -215,8 +215,8 @@ pub const DEMANDS: [Demand; 5] = [
 ];
 
 impl Demand {
-    /// At another side, by the number of pixels: an upper bound for smaller images, as other costs
-    /// of a step do not shrink with them.
+    /// The rate at another image size, in proportion to the number of pixels: an upper bound for
+    /// smaller images, because the other costs of a step do not shrink with them.
     pub fn at(&self, image_size: usize) -> f64 {
         self.images_per_s * (self.image_size as f64 / image_size as f64).powi(2)
     }
@@ -229,7 +229,7 @@ mod tests {
     use crate::data::fixture;
 
     #[test]
-    fn a_measurement_counts_what_it_read() {
+    fn a_measurement_counts_the_bytes_it_read() {
         let root = fixture::data_set(30, 1);
         let index = Arc::new(Index::open(root.path(), Split::Train).unwrap());
         let rates = measure(&index, (16, TrainTransform::default()), 2, 64).unwrap();
@@ -239,7 +239,7 @@ mod tests {
         assert!((read + huffman + idct + resize - 1.0).abs() < 1e-6, "{:?}", rates.fractions);
         let mean = rates.bytes_per_s / rates.images_per_s;
         let file = std::fs::metadata(index.path(0)).unwrap().len() as f64;
-        assert!((0.3..3.0).contains(&(mean / file)), "{mean} bytes a file");
+        assert!((0.3..3.0).contains(&(mean / file)), "{mean} bytes per file");
     }
 
     #[test]

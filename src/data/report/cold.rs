@@ -1,4 +1,4 @@
-//! How fast a data set is read that is not in memory, beside the disk's own rate.
+//! Measures how fast a data set is read from a cold page cache, compared with the disk's own rate.
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -19,53 +19,53 @@ use crate::data::order::plan::{TrainSchedule, Transform, train_plans};
 use crate::data::order::sampler::{Sampler, Shard};
 use crate::data::report::bench::BATCH;
 
-/// Read in order to learn the disk's rate, at most.
+/// Limit of bytes read sequentially to measure the disk's rate.
 const IN_ORDER: u64 = 1 << 30;
 const BLOCK: usize = 4 << 20;
-/// Threads that read files of their own in order: one alone would wait for the disk each time.
+/// Threads that read separate files sequentially: a single one would wait for the disk each time.
 const NUM_READERS: usize = 16;
 
-/// What was measured.
+/// The measurement.
 #[derive(Clone, Copy, Debug)]
 pub struct ColdRates {
-    /// Images that were decoded.
+    /// Number of decoded images.
     pub num_images: usize,
-    /// Images a second, none of which was in memory.
+    /// Images per second, none of which was in memory.
     pub images_per_s: f64,
-    /// Bytes of their files a second.
+    /// Bytes of their files per second.
     pub bytes_per_s: f64,
-    /// Bytes a second that the disk gave when the same files were read from front to back.
+    /// Bytes per second when the same files are read from front to back.
     pub disk_bytes_per_s: f64,
 }
 
-/// How much is read, and how.
+/// What is read, and how.
 #[derive(Clone, Copy, Debug)]
 pub struct ColdEpoch {
-    /// Side of the crops, px.
+    /// Crop size, px.
     pub image_size: usize,
-    /// Crops, and whether they come in blocks of neighbours.
+    /// The parameters of crops, including the block order.
     pub transform: TrainTransform,
-    /// Decoding threads.
+    /// Number of decoding threads.
     pub num_threads: usize,
-    /// Images, at most an epoch.
+    /// Number of images, at most one epoch.
     pub num_images: usize,
-    /// What else fills the system's cache.
+    /// What else fills the page cache.
     pub ahead: ReadAhead,
 }
 
-/// What fills the system's cache beside the reads that batches ask for.
+/// What fills the page cache besides the reads of batches.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
 pub enum ReadAhead {
     /// Nothing.
     #[default]
     Batches,
-    /// Archives and shards are streamed from front to back, as a run does from its start.
+    /// Archives and shards are streamed from front to back, as at the start of a run.
     Stream,
 }
 
-/// Drops the pages of the first training images of an epoch from memory, decodes them, and then
-/// reads the files in order, with their pages dropped again. Pages that others have not yet written
-/// to the disk are written first.
+/// Drops the pages of the first training images of an epoch from the page cache, decodes the
+/// images, drops the pages again, and reads the files sequentially. Pages that are not on the disk
+/// yet are written first.
 pub fn measure_cold(index: &Arc<Index>, epoch: &ColdEpoch) -> Result<ColdRates, DataError> {
     let ColdEpoch { image_size, transform, num_threads, num_images, ahead } = *epoch;
     let batch_per_rank = BATCH.min(index.len());
@@ -132,7 +132,7 @@ fn bytes(index: &Index, order: &[u32]) -> u64 {
 fn drop_pages(files: &[PathBuf]) -> Result<(), (PathBuf, io::Error)> {
     for path in files {
         let dropped = File::open(path).and_then(|file| {
-            // Pages that are not on the disk yet stay.
+            // Pages that are not on the disk yet stay in memory.
             fsync(&file)?;
             Ok(fadvise(&file, 0, None, Advice::DontNeed)?)
         });
@@ -141,7 +141,7 @@ fn drop_pages(files: &[PathBuf]) -> Result<(), (PathBuf, io::Error)> {
     Ok(())
 }
 
-/// Bytes a second.
+/// Bytes per second.
 fn read_in_order(files: &[PathBuf]) -> f64 {
     let (next, num_bytes) = (AtomicUsize::new(0), AtomicU64::new(0));
     let num_readers = if files.len() > NUM_READERS { NUM_READERS } else { 1 };
@@ -175,7 +175,7 @@ mod tests {
     use crate::data::fixture;
 
     #[test]
-    fn cold_files_are_all_counted() {
+    fn all_cold_files_are_counted() {
         let root = fixture::data_set(30, 1);
         let index = Arc::new(Index::open(root.path(), Split::Train).unwrap());
         let order: Vec<u32> = (0..index.len() as u32).collect();
@@ -187,7 +187,7 @@ mod tests {
             let rates = measure_cold(&index, &epoch).unwrap();
             assert_eq!(rates.num_images, 64);
             let mean = rates.bytes_per_s / rates.images_per_s;
-            assert!((0.8..1.25).contains(&(mean / expected)), "{mean} bytes a file");
+            assert!((0.8..1.25).contains(&(mean / expected)), "{mean} bytes per file");
             assert!(rates.disk_bytes_per_s > 0.0);
         }
     }

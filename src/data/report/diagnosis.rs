@@ -1,50 +1,50 @@
-//! What waiting for data comes from and what helps, in words: cures that are taken already, or that
-//! the division or the set rules out, are not named.
+//! Says in words why a run waits for data and what helps. It leaves out remedies that are already
+//! in use or excluded by the division or the data set.
 
 use crate::data::config::StoreDivision;
 use crate::data::config::{Order, RamCache, TrainTransform};
 use crate::data::loader::stats::{Bound, LoaderStats};
 
-/// Up to this side, decoding at a fraction of the size saves more than a few hundredths.
+/// Up to this crop size, decoding at a reduced scale saves more than a few percent.
 const DCT_PAYS_TO: usize = 112;
 
-/// What is known of the set, the machine and the recipe that waits.
+/// The data set, the machine and the recipe of the waiting run.
 #[derive(Clone, Copy, Debug)]
 pub struct LoaderContext {
-    /// What the store is good for that the images lie in; `None` where they lie in none.
+    /// The division of the images' store; `None` if they are not in a store.
     pub store: Option<StoreDivision>,
-    /// What the run is to be good for.
+    /// The division that the run is meant for.
     pub division: StoreDivision,
     /// Decoding threads.
     pub num_threads: usize,
-    /// Cores that there are for them.
+    /// Cores available to them.
     pub num_cores: usize,
-    /// Least side of the crops, px.
+    /// Smallest crop size, px.
     pub image_size: usize,
-    /// In which order images come.
+    /// The shuffling order of images.
     pub order: Order,
-    /// How they are cropped, decoded and kept.
+    /// How images are cropped, decoded and cached.
     pub transform: TrainTransform,
 }
 
-/// What a run waited for and what helps; nothing where data is not what holds it up. The first
-/// epoch, which may meet cold files, and all later ones come as where the loader's time went and
-/// how long they took, s.
+/// Why a run waited for data and what helps; `None` if data is not the bottleneck. The arguments
+/// are where the loader's time went and the duration in seconds, for the first epoch (which may
+/// read cold files) and for all later epochs.
 pub fn diagnosis(
     [(first, first_s), (later, later_s)]: [(LoaderStats, f64); 2],
     context: &LoaderContext,
 ) -> Option<String> {
-    if let Some(cure) = context.cure(later.bound(later_s)) {
+    if let Some(remedy) = context.remedy(later.bound(later_s)) {
         let percent = |part_s: f64| 100.0 * part_s / later_s;
         return Some(format!(
-            "waits for data {:.0} % of the time ({:.0} % for reading, {:.0} % for decoding); {cure}",
+            "waits for data {:.0} % of the time ({:.0} % for reading, {:.0} % for decoding); {remedy}",
             percent(later.wait_s),
             percent(later.io_wait_s()),
             percent(later.decode_wait_s()),
         ));
     }
     let bound = first.bound(first_s + later_s);
-    let cure = context.cure(bound)?;
+    let remedy = context.remedy(bound)?;
     let why = match bound {
         Bound::Reading => " (cold files)",
         Bound::Decoding if context.transform.ram_cache != RamCache::Off => {
@@ -56,39 +56,42 @@ pub fn diagnosis(
     let (read_s, decode_s) = (first.io_wait_s(), first.decode_wait_s());
     Some(format!(
         "waited {read_s:.1} s for reading and {decode_s:.1} s for decoding in epoch 1{why}{rest}; \
-         {cure}"
+         {remedy}"
     ))
 }
 
 impl LoaderContext {
-    /// What helps against `bound`; nothing where data is not what holds a run up.
-    pub fn cure(&self, bound: Bound) -> Option<String> {
-        let cures = match bound {
+    /// What helps against `bound`; `None` if data is not the bottleneck.
+    pub fn remedy(&self, bound: Bound) -> Option<String> {
+        let remedies = match bound {
             Bound::Compute => return None,
-            Bound::Reading => self.against_reading(),
-            Bound::Decoding => self.against_decoding(),
+            Bound::Reading => self.remedies_for_reading(),
+            Bound::Decoding => self.remedies_for_decoding(),
         };
-        Some(cures.into_iter().flatten().collect::<Vec<_>>().join(", or "))
+        Some(remedies.into_iter().flatten().collect::<Vec<_>>().join(", or "))
     }
 
-    fn against_reading(&self) -> Vec<Option<String>> {
+    fn remedies_for_reading(&self) -> Vec<Option<String>> {
         let scatters = self.order == Order::Keyed && !self.transform.block_shuffle;
-        let blocks = "read blocks (data.train.block_shuffle = true) if the disk is slow at random";
+        let blocks =
+            "read blocks (data.train.block_shuffle = true) if the disk is slow at random access";
         vec![
             self.import(),
             (self.store.is_some() && scatters).then(|| blocks.to_owned()),
-            Some("use a faster disk (bench data --cold tells what this one gives)".to_owned()),
+            Some("use a faster disk (bench data --cold measures this one)".to_owned()),
         ]
     }
 
-    fn against_decoding(&self) -> Vec<Option<String>> {
+    fn remedies_for_decoding(&self) -> Vec<Option<String>> {
         let Self { num_threads, num_cores, .. } = *self;
         let dct_pays = self.image_size <= DCT_PAYS_TO && self.division == StoreDivision::OpenOnly;
-        let keep = "keep decoded images where memory holds them (data.train.ram_cache = \"auto\")";
-        let dct = "decode at the crops' size (data.train.dct_scale = true)";
+        let keep = "cache decoded images if they fit into memory (data.train.ram_cache = \"auto\")";
+        let dct = "decode at a reduced scale (data.train.dct_scale = true)";
         vec![
             (num_threads < num_cores).then(|| {
-                format!("add threads (data.num_workers; {num_threads} work for {num_cores} cores)")
+                format!(
+                    "add threads (data.num_workers; {num_threads} threads on {num_cores} cores)"
+                )
             }),
             self.import(),
             (self.transform.ram_cache == RamCache::Off).then(|| keep.to_owned()),
@@ -97,7 +100,7 @@ impl LoaderContext {
         ]
     }
 
-    /// What importing could still gain.
+    /// What an import could still gain.
     fn import(&self) -> Option<String> {
         let text = match (self.store, self.division) {
             (None, StoreDivision::ClosedSafe) => {
@@ -137,18 +140,18 @@ mod tests {
     }
 
     #[test]
-    fn later_epochs_that_wait_are_told_of_with_shares() {
+    fn waits_in_later_epochs_are_reported_in_percent() {
         let context = context(None, StoreDivision::OpenOnly);
         let said = diagnosis([(NO_WAIT, 9.0), (READING, 10.0)], &context).unwrap();
         let start = "waits for data 40 % of the time (30 % for reading, 10 % for decoding); import";
         assert!(said.starts_with(start), "{said}");
         let said = diagnosis([(NO_WAIT, 9.0), (DECODING, 10.0)], &context).unwrap();
-        assert!(said.contains("; add threads (data.num_workers; 4 work for 8 cores)"), "{said}");
+        assert!(said.contains("; add threads (data.num_workers; 4 threads on 8 cores)"), "{said}");
         assert_eq!(diagnosis([(NO_WAIT, 9.0), (DECODING, 1000.0)], &context), None);
     }
 
     #[test]
-    fn a_cold_first_epoch_has_a_verdict_of_its_own() {
+    fn a_cold_first_epoch_is_reported_separately() {
         let mut context = context(Some(StoreDivision::ClosedSafe), StoreDivision::OpenOnly);
         let said = diagnosis([(READING, 10.0), (NO_WAIT, 30.0)], &context).unwrap();
         assert!(
@@ -167,22 +170,22 @@ mod tests {
     }
 
     #[test]
-    fn what_is_done_already_or_not_allowed_is_no_cure() {
-        let cure = |context: &LoaderContext, bound| context.cure(bound).unwrap();
+    fn remedies_in_use_or_not_allowed_are_left_out() {
+        let remedy = |context: &LoaderContext, bound| context.remedy(bound).unwrap();
         let closed = context(Some(StoreDivision::ClosedSafe), StoreDivision::ClosedSafe);
-        let said = [Bound::Reading, Bound::Decoding].map(|bound| cure(&closed, bound)).concat();
+        let said = [Bound::Reading, Bound::Decoding].map(|bound| remedy(&closed, bound)).concat();
         assert!(!said.contains("import") && !said.contains("dct_scale"), "{said}");
         assert!(said.contains("block_shuffle") && said.contains("ram_cache"), "{said}");
 
         let mut all = context(Some(StoreDivision::OpenOnly), StoreDivision::OpenOnly);
         all.num_threads = all.num_cores;
         all.image_size = 96;
-        assert!(cure(&all, Bound::Decoding).contains("dct_scale = true"));
+        assert!(remedy(&all, Bound::Decoding).contains("dct_scale = true"));
         let (dct_scale, block_shuffle, ram_cache) = (true, true, RamCache::Auto);
         all.transform = TrainTransform { dct_scale, block_shuffle, ram_cache, ..all.transform };
-        assert_eq!(cure(&all, Bound::Decoding), "use more cores");
-        let disk = "use a faster disk (bench data --cold tells what this one gives)";
-        assert_eq!(cure(&all, Bound::Reading), disk);
-        assert_eq!(all.cure(Bound::Compute), None);
+        assert_eq!(remedy(&all, Bound::Decoding), "use more cores");
+        let disk = "use a faster disk (bench data --cold measures this one)";
+        assert_eq!(remedy(&all, Bound::Reading), disk);
+        assert_eq!(all.remedy(Bound::Compute), None);
     }
 }

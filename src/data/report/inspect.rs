@@ -1,5 +1,4 @@
-//! What a data set looks like: counts, sizes, and a sheet of images and of crops as training
-//! sees them.
+//! Summarizes a data set: counts, sizes, and a contact sheet of images and training crops.
 
 use std::fs::File;
 use std::io::{self, BufWriter};
@@ -15,48 +14,48 @@ use crate::data::loader::sample::SampleReader;
 use crate::data::order::plan::Transform;
 use crate::data::rng::Rng;
 
-/// Keeps the choice of images apart from other uses of the same seed.
+/// Separates the random choice of images from other uses of the same seed.
 const INSPECT_STREAM: u64 = 0x0069_6e73_7065;
 
-/// Three numbers for many.
+/// Minimum, median and maximum.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Quantiles {
-    /// The least.
+    /// The minimum.
     pub least: f64,
-    /// Half are below.
+    /// The median.
     pub median: f64,
-    /// The greatest.
+    /// The maximum.
     pub greatest: f64,
 }
 
-/// What one split holds.
+/// The contents of one split.
 #[derive(Clone, Debug)]
 pub struct SplitSurvey {
-    /// Images.
+    /// Number of images.
     pub num_images: usize,
-    /// Classes.
+    /// Number of classes.
     pub num_classes: usize,
-    /// Images of each class.
+    /// Images per class.
     pub class_sizes: Quantiles,
-    /// Images whose files were read; what follows is of these.
+    /// Images whose files were read; the following fields are of these.
     pub num_looked_at: usize,
     /// Widths, px.
     pub widths: Quantiles,
     /// Heights, px.
     pub heights: Quantiles,
-    /// Widths over heights.
+    /// Aspect ratios (width / height).
     pub aspects: Quantiles,
-    /// Lengths of files.
+    /// File sizes.
     pub bytes: Quantiles,
     /// Progressive JPEGs, which decode three times as slowly.
     pub num_progressive: usize,
-    /// JPEGs with restart markers, parts of which can be decoded alone.
+    /// JPEGs with restart markers, whose parts can be decoded alone.
     pub num_with_restarts: usize,
-    /// Images without a sound header, and what is wrong with them.
+    /// Images without a valid header, with the reason.
     pub bad: Vec<(PathBuf, String)>,
 }
 
-/// Looks at `num` images of a split, chosen by `seed`.
+/// Reads `num` images of a split, chosen by `seed`.
 pub fn survey(index: &Index, num: usize, seed: u64) -> SplitSurvey {
     let mut class_sizes = vec![0.0; index.num_classes()];
     (0..index.len()).for_each(|i| class_sizes[index.label(i)] += 1.0);
@@ -116,7 +115,7 @@ fn quantiles(mut values: Vec<f64>) -> Quantiles {
     Quantiles { least, median: values[values.len() / 2], greatest }
 }
 
-/// Markers of a JPEG up to its first scan.
+/// The markers of a JPEG up to its first scan.
 fn markers(file: &[u8]) -> Vec<u8> {
     let (mut at, mut found) = (2, Vec::new());
     while let Some(&[0xff, marker, high, low]) = file.get(at..at + 4) {
@@ -129,15 +128,15 @@ fn markers(file: &[u8]) -> Vec<u8> {
     found
 }
 
-/// Images across a sheet.
+/// Images per row of a sheet.
 const COLUMNS: usize = 8;
-/// Rows of images, and as many of crops below them.
+/// Rows of images, followed by as many rows of crops.
 const ROWS: usize = 4;
-/// Side of an image on a sheet, px.
+/// Size of an image on a sheet, px.
 const IMAGE_SIZE: usize = 128;
 
-/// Draws random images, whole but for a square, and below them crops as training sees them by
-/// the default law, as a PNG.
+/// Writes a PNG of random images, cropped to a square, and of their default training crops below
+/// them.
 pub fn contact_sheet(index: &Index, seed: u64, path: &Path) -> Result<(), DataError> {
     let whole = EvalTransform {
         resize_size: IMAGE_SIZE,
@@ -150,7 +149,7 @@ pub fn contact_sheet(index: &Index, seed: u64, path: &Path) -> Result<(), DataEr
     for (place, &i) in choose(index, ROWS * COLUMNS, seed).iter().enumerate() {
         for (row, transform) in [(0, Transform::Eval(whole)), (ROWS, crop)] {
             let rng = &mut Rng::keyed(&[INSPECT_STREAM, seed, i as u64]);
-            // A bad image leaves its place white; `survey` names it.
+            // The cell of a bad image stays white; `survey` reports the image.
             if reader.read((index, i), (&transform, rng), &mut pixels).is_ok() {
                 put(&mut sheet, (row + place / COLUMNS, place % COLUMNS), &pixels);
             }
@@ -183,7 +182,7 @@ mod tests {
     use crate::data::fixture;
 
     #[test]
-    fn a_survey_counts_and_names_what_is_bad() {
+    fn a_survey_counts_images_and_names_bad_ones() {
         let root = fixture::data_set(5, 1);
         let bad = root.path().join("train/b/002.JPEG");
         fixture::write(&bad, b"GIF89a");
@@ -216,7 +215,7 @@ mod tests {
         let frame = reader.next_frame(&mut pixels).unwrap();
         assert_eq!((frame.width, frame.height), (1024, 1024));
         let white = |x: usize, y: usize| pixels[(y * 1024 + x) * 3..][..3] == [255; 3];
-        // Three images in the first row of each half.
+        // The first row of each half has three images.
         for (x, y, expected) in [(64, 64, false), (320, 64, false), (448, 64, true)] {
             assert_eq!((white(x, y), white(x, y + 512)), (expected, expected), "{x}");
         }

@@ -1,4 +1,4 @@
-//! What a data set looks like, how fast it is read, and what a run waits for.
+//! Previews of a data set, loader benchmarks, and a diagnosis of data stalls.
 
 pub mod bench;
 pub(in crate::data) mod cold;
