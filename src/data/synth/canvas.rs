@@ -1,13 +1,13 @@
-//! Where an image is painted: three float planes, luma first, filled row by row.
+//! The canvas of an image: three float planes, luma first, filled row by row.
 //!
-//! Every loop over pixels runs along a row over slices of one length and holds additions,
-//! multiplications, a square root at most and no branch, so that the compiler makes SIMD of it.
+//! Every loop over pixels runs along a row over slices of one length, and contains only additions,
+//! multiplications, at most one square root and no branch, so that the compiler vectorizes it.
 
 use crate::data::rng::Rng;
 use crate::data::synth::noise::{FieldCrop, NoiseBank};
 use crate::data::synth::texture::Texture;
 
-/// An image in the making, `[height, width]` a plane. Luma runs from 0 to 255, chroma is around 0.
+/// An unfinished image, with planes of `[height, width]`. Luma is 0 to 255, chroma is centred on 0.
 #[derive(Debug, Default)]
 pub(in crate::data) struct Canvas {
     pub(in crate::data) width: usize,
@@ -18,7 +18,7 @@ pub(in crate::data) struct Canvas {
     row: Row,
 }
 
-/// One row of each thing that is worked out on the way to a colour.
+/// One row of each intermediate value on the way to a colour.
 #[derive(Debug, Default)]
 struct Row {
     u: Vec<f32>,
@@ -28,34 +28,34 @@ struct Row {
     grain: Vec<f32>,
 }
 
-/// A cut of the noise bank and its amplitude in levels.
+/// A crop of the noise bank and its amplitude in levels.
 pub(in crate::data) type Relief = (FieldCrop, f32);
 
-/// What lies behind everything.
+/// The background.
 #[derive(Debug)]
 pub(in crate::data) struct Ground {
     pub(in crate::data) luma: f32,
-    /// Change of luma over the width and the height, levels.
+    /// Change of luma over the width and over the height, levels.
     pub(in crate::data) slope: [f32; 2],
     pub(in crate::data) relief: [Relief; 2],
     /// (Cb, Cr), levels.
     pub(in crate::data) chroma: [f32; 2],
-    /// One for Cb, one for Cr.
+    /// One each for Cb and Cr.
     pub(in crate::data) tint: [Relief; 2],
 }
 
-/// A painted shape. Its own coordinates (u, v) put the tips of its arms on the unit circle.
+/// A painted shape. In its own coordinates (u, v), the tips of its arms are on the unit circle.
 #[derive(Debug)]
 pub(in crate::data) struct Sprite {
-    /// Middle, px.
+    /// Centre, px.
     pub(in crate::data) center: [f32; 2],
-    /// Lengths of the two half axes, px.
+    /// Lengths of the two semi-axes, px.
     pub(in crate::data) axes: [f32; 2],
-    /// Cosine and sine of the turn.
+    /// Cosine and sine of the rotation.
     pub(in crate::data) turn: [f32; 2],
-    /// Arms, 1 to 10.
+    /// Number of arms, 1 to 10.
     pub(in crate::data) lobes: usize,
-    /// How far the arms reach out, as a fraction of the mean radius; 0: an ellipse.
+    /// How far the arms extend, as a fraction of the mean radius; 0 gives an ellipse.
     pub(in crate::data) depth: f32,
     /// Width of the edge, px.
     pub(in crate::data) softness: f32,
@@ -69,28 +69,28 @@ pub(in crate::data) struct Paint {
     /// (Cb, Cr), levels.
     pub(in crate::data) chroma: [f32; 2],
     pub(in crate::data) texture: Texture,
-    /// Periods of the texture in one unit of (u, v).
+    /// Periods of the texture per unit of (u, v).
     pub(in crate::data) frequency: f32,
-    /// Shift of the texture, periods.
+    /// Phase of the texture, periods.
     pub(in crate::data) phase: [f32; 2],
     /// Amplitude of the texture, levels.
     pub(in crate::data) contrast: f32,
     pub(in crate::data) grain: Relief,
-    /// Change of luma over one unit of u and of v, levels.
+    /// Change of luma per unit of u and of v, levels.
     pub(in crate::data) shade: [f32; 2],
 }
 
-/// What the camera does to the finished scene.
+/// The camera's effect on the finished scene.
 #[derive(Debug)]
 pub(in crate::data) struct Film {
-    /// Contrast about the middle grey.
+    /// Contrast about medium grey.
     pub(in crate::data) gain: f32,
-    /// Standard deviation of the sensor's noise, levels.
+    /// Standard deviation of the sensor noise, levels.
     pub(in crate::data) noise: f32,
 }
 
 impl Canvas {
-    /// Starts an image of `width` x `height` pixels.
+    /// Creates an image of `width` x `height` pixels.
     pub(in crate::data) fn start(&mut self, (width, height): (usize, usize)) {
         (self.width, self.height) = (width, height);
         for plane in [&mut self.luma, &mut self.blue, &mut self.red] {
@@ -102,7 +102,7 @@ impl Canvas {
         }
     }
 
-    /// Paints the background over everything.
+    /// Paints the background over the whole image.
     pub(in crate::data) fn fill(&mut self, bank: &NoiseBank, ground: &Ground) {
         let scale = [1.0 / self.width as f32, 1.0 / self.height as f32];
         for y in 0..self.height {
@@ -125,7 +125,7 @@ impl Canvas {
         }
     }
 
-    /// Paints a sprite over what is there.
+    /// Paints a sprite over the image.
     pub(in crate::data) fn paint(&mut self, bank: &NoiseBank, sprite: &Sprite) {
         let reach = sprite.axes[0].max(sprite.axes[1]) + sprite.softness;
         let columns = span(sprite.center[0], reach, self.width);
@@ -144,7 +144,7 @@ impl Canvas {
         }
     }
 
-    /// Develops the image into `rgb`, `[height, width, 3]`, with the colour matrix of JFIF.
+    /// Converts the image to `rgb`, `[height, width, 3]`, with the colour matrix of JFIF.
     pub(in crate::data) fn develop(
         &self,
         bank: &NoiseBank,
@@ -203,7 +203,7 @@ impl RowCut<'_> {
         }
     }
 
-    /// How much of each pixel the silhouette covers, 0 to 1.
+    /// The fraction of each pixel that the silhouette covers, 0 to 1.
     fn cover(&mut self, sprite: &Sprite) {
         let sharpness = sprite.axes[0].min(sprite.axes[1]) / sprite.softness;
         let place = (&*self.u, &*self.v);
@@ -220,7 +220,8 @@ impl RowCut<'_> {
         }
     }
 
-    /// The texture's tone, -1 to 1; shade must come after, as this turns (u, v) into periods.
+    /// The texture's tone, -1 to 1. The shading must be computed before, because this turns (u, v)
+    /// into periods.
     fn texture(&mut self, paint: &Paint) {
         for (line, phase) in [(&mut *self.u, paint.phase[0]), (&mut *self.v, paint.phase[1])] {
             for x in line {
@@ -230,7 +231,7 @@ impl RowCut<'_> {
         paint.texture.tones((self.u, self.v), self.tone);
     }
 
-    /// Turns tones into luma.
+    /// Converts tones to luma.
     fn tones(&mut self, paint: &Paint, amplitude: f32) {
         let shade = paint.shade.map(|s| s / paint.frequency);
         let base = paint.luma - shade[0] * paint.phase[0] - shade[1] * paint.phase[1];
@@ -244,8 +245,8 @@ impl RowCut<'_> {
     }
 }
 
-/// Cover of a rounded star, r(theta) = (1 + depth cos(N theta)) / (1 + depth): the cosine is the
-/// real part of the N-th power of the direction, so no angle is ever taken.
+/// Coverage of a rounded star, r(theta) = (1 + depth cos(N theta)) / (1 + depth). The cosine is the
+/// real part of the N-th power of the direction, so no angle is computed.
 fn star_cover<const N: usize>(
     (u, v): (&[f32], &[f32]),
     (depth, sharpness): (f32, f32),
@@ -289,14 +290,14 @@ fn blend_flat(plane: &mut [f32], cover: &[f32], color: f32) {
     }
 }
 
-/// The pixels within `reach` of `center`, cut to `0..limit`.
+/// The pixels within `reach` of `center`, clipped to `0..limit`.
 fn span(center: f32, reach: f32, limit: usize) -> std::ops::Range<usize> {
     let start = (center - reach).floor().max(0.0) as usize;
     let end = ((center + reach).ceil().max(0.0) as usize + 1).min(limit);
     start.min(end)..end
 }
 
-/// The nearest of 256 levels. Adding 2^23 leaves the rounded value in the lowest byte.
+/// Rounds to the nearest of 256 levels. Adding 2^23 leaves the rounded value in the lowest byte.
 fn level(value: f32) -> u8 {
     (value.clamp(0.0, 255.0) + 8_388_608.0).to_bits() as u8
 }

@@ -1,41 +1,41 @@
-//! What makes a class: a silhouette and a texture, both of which must be read.
+//! The definition of a class: a silhouette and a texture, both of which must be recognized.
 
 use crate::data::rng::Rng;
 use crate::data::synth::texture::{TEXTURES, Texture};
 
-/// Classes that the grid of lobes, textures, periods and depths can tell apart.
+/// Limit of classes that differ in lobes, texture, period or depth.
 pub(in crate::data) const MAX_CLASSES: usize = 1024;
-/// Classes that lobes and textures alone tell apart.
+/// Number of classes that differ in lobes or texture.
 const ONE_PERIOD: usize = 64;
 
-/// Names the random streams of classes.
+/// Key of the random streams of classes.
 const STREAM: u64 = u64::from_be_bytes(*b"\0\0\0class");
 
-/// What the images of a class have in common.
+/// The common properties of the images of a class.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::data) struct Prototype {
-    /// Arms of the silhouette.
+    /// Number of arms of the silhouette.
     pub(in crate::data) lobes: usize,
-    /// How far the arms reach out, as a fraction of the mean radius.
+    /// How far the arms extend, as a fraction of the mean radius.
     pub(in crate::data) depth: f32,
-    /// Pattern on the object.
+    /// Texture of the object.
     pub(in crate::data) texture: Texture,
-    /// Period of the pattern, as a fraction of the object's side.
+    /// Period of the texture, as a fraction of the object's size.
     pub(in crate::data) period: f32,
-    /// Colour that the object leans to: a direction in (Cb, Cr).
+    /// Colour bias of the object: a direction in (Cb, Cr).
     pub(in crate::data) hue: [f32; 2],
-    /// Colour that the background leans to.
+    /// Colour bias of the background.
     pub(in crate::data) ground_hue: [f32; 2],
 }
 
-/// The classes of a set.
+/// The classes of a data set.
 pub(in crate::data) fn prototypes(seed: u64, num_classes: usize) -> Vec<Prototype> {
     (0..num_classes).map(|class| prototype(seed, class, num_classes)).collect()
 }
 
-/// Sixteen classes are 4 lobes x 4 textures, walked so that even the first eight use every lobe
-/// and every texture twice. More classes take four more lobes, then four more textures, then
-/// further periods, then further depths.
+/// Sixteen classes are 4 lobes x 4 textures, in an order in which the first eight already use every
+/// lobe and every texture twice. More classes add four more lobes, then four more textures, then
+/// more periods, then more depths.
 fn prototype(seed: u64, class: usize, num_classes: usize) -> Prototype {
     let mut rng = Rng::keyed(&[seed, STREAM, class as u64]);
     let (hue, ground_hue) = (unit_vector(&mut rng), unit_vector(&mut rng));

@@ -1,41 +1,41 @@
-//! What can go wrong while a set is made.
+//! Errors of the synthetic data set.
 
 use std::io;
 use std::path::{Path, PathBuf};
 
-/// Why there is no image set.
+/// Why a synthetic data set cannot be made.
 #[derive(Debug, thiserror::Error)]
 pub enum SynthError {
     /// A field of the config is out of range.
     #[error("invalid image set: {field} = {value} is {problem}")]
     Config {
-        /// Name of the field.
+        /// The field.
         field: &'static str,
-        /// What it holds.
+        /// Its value.
         value: String,
-        /// What is wrong, and the cure.
+        /// What is wrong, and the fix.
         problem: String,
     },
-    /// The folder holds something else.
-    #[error("{} is not empty and holds no set of this config; name an empty folder", .0.display())]
+    /// The folder contains something else.
+    #[error("{} is not empty and does not contain this image set; name an empty folder", .0.display())]
     Occupied(PathBuf),
-    /// libjpeg-turbo refused an image.
+    /// libjpeg-turbo failed to compress an image.
     #[error("cannot compress an image")]
     Jpeg(#[from] turbojpeg::Error),
-    /// The file system refused.
+    /// A file operation failed.
     #[error("cannot {action} {}: {source}", .path.display())]
     Io {
-        /// What was tried.
+        /// The attempted action.
         action: &'static str,
-        /// On what.
+        /// The file or folder.
         path: PathBuf,
-        /// Why not.
+        /// The system's error.
         source: io::Error,
     },
 }
 
 impl SynthError {
-    /// Names what was tried on `path` when the file system refused.
+    /// Wraps a system error with the attempted action on `path`.
     pub(in crate::data) fn io(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
         move |source| Self::Io { action, path: path.to_owned(), source }
     }

@@ -1,8 +1,9 @@
-//! Sets on a disk: ImageNet's layout, written by all cores, kept in a cache.
+//! Synthetic data sets on disk: ImageNet's layout, written by all cores and cached.
 //!
-//! A finished set carries `synth.toml`, written last, so a folder without it is not a set. The
-//! cache writes into a sibling and renames it; a lock in the cache's root keeps two processes
-//! from making a set at once, and tells the one that waited that a leftover sibling is dead.
+//! A finished data set has a `synth.toml`, written last, so a folder without it is not a data set.
+//! The cache writes into a temporary sibling folder and renames it. A lock in the cache's root
+//! keeps two processes from making a data set at the same time; the process that holds it knows
+//! that any sibling folder is a leftover.
 
 use std::fs::{self, File};
 use std::io;
@@ -19,15 +20,15 @@ use crate::data::config::SynthConfig;
 use crate::data::synth::error::SynthError;
 use crate::data::synth::generator::{GENERATOR_VERSION, Generator, check};
 
-/// The note in a finished set.
+/// Name of the record in a finished data set.
 const RECORD: &str = "synth.toml";
-/// The same note while the set is being written.
+/// Name of the record while the data set is being written.
 const UNFINISHED: &str = "synth.unfinished.toml";
 
-/// Called with the images written so far, from any thread.
+/// Called from any thread with the number of images written so far.
 pub type Progress<'a> = Option<&'a (dyn Fn(usize) + Sync)>;
 
-/// What `synth.toml` says.
+/// The contents of `synth.toml`.
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
 struct Record {
     generator_version: u32,
@@ -43,7 +44,7 @@ impl Record {
         toml::to_string(self).expect("numbers are TOML")
     }
 
-    /// Whether the note in `folder` says the same.
+    /// Whether the record in `folder` is the same.
     fn is_in(&self, folder: &Path, name: &str) -> bool {
         let found = fs::read_to_string(folder.join(name)).ok();
         found
@@ -52,7 +53,7 @@ impl Record {
     }
 }
 
-/// The folder of a set under `root`, made where it is not there yet.
+/// Returns the folder of a data set under `root`, and generates the data set if it does not exist.
 pub fn ensure(
     config: &SynthConfig,
     root: &Path,
@@ -80,7 +81,8 @@ pub fn ensure(
     Ok(set)
 }
 
-/// Writes a set into `folder`, which must be new, empty, or hold this very set, whole or begun.
+/// Writes a data set into `folder`, which must be new, empty, or contain this data set, finished or
+/// unfinished.
 pub fn write(
     config: &SynthConfig,
     folder: &Path,
@@ -133,15 +135,15 @@ fn write_images(
     work.failure.into_inner().expect("no thread panics with the lock held").map_or(Ok(()), Err)
 }
 
-/// What the writing threads share.
+/// State shared by the writing threads.
 struct Work<'a> {
     generator: &'a Generator,
     folder: &'a Path,
     progress: Progress<'a>,
-    /// The next image to take, training images first.
+    /// The next image to write, training images first.
     next: AtomicUsize,
     done: AtomicUsize,
-    /// The first failure; the threads stop at it.
+    /// The first failure, at which the threads stop.
     failure: Mutex<Option<SynthError>>,
 }
 
@@ -230,7 +232,7 @@ mod tests {
     }
 
     #[test]
-    fn the_number_of_threads_changes_nothing() {
+    fn output_does_not_depend_on_the_number_of_threads() {
         let generator = Generator::new(&config()).unwrap();
         let sets = [1, 2, 5].map(|num_threads| {
             let folder = TempDir::new().unwrap();
@@ -259,7 +261,7 @@ mod tests {
     }
 
     #[test]
-    fn a_cached_set_is_reused_and_another_config_has_another_folder() {
+    fn a_cached_data_set_is_reused_and_another_config_gets_another_folder() {
         let root = TempDir::new().unwrap();
         let set = ensure(&config(), root.path(), None).unwrap();
         let before = files(&set);
@@ -287,7 +289,7 @@ mod tests {
     }
 
     #[test]
-    fn two_at_once_make_one_set() {
+    fn two_processes_at_once_make_one_data_set() {
         let root = TempDir::new().unwrap();
         let num_written = AtomicUsize::new(0);
         let count = |_| {
@@ -303,7 +305,7 @@ mod tests {
     }
 
     #[test]
-    fn a_folder_with_other_things_is_left_alone() {
+    fn a_folder_with_other_files_is_left_alone() {
         let folder = TempDir::new().unwrap();
         fs::write(folder.path().join("mine"), "mine").unwrap();
         let error = write(&config(), folder.path(), None).unwrap_err();
@@ -312,7 +314,7 @@ mod tests {
     }
 
     #[test]
-    fn a_folder_with_another_set_is_left_alone_and_a_begun_one_is_finished() {
+    fn a_folder_with_another_data_set_is_left_alone_and_an_unfinished_one_is_completed() {
         let folder = TempDir::new().unwrap();
         write(&config(), folder.path(), None).unwrap();
         let whole = relative(folder.path());

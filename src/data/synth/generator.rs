@@ -11,13 +11,14 @@ use crate::data::synth::error::SynthError;
 use crate::data::synth::noise::NoiseBank;
 use crate::data::synth::scene::Scene;
 
-/// Counts every change that alters an image, and so names the cached sets.
+/// Version of the generator. Raise it with every change that alters an image; it is part of the
+/// names of cached data sets.
 pub const GENERATOR_VERSION: u32 = 1;
 
-/// Names the random streams of images.
+/// Key of the random streams of images.
 const STREAM: u64 = u64::from_be_bytes(*b"\0\0\0\0pict");
 
-/// Draws the images of one set; shared by threads, each with a [`Painter`] of its own.
+/// Draws the images of one data set. Threads share it; each has its own [`Painter`].
 #[derive(Debug)]
 pub struct Generator {
     config: SynthConfig,
@@ -26,7 +27,7 @@ pub struct Generator {
 }
 
 impl Generator {
-    /// Checks the config and makes what all images share.
+    /// Checks the config and prepares everything that the images share.
     pub fn new(config: &SynthConfig) -> Result<Self, SynthError> {
         check(config)?;
         Ok(Self {
@@ -36,17 +37,17 @@ impl Generator {
         })
     }
 
-    /// The set's config.
+    /// The config of the data set.
     pub fn config(&self) -> &SynthConfig {
         &self.config
     }
 
-    /// The class of an image: every class has as many images as any other, or one more.
+    /// The class of an image. The numbers of images per class differ by at most one.
     pub fn class(&self, index: usize) -> usize {
         index % self.classes.len()
     }
 
-    /// One thread's brushes.
+    /// Creates a painter for one thread.
     pub fn painter(&self) -> Result<Painter<'_>, SynthError> {
         Ok(Painter {
             generator: self,
@@ -104,7 +105,7 @@ impl Painter<'_> {
     }
 }
 
-/// Refuses a config that no set can be made of.
+/// Rejects a config from which no data set can be made.
 pub fn check(config: &SynthConfig) -> Result<(), SynthError> {
     in_range("num_classes", config.num_classes, &(2..=MAX_CLASSES))?;
     in_range("size", config.size, &(32..=4096))?;
@@ -149,7 +150,7 @@ mod tests {
     }
 
     #[test]
-    fn a_image_depends_on_seed_split_and_index_alone() {
+    fn an_image_depends_only_on_seed_split_and_index() {
         let images_of_seed = |seed, split| images(&SynthConfig { seed, ..config() }, split);
         let first = images_of_seed(0, Split::Train);
         assert_eq!(first, images_of_seed(0, Split::Train));
@@ -164,7 +165,7 @@ mod tests {
         }
     }
 
-    /// Where this fails, images have changed: raise `GENERATOR_VERSION`, then the digest.
+    /// If this fails, the images have changed: raise `GENERATOR_VERSION`, then update the digest.
     #[test]
     fn images_of_this_version_are_pinned() {
         use sha2::Digest as _;
@@ -208,7 +209,7 @@ mod tests {
     }
 
     #[test]
-    fn the_extremes_paint() {
+    fn extreme_configs_can_be_painted() {
         for (size, num_classes) in [(32, 2), (4096, 2), (32, MAX_CLASSES)] {
             for difficulty in [0.0, 1.0] {
                 let num = num_classes;
@@ -230,7 +231,7 @@ mod tests {
     }
 
     #[test]
-    fn impossible_configs_are_refused_in_one_sentence() {
+    fn impossible_configs_are_rejected_with_a_one_line_message() {
         type Change = fn(&mut SynthConfig);
         let refusal = |change: Change| {
             let mut config = config();

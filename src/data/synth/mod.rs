@@ -1,18 +1,19 @@
-//! The built-in image set: photo-like JPEGs, drawn from a seed, that a small ResNet learns and a
-//! linear model or a colour histogram does not.
+//! The built-in image set: photo-like JPEGs, drawn from a seed, which a small ResNet
+//! learns and a linear model or a colour histogram does not.
 //!
 //! A class is a silhouette (a rounded star with 3 to 6 arms) *and* a texture (stripe, checker,
-//! ring, spot): 16 classes are 4 x 4, so both must be read. The rest of an image (1/f background,
-//! soft blobs, half of them in a texture of other classes, plain silhouettes with other numbers of
-//! arms, an occluder, place, size, turn, squash, polarity, shading, noise) misleads, but for a
-//! weak leaning of the colours that gets a small network off chance within an epoch. The period of
-//! a texture is a sixth of the object's side: some pixels still, after a crop to 40 px.
+//! ring, spot): 16 classes are 4 x 4, so both must be recognized. Everything else in an image is a
+//! distractor (1/f background, soft blobs, half of them with a texture of other classes, plain
+//! silhouettes with other numbers of arms, an occluder, position, size, rotation, aspect ratio,
+//! polarity, shading, noise), except for a weak colour bias that gets a small network above chance
+//! within an epoch. The period of a texture is a sixth of the object's size, which is still several
+//! pixels after a crop to 40 px.
 //!
-//! An image is a pure function of (config, split, index), bit for bit, whatever the number of
-//! threads. Files have 0.4 to 0.7 bytes a pixel as photographs do, so decoding costs what it
-//! costs on ImageNet.
+//! An image is a pure function of (config, split, index), bit for bit, for any number of threads.
+//! Files have 0.4 to 0.7 bytes per pixel, like photographs, so decoding costs the same as on
+//! ImageNet.
 //!
-//! Deliberately absent: any file that is read, and any class that means something.
+//! It deliberately reads no file, and its classes have no meaning.
 
 mod canvas;
 mod class;

@@ -1,29 +1,29 @@
-//! Noise made once and sampled by every image: eight 1/f fields and one line of white noise.
+//! Noise generated once and sampled by every image: eight 1/f fields and one line of white noise.
 
 use crate::data::rng::Rng;
 
-/// Side of a field, a power of two, px; fields repeat beyond it.
+/// Width and height of a field, a power of two, px; fields repeat beyond it.
 const SIDE: usize = 512;
-/// Fields in the bank.
+/// Number of fields in the bank.
 pub(in crate::data) const NUM_FIELDS: usize = 8;
 /// Samples of white noise; rows of images start anywhere in the first half.
 const WHITE: usize = 1 << 16;
 
-/// Names the random stream of white noise.
+/// Key of the random stream of white noise.
 const WHITE_STREAM: u64 = u64::from_be_bytes(*b"\0\0\0white");
-/// Names the random streams of fields.
+/// Key of the random streams of fields.
 const FIELD_STREAM: u64 = u64::from_be_bytes(*b"\0\0\0field");
 
-/// The bank.
+/// The noise bank.
 #[derive(Debug)]
 pub(in crate::data) struct NoiseBank {
-    /// Each `[SIDE, SIDE]`, mean 0, variance 1, from rough to smooth.
+    /// Each field is `[SIDE, SIDE]` with mean 0 and variance 1, ordered from rough to smooth.
     fields: Vec<Vec<f32>>,
     /// `[WHITE]`, mean 0, variance 1.
     white: Vec<f32>,
 }
 
-/// Where an image cuts a field: an origin and a flip.
+/// How an image crops a field: an origin and a flip.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::data) struct FieldCrop {
     field: usize,
@@ -33,14 +33,14 @@ pub(in crate::data) struct FieldCrop {
 }
 
 impl NoiseBank {
-    /// The bank of a set.
+    /// The bank of a data set.
     pub(in crate::data) fn new(seed: u64) -> Self {
         let fields = (0..NUM_FIELDS).map(|index| field(seed, index)).collect();
         let mut rng = Rng::keyed(&[seed, WHITE_STREAM]);
         Self { fields, white: (0..WHITE).map(|_| rng.normal()).collect() }
     }
 
-    /// Writes the part of row `y` of a crop that starts at column `x` into `row`.
+    /// Writes the part of row `y` of a crop that starts at column `x` to `row`.
     pub(in crate::data) fn read_row(
         &self,
         crop: FieldCrop,
@@ -56,7 +56,7 @@ impl NoiseBank {
         }
     }
 
-    /// `width` samples of white noise, from anywhere.
+    /// `width` samples of white noise, starting at a random position.
     pub(in crate::data) fn white(&self, rng: &mut Rng, width: usize) -> &[f32] {
         let start = rng.below(WHITE - width);
         &self.white[start..start + width]
@@ -64,7 +64,7 @@ impl NoiseBank {
 }
 
 impl FieldCrop {
-    /// A random cut of a field among `fields`.
+    /// A random crop of a field among `fields`.
     pub(in crate::data) fn draw(rng: &mut Rng, fields: std::ops::Range<usize>) -> Self {
         Self {
             field: fields.start + rng.below(fields.len()),
@@ -75,7 +75,7 @@ impl FieldCrop {
     }
 }
 
-/// One field: octaves of value noise on a torus. A power spectrum of 1/f^b has, in two dimensions,
+/// One field: octaves of value noise on a torus. In two dimensions, a power spectrum of 1/f^b has
 /// octaves whose amplitudes fall by 2^((2 - b) / 2); b goes from 1.6 to 3 over the bank.
 fn field(seed: u64, index: usize) -> Vec<f32> {
     let mut rng = Rng::keyed(&[seed, FIELD_STREAM, index as u64]);
@@ -96,7 +96,7 @@ fn field(seed: u64, index: usize) -> Vec<f32> {
     values
 }
 
-/// Adds noise whose knots lie on a `cells` x `cells` lattice at a random offset.
+/// Adds noise with knots on a `cells` x `cells` lattice at a random offset.
 fn add_octave(values: &mut [f32], cells: usize, amplitude: f32, rng: &mut Rng) {
     let knots: Vec<f32> = (0..cells * cells).map(|_| amplitude * rng.normal()).collect();
     let pitch = SIDE / cells;

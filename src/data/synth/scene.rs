@@ -1,4 +1,4 @@
-//! What is in an image: every random choice but the pixels' own noise.
+//! The contents of an image: every random choice except the noise of the pixels.
 
 use std::ops::Range;
 
@@ -14,10 +14,10 @@ pub(in crate::data) struct Scene {
     /// Width and height, px.
     pub(in crate::data) extent: (usize, usize),
     pub(in crate::data) ground: Ground,
-    /// From back to front.
+    /// Sprites, from back to front.
     pub(in crate::data) sprites: Vec<Sprite>,
     pub(in crate::data) film: Film,
-    /// Quality of the JPEG.
+    /// JPEG quality.
     pub(in crate::data) quality: i32,
     pub(in crate::data) subsampling: turbojpeg::Subsamp,
 }
@@ -33,7 +33,7 @@ struct Artist<'a> {
 }
 
 impl Scene {
-    /// An image of a class, about `size` px on its long side.
+    /// A scene of a class, about `size` px on its long side.
     pub(in crate::data) fn draw(
         rng: &mut Rng,
         class: &Prototype,
@@ -57,7 +57,7 @@ impl Scene {
     }
 }
 
-/// Width and height: the long side within a tenth of `size`, the shapes of photographs.
+/// Width and height: the long side is within 10 % of `size`, with the aspect ratios of photographs.
 fn extent(rng: &mut Rng, size: usize) -> (usize, usize) {
     let long = size as f32 * rng.range(0.9, 1.1);
     let (width, height) = [(1, 1), (4, 3), (4, 3), (3, 4), (3, 2), (2, 3)][rng.below(6)];
@@ -77,7 +77,7 @@ impl Artist<'_> {
         }
     }
 
-    /// A colour that leans to `hue`, weakly: the noise is stronger.
+    /// A colour weakly biased to `hue`; the noise is stronger.
     fn chroma(&mut self, hue: [f32; 2]) -> [f32; 2] {
         let noise = 6.0 + 5.0 * self.difficulty;
         hue.map(|direction| 8.5 * direction + noise * self.rng.normal())
@@ -87,7 +87,7 @@ impl Artist<'_> {
         (FieldCrop::draw(self.rng, fields), amplitude)
     }
 
-    /// Soft blobs, half of them in a wrong texture, then silhouettes with a plain fill.
+    /// Soft blobs, half of them with a wrong texture, then silhouettes with a plain fill.
     fn distractors(&mut self, class: &Prototype, ground: &Ground) -> Vec<Sprite> {
         let num_blobs = self.rng.below(2 + (5.0 * self.difficulty).round() as usize);
         let num_shapes = self.rng.below(1 + (3.0 * self.difficulty).round() as usize);
@@ -118,7 +118,8 @@ impl Artist<'_> {
         others[self.rng.below(others.len())]
     }
 
-    /// An untextured shape anywhere, whose half axis is a part of the short side in `radius`.
+    /// An untextured shape anywhere, whose semi-axis is a fraction of the short side within
+    /// `radius`.
     fn shape(&mut self, (low, high): (f32, f32), ground: &Ground) -> Sprite {
         let radius = self.rng.range(low, high) * self.short;
         let center = self.frame.map(|side| side * self.rng.range(0.05, 0.95));
@@ -133,14 +134,14 @@ impl Artist<'_> {
         }
     }
 
-    /// Half axes of about `radius`.
+    /// Semi-axes of about `radius`.
     fn squash(&mut self, radius: f32) -> [f32; 2] {
         let ratio = self.rng.range(0.82, 1.0);
         [radius, radius * ratio]
     }
 
-    /// A surface that is lighter or darker than the ground, with a texture whose period is a part
-    /// of the side; 2 units of (u, v).
+    /// A surface that is lighter or darker than the ground, with a texture whose period is a
+    /// fraction of the size (2 units of (u, v)).
     fn paint(&mut self, ground: &Ground, period: f32) -> Paint {
         let step = self.rng.range(36.0, 60.0);
         let darker = self.rng.chance(f64::from(ground.luma - 75.0) / 100.0);
@@ -179,7 +180,7 @@ impl Artist<'_> {
         }
     }
 
-    /// Something in front of the object's edge.
+    /// A sprite in front of the object's edge.
     fn occluder(&mut self, object: &Sprite, ground: &Ground) -> Option<Sprite> {
         if !self.rng.chance(0.8 * f64::from(self.difficulty)) {
             return None;

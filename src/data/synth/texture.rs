@@ -1,6 +1,6 @@
-//! The second half of a class: a periodic pattern on the object.
+//! The texture of a class: a periodic pattern on the object.
 
-/// A pattern over the object's own coordinates.
+/// A pattern in the object's own coordinates.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::data) enum Texture {
     Plain,
@@ -14,7 +14,7 @@ pub(in crate::data) enum Texture {
     Dash,
 }
 
-/// The patterns of classes; the first four are all that up to 32 classes use.
+/// The patterns of classes. Up to 32 classes use only the first four.
 pub(in crate::data) const TEXTURES: [Texture; 8] = [
     Texture::Stripe,
     Texture::Checker,
@@ -27,8 +27,8 @@ pub(in crate::data) const TEXTURES: [Texture; 8] = [
 ];
 
 impl Texture {
-    /// Writes the tone, -1 to 1, at each point of a row into `tone`. `u` and `v` are coordinates
-    /// in periods.
+    /// Writes the tone, -1 to 1, of each point of a row to `tone`. `u` and `v` are coordinates in
+    /// periods.
     pub(in crate::data) fn tones(self, (u, v): (&[f32], &[f32]), tone: &mut [f32]) {
         match self {
             Self::Plain => tone.fill(0.0),
@@ -52,15 +52,15 @@ fn each(u: &[f32], v: &[f32], tone: &mut [f32], at: impl Fn(f32, f32) -> f32) {
     }
 }
 
-/// About cos(2 pi x), without trigonometry: a triangle wave rounded by a cubic.
+/// An approximation of cos(2 pi x) without trigonometry: a triangle wave rounded by a cubic.
 fn wave(x: f32) -> f32 {
-    // Adding and subtracting 1.5 * 2^23 rounds to the nearest integer, in two additions.
+    // Adding and subtracting 1.5 * 2^23 rounds to the nearest integer in two additions.
     const ROUND: f32 = 12_582_912.0;
     let t = 1.0 - 4.0 * (x - ((x + ROUND) - ROUND)).abs();
     t * (1.5 - 0.5 * t * t)
 }
 
-/// Steepens the flanks of a wave, leaving an edge of about a quarter period.
+/// Steepens the edges of a wave to about a quarter period.
 fn crisp(x: f32) -> f32 {
     (1.6 * x).clamp(-1.0, 1.0)
 }

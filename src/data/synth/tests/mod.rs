@@ -1,3 +1,3 @@
-//! The built-in data set.
+//! Tests of the synthetic data set.
 
 mod shortcuts;

@@ -1,18 +1,18 @@
-//! What must not solve the set: colours alone, or pixels alone.
+//! Colours alone or pixels alone must not solve the data set.
 
 use crate::data::config::Split;
 use crate::data::config::SynthConfig;
 use crate::data::synth::generator::Generator;
 
 const NUM_CLASSES: usize = 16;
-/// Side of a thumbnail, px.
+/// Width and height of a thumbnail, px.
 const THUMB: usize = 16;
 const SIDE: usize = 96;
 
 type DecodedImage = turbojpeg::Image<Vec<u8>>;
 
 #[test]
-fn mean_colour_histograms_do_not_tell_classes_apart() {
+fn mean_colour_histograms_do_not_separate_classes() {
     for seed in [0, 1] {
         let accuracy = nearest_centroid_accuracy(seed, histogram);
         assert!(accuracy < 0.30, "seed {seed}: {accuracy}");
@@ -20,14 +20,15 @@ fn mean_colour_histograms_do_not_tell_classes_apart() {
 }
 
 #[test]
-fn mean_thumbnails_do_not_tell_classes_apart() {
+fn mean_thumbnails_do_not_separate_classes() {
     for seed in [0, 1] {
         let accuracy = nearest_centroid_accuracy(seed, thumbnail);
         assert!(accuracy < 0.30, "seed {seed}: {accuracy}");
     }
 }
 
-/// Share of eval images whose features lie nearest to the mean of their own class in training.
+/// Fraction of evaluation images whose features are nearest to the mean of their own class in
+/// training.
 fn nearest_centroid_accuracy(seed: u64, features: fn(&DecodedImage) -> Vec<f32>) -> f64 {
     let (num_train, num_eval) = (640, 320);
     let config = SynthConfig { num_train, num_eval, size: SIDE, seed, ..SynthConfig::default() };
@@ -59,7 +60,7 @@ fn squared_distance(a: &[f32], b: &[f32]) -> f32 {
     a.iter().zip(b).map(|(a, b)| (a - b) * (a - b)).sum()
 }
 
-/// Shares of 8 x 8 x 8 colours.
+/// Histogram of 8 x 8 x 8 colours, as fractions.
 fn histogram(image: &DecodedImage) -> Vec<f32> {
     let mut counts = vec![0.0; 512];
     for pixel in image.pixels.as_chunks::<3>().0 {
@@ -70,7 +71,7 @@ fn histogram(image: &DecodedImage) -> Vec<f32> {
     counts.iter().map(|count| count / num_pixels).collect()
 }
 
-/// The centre square, boxed down to 16 px a side: `[16, 16, 3]`.
+/// The centre square, reduced to 16 x 16 px by box averages: `[16, 16, 3]`.
 fn thumbnail(image: &DecodedImage) -> Vec<f32> {
     let side = image.width.min(image.height);
     let (left, top) = ((image.width - side) / 2, (image.height - side) / 2);
