@@ -1,5 +1,5 @@
-//! Crop law, crop geometry, resized pixels and normalisation against torchvision, FFCV, PIL and
-//! `OpenCV`.
+//! Compares crop distributions, crop geometry, resized pixels and normalisation with torchvision,
+//! FFCV, PIL and `OpenCV`.
 
 use serde_json::Value;
 
@@ -40,14 +40,14 @@ fn size(case: &Value) -> Size {
     Size { height: count(&case["height"]), width: count(&case["width"]) }
 }
 
-fn law(scale: [f64; 2], ratio: [f64; 2]) -> TrainTransform {
+fn transform(scale: [f64; 2], ratio: [f64; 2]) -> TrainTransform {
     TrainTransform { scale, ratio, ..TrainTransform::default() }
 }
 
 /// A column of the reference, and how to compute it from a crop and the image's area.
 type Column = (&'static str, fn(&Crop, f64) -> f64);
 
-/// Crops of one distribution, and the share that fitted at the first try.
+/// Crops of one distribution, and the fraction that fitted at the first attempt.
 fn draw(image: Size, config: &TrainTransform) -> (Vec<Crop>, f64) {
     const NUM_DRAWS: usize = 60_000;
     let mut num_first = 0;
@@ -77,7 +77,7 @@ fn check_distribution(name: &str, mut values: Vec<f64>, case: &Value) {
     let fractions = [0.01f64, 0.1, 0.25, 0.5, 0.75, 0.9, 0.99];
     for (fraction, quantile) in fractions.into_iter().zip(numbers::<7>(&expected["q"])) {
         let limit = tolerance((fraction * (1.0 - fraction)).sqrt(), n, other_n);
-        // Values are lattice points, so a quantile may be the value of many.
+        // Values are lattice points, so many values may equal a quantile.
         let below = values.partition_point(|&value| value < quantile - 1e-9) as f64 / n as f64;
         let upto = values.partition_point(|&value| value <= quantile + 1e-9) as f64 / n as f64;
         assert!(below <= fraction + limit, "{name}: {below} below {quantile}");
@@ -86,10 +86,10 @@ fn check_distribution(name: &str, mut values: Vec<f64>, case: &Value) {
 }
 
 #[test]
-fn random_crops_follow_the_law_of_torchvision() {
+fn random_crops_follow_torchvisions_distribution() {
     for case in items(&golden("random_resized_crop")["distributions"]) {
         let image = size(case);
-        let config = law(numbers(&case["scale"]), numbers(&case["ratio"]));
+        let config = transform(numbers(&case["scale"]), numbers(&case["ratio"]));
         let (crops, first_try) = draw(image, &config);
         let fallback = fallback_crop(image, config.ratio);
         let num_fallback = crops.iter().filter(|&&crop| crop == fallback).count();
@@ -100,9 +100,12 @@ fn random_crops_follow_the_law_of_torchvision() {
         for (name, fraction) in fractions {
             let expected = number(&case[name]);
             let std = (expected * (1.0 - expected)).sqrt();
-            // A regular draw may hit the fallback's box by chance.
+            // A regular draw may equal the fallback's box by chance.
             let limit = tolerance(std, crops.len(), number(&case["samples"])) + 1e-3;
-            assert!((fraction - expected).abs() <= limit, "{name}: {fraction}, not {expected}");
+            assert!(
+                (fraction - expected).abs() <= limit,
+                "{name}: {fraction}, expected {expected}"
+            );
         }
         let area = (image.height * image.width) as f64;
         let columns: [Column; 6] = [
@@ -120,7 +123,7 @@ fn random_crops_follow_the_law_of_torchvision() {
 }
 
 #[test]
-fn fallback_crops_are_those_of_torchvision() {
+fn fallback_crops_match_torchvision() {
     for case in items(&golden("random_resized_crop")["fallback"]) {
         let [top, left, height, width] = counts(&case["top_left_h_w"]);
         let crop = fallback_crop(size(case), numbers(&case["ratio"]));
@@ -129,7 +132,7 @@ fn fallback_crops_are_those_of_torchvision() {
 }
 
 #[test]
-fn evaluation_crops_are_those_of_ffcv_and_torchvision() {
+fn evaluation_crops_match_ffcv_and_torchvision() {
     for case in items(&golden("eval_geometry")["cases"]) {
         let config = EvalTransform {
             resize_size: count(&case["resize"]),
@@ -149,7 +152,7 @@ fn evaluation_crops_are_those_of_ffcv_and_torchvision() {
     }
 }
 
-/// A nested list of numbers, flat.
+/// Flattens a nested list of numbers.
 fn bytes(value: &Value) -> Vec<u8> {
     match value {
         Value::Array(items) => items.iter().flat_map(bytes).collect(),
@@ -158,7 +161,7 @@ fn bytes(value: &Value) -> Vec<u8> {
 }
 
 #[test]
-fn resized_pixels_are_those_of_opencv_and_pil() {
+fn resized_pixels_match_opencv_and_pil() {
     let filters = [
         (Interpolation::Area, "cv2_inter_area"),
         (Interpolation::Bilinear, "pil_bilinear_antialias"),
@@ -175,13 +178,13 @@ fn resized_pixels_are_those_of_opencv_and_pil() {
             let expected = bytes(&case[name]);
             assert_eq!(out.len(), expected.len());
             let differs = out.iter().zip(&expected).any(|(a, b)| a.abs_diff(*b) > 1);
-            assert!(!differs, "{name}: {out:?}, not {expected:?}");
+            assert!(!differs, "{name}: {out:?}, expected {expected:?}");
         }
     }
 }
 
 #[test]
-fn normalised_bytes_are_those_of_ffcv() {
+fn normalised_bytes_match_ffcv() {
     let golden = golden("normalize");
     let mean = numbers(&golden["mean"]).map(|mean: f64| mean / 255.0);
     let std = numbers(&golden["std"]).map(|std: f64| std / 255.0);
@@ -190,7 +193,7 @@ fn normalised_bytes_are_those_of_ffcv() {
         let (byte, expected) = (number(&row["byte"]), numbers::<3>(&row["f64"]));
         for channel in 0..3 {
             let value = byte * scale[channel] + shift[channel];
-            assert!((value - expected[channel]).abs() < 1e-9, "{value}, not {row}");
+            assert!((value - expected[channel]).abs() < 1e-9, "{value}, expected {row}");
         }
     }
 }

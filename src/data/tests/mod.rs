@@ -1,3 +1,3 @@
-//! The data module against the libraries that it replaces.
+//! Compares the data plane with the libraries that it replaces.
 
 mod golden;
