@@ -200,8 +200,8 @@ fn advice(stats: &LoaderStats, known: &LoaderContext) -> String {
     let busy_s = (stats.read_s + stats.decode_s).max(f64::MIN_POSITIVE);
     let [read, decode] = [stats.read_s, stats.decode_s].map(|part_s| 100.0 * part_s / busy_s);
     // All of the time counts as waiting for data, because nothing trains.
-    let cure = known.cure(stats.bound(stats.wait_s)).unwrap_or_default();
-    format!("threads read {read:.0} % and decode {decode:.0} % of their time; for more, {cure}")
+    let remedy = known.remedy(stats.bound(stats.wait_s)).unwrap_or_default();
+    format!("threads read {read:.0} % and decode {decode:.0} % of their time; for more, {remedy}")
 }
 
 fn line(rates: &Rates) -> String {

@@ -119,7 +119,7 @@ mod tests {
         assert_eq!(failure.exit, Exit::Invalid);
         let message = failure.error.to_string();
         assert!(
-            message.ends_with("holds no set of this config; name an empty folder"),
+            message.ends_with("does not contain this image set; name an empty folder"),
             "{message}"
         );
     }

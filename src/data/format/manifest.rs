@@ -210,7 +210,8 @@ pub(in crate::data) fn has_manifest(folder: &Path) -> bool {
 
 /// A hash that identifies the store in `folder`, different even from stores of the same images in
 /// other sizes: the hash of its manifest, which contains the hashes of its shards. For a folder of
-/// stores, the hash of their hashes, from the smallest to the largest. `None` if `folder` is neither.
+/// stores, the hash of their hashes, from the smallest to the largest. `None` if `folder` is
+/// neither.
 pub fn identity_of(folder: &Path) -> Result<Option<String>, DataError> {
     let stores = stores_in(folder)?;
     let hashes: Result<Vec<String>, _> = stores.iter().map(|store| hash_of(store)).collect();

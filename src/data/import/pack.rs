@@ -77,8 +77,8 @@ struct Part<'a> {
     num_before: usize,
 }
 
-/// Imports into `out` and returns the folders of the stores. `progress` receives the number of images
-/// done and may stop the import; running the same import again resumes at the unfinished shard.
+/// Imports into `out` and returns the folders of the stores. `progress` receives the number of
+/// images done and may stop the import; running the same import again resumes at the unfinished shard.
 pub fn import(
     import: &Import,
     out: &Path,

@@ -39,9 +39,9 @@ impl Convolution {
     pub(in crate::data) fn area(&mut self, view: View<'_>, target: Target<'_>) {
         let (source, size) = (view.crop, target.size);
         let enlarges = size.height > source.height || size.width > source.width;
-        let law = if enlarges { Taps::enlarge } else { Taps::shrink };
-        law(&mut self.rows, source.height, size.height);
-        law(&mut self.columns, source.width, size.width);
+        let set_weights = if enlarges { Taps::enlarge } else { Taps::shrink };
+        set_weights(&mut self.rows, source.height, size.height);
+        set_weights(&mut self.columns, source.width, size.width);
         self.prepare(view, &target);
         rows_first(self, view, target);
     }
@@ -181,8 +181,8 @@ fn combine_columns(
     }
 }
 
-/// `bytes` becomes the weighted sums of `TAPS` pixels of `interleaved` each: one vector operation per
-/// tap for all rows.
+/// `bytes` becomes the weighted sums of `TAPS` pixels of `interleaved` each: one vector
+/// operation per tap for all rows.
 #[inline(always)]
 fn combine_few_columns<const TAPS: usize>(
     interleaved: &[f32],
