@@ -1,9 +1,9 @@
-//! Errors of the synthetic data set.
+//! Errors of the built-in image set.
 
 use std::io;
 use std::path::{Path, PathBuf};
 
-/// Why a synthetic data set cannot be made.
+/// Why an image set cannot be made.
 #[derive(Debug, thiserror::Error)]
 pub enum SynthError {
     /// A field of the config is out of range.
