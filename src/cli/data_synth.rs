@@ -124,7 +124,7 @@ mod tests {
         assert_eq!(failure.exit, Exit::Invalid);
         let message = failure.error.to_string();
         assert!(
-            message.ends_with("does not contain this synthetic data set; name an empty folder"),
+            message.ends_with("does not contain this image set; name an empty folder"),
             "{message}"
         );
     }

@@ -58,7 +58,7 @@ pub struct DataConfig {
     /// format. Absent if `synth` is set.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub path: Option<PathBuf>,
-    /// The built-in synthetic data set, used if `path` is not set.
+    /// The built-in image set, used if `path` is not set.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub synth: Option<SynthConfig>,
     /// The shuffling order of the training images.
@@ -243,7 +243,7 @@ pub enum Interpolation {
     Nearest,
 }
 
-/// `[data.synth]`: the built-in synthetic data set.
+/// `[data.synth]`: the built-in image set.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct SynthConfig {

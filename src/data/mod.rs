@@ -12,7 +12,7 @@
 //! | `loader` | worker threads that prefetch and decode batches, and the cache of decoded images |
 //! | `import` | writing a store: Arrow shards and their manifest |
 //! | `report` | previews of a data set, loader benchmarks, and a diagnosis of data stalls |
-//! | `synth` | the built-in synthetic data set |
+//! | `synth` | the built-in image set |
 
 mod config;
 mod dataset;

@@ -8,7 +8,7 @@
 //! | `*.tfrecord` | `train-00000-of-01024` | TFRecord |
 //! | `*.rec` | `train.rec` | RecordIO |
 //! | `index.json` | | MDS |
-//! | `*.ffcv`, `*.ffcv` | `train_500_0.50_90.ffcv` | FFCV |
+//! | `*.beton`, `*.ffcv` | `train_500_0.50_90.ffcv` | FFCV |
 //!
 //! A folder with none of these that holds several stores is one data set of all of them
 //! (`multi_resolution`).

@@ -10,12 +10,11 @@ use std::{collections::HashSet, io, path::PathBuf};
 use arrow_ipc::{MessageHeader, RecordBatch, convert::try_fb_to_schema, root_as_message};
 use arrow_schema::{DataType, Field, Schema};
 
-use crate::data::{
-    config::StoreDivision,
-    error::DataError,
-    format::shards::{self, class, cut, each, number_classes, other, refused},
-    index::{Entry, Index},
-};
+use crate::data::config::StoreDivision;
+use crate::data::error::DataError;
+use crate::data::format::shards;
+use crate::data::format::shards::{class, each, invalid, number_classes, other, truncated};
+use crate::data::index::{Entry, Index};
 
 /// Metadata key of the division in the schema.
 pub(in crate::data) const DIVISION: &str = "mlperf_run.division";
@@ -65,19 +64,20 @@ impl Shard<'_> {
             let message = root_as_message(&bytes).map_err(other)?;
             let body = position + u64::from(metadata_len);
             let body_len = u64::try_from(message.bodyLength()).map_err(other)?;
-            position = body.checked_add(body_len).filter(|&end| end <= length).ok_or_else(cut)?;
+            position =
+                body.checked_add(body_len).filter(|&end| end <= length).ok_or_else(truncated)?;
             match message.header_type() {
                 MessageHeader::Schema => {
-                    let schema = message.header_as_schema().ok_or_else(cut)?;
+                    let schema = message.header_as_schema().ok_or_else(truncated)?;
                     let schema = try_fb_to_schema(schema).map_err(other)?;
                     index.classes = class_names(&schema, index)?;
                     index.division = index.division.max(division_in(&schema)?);
                     columns = Some(Columns::find(&schema)?);
                 }
                 MessageHeader::RecordBatch => {
-                    let batch = message.header_as_record_batch().ok_or_else(cut)?;
+                    let batch = message.header_as_record_batch().ok_or_else(truncated)?;
                     let columns =
-                        columns.as_ref().ok_or_else(|| refused("rows come before the schema"))?;
+                        columns.as_ref().ok_or_else(|| invalid("rows come before the schema"))?;
                     Rows { shard: self, body, end: position }.push(&batch, columns, index)?;
                 }
                 _ => {}
@@ -93,7 +93,7 @@ impl Shard<'_> {
 
     fn read(&self, at: u64, length: u64, end: u64) -> io::Result<Vec<u8>> {
         if at.checked_add(length).is_none_or(|last| last > end) {
-            return Err(cut());
+            return Err(truncated());
         }
         self.0.read(at, length, MAX_METADATA)
     }
@@ -150,8 +150,8 @@ impl Columns {
         }
         match (bytes, label) {
             (Some(bytes), Some(label)) => Ok(Self { bytes, path, label, width, height }),
-            (None, _) => Err(refused("no image column (a struct of bytes and path)")),
-            (_, None) => Err(refused("no integer column named label")),
+            (None, _) => Err(invalid("no image column (a struct of bytes and path)")),
+            (_, None) => Err(invalid("no integer column named label")),
         }
     }
 }
@@ -171,13 +171,13 @@ impl Rows<'_> {
         index: &mut Index,
     ) -> io::Result<()> {
         if batch.compression().is_some() {
-            return Err(refused("it is compressed; write it without compression, or import it"));
+            return Err(invalid("it is compressed; write it without compression, or import it"));
         }
         let num_rows = u64::try_from(batch.length()).map_err(other)?;
         for column in [columns.bytes, columns.label] {
-            let nodes = batch.nodes().ok_or_else(cut)?;
+            let nodes = batch.nodes().ok_or_else(truncated)?;
             if column.node >= nodes.len() || nodes.get(column.node).null_count() != 0 {
-                return Err(refused("a row has no image or no label"));
+                return Err(invalid("a row has no image or no label"));
             }
         }
         let (data, data_len) = self.buffer(batch, columns.bytes.buffer + 2)?;
@@ -192,7 +192,8 @@ impl Rows<'_> {
         let names = names.unwrap_or_default();
         for row in 0..num_rows as usize {
             let (start, end) = (offsets[row], offsets[row + 1]);
-            let length = end.checked_sub(start).filter(|_| end <= data_len).ok_or_else(cut)?;
+            let length =
+                end.checked_sub(start).filter(|_| end <= data_len).ok_or_else(truncated)?;
             let unnamed = format!("row {}", index.len());
             let name = names.get(row).filter(|name| !name.is_empty());
             index.push(&Entry {
@@ -211,18 +212,19 @@ impl Rows<'_> {
 
     /// Offset and length of buffer `i`, which must be within the batch.
     fn buffer(&self, batch: &RecordBatch<'_>, i: usize) -> io::Result<(u64, u64)> {
-        let buffers = batch.buffers().filter(|buffers| i < buffers.len()).ok_or_else(cut)?;
+        let buffers = batch.buffers().filter(|buffers| i < buffers.len()).ok_or_else(truncated)?;
         let offset = u64::try_from(buffers.get(i).offset()).map_err(other)?;
         let length = u64::try_from(buffers.get(i).length()).map_err(other)?;
-        let start = self.body.checked_add(offset).ok_or_else(cut)?;
-        let end = start.checked_add(length).ok_or_else(cut)?;
-        if end > self.end { Err(cut()) } else { Ok((start, length)) }
+        let start = self.body.checked_add(offset).ok_or_else(truncated)?;
+        let end = start.checked_add(length).ok_or_else(truncated)?;
+        if end > self.end { Err(truncated()) } else { Ok((start, length)) }
     }
 
     /// The first `count` numbers of a column's values or offsets, none of which may be negative.
     fn integers(&self, batch: &RecordBatch<'_>, of: Column, count: u64) -> io::Result<Vec<u64>> {
         let (start, length) = self.buffer(batch, of.buffer + 1)?;
-        let wanted = count.checked_mul(of.width).filter(|&it| it <= length).ok_or_else(cut)?;
+        let wanted =
+            count.checked_mul(of.width).filter(|&it| it <= length).ok_or_else(truncated)?;
         let bytes = self.shard.read(start, wanted, self.end)?;
         let numbers = bytes.chunks_exact(of.width as usize).map(|value| {
             let mut wide = [0; 8];
@@ -238,7 +240,7 @@ impl Rows<'_> {
         let (start, length) = self.buffer(batch, of.buffer + 2)?;
         let bytes = self.shard.read(start, length, self.end)?;
         let name = |pair: &[u64]| bytes.get(pair[0] as usize..pair[1] as usize).map(<[u8]>::to_vec);
-        ends.windows(2).map(|pair| name(pair).ok_or_else(cut)).collect()
+        ends.windows(2).map(|pair| name(pair).ok_or_else(truncated)).collect()
     }
 }
 
@@ -266,7 +268,7 @@ fn shape(field: &Field) -> io::Result<(usize, usize)> {
         DataType::FixedSizeList(child, _) => (vec![child.as_ref()], 1),
         kind if kind.primitive_width().is_some() => (Vec::new(), 2),
         kind => {
-            return Err(refused(format!(
+            return Err(invalid(format!(
                 "column {} has the unsupported type {kind}",
                 field.name()
             )));
@@ -289,10 +291,10 @@ fn class_names(schema: &Schema, index: &Index) -> io::Result<Vec<String>> {
     let names = names.unwrap_or_default();
     let mut known = HashSet::new();
     if let Some(name) = names.iter().find(|name| !known.insert(*name)) {
-        return Err(refused(format!("two classes are named {name:?}; give each a different name")));
+        return Err(invalid(format!("two classes are named {name:?}; give each a different name")));
     }
     if !index.is_empty() && names != index.classes {
-        return Err(refused("its class names differ from those of the previous shards"));
+        return Err(invalid("its class names differ from those of the previous shards"));
     }
     Ok(names)
 }

@@ -1,4 +1,4 @@
-//! FFCV's `.ffcv` files, read in place.
+//! FFCV's `.beton` and `.ffcv` files, read in place.
 //!
 //! Layout (ffcv `types.py`, version 2), little endian: a header of 24 bytes, a descriptor of 1041
 //! bytes per field, the metadata of all samples, pages of images, and the allocation table with the
@@ -7,11 +7,9 @@
 
 use std::{io, path::Path};
 
-use crate::data::{
-    error::DataError,
-    format::shards::{Shard, class, cut, each, number_classes, refused},
-    index::{Entry, Index, PIXELS},
-};
+use crate::data::error::DataError;
+use crate::data::format::shards::{Shard, class, each, invalid, number_classes, truncated};
+use crate::data::index::{Entry, Index, PIXELS};
 
 /// Limit of the metadata and allocation tables: 40 million samples.
 const MAX_TABLE: u64 = 1 << 30;
@@ -36,12 +34,12 @@ pub(in crate::data) fn scan(file: &Path) -> Result<Index, DataError> {
 fn push(shard: &Shard, index: &mut Index) -> io::Result<()> {
     let header = shard.read(0, HEADER, HEADER)?;
     if u16_at(&header, 0) != 2 {
-        return Err(refused(format!("unknown version {} of the format", u16_at(&header, 0))));
+        return Err(invalid(format!("unknown version {} of the format", u16_at(&header, 0))));
     }
     let (num_samples, table) = (u64_at(&header, 8), u64_at(&header, 16));
     let num_fields = u64::from(u16_at(&header, 2));
     let fields = Fields::read(shard, num_fields)?;
-    let metadata = num_samples.checked_mul(fields.length as u64).ok_or_else(cut)?;
+    let metadata = num_samples.checked_mul(fields.length as u64).ok_or_else(truncated)?;
     let metadata = shard.read(HEADER + num_fields * DESCRIPTOR, metadata, MAX_TABLE)?;
     let lengths = Lengths::read(shard, table)?;
     for sample in metadata.chunks_exact(fields.length) {
@@ -51,14 +49,14 @@ fn push(shard: &Shard, index: &mut Index) -> io::Result<()> {
         let flags = match image[0] {
             JPEG => 0,
             RAW => PIXELS,
-            mode => return Err(refused(format!("sample {row} has unknown mode {mode}"))),
+            mode => return Err(invalid(format!("sample {row} has unknown mode {mode}"))),
         };
         let (width, height) = (u16_at(image, 1), u16_at(image, 3));
         let offset = u64_at(image, 5);
         let length = lengths.of(offset)?;
         let num_values = u64::from(width) * u64::from(height) * 3;
         if flags == PIXELS && (num_values == 0 || num_values != u64::from(length)) {
-            return Err(refused(format!(
+            return Err(invalid(format!(
                 "the number of pixels of sample {row} does not match its size"
             )));
         }
@@ -103,7 +101,7 @@ impl Fields {
                 0 | INT | 4 | 6 => (8, 8),
                 IMAGE => (13, 1),
                 3 | 5 => (16, 1),
-                _ => return Err(refused("a field has a custom type; keep only image and label")),
+                _ => return Err(invalid("a field has a custom type; keep only image and label")),
             };
             at = at.next_multiple_of(alignment);
             match descriptor[0] {
@@ -117,8 +115,8 @@ impl Fields {
         let length = at.next_multiple_of(widest);
         match (image, label) {
             (Some(image), Some(label)) => Ok(Self { image, label, length }),
-            (None, _) => Err(refused("no image field (RGBImageField)")),
-            (_, None) => Err(refused("no label field (IntField)")),
+            (None, _) => Err(invalid("no image field (RGBImageField)")),
+            (_, None) => Err(invalid("no label field (IntField)")),
         }
     }
 }
@@ -128,10 +126,10 @@ struct Lengths(Vec<(u64, u32)>);
 
 impl Lengths {
     fn read(shard: &Shard, table: u64) -> io::Result<Self> {
-        let length = shard.length.checked_sub(table).ok_or_else(cut)?;
+        let length = shard.length.checked_sub(table).ok_or_else(truncated)?;
         let bytes = shard.read(table, length, MAX_TABLE)?;
         let allocations = bytes.chunks_exact(ALLOCATION).map(|allocation| {
-            let length = u32::try_from(u64_at(allocation, 16)).map_err(|_| cut())?;
+            let length = u32::try_from(u64_at(allocation, 16)).map_err(|_| truncated())?;
             let start = u64_at(allocation, 8);
             shard.end(start, u64::from(length))?;
             Ok((start, length))
@@ -143,6 +141,6 @@ impl Lengths {
 
     fn of(&self, place: u64) -> io::Result<u32> {
         let found = self.0.binary_search_by_key(&place, |(start, _)| *start);
-        found.map(|i| self.0[i].1).map_err(|_| refused("an image has no allocation"))
+        found.map(|i| self.0[i].1).map_err(|_| invalid("an image has no allocation"))
     }
 }

@@ -12,10 +12,9 @@ use std::{
 
 use serde::Deserialize;
 
-use crate::data::{
-    error::DataError,
-    format::shards::{Shard, Window, class, cut, each, fault, number_classes, other, refused},
-    index::{Entry, FileStamp, Index},
+use crate::data::error::DataError;
+use crate::data::format::shards::{
+    Shard, Window, class, each, fault, invalid, number_classes, other, truncated,
 };
 
 /// Name of the list of shards.
@@ -85,13 +84,13 @@ fn read(listing: &Path) -> io::Result<Vec<Listed>> {
     let bytes = file.read(0, file.length, MAX_LISTING)?;
     let listing: Listing = serde_json::from_slice(&bytes).map_err(other)?;
     if listing.version != 2 {
-        return Err(refused(format!(
+        return Err(invalid(format!(
             "unknown version {} of MDS; write version 2",
             listing.version
         )));
     }
     if let Some(shard) = listing.shards.iter().find(|shard| shard.format != "mds") {
-        return Err(refused(format!("its shards have the format {} instead of mds", shard.format)));
+        return Err(invalid(format!("its shards have the format {} instead of mds", shard.format)));
     }
     Ok(listing.shards)
 }
@@ -110,7 +109,7 @@ impl Columns {
         let Listed { column_names: names, column_encodings: encodings, .. } = listed;
         let sizes = listed.column_sizes.clone();
         if names.len() != encodings.len() || names.len() != sizes.len() {
-            return Err(refused("index.json has column lists of different lengths"));
+            return Err(invalid("index.json has column lists of different lengths"));
         }
         let of = |wanted: &dyn Fn(&str, &str) -> bool| {
             names.iter().zip(encodings).position(|(name, encoding)| wanted(name, encoding))
@@ -119,7 +118,7 @@ impl Columns {
         let image = of(&|_, encoding| matches!(encoding, "jpeg" | "png"))
             .or_else(|| of(&|name, encoding| encoding == "bytes" && IMAGES.contains(&name)));
         let image = image.ok_or_else(|| {
-            refused(
+            invalid(
                 "no column of JPEG or PNG files (encoding jpeg or png, or bytes named image); \
                  columns of encoding pil and ndarray hold pixels: write them with encoding jpeg",
             )
@@ -128,10 +127,10 @@ impl Columns {
             LABELS.contains(&name) && (is_whole(encoding) || encoding == "str_int")
         };
         let label = of(&is_label).or_else(|| of(&|_, encoding| is_whole(encoding)));
-        let label = label.ok_or_else(|| refused("no integer column named label"))?;
+        let label = label.ok_or_else(|| invalid("no integer column named label"))?;
         let label_is_text = encodings[label] == "str_int";
         if !label_is_text && sizes[label].is_none_or(|size| !(1..=8).contains(&size)) {
-            return Err(refused("the size of the labels is not that of an integer"));
+            return Err(invalid("the size of the labels is not that of an integer"));
         }
         Ok(Self { sizes, image, label, label_is_text })
     }
@@ -148,7 +147,7 @@ impl Rows<'_> {
         let mut heads = Window::new(self.shard);
         let mut window = Window::new(self.shard);
         if heads.u32(0)? != self.num_samples {
-            return Err(refused("the number of samples differs from index.json"));
+            return Err(invalid("the number of samples differs from index.json"));
         }
         for sample in 0..u64::from(self.num_samples) {
             let (start, end) = (heads.u32(4 + 4 * sample)?, heads.u32(8 + 4 * sample)?);
@@ -192,6 +191,6 @@ impl Rows<'_> {
             at = self.shard.end(at, size)?;
         }
         // The columns must fill the sample exactly.
-        if at == end { Ok(spans) } else { Err(cut()) }
+        if at == end { Ok(spans) } else { Err(truncated()) }
     }
 }

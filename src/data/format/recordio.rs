@@ -10,15 +10,13 @@
 //! there. By chance this happens to a handful of `ImageNet`'s images, which are joined again when
 //! they are read ([`join`]).
 
-use std::{
-    fs, io,
-    path::{Path, PathBuf},
-};
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
 
-use crate::data::{
-    error::DataError,
-    format::shards::{Shard, Window, class, cut, each, fault, number_classes, refused},
-    index::{Entry, Index, SPLIT_RECORD},
+use crate::data::error::DataError;
+use crate::data::format::shards::{
+    Shard, Window, class, each, fault, invalid, number_classes, truncated,
 };
 
 const MAGIC: [u8; 4] = 0xced7_230a_u32.to_le_bytes();
@@ -55,7 +53,7 @@ fn check_offsets(records: &Path, num_records: usize) -> io::Result<()> {
     if num_lines == num_records {
         return Ok(());
     }
-    Err(refused(format!("it has {num_records} records, but its .idx file lists {num_lines}")))
+    Err(invalid(format!("it has {num_records} records, but its .idx file lists {num_lines}")))
 }
 
 struct Records<'a> {
@@ -77,7 +75,7 @@ impl Part {
     fn parse(header: [u8; 8]) -> io::Result<(Self, u32)> {
         let [magic @ .., a, b, c, d] = header;
         if magic != MAGIC {
-            return Err(cut());
+            return Err(truncated());
         }
         let word = u32::from_le_bytes([a, b, c, d]);
         let part = match word >> 29 {
@@ -85,7 +83,7 @@ impl Part {
             1 => Self::First,
             2 => Self::Middle,
             3 => Self::Last,
-            _ => return Err(cut()),
+            _ => return Err(truncated()),
         };
         Ok((part, word & ((1 << 29) - 1)))
     }
@@ -103,11 +101,11 @@ impl Records<'_> {
                 end = self.last_part(shard, end)?;
                 SPLIT_RECORD
             }
-            Part::Middle | Part::Last => return Err(cut()),
+            Part::Middle | Part::Last => return Err(truncated()),
         };
         let header = self.header(start, u64::from(length))?;
         let offset = if flags == 0 { start + header.length } else { record };
-        let length = u32::try_from(end - offset).map_err(|_| cut())?;
+        let length = u32::try_from(end - offset).map_err(|_| truncated())?;
         let (place, size, label) = (shard.place, [0; 2], header.label);
         let name = header.id.to_string();
         let name = name.as_bytes();
@@ -126,7 +124,7 @@ impl Records<'_> {
             match part {
                 Part::Middle => {}
                 Part::Last => return Ok(end),
-                Part::Whole | Part::First => return Err(cut()),
+                Part::Whole | Part::First => return Err(truncated()),
             }
         }
     }
@@ -134,15 +132,15 @@ impl Records<'_> {
     /// The header of a record whose first part has `part_len` bytes.
     fn header(&mut self, start: u64, part_len: u64) -> io::Result<Header> {
         if part_len < HEADER {
-            return Err(cut());
+            return Err(truncated());
         }
         let num_labels = self.window.u32(start)?;
         if num_labels > MAX_LABELS {
-            return Err(cut());
+            return Err(truncated());
         }
         let length = HEADER + 4 * u64::from(num_labels);
         if part_len < length {
-            return Err(cut());
+            return Err(truncated());
         }
         let label = self.window.u32(start + if num_labels == 0 { 4 } else { HEADER })?;
         let label = whole(f32::from_bits(label))?;
@@ -163,17 +161,18 @@ fn whole(label: f32) -> io::Result<u32> {
     if label >= 0.0 && label.fract() == 0.0 {
         return class(label as u64);
     }
-    Err(refused(format!("label {label} is not a class number")))
+    Err(invalid(format!("label {label} is not a class number")))
 }
 
 /// Joins the parts of a split record into its image, in place.
 pub(in crate::data) fn join(record: &mut Vec<u8>) -> io::Result<()> {
     let (mut from, mut to) = (0, 0);
     loop {
-        let header = record.get(from..from + 8).and_then(<[u8]>::first_chunk).ok_or_else(cut)?;
+        let header =
+            record.get(from..from + 8).and_then(<[u8]>::first_chunk).ok_or_else(truncated)?;
         let (part, length) = Part::parse(*header)?;
         let (start, length) = (from + 8, length as usize);
-        record.get(start..start + length).ok_or_else(cut)?;
+        record.get(start..start + length).ok_or_else(truncated)?;
         record.copy_within(start..start + length, to);
         to += length;
         if part == Part::Last {
@@ -185,10 +184,11 @@ pub(in crate::data) fn join(record: &mut Vec<u8>) -> io::Result<()> {
         from = (start + length).next_multiple_of(4);
     }
     record.truncate(to);
-    let num_labels = record.first_chunk().map(|word| u32::from_le_bytes(*word)).ok_or_else(cut)?;
+    let num_labels =
+        record.first_chunk().map(|word| u32::from_le_bytes(*word)).ok_or_else(truncated)?;
     let skip = HEADER as usize + 4 * num_labels.min(MAX_LABELS) as usize;
     if skip > record.len() {
-        return Err(cut());
+        return Err(truncated());
     }
     record.drain(..skip);
     Ok(())

@@ -59,14 +59,14 @@ impl Shard {
 
     /// The end of a span, which must be within the file.
     pub(in crate::data) fn end(&self, start: u64, length: u64) -> io::Result<u64> {
-        start.checked_add(length).filter(|&end| end <= self.length).ok_or_else(cut)
+        start.checked_add(length).filter(|&end| end <= self.length).ok_or_else(truncated)
     }
 
     /// A span of at most `limit` bytes.
     pub(in crate::data) fn read(&self, at: u64, length: u64, limit: u64) -> io::Result<Vec<u8>> {
         self.end(at, length)?;
         if length > limit {
-            return Err(cut());
+            return Err(truncated());
         }
         let mut bytes = vec![0; length as usize];
         self.file.read_exact_at(&mut bytes, at)?;
@@ -125,7 +125,7 @@ impl<'a> Window<'a> {
 /// here.
 pub(in crate::data) fn class(number: u64) -> io::Result<u32> {
     let number = Some(number).filter(|&number| number < MAX_CLASSES);
-    number.map(|number| number as u32).ok_or_else(|| refused("a label is not a class number"))
+    number.map(|number| number as u32).ok_or_else(|| invalid("a label is not a class number"))
 }
 
 /// Names classes that have only numbers, from `first` to the highest label.
@@ -134,11 +134,11 @@ pub(in crate::data) fn number_classes(index: &mut Index, first: u32) {
     index.classes = (first..first + num_classes).map(|number| number.to_string()).collect();
 }
 
-pub(in crate::data) fn cut() -> io::Error {
+pub(in crate::data) fn truncated() -> io::Error {
     io::Error::other("truncated or damaged")
 }
 
-pub(in crate::data) fn refused(reason: impl Into<String>) -> io::Error {
+pub(in crate::data) fn invalid(reason: impl Into<String>) -> io::Error {
     io::Error::other(reason.into())
 }
 

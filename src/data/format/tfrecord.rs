@@ -9,19 +9,16 @@
 //! Labels in `image/class/label` count from 1: the reference subtracts 1 from each. If a 0 occurs,
 //! they are taken as they are. Classes are named by `image/class/synset` if all records have it.
 
-use std::{
-    collections::BTreeMap,
-    fs::File,
-    io,
-    ops::Range,
-    os::unix::fs::FileExt,
-    path::{Path, PathBuf},
-};
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io;
+use std::ops::Range;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
 
-use crate::data::{
-    error::DataError,
-    format::shards::{Shard, Window, class, cut, each, fault, number_classes, refused},
-    index::{Entry, Index},
+use crate::data::error::DataError;
+use crate::data::format::shards::{
+    Shard, Window, class, each, fault, invalid, number_classes, truncated,
 };
 
 /// Limit of the text read from a record: names of files and classes.
@@ -47,13 +44,13 @@ pub(in crate::data) fn scan(shards: &[PathBuf], train: Option<&Index>) -> Result
         while at < shard.length {
             let message = record(&mut window, at)?;
             let example = Example::read(&mut window, message.clone())?;
-            let absent = |key: &str| refused(format!("the record at byte {at} has no {key}"));
+            let absent = |key: &str| invalid(format!("the record at byte {at} has no {key}"));
             let image = example.image.ok_or_else(|| absent("image/encoded"))?;
             let (label, base) = example.label.ok_or_else(|| absent("image/class/label"))?;
             let label = labels.note(label, base, example.class)?;
             let name = example.name.unwrap_or_else(|| format!("record {}", index.len()).into());
             let size = example.size.map(|image_size| u16::try_from(image_size).unwrap_or(0));
-            let length = u32::try_from(image.end - image.start).map_err(|_| cut())?;
+            let length = u32::try_from(image.end - image.start).map_err(|_| truncated())?;
             let (place, offset, flags) = (shard.place, image.start, 0);
             index.push(&Entry { place, offset, length, label, size, flags, name: &name });
             at = message.end + 4;
@@ -68,7 +65,7 @@ pub(in crate::data) fn scan(shards: &[PathBuf], train: Option<&Index>) -> Result
 fn record(window: &mut Window<'_>, at: u64) -> io::Result<Range<u64>> {
     let length: [u8; 8] = window.array(at)?;
     if window.u32(at + 8)? != checksum(&length) {
-        return Err(refused(format!("the record at byte {at} has a damaged length")));
+        return Err(invalid(format!("the record at byte {at} has a damaged length")));
     }
     let start = at + 12;
     let end = window.shard.end(start, u64::from_le_bytes(length))?;
@@ -115,7 +112,7 @@ impl Messages {
 
     /// Returns an error if the image or the label in the record of sample `i` is damaged.
     pub(in crate::data) fn check(&self, index: &Index, i: usize) -> io::Result<()> {
-        let shorter = || refused("the file has been truncated since it was listed");
+        let shorter = || invalid("the file has been truncated since it was listed");
         let message = self.0.get(i).ok_or_else(shorter)?;
         let file = File::open(index.place(i))?;
         // Read in pieces, because a sparse file may claim a record of any length.
@@ -130,7 +127,7 @@ impl Messages {
         if masked(sum) == u32::from_le_bytes(stored) {
             return Ok(());
         }
-        Err(refused("the checksum of its TFRecord differs: image or label is damaged"))
+        Err(invalid("the checksum of its TFRecord differs: image or label is damaged"))
     }
 }
 
@@ -262,14 +259,14 @@ impl Fields<'_, '_> {
                 Content::Bytes(start..self.range.start)
             }
             5 => self.skip(4)?,
-            _ => return Err(cut()),
+            _ => return Err(truncated()),
         };
         Ok(Some((tag >> 3, content)))
     }
 
     fn skip(&mut self, length: u64) -> io::Result<Content> {
         let end = self.range.start.checked_add(length).filter(|&end| end <= self.range.end);
-        self.range.start = end.ok_or_else(cut)?;
+        self.range.start = end.ok_or_else(truncated)?;
         Ok(Content::Other)
     }
 
@@ -277,7 +274,7 @@ impl Fields<'_, '_> {
         let mut value = 0;
         for shift in (0..64).step_by(7) {
             if self.range.is_empty() {
-                return Err(cut());
+                return Err(truncated());
             }
             let [byte] = self.window.array(self.range.start)?;
             self.range.start += 1;
@@ -286,7 +283,7 @@ impl Fields<'_, '_> {
                 return Ok(value);
             }
         }
-        Err(cut())
+        Err(truncated())
     }
 }
 
@@ -305,12 +302,12 @@ impl Labels {
         let label = class(label)?;
         self.has_zero |= label == 0;
         if *self.base.get_or_insert(base) != base {
-            return Err(refused("the records mix the keys image/class/label and label"));
+            return Err(invalid("the records mix the keys image/class/label and label"));
         }
         if let Some(name) = name {
             let known = self.names.entry(label).or_insert_with(|| name.clone());
             if *known != name {
-                return Err(refused(format!("label {label} is named both {known} and {name}")));
+                return Err(invalid(format!("label {label} is named both {known} and {name}")));
             }
         }
         Ok(label)
@@ -322,7 +319,7 @@ impl Labels {
         let base = train.map_or(own, |train| self.base_of(train).unwrap_or(own));
         for label in &mut index.columns.labels {
             *label = label.checked_sub(base).ok_or_else(|| {
-                refused("label 0 occurs, but the labels of the training images count from 1")
+                invalid("label 0 occurs, but the labels of the training images count from 1")
             })?;
         }
         let highest = index.columns.labels.iter().max().copied().unwrap_or(0);

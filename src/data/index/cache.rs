@@ -1,4 +1,4 @@
-//! Indexes cached between runs, next to the generated synthetic data sets. Listing a million files
+//! Indexes cached between runs, next to the generated image sets. Listing a million files
 //! takes seconds to minutes; reading the index back takes a fraction of a second.
 //!
 //! The file is one line of JSON (classes, locations, file stamps, counts), the columns in little

@@ -1,11 +1,11 @@
-//! Errors of the synthetic data set.
+//! Errors of the built-in image set.
 
 use std::{
     io,
     path::{Path, PathBuf},
 };
 
-/// Why a synthetic data set cannot be made.
+/// Why an image set cannot be made.
 #[derive(Debug, thiserror::Error)]
 pub enum SynthError {
     /// A field of the config is out of range.
@@ -19,7 +19,7 @@ pub enum SynthError {
         problem: String,
     },
     /// The folder contains something else.
-    #[error("{} is not empty and does not contain this synthetic data set; name an empty folder", .0.display())]
+    #[error("{} is not empty and does not contain this image set; name an empty folder", .0.display())]
     Occupied(PathBuf),
     /// libjpeg-turbo failed to compress an image.
     #[error("cannot compress an image")]

@@ -1,4 +1,4 @@
-//! Synthetic data sets on disk: ImageNet's layout, written by all cores and cached.
+//! Built-in image sets on disk: ImageNet's layout, written by all cores and cached.
 //!
 //! A finished data set has a `synth.toml`, written last, so a folder without it is not a data set.
 //! The cache writes into a temporary sibling folder and renames it. A lock in the cache's root

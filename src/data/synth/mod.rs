@@ -1,4 +1,4 @@
-//! The built-in synthetic data set: photo-like JPEGs, drawn from a seed, which a small ResNet
+//! The built-in image set: photo-like JPEGs, drawn from a seed, which a small ResNet
 //! learns and a linear model or a colour histogram does not.
 //!
 //! A class is a silhouette (a rounded star with 3 to 6 arms) *and* a texture (stripe, checker,

@@ -42,9 +42,9 @@ impl Convolution {
     pub(in crate::data) fn area(&mut self, view: View<'_>, target: Target<'_>) {
         let (source, size) = (view.crop, target.size);
         let enlarges = size.height > source.height || size.width > source.width;
-        let fill = if enlarges { Taps::enlarge } else { Taps::shrink };
-        fill(&mut self.rows, source.height, size.height);
-        fill(&mut self.columns, source.width, size.width);
+        let set_weights = if enlarges { Taps::enlarge } else { Taps::shrink };
+        set_weights(&mut self.rows, source.height, size.height);
+        set_weights(&mut self.columns, source.width, size.width);
         self.prepare(view, &target);
         rows_first(self, view, target);
     }

@@ -1,3 +1,3 @@
-//! Tests of the synthetic data set.
+//! Tests of the built-in image set.
 
 mod shortcuts;
