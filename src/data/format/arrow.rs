@@ -10,11 +10,12 @@ use std::{collections::HashSet, io, path::PathBuf};
 use arrow_ipc::{MessageHeader, RecordBatch, convert::try_fb_to_schema, root_as_message};
 use arrow_schema::{DataType, Field, Schema};
 
-use crate::data::config::StoreDivision;
-use crate::data::error::DataError;
-use crate::data::format::shards;
-use crate::data::format::shards::{class, each, invalid, number_classes, other, truncated};
-use crate::data::index::{Entry, Index};
+use crate::data::{
+    config::StoreDivision,
+    error::DataError,
+    format::shards::{self, class, each, invalid, number_classes, other, truncated},
+    index::{Entry, Index},
+};
 
 /// Metadata key of the division in the schema.
 pub(in crate::data) const DIVISION: &str = "mlperf_run.division";

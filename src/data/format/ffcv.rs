@@ -7,9 +7,11 @@
 
 use std::{io, path::Path};
 
-use crate::data::error::DataError;
-use crate::data::format::shards::{Shard, class, each, invalid, number_classes, truncated};
-use crate::data::index::{Entry, Index, PIXELS};
+use crate::data::{
+    error::DataError,
+    format::shards::{Shard, class, each, invalid, number_classes, truncated},
+    index::{Entry, Index, PIXELS},
+};
 
 /// Limit of the metadata and allocation tables: 40 million samples.
 const MAX_TABLE: u64 = 1 << 30;

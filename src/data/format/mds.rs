@@ -12,9 +12,12 @@ use std::{
 
 use serde::Deserialize;
 
-use crate::data::error::DataError;
-use crate::data::format::shards::{
-    Shard, Window, class, each, fault, invalid, number_classes, other, truncated,
+use crate::data::{
+    error::DataError,
+    format::shards::{
+        Shard, Window, class, each, fault, invalid, number_classes, other, truncated,
+    },
+    index::{Entry, FileStamp, Index},
 };
 
 /// Name of the list of shards.

@@ -10,13 +10,15 @@
 //! there. By chance this happens to a handful of `ImageNet`'s images, which are joined again when
 //! they are read ([`join`]).
 
-use std::fs;
-use std::io;
-use std::path::{Path, PathBuf};
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+};
 
-use crate::data::error::DataError;
-use crate::data::format::shards::{
-    Shard, Window, class, each, fault, invalid, number_classes, truncated,
+use crate::data::{
+    error::DataError,
+    format::shards::{Shard, Window, class, each, fault, invalid, number_classes, truncated},
+    index::{Entry, Index, SPLIT_RECORD},
 };
 
 const MAGIC: [u8; 4] = 0xced7_230a_u32.to_le_bytes();

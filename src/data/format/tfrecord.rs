@@ -9,16 +9,19 @@
 //! Labels in `image/class/label` count from 1: the reference subtracts 1 from each. If a 0 occurs,
 //! they are taken as they are. Classes are named by `image/class/synset` if all records have it.
 
-use std::collections::BTreeMap;
-use std::fs::File;
-use std::io;
-use std::ops::Range;
-use std::os::unix::fs::FileExt;
-use std::path::{Path, PathBuf};
+use std::{
+    collections::BTreeMap,
+    fs::File,
+    io,
+    ops::Range,
+    os::unix::fs::FileExt,
+    path::{Path, PathBuf},
+};
 
-use crate::data::error::DataError;
-use crate::data::format::shards::{
-    Shard, Window, class, each, fault, invalid, number_classes, truncated,
+use crate::data::{
+    error::DataError,
+    format::shards::{Shard, Window, class, each, fault, invalid, number_classes, truncated},
+    index::{Entry, Index},
 };
 
 /// Limit of the text read from a record: names of files and classes.
