@@ -1,7 +1,10 @@
 //! What the targets share: files of this process in memory, inputs of several parts, and what holds
 //! for every index of samples.
 
-use std::{fs, path::{Path, PathBuf}};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
 
 use mlperf_run::data::{Index, Split, inspect};
 
