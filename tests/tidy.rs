@@ -305,9 +305,9 @@ fn retired_words_are_not_used() {
         let lines: Vec<(usize, &str)> =
             if is_code { prose(text) } else { (1..).zip(text.lines()).collect() };
         for (line, text) in lines {
-            for used in text.split(|c: char| !(c.is_alphanumeric() || c == '_')) {
-                let used = used.to_lowercase();
-                let retired = RETIRED.iter().find(|(word, _)| *word == used);
+            for found in text.split(|c: char| !(c.is_alphanumeric() || c == '_')) {
+                let found = found.to_lowercase();
+                let retired = RETIRED.iter().find(|(word, _)| *word == found);
                 if let Some((word, better)) = retired.filter(|(word, _)| !allowed(path, word)) {
                     let path = path.display();
                     uses.push(format!("{path}:{line}: \"{word}\" is retired; write {better}"));

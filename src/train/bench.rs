@@ -154,7 +154,7 @@ impl Trainer {
         let Some(data) = data else {
             return Ok(num as f64
                 / best_s(self.engine.device, || {
-                    count_correct().expect("the first call succeeded")
+                    count_correct().expect("the first call succeeded");
                 }));
         };
         let start = Instant::now();

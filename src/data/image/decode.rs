@@ -7,10 +7,8 @@
 //! - Rows above the part cost only Huffman decoding, and rows below it nothing. A file with restart
 //!   markers is first reduced to the intervals of the part (`restart_crop`).
 //! - Decoding is strict: libjpeg-turbo's warnings (a truncated file, damaged entropy data) are
-//! errors,
-//!   because it would fill the rest with grey. A file without an end marker is decoded whole to
-//! find
-//!   out. Damage outside the part is found by `data import`, not here.
+//!   errors, because it would fill the rest with grey. A file without an end marker is decoded
+//!   whole to find out. Damage outside the part is found by `data import`, not here.
 //! - EXIF orientation is not applied, as in torchvision.
 
 #[cfg(test)]

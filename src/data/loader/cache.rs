@@ -2,22 +2,16 @@
 //! resized again without decoding.
 //!
 //! - The images are in one in-memory file (`/dev/shm`), which all ranks of a machine share: a rank
-//! sees
-//!   different samples in each epoch, so a cache per rank would hardly ever hit. Images are written
-//! by
-//!   `pwrite`, which fails when memory is full, and read in place from a mapping. Unwritten parts
-//! of
-//!   the mapping are never touched, because that could raise SIGBUS.
+//!   sees different samples in each epoch, so a cache per rank would hardly ever hit. Images are
+//!   written by `pwrite`, which fails when memory is full, and read in place from a mapping.
+//!   Unwritten parts of the mapping are never touched, because that could raise SIGBUS.
 //! - It holds whole RGB images at the size at which they are decoded. A part of a whole decode is
-//! bit
-//!   for bit a decode of the part, so batches are the same with and without the cache.
+//!   bit for bit a decode of the part, so batches are the same with and without the cache.
 //! - Images are added in order of arrival until the budget or the memory is used up. Nothing is
 //!   evicted, because all images of an epoch are equally likely.
 //! - An unnamed file disappears with its process. A file that ranks share has a name with the
-//! process
-//!   that started them. The first loader that ends normally removes it; the next run removes files
-//! left
-//!   by a crash.
+//!   process that started them. The first loader that ends normally removes it; the next run
+//!   removes files left by a crash.
 //!
 //! Layout: budget, bytes used and number of samples; for each sample the offset of its image, or 0;
 //! then the images, each after its height and width.

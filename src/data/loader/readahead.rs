@@ -1,7 +1,7 @@
 //! Readahead: announces reads to the system, so that the disk works while other threads decode.
 //!
 //! - Spans of archives and shards: by `posix_fadvise`, at about 2 us a sample, without a thread or
-//! a copy.
+//!   a copy.
 //! - Separate files: they must be opened first, which waits for the disk. A pool of mostly sleeping
 //!   threads does this.
 //! - Blocks of samples that are needed soon, if the order keeps neighbours together.

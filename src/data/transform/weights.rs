@@ -4,10 +4,8 @@
 //!   that it covers. If either axis grows, both take two neighbours instead, with weights that keep
 //!   flat pixels flat. Agrees with `OpenCV` to +-1.
 //! - Bilinear and bicubic with antialiasing, as in PIL and torchvision: a kernel (Keys 1981,
-//! equation
-//!   4, with a = -0.5 for bicubic) that is stretched by the scale if the axis shrinks. Agrees with
-//! PIL
-//!   to +-1, bicubic to +-2.
+//!   equation 4, with a = -0.5 for bicubic) that is stretched by the scale if the axis shrinks.
+//!   Agrees with PIL to +-1, bicubic to +-2.
 
 /// Slivers below this fraction of a pixel are left out of an area, as in `OpenCV`.
 const SLIVER: f64 = 1e-3;
