@@ -16,7 +16,7 @@ use std::{
     path::Path,
 };
 
-use mlperf_run::data::{DataConfig, Dataset, TrainSchedule};
+use mlperf_run::data::{DataConfig, Dataset, LoaderRank, TrainSchedule};
 
 const CONFIG: &str = r#"
     order_seed = 1
@@ -41,7 +41,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         image_sizes: vec![image_size.parse()?],
         transform: config.train,
     };
-    let mut loader = dataset.train_loader(&config, schedule, &Default::default())?;
+    let mut loader = dataset.train_loader(&config, schedule, &LoaderRank::default())?;
     let mut pixels = BufWriter::new(File::create(out)?);
     while let Some(batch) = loader.next_batch()? {
         pixels.write_all(batch.images())?;
