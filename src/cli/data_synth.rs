@@ -134,7 +134,7 @@ mod tests {
         let out = tempfile::TempDir::new().unwrap();
         let failure = run_line("--difficulty 2", out.path()).unwrap_err();
         assert_eq!(failure.exit, Exit::Invalid);
-        let message = "invalid image set: difficulty = 2 is out of range; give 0 to 1";
+        let message = "invalid synthetic data set: difficulty = 2 is out of range; give 0 to 1";
         assert_eq!(failure.error.to_string(), message);
     }
 
