@@ -20,7 +20,7 @@ pub trait Method {
         Some("")
     }
 
-    /// Why one captured step cannot stand for all steps, as a clause about the method.
+    /// Why a captured step cannot be replayed as every step, as a clause about the method.
     fn graph_obstacle(&self) -> Option<&'static str> {
         None
     }

@@ -71,7 +71,7 @@ impl Method for StochasticDepth {
         problems.zero_to_below_one("algorithms.stochastic_depth.drop_rate", self.drop_rate);
     }
 
-    /// Drops by sample are drawn on the device, so that a graph draws anew in each replay.
+    /// Drops by sample are drawn on the device, so that each replay of a graph draws new numbers.
     fn graph_obstacle(&self) -> Option<&'static str> {
         let reason = "with method \"block\" leaves out other blocks in every step";
         (self.method == DropMethod::Block).then_some(reason)
