@@ -15,7 +15,7 @@ use super::method::{Method, check_alpha};
 #[cfg(feature = "torch")]
 use super::{
     algorithm::{Algorithm, Batch, MethodContext, Progress, SampleLosses},
-    method_rng::{MethodRng, beta, order},
+    method_rng::{MethodRng, batch_order, beta},
 };
 use crate::{data::DataConfig, problems::Problems};
 #[cfg(feature = "torch")]
@@ -113,8 +113,7 @@ impl Algorithm for CutMixAlgorithm {
         let image_size = batch.images.size()[3];
         let length = (image_size as f64 * (1.0 - beta(&mut rng, self.alpha)).sqrt()) as i64;
         let region = Region::random(&mut rng, image_size, length);
-        let order = Tensor::from_slice(&order(&mut rng, batch.labels.size()[0] as usize));
-        let order = order.to_device(batch.images.device());
+        let order = batch_order(&mut rng, &batch);
         Ok(cutmix(batch, region, &order))
     }
 }

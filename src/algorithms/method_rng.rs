@@ -1,7 +1,9 @@
 //! Random numbers of the methods. They are keyed by seed, rank and step, so that a step draws the
 //! same numbers whatever was drawn before it.
 
-use super::algorithm::{MethodContext, Progress};
+use tch::Tensor;
+
+use super::algorithm::{Batch, MethodContext, Progress};
 use crate::data::Rng;
 
 /// The random numbers of one method.
@@ -29,6 +31,12 @@ pub(super) fn order(rng: &mut Rng, n: usize) -> Vec<i64> {
     let mut order: Vec<i64> = (0..n as i64).collect();
     rng.shuffle(&mut order);
     order
+}
+
+/// A random order of the samples of `batch`, int64 `[N]`, on their device.
+pub(super) fn batch_order(rng: &mut Rng, batch: &Batch) -> Tensor {
+    let order = order(rng, batch.labels.size()[0] as usize);
+    Tensor::from_slice(&order).to_device(batch.images.device())
 }
 
 /// A number from Beta(a, a) by Jöhnk's method (1964), in logarithms, so that a small `a` does not

@@ -15,7 +15,7 @@ use super::method::{Method, check_alpha};
 #[cfg(feature = "torch")]
 use super::{
     algorithm::{Algorithm, Batch, MethodContext, Progress, SampleLosses},
-    method_rng::{MethodRng, beta, order},
+    method_rng::{MethodRng, batch_order, beta},
 };
 #[cfg(feature = "torch")]
 use crate::libtorch::BridgeError;
@@ -74,8 +74,7 @@ impl Algorithm for MixUpAlgorithm {
     ) -> Result<Batch, BridgeError> {
         let mut rng = self.rng.at(now);
         let fraction = beta(&mut rng, self.alpha);
-        let order = Tensor::from_slice(&order(&mut rng, batch.labels.size()[0] as usize));
-        let order = order.to_device(batch.images.device());
+        let order = batch_order(&mut rng, &batch);
         Ok(mixup(batch, fraction.min(1.0 - fraction), &order))
     }
 }
