@@ -4,12 +4,13 @@
 use serde_json::Value;
 
 use crate::data::{
+    Crop, EvalTransform, Interpolation, Rng, Size, TrainTransform, channel_scale, ffcv_crop,
     image::pixels::{DecodedImage, View},
+    random_resized_crop, torchvision_crop,
     transform::{
         crop::{fallback_crop, try_crop},
         resize::{Resizer, Target},
     },
-    *,
 };
 
 fn golden(topic: &str) -> Value {

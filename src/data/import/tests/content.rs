@@ -16,7 +16,7 @@ use crate::data::{
         decode::Decoder,
         pixels::{DecodedImage, Size},
     },
-    import::{rewrite::Rewriter, *},
+    import::{Import, Manifest, OnBad, StoreDivision, StoreError, rewrite::Rewriter, verify},
     index::Index,
 };
 

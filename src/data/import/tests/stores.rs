@@ -20,8 +20,9 @@ use crate::data::{
     error::DataError,
     fixture::{data_set, write},
     import::{
+        Import, Manifest, OnBad, StoreDivision, StoreError, identity_of,
         shard_writer::{ShardWriter, schema},
-        *,
+        verify,
     },
     index::Index,
 };
