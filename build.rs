@@ -65,7 +65,7 @@ fn build_bridge(torch: &Path) -> Result<(), Box<dyn Error>> {
         .define("USE_C10D_GLOO", None)
         .include(format!("{BRIDGE}/stubs"))
         .files(
-            ["group.cc", "device.cc", "ops.cc", "params.cc", "lists.cc"]
+            ["group.cc", "device.cc", "ops.cc", "params.cc", "lists.cc", "node.cc"]
                 .map(|file| format!("{BRIDGE}/{file}")),
         )
         .try_compile("mlbridge")?;

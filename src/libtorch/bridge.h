@@ -86,6 +86,29 @@ int ml_list_share(const MlList* list, MlList** out);
 int ml_list_copy(MlList* into, const MlList* from);
 int ml_list_lerp(MlList* list, const MlList* towards, double fraction);
 
+// An autograd node from `inputs` to `outputs`, which must not have a history yet. `run` gets the
+// gradients of the outputs (null where there is none) and sets those of the inputs (or leaves null).
+// It consumes `state`, as does `drop`; exactly one of them is called, on any thread.
+typedef struct {
+  int (*run)(void* state, MlTensor* const* gradients, size_t n, MlTensor** out, size_t num_out);
+  void (*drop)(void* state);
+  void* state;
+} MlBackward;
+int ml_node_attach(MlTensor* const* outputs, size_t num_outputs, MlTensor* const* inputs,
+                   size_t num_inputs, MlBackward backward);
+
+// The gradients of a convolution's input (if `with_input`) and weight.
+typedef struct {
+  const MlTensor* gradient;
+  const MlTensor* input;
+  const MlTensor* weight;
+  int64_t stride;
+  int64_t padding;
+  uint8_t with_input;
+} MlConvBackward;
+int ml_conv_backward(const MlConvBackward* conv, MlTensor** input_gradient,
+                     MlTensor** weight_gradient);
+
 // Memory format, autocast, random state.
 int ml_set_channels_last(MlTensor* tensor);
 int ml_is_channels_last(MlTensor* tensor, uint8_t* out);

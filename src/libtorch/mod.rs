@@ -4,6 +4,7 @@
 mod bridge;
 mod device;
 mod lists;
+mod node;
 mod params;
 
 pub use bridge::{
@@ -12,4 +13,5 @@ pub use bridge::{
 };
 pub use device::{Capturing, Graph, Readout, Ring, load_cuda, peak_gpu_bytes, use_gpu};
 pub use lists::TensorList;
+pub use node::{ConvBackward, attach_node};
 pub use params::{AdamStep, LarsStep, Moments, MuonStep, Params, SgdStep, StepNow};
