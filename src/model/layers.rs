@@ -8,6 +8,7 @@ use super::{
     config::{BlurOrder, ModelSpec},
     weights::Weights,
 };
+use crate::libtorch::kernels::Norm;
 
 /// Whether batch norm uses the batch's statistics (and updates the running ones) or the running
 /// ones.
@@ -53,6 +54,10 @@ impl Conv {
         &self.weight
     }
 
+    pub(super) fn stride(&self) -> i64 {
+        self.stride
+    }
+
     /// The layer's name, if it is blurred.
     pub(super) fn blurred_name(&self) -> Option<&str> {
         self.blur.map(|_| self.name.as_str())
@@ -63,10 +68,9 @@ impl Conv {
         self.forward_by(x, &self.weight)
     }
 
-    /// The same result with zero-padded weights for `channels` input channels.
+    /// The same result with images and weights padded to `channels` input channels.
     pub(super) fn forward_padded(&self, x: &Tensor, channels: i64) -> Tensor {
-        let padded = |t: &Tensor| t.constant_pad_nd([0, 0, 0, 0, 0, channels - t.size()[1]]);
-        self.forward_by(&padded(x), &padded(&self.weight))
+        self.forward_by(&pad_channels(x, channels), &pad_channels(&self.weight, channels))
     }
 
     fn forward_by(&self, x: &Tensor, weight: &Tensor) -> Tensor {
@@ -77,10 +81,22 @@ impl Conv {
     }
 }
 
+/// Appends zeros to dimension 1 of images or weights, up to `channels`.
+pub(super) fn pad_channels(x: &Tensor, channels: i64) -> Tensor {
+    match channels - x.size()[1] {
+        0 => x.shallow_clone(),
+        missing => x.constant_pad_nd([0, 0, 0, 0, 0, missing]),
+    }
+}
+
+/// "Same" padding of a convolution.
+pub(super) fn padding(weight: &Tensor) -> i64 {
+    weight.size()[2] / 2
+}
+
 /// Convolution with "same" padding.
-fn convolve(x: &Tensor, weight: &Tensor, stride: i64) -> Tensor {
-    let padding = weight.size()[2] / 2;
-    x.conv2d(weight, None::<&Tensor>, [stride; 2], [padding; 2], [1, 1], 1)
+pub(super) fn convolve(x: &Tensor, weight: &Tensor, stride: i64) -> Tensor {
+    x.conv2d(weight, None::<&Tensor>, [stride; 2], [padding(weight); 2], [1, 1], 1)
 }
 
 /// A strided convolution with a low-pass filter for the subsampling.
@@ -135,6 +151,18 @@ impl BatchNorm {
 
     pub(super) fn weights(&self) -> [&Tensor; 2] {
         [&self.weight, &self.bias]
+    }
+
+    /// What the fused kernels need of this layer.
+    pub(super) fn norm(&self) -> Norm<'_> {
+        Norm {
+            weight: &self.weight,
+            bias: &self.bias,
+            running_mean: &self.running_mean,
+            running_var: &self.running_var,
+            momentum: self.momentum,
+            eps: self.eps,
+        }
     }
 
     /// `[N, C, H, W]` to the same shape.

@@ -3,6 +3,8 @@
 
 mod config;
 #[cfg(feature = "torch")]
+mod fused;
+#[cfg(feature = "torch")]
 mod init;
 #[cfg(feature = "torch")]
 mod layers;
@@ -13,6 +15,7 @@ mod weights;
 
 #[cfg(feature = "torch")]
 pub use self::{
+    fused::fusion_obstacle,
     init::init,
     layers::{Mode, blur, blurred_conv, max_pool},
     resnet::ResNet,

@@ -14,11 +14,10 @@ use super::{
 /// A network and its weights.
 #[derive(Debug)]
 pub struct ResNet {
-    stem: Conv,
-    stem_bn: BatchNorm,
-    input_channels: i64,
-    pool_blur: Option<BlurOrder>,
-    blocks: Vec<Residual>,
+    pub(super) stem: (Conv, BatchNorm),
+    pub(super) input_channels: i64,
+    pub(super) pool_blur: Option<BlurOrder>,
+    pub(super) blocks: Vec<Residual>,
     fc_weight: Tensor, // [K, F]
     fc_bias: Tensor,   // [K]
     weights: Weights,
@@ -26,9 +25,9 @@ pub struct ResNet {
 
 /// A residual block: `relu(branch(x) + shortcut(x))`.
 #[derive(Debug)]
-struct Residual {
-    branch: Vec<(Conv, BatchNorm)>,
-    shortcut: Option<(Conv, BatchNorm)>,
+pub(super) struct Residual {
+    pub(super) branch: Vec<(Conv, BatchNorm)>,
+    pub(super) shortcut: Option<(Conv, BatchNorm)>,
     /// How the branch is dropped in training, and how often.
     drop: Option<(DropBy, f64)>,
 }
@@ -40,12 +39,11 @@ impl ResNet {
         let width = spec.width as i64;
         let mut builder = Builder { spec, weights: &mut weights };
         let stem = ConvShape { inputs: 3, outputs: width, kernel: 7, stride: 2 };
-        let (stem, stem_bn) = builder.conv_bn("conv1", "bn1", stem);
+        let stem = builder.conv_bn("conv1", "bn1", stem);
         let (blocks, features) = builder.stages(width);
         let classes = spec.num_classes as i64;
         Self {
             stem,
-            stem_bn,
             input_channels: spec.input_channels as i64,
             pool_blur: spec.blur.as_ref().filter(|b| b.maxpools).map(|b| b.order),
             blocks,
@@ -57,20 +55,23 @@ impl ResNet {
 
     /// Images `[N, 3, R, R]` to logits `[N, K]`.
     pub fn forward(&self, images: &Tensor, mode: Mode) -> Tensor {
-        let x = match self.input_channels {
-            3 => self.stem.forward(images),
-            channels => self.stem.forward_padded(images, channels),
-        };
-        let x = self.stem_bn.forward(&x, mode).relu_();
+        let (conv, bn) = &self.stem;
+        let x = conv.forward_padded(images, self.input_channels);
+        let x = bn.forward(&x, mode).relu_();
         let x = max_pool(&x, self.pool_blur);
         let x = self.blocks.iter().fold(x, |x, block| block.forward(x, mode));
-        x.adaptive_avg_pool2d([1, 1]).flatten(1, -1).linear(&self.fc_weight, Some(&self.fc_bias))
+        self.classify(&x.adaptive_avg_pool2d([1, 1]))
+    }
+
+    /// Means `[N, F, 1, 1]` to logits `[N, K]`.
+    pub(super) fn classify(&self, means: &Tensor) -> Tensor {
+        means.flatten(1, -1).linear(&self.fc_weight, Some(&self.fc_bias))
     }
 
     /// Names of the blurred layers.
     pub fn blurred_layers(&self) -> Vec<&str> {
         let branches = self.blocks.iter().flat_map(|b| b.branch.iter().chain(&b.shortcut));
-        let convs = std::iter::once(&self.stem).chain(branches.map(|(conv, _)| conv));
+        let convs = std::iter::once(&self.stem).chain(branches).map(|(conv, _)| conv);
         let pool = self.pool_blur.map(|_| "maxpool");
         convs.filter_map(Conv::blurred_name).chain(pool).collect()
     }

@@ -55,6 +55,8 @@ pub struct TrainConfig {
     pub deterministic: bool,
     /// On GPUs: capture a step once for each image size, and replay it in one launch.
     pub cuda_graphs: CudaGraphs,
+    /// On GPUs: compute batch norm, ReLU, residual sums, blur and pooling in fused kernels.
+    pub fused_kernels: FusedKernels,
     /// `[train.grad_scaler]`, for fp16.
     pub grad_scaler: GradScalerConfig,
     /// `[train.ddp]`
@@ -66,6 +68,16 @@ pub struct TrainConfig {
 #[serde(rename_all = "snake_case")]
 pub enum CudaGraphs {
     /// Where the methods of the recipe and the machine allow it. A run without graphs reports why.
+    Auto,
+    /// Never.
+    Off,
+}
+
+/// Whether the network runs on fused kernels, which are compiled for the GPU during warm-up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FusedKernels {
+    /// Where the methods of the recipe and the machine allow it. A run without them reports why.
     Auto,
     /// Never.
     Off,
@@ -185,6 +197,7 @@ impl Default for TrainConfig {
             cudnn_benchmark: true,
             deterministic: false,
             cuda_graphs: CudaGraphs::Auto,
+            fused_kernels: FusedKernels::Off,
             grad_scaler: GradScalerConfig::default(),
             ddp: DdpConfig::default(),
         }

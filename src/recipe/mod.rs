@@ -24,7 +24,7 @@ mod validate;
 
 pub use advice::advice;
 pub use config::{
-    CudaGraphs, DdpConfig, DeviceChoice, EvalConfig, GradScalerConfig, MlperfConfig, Precision,
+    CudaGraphs, DdpConfig, DeviceChoice, EvalConfig, FusedKernels, GradScalerConfig, MlperfConfig, Precision,
     RunConfig, TrainConfig,
 };
 pub use error::{Place, RecipeError};

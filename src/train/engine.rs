@@ -10,6 +10,7 @@ use super::{
     captured_step::{CaptureMode, CapturedStep, GraphCapture},
     error::TrainError,
     evaluate::EvalWeights,
+    fused::Forward,
     step::kind,
     targets::Targets,
 };
@@ -28,6 +29,10 @@ pub struct StepEngine {
     pub(super) world: World,
     pub(super) device: Device,
     pub(super) model: ResNet,
+    /// How training computes logits.
+    pub(super) forward: Forward,
+    /// How evaluation does.
+    pub(super) eval_forward: Forward,
     /// Declared before `ddp`, because fields are dropped in order: NCCL destroys a group only
     /// after every graph that captured its collectives is gone.
     pub(super) captured: Vec<CapturedStep>,
@@ -79,6 +84,8 @@ impl StepEngine {
             recipe: recipe.clone(),
             world: world.clone(),
             device,
+            forward: Forward::unfused(recipe.train.precision, device),
+            eval_forward: Forward::unfused(eval_precision(recipe), device),
             model,
             ddp: process_group(recipe, world, device)?,
             optimizer,
@@ -111,6 +118,14 @@ fn scaler(recipe: &Recipe, device: Device) -> LossScaler {
     match recipe.train.precision {
         Precision::AmpFp16 => LossScaler::on(scaling.init_scale, scaling.growth_interval, device),
         Precision::Fp32 | Precision::Fp64 | Precision::AmpBf16 => LossScaler::Off,
+    }
+}
+
+/// Precision of evaluation. Weights in fp64 compute in fp64.
+fn eval_precision(recipe: &Recipe) -> Precision {
+    match recipe.train.precision {
+        Precision::Fp64 => Precision::Fp64,
+        Precision::Fp32 | Precision::AmpBf16 | Precision::AmpFp16 => recipe.eval.precision,
     }
 }
 

@@ -2,7 +2,7 @@
 
 use tch::{Kind, Tensor, no_grad};
 
-use super::{batch::DeviceBatch, engine::StepEngine, step::autocast};
+use super::{batch::DeviceBatch, engine::StepEngine};
 use crate::{
     libtorch::{BridgeError, TensorList},
     model::{Mode, Weights},
@@ -65,8 +65,7 @@ impl StepEngine {
     ) -> Result<(), BridgeError> {
         no_grad(|| {
             let batch = self.uploader.batch(device_batch);
-            let _autocast = autocast(self.recipe.eval.precision, self.device)?;
-            let logits = self.model.forward(&batch.images, Mode::Eval); // [N, K]
+            let logits = self.eval_forward.logits(&self.model, &batch.images, Mode::Eval)?; // [N, K]
             let num_correct = logits.argmax(-1, false).eq_tensor(&batch.labels).sum(Kind::Int64);
             let _ = correct.shallow_clone().g_add_(&num_correct);
             Ok(())

@@ -9,6 +9,7 @@ mod engine;
 mod error;
 mod evaluate;
 mod event_sink;
+mod fused;
 mod log;
 mod meter;
 mod rank;

@@ -59,8 +59,8 @@ fn train(
     log: InitLog,
     event_sink: &mut EventSink,
 ) -> Result<RunEnd, TrainError> {
-    if let Some(reason) = trainer.engine.warm_up()? {
-        event_sink.send(&RankEvent::Warning { message: reason });
+    for message in trainer.engine.warm_up()? {
+        event_sink.send(&RankEvent::Warning { message });
     }
     event_sink.send_own(&RankEvent::Ready {
         rank: job.world.rank,

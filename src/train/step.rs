@@ -10,9 +10,9 @@ use super::{batch::DeviceBatch, engine::StepEngine, error::TrainError};
 use crate::{
     algorithms::{Batch, Next},
     libtorch::{Autocast, BridgeError, HalfKind},
-    model::{Mode, ResNet},
+    model::Mode,
     optim::{mean_loss, sample_losses},
-    recipe::{Precision, Recipe},
+    recipe::Precision,
 };
 
 /// Kind of weights and images.
@@ -56,9 +56,9 @@ impl StepEngine {
 
     /// The batch after the methods changed it.
     pub(super) fn apply_methods(&mut self, batch: Batch) -> Result<Batch, BridgeError> {
-        let Self { algorithms, model, recipe, device, progress, .. } = self;
+        let Self { algorithms, model, recipe, forward, progress, .. } = self;
         let losses = |batch: &Batch| {
-            let logits = logits(model, recipe, *device, &batch.images)?;
+            let logits = forward.logits(model, &batch.images, Mode::Train)?;
             Ok(sample_losses(recipe.loss.name, &logits, &batch.targets))
         };
         algorithms.before_forward(*progress, batch, &losses)
@@ -75,20 +75,9 @@ impl StepEngine {
     /// The loss of `batch` on this rank, `[]`.
     pub(super) fn loss(&self, batch: &Batch) -> Result<Tensor, TrainError> {
         self.ddp.before_forward()?;
-        let logits = logits(&self.model, &self.recipe, self.device, &batch.images)?;
+        let logits = self.forward.logits(&self.model, &batch.images, Mode::Train)?;
         Ok(mean_loss(self.recipe.loss.name, &logits, &batch.targets))
     }
-}
-
-/// Logits `[N, K]` of images `[N, 3, R, R]`, in the recipe's precision.
-fn logits(
-    model: &ResNet,
-    recipe: &Recipe,
-    device: Device,
-    images: &Tensor,
-) -> Result<Tensor, BridgeError> {
-    let _autocast = autocast(recipe.train.precision, device)?;
-    Ok(model.forward(images, Mode::Train))
 }
 
 /// Autocast to half precision while the guard lives; `None` for full precision.

@@ -20,9 +20,10 @@ const NUM_STEPS: usize = 3;
 
 impl StepEngine {
     /// Trains on synthetic images of every size of the run, evaluates some, captures the steps where
-    /// that is possible, and restores all state. Returns a message if steps are captured in part
-    /// or not at all although the recipe asks for it.
-    pub fn warm_up(&mut self) -> Result<Option<String>, TrainError> {
+    /// that is possible, and restores all state. Returns messages about fused kernels and captured
+    /// steps that the recipe asks for and cannot have, or not in full.
+    pub fn warm_up(&mut self) -> Result<Vec<String>, TrainError> {
+        let not_fused = self.fuse();
         let on_device = self.model.weights().parameters()[0].1.shallow_clone();
         let on_host = Tensor::from(0.0);
         let weights = self.model.weights().snapshot();
@@ -48,7 +49,7 @@ impl StepEngine {
         self.algorithms = algorithms(&self.recipe, self.world.rank, self.eval_weights.trained())?;
         self.progress = Progress::default();
         self.ddp.barrier()?;
-        Ok(not_captured)
+        Ok([not_fused, not_captured].into_iter().flatten().collect())
     }
 
     /// Evaluates grey images in batches of each size that this rank has, the last one included.

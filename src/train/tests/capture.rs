@@ -35,7 +35,7 @@ fn a_captured_step_trains_like_the_step_itself() {
         let mut capturing = engine(&recipe, 0, 0);
         capturing.mode = CaptureMode::Host;
         for engine in [&mut plain, &mut capturing] {
-            assert_eq!(engine.warm_up().unwrap(), None, "{text}");
+            assert!(engine.warm_up().unwrap().is_empty(), "{text}");
         }
         let image_sizes: Vec<usize> =
             capturing.captured.iter().map(CapturedStep::image_size).collect();
@@ -56,7 +56,7 @@ fn ranks_capture_together_and_stay_bit_identical() {
     let by_rank = in_world(&recipe(2), |rank, mut engine| {
         refill(&engine);
         engine.mode = CaptureMode::Host;
-        assert_eq!(engine.warm_up().unwrap(), None);
+        assert!(engine.warm_up().unwrap().is_empty());
         assert_eq!(engine.captured.len(), 1);
         for step in 0..3 {
             let batch = batch(&engine, step, rank * fraction..(rank + 1) * fraction);
@@ -87,7 +87,7 @@ fn if_one_rank_cannot_capture_none_does_and_training_goes_on() {
         in_world(&recipe(2), move |rank, mut engine| {
             refill(&engine);
             engine.mode = recorders[rank];
-            let reason = engine.warm_up().unwrap();
+            let reason = engine.warm_up().unwrap().pop();
             assert!(engine.captured.is_empty());
             for step in 0..3 {
                 let batch = batch(&engine, step, rank * fraction..(rank + 1) * fraction);
@@ -117,7 +117,7 @@ fn without_the_reducer_gradients_are_reduced_between_two_graphs() {
         in_world(&recipe, move |rank, mut engine| {
             refill(&engine);
             engine.mode = mode;
-            let said = engine.warm_up().unwrap();
+            let said = engine.warm_up().unwrap().pop();
             let is_reduced = engine.ddp.is_reduced();
             for step in 0..3 {
                 let batch = batch(&engine, step, rank * fraction..(rank + 1) * fraction);
@@ -159,7 +159,7 @@ fn a_method_that_changes_every_step_prevents_capture() {
     recipe.algorithms.mixup = Some(algorithms::MixUp::default());
     let mut engine = engine(&recipe, 0, 0);
     engine.mode = CaptureMode::Host;
-    let reason = engine.warm_up().unwrap().expect("mixup draws");
+    let reason = engine.warm_up().unwrap().pop().expect("mixup draws");
     assert!(reason.contains("algorithms.mixup"), "{reason}");
     assert!(engine.captured.is_empty());
 }

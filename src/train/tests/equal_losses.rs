@@ -108,11 +108,19 @@ fn losses(rank: usize, mut engine: StepEngine) -> Vec<f64> {
     let world_size = engine.recipe.run_context.world_size;
     let eval_weights = (0..world_size).map(|rank| {
         let batch = engine.uploader.batch(&batch(&engine, 0, rank));
-        let logits = no_grad(|| engine.model.forward(&batch.images, Mode::Eval));
+        let forward = || engine.eval_forward.logits(&engine.model, &batch.images, Mode::Eval);
+        let logits = no_grad(forward).unwrap();
         number(&mean_loss(engine.recipe.loss.name, &logits, &batch.targets))
     });
     losses.push(eval_weights.sum::<f64>() / world_size as f64);
     losses
+}
+
+/// The same on emulated fused kernels.
+fn fused_losses(rank: usize, mut engine: StepEngine) -> Vec<f64> {
+    engine.forward.emulate();
+    engine.eval_forward.emulate();
+    losses(rank, engine)
 }
 
 /// The reference's losses: by step, then by rank.
@@ -128,6 +136,7 @@ fn differences(
     name: &str,
     recipe: fn(usize, Precision) -> Recipe,
     world_size: usize,
+    losses: fn(usize, StepEngine) -> Vec<f64>,
 ) -> [Vec<f64>; 2] {
     [(Precision::Fp64, "fp64"), (Precision::Fp32, "fp32")].map(|(precision, kind)| {
         let ours = in_world(&recipe(world_size, precision), losses);
@@ -142,10 +151,14 @@ fn differences(
     })
 }
 
-fn agree(name: &str, recipe: fn(usize, Precision) -> Recipe) {
+fn agree(
+    name: &str,
+    recipe: fn(usize, Precision) -> Recipe,
+    losses: fn(usize, StepEngine) -> Vec<f64>,
+) {
     let _turn = in_turn();
     for world_size in [1, 2] {
-        let [double, single] = differences(name, recipe, world_size);
+        let [double, single] = differences(name, recipe, world_size, losses);
         for (step, difference) in double.iter().enumerate() {
             assert!(*difference < 1e-8, "{name}, {world_size} ranks, step {step}: {difference:e}");
         }
@@ -157,10 +170,20 @@ fn agree(name: &str, recipe: fn(usize, Precision) -> Recipe) {
 
 #[test]
 fn the_closed_recipe_has_the_losses_of_its_published_formulas() {
-    agree("nvidia-closed", nvidia_closed);
+    agree("nvidia-closed", nvidia_closed, losses);
 }
 
 #[test]
 fn the_optimized_recipe_has_the_losses_of_its_published_formulas() {
-    agree("optimized", optimized);
+    agree("optimized", optimized, losses);
+}
+
+#[test]
+fn fused_kernels_have_the_losses_of_the_closed_recipe() {
+    agree("nvidia-closed", nvidia_closed, fused_losses);
+}
+
+#[test]
+fn fused_kernels_have_the_losses_of_the_optimized_recipe() {
+    agree("optimized", optimized, fused_losses);
 }

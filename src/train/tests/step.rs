@@ -9,7 +9,7 @@ fn warm_up_leaves_every_number_as_it_was() {
     let any = Tensor::from(0.0);
     let random = |what: &Tensor| Vec::<u8>::try_from(libtorch::rng_state(what).unwrap()).unwrap();
     let (before, random_before) = (weights(&warmed), random(&any));
-    assert_eq!(warmed.warm_up().unwrap(), None, "a CPU needs no graphs");
+    assert!(warmed.warm_up().unwrap().is_empty(), "a CPU needs no graphs");
     assert_eq!(weights(&warmed), before);
     assert_eq!(random(&any), random_before);
     assert!(warmed.optimizer.state().unwrap().is_empty(), "no step has been made");
