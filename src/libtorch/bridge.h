@@ -126,6 +126,7 @@ typedef struct {
   const char* (*graph_end)(MlGraph* graph);
   const char* (*graph_replay)(MlGraph* graph);
   void (*graph_free)(MlGraph* graph);
+  const char* (*current_stream)(int device, void** out);
 } MlCuda;
 int ml_load_library(const char* path);
 int ml_load_cuda(const uint8_t* library, size_t n);
@@ -135,6 +136,9 @@ int ml_group_attach_nccl(MlGroup* group, const MlWorld* world, int device);
 // the peak memory.
 int ml_use_gpu(int index, uint64_t timeout_ms);
 int ml_peak_bytes(int index, uint64_t* out);
+
+// The CUDA stream (cudaStream_t) that this thread uses on GPU `index`.
+int ml_current_stream(int index, void** out);
 
 // CUDA graphs: work that is captured once and then replayed. pool_of may be null.
 int ml_graph_begin(int index, const MlGraph* pool_of, MlGraph** out);

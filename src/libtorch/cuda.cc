@@ -99,7 +99,13 @@ const char* graph_replay(MlGraph* graph) {
 void graph_free(MlGraph* graph) {
   outcome([&] { delete graph; });
 }
+
+const char* current_stream(int device, void** out) {
+  return outcome([&] {
+    *out = c10::cuda::getCurrentCUDAStream(static_cast<c10::DeviceIndex>(device)).stream();
+  });
+}
 }  // namespace
 
 extern "C" __attribute__((visibility("default"))) const MlCuda ml_cuda = {
-    attach_nccl, graph_begin, graph_end, graph_replay, graph_free};
+    attach_nccl, graph_begin, graph_end, graph_replay, graph_free, current_stream};

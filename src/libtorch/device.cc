@@ -84,6 +84,10 @@ int ml_use_gpu(int index, uint64_t timeout_ms) {
   });
 }
 
+int ml_current_stream(int index, void** out) {
+  return report(cuda ? cuda->current_stream(index, out) : kNotLoaded);
+}
+
 int ml_peak_bytes(int index, uint64_t* out) {
   return ml::guarded([&] {
     const auto stats = at::accelerator::getDeviceStats(gpu(index).index());

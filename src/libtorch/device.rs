@@ -3,7 +3,7 @@
 #![expect(unsafe_code, reason = "this file is the bridge to C++; see the rules of bridge.rs")]
 
 use std::{
-    ffi::{c_char, c_int},
+    ffi::{c_char, c_int, c_void},
     ptr,
 };
 
@@ -30,6 +30,7 @@ unsafe extern "C" {
     fn ml_load_cuda(library: *const u8, n: usize) -> c_int;
     fn ml_use_gpu(index: c_int, timeout_ms: u64) -> c_int;
     fn ml_peak_bytes(index: c_int, out: *mut u64) -> c_int;
+    fn ml_current_stream(index: c_int, out: *mut *mut c_void) -> c_int;
     fn ml_graph_begin(index: c_int, pool_of: *const MlGraph, out: *mut *mut MlGraph) -> c_int;
     fn ml_graph_end(graph: *mut MlGraph) -> c_int;
     fn ml_graph_replay(graph: *mut MlGraph) -> c_int;
@@ -68,6 +69,14 @@ pub fn load_cuda() -> Result<(), BridgeError> {
 pub fn use_gpu(index: usize, timeout_s: u64) -> Result<(), BridgeError> {
     // SAFETY: rule 3; only numbers are passed.
     check(unsafe { ml_use_gpu(index as c_int, timeout_s * 1000) })
+}
+
+/// The CUDA stream that this thread uses on GPU `index`.
+pub(super) fn current_stream(index: usize) -> Result<*mut c_void, BridgeError> {
+    let mut out = ptr::null_mut();
+    // SAFETY: `out` outlives the call.
+    check(unsafe { ml_current_stream(index as c_int, &raw mut out) })?;
+    Ok(out)
 }
 
 /// The peak memory that this process has allocated on GPU `index`, in bytes.

@@ -3,6 +3,7 @@
 
 mod bridge;
 mod device;
+pub mod kernels;
 mod lists;
 mod node;
 mod params;

@@ -7,9 +7,10 @@ use tch::{Device, Tensor};
 
 use super::{engine::StepEngine, step::autocast};
 use crate::{
+    data::cache_folder,
     libtorch::{
         BridgeError,
-        kernels::{Kernels, Storage, cache_folder},
+        kernels::{Kernels, Storage},
     },
     model::{Mode, ResNet, fusion_obstacle},
     recipe::{FusedKernels, Precision, Recipe},

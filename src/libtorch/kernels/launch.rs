@@ -1,0 +1,81 @@
+//! Launching a kernel with typed arguments.
+#![expect(unsafe_code, reason = "kernels take raw pointers")]
+
+use std::ffi::{CStr, c_void};
+
+use tch::{Device, Tensor};
+
+use super::{Kernels, driver::Gpu};
+#[cfg(test)]
+use super::emulation::Program;
+use crate::libtorch::{bridge::BridgeError, device::current_stream};
+
+/// What runs the kernels.
+pub(super) enum Backend {
+    Gpu(Gpu),
+    #[cfg(test)]
+    Emulated(Program),
+}
+
+/// The largest number of parameters of a kernel.
+const MAX_ARGUMENTS: usize = 24;
+
+/// An argument of a kernel, in its 8 bytes: an address, a 32-bit or 64-bit integer, or a double.
+#[derive(Clone, Copy)]
+pub(super) struct Argument(u64);
+
+impl From<&Tensor> for Argument {
+    fn from(tensor: &Tensor) -> Self {
+        Self(tensor.data_ptr() as u64)
+    }
+}
+
+impl From<i64> for Argument {
+    /// A kernel that expects 32 bits reads the lower half.
+    fn from(value: i64) -> Self {
+        Self(value as u64)
+    }
+}
+
+impl From<f64> for Argument {
+    fn from(value: f64) -> Self {
+        Self(value.to_bits())
+    }
+}
+
+impl Argument {
+    pub(super) const NULL: Self = Self(0);
+}
+
+impl Kernels {
+    /// Runs kernel `name` on this thread's stream. The arguments must be those of its definition, in
+    /// order, and every tensor as large as the kernel expects.
+    pub(super) fn launch(
+        &self,
+        name: &CStr,
+        grid: [u32; 2],
+        arguments: &[Argument],
+    ) -> Result<(), BridgeError> {
+        let mut slots = [0_u64; MAX_ARGUMENTS];
+        for (slot, Argument(bits)) in slots.iter_mut().zip(arguments) {
+            *slot = *bits;
+        }
+        let mut addresses = slots.each_mut().map(|slot| (&raw mut *slot).cast::<c_void>());
+        match (&self.backend, self.device) {
+            (Backend::Gpu(gpu), Device::Cuda(index)) => {
+                // SAFETY: the addresses outlive the call; the methods of `Kernels` pass the arguments
+                // of the definition.
+                unsafe { gpu.launch(name, grid, current_stream(index)?, &mut addresses) }
+            }
+            #[cfg(test)]
+            (Backend::Emulated(program), _) => {
+                // SAFETY: as above.
+                unsafe { program.run(name, grid, &mut addresses) };
+                Ok(())
+            }
+            (Backend::Gpu(_), device) => {
+                Err(BridgeError::new(&format!("the kernels were compiled for a GPU, not {device:?}")))
+            }
+        }
+    }
+}
