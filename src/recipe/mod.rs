@@ -24,8 +24,8 @@ mod validate;
 
 pub use advice::advice;
 pub use config::{
-    CudaGraphs, DdpConfig, DeviceChoice, EvalConfig, FusedKernels, GradScalerConfig, MlperfConfig, Precision,
-    RunConfig, TrainConfig,
+    CudaGraphs, DdpConfig, DeviceChoice, EvalConfig, FusedKernels, GradScalerConfig, MlperfConfig,
+    Precision, RunConfig, TrainConfig,
 };
 pub use error::{Place, RecipeError};
 pub use feeds::Feeds;

@@ -14,6 +14,19 @@ use super::{Storage, cache};
 
 type Run = unsafe extern "C" fn(*const c_char, u32, u32, *mut *mut c_void) -> c_int;
 
+/// Vectors of 16 bytes hold numbers of all formats, hence no strict aliasing. A process loads a program
+/// for each format, whose functions have the same names, hence hidden symbols.
+const OPTIONS: [&str; 8] = [
+    "-std=c++17",
+    "-O2",
+    "-w",
+    "-ffp-contract=off",
+    "-fno-strict-aliasing",
+    "-fvisibility=hidden",
+    "-shared",
+    "-fPIC",
+];
+
 /// A loaded library of emulated kernels.
 pub(in crate::libtorch) struct Program {
     library: Library,
@@ -24,7 +37,7 @@ impl Program {
     pub(in crate::libtorch) fn compiled(storage: Storage, text: &str) -> Self {
         let text = format!("{}\n{text}", include_str!("cuda/emulation.h"));
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/kernels");
-        let name = cache::key(&[storage.macro_name(), &text]);
+        let name = cache::key(&[storage.macro_name(), &OPTIONS.join(" "), &text]);
         let path = folder.join(format!("{name}.so"));
         if !path.exists() {
             fs::create_dir_all(&folder).expect("a folder for kernels");
@@ -56,7 +69,7 @@ fn compile(storage: Storage, text: &str, folder: &Path, path: &PathBuf) {
     fs::write(&source, text).expect("a source file");
     let compiler = std::env::var("CXX").unwrap_or_else(|_| "c++".to_owned());
     let output = Command::new(compiler)
-        .args(["-std=c++17", "-O2", "-w", "-ffp-contract=off", "-shared", "-fPIC"])
+        .args(OPTIONS)
         .arg(format!("-D{}", storage.macro_name()))
         .arg("-o")
         .args([&library, &source])

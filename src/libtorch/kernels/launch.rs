@@ -5,9 +5,9 @@ use std::ffi::{CStr, c_void};
 
 use tch::{Device, Tensor};
 
-use super::{Kernels, driver::Gpu};
 #[cfg(test)]
 use super::emulation::Program;
+use super::{Kernels, driver::Gpu};
 use crate::libtorch::{bridge::BridgeError, device::current_stream};
 
 /// What runs the kernels.
@@ -73,9 +73,9 @@ impl Kernels {
                 unsafe { program.run(name, grid, &mut addresses) };
                 Ok(())
             }
-            (Backend::Gpu(_), device) => {
-                Err(BridgeError::new(&format!("the kernels were compiled for a GPU, not {device:?}")))
-            }
+            (Backend::Gpu(_), device) => Err(BridgeError::new(&format!(
+                "the kernels were compiled for a GPU, not {device:?}"
+            ))),
         }
     }
 }

@@ -117,9 +117,14 @@ impl Kernels {
     /// Kernels that the processor runs, several thousand times slower than a GPU.
     #[cfg(test)]
     pub fn emulated(storage: Storage) -> Self {
-        let backend = Backend::Emulated(emulation::Program::compiled(storage, &TEXT.concat()));
-        // Few, so that each has several parts of a tensor, but more than one.
-        Self::new(storage, Device::Cpu, 3, backend)
+        Self::emulated_from(storage, &TEXT.concat())
+    }
+
+    #[cfg(test)]
+    fn emulated_from(storage: Storage, text: &str) -> Self {
+        let backend = Backend::Emulated(emulation::Program::compiled(storage, text));
+        // Enough that the last block of a reduction adds up partial sums in several rounds.
+        Self::new(storage, Device::Cpu, 12, backend)
     }
 
     fn new(storage: Storage, device: Device, num_sms: i64, backend: Backend) -> Self {
@@ -137,7 +142,11 @@ impl Kernels {
         let [n, c, h, w] = self.sizes(x)?;
         let y = self.activations([n, c, 1, 1]);
         let grid = self.blocks(n * c / 8, 128);
-        self.launch(c"spatial_mean", [grid, 1], &[x.into(), (&y).into(), n.into(), (h * w).into(), c.into()])?;
+        self.launch(
+            c"spatial_mean",
+            [grid, 1],
+            &[x.into(), (&y).into(), n.into(), (h * w).into(), c.into()],
+        )?;
         Ok(y)
     }
 

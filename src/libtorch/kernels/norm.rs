@@ -138,7 +138,12 @@ impl Kernels {
         statistics: &Tensor,
         residual: &Tensor,
     ) -> Result<(Tensor, Tensor), BridgeError> {
-        self.block_output(c"bn_add_relu", x, &[x.into(), statistics.into(), residual.into()], residual)
+        self.block_output(
+            c"bn_add_relu",
+            x,
+            &[x.into(), statistics.into(), residual.into()],
+            residual,
+        )
     }
 
     /// `relu(bn(x) + bn(other))`, and the mask of ReLU.
@@ -204,7 +209,15 @@ impl Kernels {
         self.launch(
             c"apply_relu",
             [grid as u32, 1],
-            &[dy.into(), x.into(), terms, statistics.into(), (&dx).into(), vectors.into(), c.into()],
+            &[
+                dy.into(),
+                x.into(),
+                terms,
+                statistics.into(),
+                (&dx).into(),
+                vectors.into(),
+                c.into(),
+            ],
         )?;
         Ok(reduced.with_input(dx))
     }

@@ -33,6 +33,8 @@ type Version = unsafe extern "C" fn(*mut c_int, *mut c_int) -> c_int;
 /// The loaded library.
 pub(super) struct Nvrtc {
     library: Library,
+    /// What the library itself loads by name, and would not find in the folder of a wheel.
+    _builtins: Option<Library>,
 }
 
 /// A compiled program.
@@ -40,7 +42,7 @@ pub(super) struct Compiled {
     /// Machine code for one architecture.
     pub cubin: Vec<u8>,
     /// What the compiler said, the resources of each kernel included. Empty if it said nothing.
-    #[cfg_attr(not(test), expect(dead_code, reason = "tests look for spilled registers"))]
+    #[cfg(test)]
     pub log: String,
 }
 
@@ -49,9 +51,10 @@ impl Nvrtc {
     pub(super) fn load() -> Result<Self, BridgeError> {
         let mut problem = String::new();
         for path in candidates() {
+            let builtins = builtins_beside(&path);
             // SAFETY: NVRTC's constructors have no requirements.
             match unsafe { Library::new(&path) } {
-                Ok(library) => return Ok(Self { library }),
+                Ok(library) => return Ok(Self { library, _builtins: builtins }),
                 Err(error) => problem = error.to_string(),
             }
         }
@@ -68,6 +71,21 @@ impl Nvrtc {
         // SAFETY: both numbers outlive the call.
         done("nvrtcVersion", unsafe { version(&raw mut major, &raw mut minor) })?;
         Ok(format!("{major}.{minor}"))
+    }
+
+    /// The architectures that it knows, oldest first.
+    #[cfg(test)]
+    pub(super) fn architectures(&self) -> Result<Vec<i32>, BridgeError> {
+        type Num = unsafe extern "C" fn(*mut c_int) -> c_int;
+        let num_of = self.function::<Num>(b"nvrtcGetNumSupportedArchs\0")?;
+        let get = self.function::<Num>(b"nvrtcGetSupportedArchs\0")?;
+        let mut num = 0;
+        // SAFETY: `num` outlives the call.
+        done("nvrtcGetNumSupportedArchs", unsafe { num_of(&raw mut num) })?;
+        let mut all = vec![0; num as usize];
+        // SAFETY: there is room for all of them.
+        done("nvrtcGetSupportedArchs", unsafe { get(all.as_mut_ptr()) })?;
+        Ok(all)
     }
 
     /// Compiles `text` for an architecture, such as 90 for sm_90.
@@ -107,7 +125,11 @@ impl Nvrtc {
                 "the fused kernels do not compile for sm_{architecture}: {line}"
             )));
         }
-        Ok(Compiled { cubin: cubin?, log })
+        Ok(Compiled {
+            cubin: cubin?,
+            #[cfg(test)]
+            log,
+        })
     }
 
     /// A result of a program, whose size has a function of its own.
@@ -146,6 +168,18 @@ fn candidates() -> Vec<PathBuf> {
     let told = std::env::var_os("MLPERF_RUN_NVRTC").map(PathBuf::from);
     let beside = libtorch_folder().map(|lib| lib.join("../../nvidia/cu13/lib").join(LIBRARY));
     told.into_iter().chain(beside).chain([PathBuf::from(LIBRARY)]).collect()
+}
+
+/// The library of built-in functions that comes with the NVRTC of this path.
+fn builtins_beside(path: &Path) -> Option<Library> {
+    let is_builtins = |path: &PathBuf| {
+        path.file_name()
+            .is_some_and(|name| name.to_string_lossy().starts_with("libnvrtc-builtins.so"))
+    };
+    let files = fs::read_dir(path.parent()?).ok()?;
+    let found = files.filter_map(Result::ok).map(|file| file.path()).find(is_builtins)?;
+    // SAFETY: a library of data, without constructors.
+    unsafe { Library::new(found) }.ok()
 }
 
 /// The folder from which this process has loaded libtorch.

@@ -60,11 +60,7 @@ impl Kernels {
         let tensors = [dy.into(), taps.into(), x.into(), statistics.into()];
         let sizes = [n, h, w, c].map(Into::into);
         let sums = [(&partial).into(), (&self.counters).into()];
-        self.launch(
-            reduce,
-            grid,
-            &[&tensors[..], &sizes, &sums, &reduced.arguments()].concat(),
-        )?;
+        self.launch(reduce, grid, &[&tensors[..], &sizes, &sums, &reduced.arguments()].concat())?;
         let dx = self.activations([n, c, h, w]);
         let terms = (&reduced.terms).into();
         let tensors = [dy.into(), taps.into(), x.into(), terms, statistics.into(), (&dx).into()];

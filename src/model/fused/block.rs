@@ -43,7 +43,8 @@ impl Residual {
         let (saved, output) = no_grad(|| self.compute(input, next, mode, kernels))?;
         if mode == Mode::Train {
             let layers = self.branch.iter().chain(&self.shortcut).flat_map(parameters);
-            let inputs: Vec<_> = [&input.branch, &input.shortcut].into_iter().chain(layers).collect();
+            let inputs: Vec<_> =
+                [&input.branch, &input.shortcut].into_iter().chain(layers).collect();
             let outputs = match next {
                 Next::Classifier => vec![&output.branch],
                 Next::Block | Next::BlurredShortcut => vec![&output.branch, &output.shortcut],

@@ -53,7 +53,8 @@ impl Layer {
         mode: Mode,
         kernels: &Kernels,
     ) -> Result<Self, BridgeError> {
-        let weight = pad_channels(&conv.weight().to_kind(kernels.storage().kind()), input.size()[1]);
+        let weight =
+            pad_channels(&conv.weight().to_kind(kernels.storage().kind()), input.size()[1]);
         let output = convolve(&input, &weight, stride);
         let statistics = match mode {
             Mode::Train => kernels.batch_statistics(&output, &bn.norm())?,

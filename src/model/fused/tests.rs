@@ -64,7 +64,8 @@ fn assert_equal_networks(spec: &ModelSpec) {
     for ((name, fused), (_, plain)) in parameters {
         assert_close(name, &fused.grad(), &plain.grad());
     }
-    for ((name, fused), (_, plain)) in fused.weights().buffers().iter().zip(plain.weights().buffers())
+    for ((name, fused), (_, plain)) in
+        fused.weights().buffers().iter().zip(plain.weights().buffers())
     {
         assert_close(name, fused, plain);
     }

@@ -28,7 +28,6 @@ extern "C" void ml_switch_fiber(void** from, void* to);
 #if defined(__x86_64__)
 asm(R"(
 .text
-.globl ml_switch_fiber
 .type ml_switch_fiber, @function
 ml_switch_fiber:
   pushq %rbp
@@ -196,7 +195,7 @@ inline float half_to_float(unsigned bits) {
 #endif
 
 // Runs a kernel. Returns 1 if there is none of this name.
-extern "C" int ml_emulate(const char* name, unsigned grid_x, unsigned grid_y, void** arguments) {
+extern "C" __attribute__((visibility("default"))) int ml_emulate(const char* name, unsigned grid_x, unsigned grid_y, void** arguments) {
   using namespace emulation;
   auto found = kernels().find(name);
   if (found == kernels().end()) return 1;

@@ -1,0 +1,105 @@
+//! Emulated kernels against libtorch in fp64, computed from the same stored numbers.
+
+mod compile;
+mod faults;
+mod operations;
+mod refused;
+
+use tch::{Device, Kind, Tensor};
+
+use super::*;
+
+/// Odd sizes, sizes of 1, channels that divide no block, and more channels than one group has.
+const SHAPES: [[i64; 4]; 8] = [
+    [3, 8, 5, 7],
+    [1, 24, 12, 2],
+    [2, 64, 7, 7],
+    [3, 72, 1, 5],
+    [2, 264, 2, 3],
+    [1, 8, 37, 1],
+    [2, 16, 23, 30],
+    [3, 264, 19, 18],
+];
+
+/// Formats, and the relative errors that their rounding explains.
+const FORMATS: [(Storage, f64); 4] =
+    [(Storage::Fp64, 1e-12), (Storage::Fp32, 1e-6), (Storage::Fp16, 5e-4), (Storage::Bf16, 4e-3)];
+
+/// `|actual - expected| / |expected|`; infinite if anything is not a number.
+fn relative_error(actual: &Tensor, expected: &Tensor) -> f64 {
+    assert_eq!(actual.size(), expected.size());
+    let norm = |t: &Tensor| t.norm().double_value(&[]);
+    let error = norm(&(actual.to_kind(Kind::Double) - expected)) / norm(expected).max(1e-30);
+    if error.is_nan() { f64::INFINITY } else { error }
+}
+
+/// Random activations in the storage's format, channels last.
+fn activations(kernels: &Kernels, sizes: [i64; 4]) -> Tensor {
+    let [n, c, h, w] = sizes;
+    let rows = Tensor::randn([n, h, w, c], (Kind::Double, Device::Cpu)) + 0.3;
+    rows.to_kind(kernels.storage().kind()).permute([0, 3, 1, 2])
+}
+
+/// The stored numbers in fp64, as a leaf of autograd.
+fn leaf(stored: &Tensor) -> Tensor {
+    stored.to_kind(Kind::Double).detach().copy().set_requires_grad(true)
+}
+
+/// A batch norm with random parameters.
+struct Parameters {
+    weight: Tensor,
+    bias: Tensor,
+    running_mean: Tensor,
+    running_var: Tensor,
+}
+
+impl Parameters {
+    fn new(kernels: &Kernels, channels: i64) -> Self {
+        let draw = || Tensor::rand([channels], (Kind::Double, Device::Cpu));
+        let stored = |t: Tensor| t.to_kind(kernels.storage().arithmetic());
+        Self {
+            weight: stored(draw() + 0.5),
+            bias: stored(draw() - 0.5),
+            running_mean: stored(draw()),
+            running_var: stored(draw() + 0.5),
+        }
+    }
+
+    fn norm(&self) -> Norm<'_> {
+        let Self { weight, bias, running_mean, running_var } = self;
+        Norm { weight, bias, running_mean, running_var, momentum: 0.1, eps: 1e-5 }
+    }
+
+    /// The batch norm in fp64, with parameters that are leaves of autograd.
+    fn reference(&self) -> Reference {
+        let double = |t: &Tensor| t.to_kind(Kind::Double).detach().copy();
+        Reference {
+            weight: leaf(&self.weight),
+            bias: leaf(&self.bias),
+            running_mean: double(&self.running_mean),
+            running_var: double(&self.running_var),
+        }
+    }
+}
+
+struct Reference {
+    weight: Tensor,
+    bias: Tensor,
+    running_mean: Tensor,
+    running_var: Tensor,
+}
+
+impl Reference {
+    fn forward(&self, x: &Tensor, is_training: bool) -> Tensor {
+        x.batch_norm(
+            Some(&self.weight),
+            Some(&self.bias),
+            Some(&self.running_mean),
+            Some(&self.running_var),
+            is_training,
+            0.1,
+            1e-5,
+            false,
+        )
+    }
+}

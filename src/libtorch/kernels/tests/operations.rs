@@ -1,0 +1,250 @@
+//! All operations, forward and backward.
+
+use super::*;
+use crate::model::{BlurOrder, blur, max_pool};
+
+/// Relative errors of what an operation computes, by name.
+type Errors = Vec<(String, f64)>;
+
+/// The errors of all operations on tensors of `sizes`.
+pub(super) fn errors(kernels: &Kernels, sizes: [i64; 4]) -> Errors {
+    tch::manual_seed(3);
+    [
+        statistics(kernels, sizes),
+        bn_relu(kernels, sizes),
+        blocks(kernels, sizes),
+        blurs(kernels, sizes),
+        pools(kernels, sizes),
+    ]
+    .concat()
+}
+
+fn named(name: &str, pairs: &[(&str, &Tensor, &Tensor)]) -> Errors {
+    let error = |(part, actual, expected): &(&str, &Tensor, &Tensor)| {
+        (format!("{name}: {part}"), relative_error(actual, expected))
+    };
+    pairs.iter().map(error).collect()
+}
+
+fn statistics(kernels: &Kernels, sizes: [i64; 4]) -> Errors {
+    let (x, parameters) = (activations(kernels, sizes), Parameters::new(kernels, sizes[1]));
+    let reference = parameters.reference();
+    let evaluated = kernels.running_statistics(&parameters.norm()).unwrap();
+    let evaluated = kernels.bn_relu(&x, &evaluated).unwrap();
+    let expected = reference.forward(&leaf(&x), false).relu();
+    let in_evaluation = named("evaluation", &[("output", &evaluated, &expected)]);
+
+    drop(kernels.batch_statistics(&x, &parameters.norm()).unwrap());
+    drop(reference.forward(&leaf(&x), true));
+    let in_training = named(
+        "training",
+        &[
+            ("running mean", &parameters.running_mean, &reference.running_mean),
+            ("running variance", &parameters.running_var, &reference.running_var),
+        ],
+    );
+    [in_evaluation, in_training].concat()
+}
+
+fn bn_relu(kernels: &Kernels, sizes: [i64; 4]) -> Errors {
+    let (stored, dy) = (activations(kernels, sizes), activations(kernels, sizes));
+    let parameters = Parameters::new(kernels, sizes[1]);
+    let (x, reference) = (leaf(&stored), parameters.reference());
+    let statistics = kernels.batch_statistics(&stored, &parameters.norm()).unwrap();
+    let y = kernels.bn_relu(&stored, &statistics).unwrap();
+    let expected = reference.forward(&x, true).relu();
+    (&expected * &leaf(&dy)).sum(Kind::Double).backward();
+    let gradient = kernels.bn_relu_backward(&dy, &stored, &statistics).unwrap();
+    named(
+        "bn_relu",
+        &[
+            ("output", &y, &expected),
+            ("input's gradient", &gradient.x, &x.grad()),
+            ("weight's gradient", &gradient.weight, &reference.weight.grad()),
+            ("bias's gradient", &gradient.bias, &reference.bias.grad()),
+        ],
+    )
+}
+
+/// Both kinds of residual sum, with all forms of the incoming gradient.
+fn blocks(kernels: &Kernels, sizes: [i64; 4]) -> Errors {
+    let [n, c, h, w] = sizes;
+    let full = [activations(kernels, sizes), activations(kernels, sizes)];
+    let half = activations(kernels, [n, c, (h + 1) / 2, (w + 1) / 2]);
+    let mean = activations(kernels, [n, c, 1, 1]);
+    let all = [
+        ("one", Incoming::One(&full[0])),
+        ("sum", Incoming::Sum(&full[0], &full[1])),
+        ("blurred", Incoming::Blurred(&full[0], &half)),
+        ("mean", Incoming::Mean(&mean)),
+    ];
+    let errors = |(name, incoming): &(&str, Incoming<'_>)| {
+        [block(kernels, sizes, name, incoming), pair(kernels, sizes, name, incoming)].concat()
+    };
+    all.iter().flat_map(errors).collect()
+}
+
+/// The product of a block's output `y` with the gradient that `incoming` stands for.
+fn weighted(y: &Tensor, incoming: &Incoming<'_>) -> Tensor {
+    let product = |y: &Tensor, dy: &Tensor| (y * leaf(dy)).sum(Kind::Double);
+    match incoming {
+        Incoming::One(dy) => product(y, dy),
+        Incoming::Sum(first, second) => product(y, first) + product(y, second),
+        Incoming::Blurred(first, second) => product(y, first) + product(&blur(y, 2), second),
+        Incoming::Mean(dy) => product(&y.mean_dim([2_i64, 3].as_slice(), true, Kind::Double), dy),
+    }
+}
+
+fn block(kernels: &Kernels, sizes: [i64; 4], name: &str, incoming: &Incoming<'_>) -> Errors {
+    let (stored, beside) = (activations(kernels, sizes), activations(kernels, sizes));
+    let parameters = Parameters::new(kernels, sizes[1]);
+    let (x, residual, reference) = (leaf(&stored), leaf(&beside), parameters.reference());
+    let statistics = kernels.batch_statistics(&stored, &parameters.norm()).unwrap();
+    let (y, mask) = kernels.bn_add_relu(&stored, &statistics, &beside).unwrap();
+    let expected = (reference.forward(&x, true) + &residual).relu();
+    weighted(&expected, incoming).backward();
+    let (gradient, residual_gradient) =
+        kernels.bn_add_relu_backward(incoming, &mask, &stored, &statistics).unwrap();
+    named(
+        &format!("bn_add_relu, {name}"),
+        &[
+            ("output", &y, &expected),
+            ("input's gradient", &gradient.x, &x.grad()),
+            ("residual's gradient", &residual_gradient, &residual.grad()),
+            ("weight's gradient", &gradient.weight, &reference.weight.grad()),
+            ("bias's gradient", &gradient.bias, &reference.bias.grad()),
+        ],
+    )
+}
+
+fn pair(kernels: &Kernels, sizes: [i64; 4], name: &str, incoming: &Incoming<'_>) -> Errors {
+    let stored = [(); 2].map(|()| activations(kernels, sizes));
+    let parameters = [(); 2].map(|()| Parameters::new(kernels, sizes[1]));
+    let (x, references) =
+        (stored.each_ref().map(leaf), parameters.each_ref().map(Parameters::reference));
+    let statistics =
+        [0, 1].map(|i| kernels.batch_statistics(&stored[i], &parameters[i].norm()).unwrap());
+    let (y, mask) =
+        kernels.bn_bn_relu(&stored[0], &statistics[0], &stored[1], &statistics[1]).unwrap();
+    let expected = (references[0].forward(&x[0], true) + references[1].forward(&x[1], true)).relu();
+    weighted(&expected, incoming).backward();
+    let (first, second) = kernels
+        .bn_bn_relu_backward(
+            incoming,
+            &mask,
+            &stored[0],
+            &statistics[0],
+            &stored[1],
+            &statistics[1],
+        )
+        .unwrap();
+    let gradients = [first, second].into_iter().zip(&x).zip(&references);
+    let gradients = gradients.flat_map(|((gradient, x), reference)| {
+        named(
+            &format!("bn_bn_relu, {name}"),
+            &[
+                ("input's gradient", &gradient.x, &x.grad()),
+                ("weight's gradient", &gradient.weight, &reference.weight.grad()),
+                ("bias's gradient", &gradient.bias, &reference.bias.grad()),
+            ],
+        )
+    });
+    named("bn_bn_relu", &[("output", &y, &expected)]).into_iter().chain(gradients).collect()
+}
+
+fn blurs(kernels: &Kernels, sizes: [i64; 4]) -> Errors {
+    let stored = activations(kernels, sizes);
+    let parameters = Parameters::new(kernels, sizes[1]);
+    let statistics = kernels.batch_statistics(&stored, &parameters.norm()).unwrap();
+    let (x, reference) = (leaf(&stored), parameters.reference());
+    let of_normed = blur(&reference.forward(&x, true).relu(), 1);
+    named(
+        "blur",
+        &[
+            ("stride 1", &kernels.blur(&stored).unwrap(), &blur(&x, 1)),
+            ("stride 2", &kernels.blur_halve(&stored).unwrap(), &blur(&x, 2)),
+            ("bn_relu_blur", &kernels.bn_relu_blur(&stored, &statistics).unwrap(), &of_normed),
+            (
+                "mean",
+                &kernels.mean(&stored).unwrap(),
+                &x.mean_dim([2_i64, 3].as_slice(), true, Kind::Double),
+            ),
+        ],
+    )
+}
+
+fn pools(kernels: &Kernels, sizes: [i64; 4]) -> Errors {
+    let [n, c, h, w] = sizes;
+    let all = [
+        ("pool", Pool::Stride2, None),
+        ("pool and blur", Pool::Blurred, Some(BlurOrder::BlurFirst)),
+    ];
+    let errors = all.into_iter().flat_map(|(name, pool, blurred)| {
+        let stored = activations(kernels, sizes);
+        let dy = activations(kernels, [n, c, (h + 1) / 2, (w + 1) / 2]);
+        let parameters = Parameters::new(kernels, c);
+        let (x, reference) = (leaf(&stored), parameters.reference());
+        let statistics = kernels.batch_statistics(&stored, &parameters.norm()).unwrap();
+        let (y, taps) = kernels.bn_relu_pool(&stored, &statistics, pool).unwrap();
+        let normed = reference.forward(&x, true).relu();
+        // The maximum is over numbers as they are stored, and the gradient passes the rounding.
+        let rounded = kernels.bn_relu(&stored, &statistics).unwrap().to_kind(Kind::Double);
+        let normed = (rounded - &normed).detach() + normed;
+        let expected = max_pool(&normed, blurred);
+        (&expected * leaf(&dy)).sum(Kind::Double).backward();
+        let gradient =
+            kernels.bn_relu_pool_backward(&dy, &taps, &stored, &statistics, pool).unwrap();
+        named(
+            name,
+            &[
+                ("output", &y, &expected),
+                ("input's gradient", &gradient.x, &x.grad()),
+                ("weight's gradient", &gradient.weight, &reference.weight.grad()),
+                ("bias's gradient", &gradient.bias, &reference.bias.grad()),
+            ],
+        )
+    });
+    errors.collect()
+}
+
+#[test]
+fn every_operation_equals_libtorch_in_every_format() {
+    for (storage, tolerance) in FORMATS {
+        let kernels = Kernels::emulated(storage);
+        for sizes in SHAPES {
+            for (name, error) in errors(&kernels, sizes) {
+                assert!(error < tolerance, "{storage:?} {sizes:?} {name}: {error:e}");
+            }
+        }
+        assert_eq!(
+            kernels.counters.count_nonzero(None).int64_value(&[]),
+            0,
+            "counters are back at 0"
+        );
+    }
+}
+
+#[test]
+fn a_mean_far_from_zero_costs_no_precision() {
+    let kernels = Kernels::emulated(Storage::Fp32);
+    let x = activations(&kernels, [2, 8, 5, 7]) + 1000.0;
+    let parameters = Parameters::new(&kernels, 8);
+    let statistics = kernels.batch_statistics(&x, &parameters.norm()).unwrap();
+    let y = kernels.bn_relu(&x, &statistics).unwrap();
+    let expected = parameters.reference().forward(&leaf(&x), true).relu();
+    // fp32 has steps of 6e-5 at 1000.
+    assert!(relative_error(&y, &expected) < 1e-3);
+}
+
+#[test]
+fn what_is_not_a_number_stays_so() {
+    let kernels = Kernels::emulated(Storage::Bf16);
+    let mut x = activations(&kernels, [2, 8, 5, 7]);
+    let _ = x.narrow(0, 0, 1).fill_(f64::NAN);
+    let parameters = Parameters::new(&kernels, 8);
+    let statistics = kernels.batch_statistics(&x, &parameters.norm()).unwrap();
+    let y = kernels.bn_relu(&x, &statistics).unwrap();
+    assert!(bool::try_from(y.isnan().all()).unwrap());
+    x = kernels.bn_relu_pool(&x, &statistics, Pool::Blurred).unwrap().0;
+    assert!(bool::try_from(x.isnan().all()).unwrap());
+}
