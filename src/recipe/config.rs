@@ -55,7 +55,7 @@ pub struct TrainConfig {
     pub deterministic: bool,
     /// On GPUs: capture a step once for each image size, and replay it in one launch.
     pub cuda_graphs: CudaGraphs,
-    /// On GPUs: compute batch norm, ReLU, residual sums, blur and pooling in fused kernels.
+    /// On GPUs: compute batch norm, `ReLU`, residual sums, blur and pooling in fused kernels.
     pub fused_kernels: FusedKernels,
     /// `[train.grad_scaler]`, for fp16.
     pub grad_scaler: GradScalerConfig,

@@ -11,7 +11,7 @@ pub(super) fn key(texts: &[&str]) -> String {
         hash.update((text.len() as u64).to_le_bytes());
         hash.update(text);
     }
-    hash.finalize().iter().take(16).map(|byte| format!("{byte:02x}")).collect()
+    crate::hash::hex(hash.finalize())
 }
 
 /// The contents of a file of [`write`]; `None` if there is none, or if it has been damaged.

@@ -137,10 +137,11 @@ impl Gpu {
             // SAFETY: `text` outlives the call.
             unsafe { get(code, &raw mut text) };
         }
-        let reason = match text.is_null() {
-            true => format!("code {code}"),
+        let reason = if text.is_null() {
+            format!("code {code}")
+        } else {
             // SAFETY: a constant of the driver.
-            false => unsafe { CStr::from_ptr(text) }.to_string_lossy().into_owned(),
+            unsafe { CStr::from_ptr(text) }.to_string_lossy().into_owned()
         };
         Err(BridgeError::new(&format!("a fused kernel failed: {reason}")))
     }

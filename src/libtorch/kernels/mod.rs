@@ -1,9 +1,10 @@
-//! Fused kernels for the network: batch norm, ReLU, residual sums, blur and pooling, forward and
+//! Fused kernels for the network: batch norm, `ReLU`, residual sums, blur and pooling, forward and
 //! backward. `cuda/` has their text. NVRTC compiles it at run time for the GPU at hand; tests compile
 //! the same text for the processor.
 //!
 //! Activations `[N, C, H, W]` are channels last, and C is a multiple of 8. All results are the same bits
 //! in every run. Methods that compute gradients take what the forward method returned.
+#![expect(clippy::many_single_char_names, reason = "N, C, H and W are the names of this field")]
 
 mod blur;
 mod cache;

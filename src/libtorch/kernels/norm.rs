@@ -1,4 +1,4 @@
-//! Batch norm with ReLU and residual sums.
+//! Batch norm with `ReLU` and residual sums.
 
 use tch::Tensor;
 
@@ -131,7 +131,7 @@ impl Kernels {
         Ok(y)
     }
 
-    /// `relu(bn(x) + residual)`, and the mask of ReLU.
+    /// `relu(bn(x) + residual)`, and the mask of `ReLU`.
     pub fn bn_add_relu(
         &self,
         x: &Tensor,
@@ -146,7 +146,7 @@ impl Kernels {
         )
     }
 
-    /// `relu(bn(x) + bn(other))`, and the mask of ReLU.
+    /// `relu(bn(x) + bn(other))`, and the mask of `ReLU`.
     pub fn bn_bn_relu(
         &self,
         x: &Tensor,

@@ -88,7 +88,7 @@ impl Nvrtc {
         Ok(all)
     }
 
-    /// Compiles `text` for an architecture, such as 90 for sm_90.
+    /// Compiles `text` for an architecture, such as 90 for `sm_90`.
     pub(super) fn compile(
         &self,
         text: &str,

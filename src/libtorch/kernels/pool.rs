@@ -1,4 +1,4 @@
-//! The max-pool of the stem, with the batch norm and ReLU before it.
+//! The max-pool of the stem, with the batch norm and `ReLU` before it.
 
 use tch::Tensor;
 

@@ -38,7 +38,7 @@ impl LayerGradient {
 }
 
 /// The parameters of a layer, in the order of [`LayerGradient::into_list`].
-pub(super) fn parameters<'a>((conv, bn): &'a (Conv, BatchNorm)) -> [&'a Tensor; 3] {
+pub(super) fn parameters((conv, bn): &(Conv, BatchNorm)) -> [&Tensor; 3] {
     let [weight, bias] = bn.weights();
     [conv.weight(), weight, bias]
 }

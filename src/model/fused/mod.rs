@@ -47,7 +47,7 @@ pub fn fusion_obstacle(spec: &ModelSpec) -> Option<&'static str> {
         Some("algorithms.stochastic_depth drops branches")
     } else if spec.blur.as_ref().is_some_and(|blur| blur.order == BlurOrder::ConvFirst) {
         Some("algorithms.blurpool.blur_first = false blurs after the convolution")
-    } else if spec.width % 8 != 0 {
+    } else if !spec.width.is_multiple_of(8) {
         Some("model.custom.width is not a multiple of 8")
     } else {
         None

@@ -1,4 +1,4 @@
-//! The stem: convolution, batch norm, ReLU and max-pool.
+//! The stem: convolution, batch norm, `ReLU` and max-pool.
 
 use std::sync::Arc;
 

@@ -30,9 +30,10 @@ DEVICE void read_place(const S* image, int h, int w, int height, int width, int 
     return;
   }
   load8(image + ((long long)h * width + w) * channels, values);
-  if (!IS_NORMED) return;
+  if (IS_NORMED) {
 #pragma unroll
-  for (int j = 0; j < 8; j++) values[j] = positive(multiply_add(values[j], scale[j], shift[j]));
+    for (int j = 0; j < 8; j++) values[j] = positive(multiply_add(values[j], scale[j], shift[j]));
+  }
 }
 
 // One row of the blur: (left + 2 centre + right) / 4 around column w.

@@ -84,7 +84,7 @@ KERNEL(bn_relu_pool, POOL_THREADS, 4,
 
 // Stride 1 and blur. `taps` is [N, H, W, channels]. A thread walks down the columns of its 3x3 pooled
 // places, and keeps the row maxima of the last three rows of x.
-KERNEL(bn_relu_pool_blur, POOL_THREADS, 2,
+KERNEL(bn_relu_pool_blur, POOL_THREADS, 1,
        (const S* x, const A* statistics, S* y, u8* taps, int num, int height, int width,
         int channels)) {
   int out_height = (height + 1) / 2, out_width = (width + 1) / 2;
@@ -294,7 +294,7 @@ DEVICE void apply_pool(const S* dy, const u8* taps, const S* x, const A* terms, 
 }
 
 #define POOL_BACKWARD(reduce_name, apply_name, is_blurred)                                       \
-  KERNEL(reduce_name, REDUCE_THREADS, 2,                                                         \
+  KERNEL(reduce_name, REDUCE_THREADS, 1,                                                         \
          (const S* dy, const u8* taps, const S* x, const A* statistics, int num, int height,     \
           int width, int channels, A* partial, u32* counters, A* weight_gradient,                \
           A* bias_gradient, A* terms)) {                                                         \

@@ -7,9 +7,15 @@ typedef unsigned int u32;
 typedef unsigned char u8;
 
 #ifndef EMULATED
+// Numbers of 4 bytes need twice the registers, so that fewer blocks share a multiprocessor.
+#if defined(STORAGE_BF16) || defined(STORAGE_FP16)
+#define BLOCKS_PER_SM(blocks) (blocks)
+#else
+#define BLOCKS_PER_SM(blocks) (((blocks) + 1) / 2)
+#endif
 #define DEVICE __device__ __forceinline__
 #define KERNEL(name, threads, blocks_per_sm, parameters) \
-  extern "C" __global__ void __launch_bounds__(threads, blocks_per_sm) name parameters
+  extern "C" __global__ void __launch_bounds__(threads, BLOCKS_PER_SM(blocks_per_sm)) name parameters
 #define SHARED(type, name, count) __shared__ type name[count]
 #endif
 

@@ -11,7 +11,10 @@ const FAULTS: [(&str, &str); 16] = [
     ("part.row + half < rows", "part.row + half + 1 < rows"),
     ("block += part.rows_at_once", "block += part.rows_at_once + 1"),
     ("counters[blockIdx.y] = 0;", ";"),
-    ("part.is_idle = part.row >= part.rows_at_once;", "part.is_idle = false;"),
+    (
+        "rows_at_once = REDUCE_THREADS / part.lanes",
+        "rows_at_once = REDUCE_THREADS / part.lanes + 1",
+    ),
     // Batch norm.
     ("A(rows) / A(rows - 1)", "A(1)"),
     ("mean = pivot[j] + deviation", "mean = deviation"),

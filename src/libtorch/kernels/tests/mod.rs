@@ -8,6 +8,7 @@ mod refused;
 use tch::{Device, Kind, Tensor};
 
 use super::*;
+use crate::model::Mode;
 
 /// Odd sizes, sizes of 1, channels that divide no block, and more channels than one group has.
 const SHAPES: [[i64; 4]; 8] = [
@@ -90,13 +91,21 @@ struct Reference {
 }
 
 impl Reference {
-    fn forward(&self, x: &Tensor, is_training: bool) -> Tensor {
+    fn train(&self, x: &Tensor) -> Tensor {
+        self.forward(x, Mode::Train)
+    }
+
+    fn evaluate(&self, x: &Tensor) -> Tensor {
+        self.forward(x, Mode::Eval)
+    }
+
+    fn forward(&self, x: &Tensor, mode: Mode) -> Tensor {
         x.batch_norm(
             Some(&self.weight),
             Some(&self.bias),
             Some(&self.running_mean),
             Some(&self.running_var),
-            is_training,
+            mode == Mode::Train,
             0.1,
             1e-5,
             false,

@@ -31,11 +31,11 @@ fn statistics(kernels: &Kernels, sizes: [i64; 4]) -> Errors {
     let reference = parameters.reference();
     let evaluated = kernels.running_statistics(&parameters.norm()).unwrap();
     let evaluated = kernels.bn_relu(&x, &evaluated).unwrap();
-    let expected = reference.forward(&leaf(&x), false).relu();
+    let expected = reference.evaluate(&leaf(&x)).relu();
     let in_evaluation = named("evaluation", &[("output", &evaluated, &expected)]);
 
     drop(kernels.batch_statistics(&x, &parameters.norm()).unwrap());
-    drop(reference.forward(&leaf(&x), true));
+    drop(reference.train(&leaf(&x)));
     let in_training = named(
         "training",
         &[
@@ -52,7 +52,7 @@ fn bn_relu(kernels: &Kernels, sizes: [i64; 4]) -> Errors {
     let (x, reference) = (leaf(&stored), parameters.reference());
     let statistics = kernels.batch_statistics(&stored, &parameters.norm()).unwrap();
     let y = kernels.bn_relu(&stored, &statistics).unwrap();
-    let expected = reference.forward(&x, true).relu();
+    let expected = reference.train(&x).relu();
     (&expected * &leaf(&dy)).sum(Kind::Double).backward();
     let gradient = kernels.bn_relu_backward(&dy, &stored, &statistics).unwrap();
     named(
@@ -101,7 +101,7 @@ fn block(kernels: &Kernels, sizes: [i64; 4], name: &str, incoming: &Incoming<'_>
     let (x, residual, reference) = (leaf(&stored), leaf(&beside), parameters.reference());
     let statistics = kernels.batch_statistics(&stored, &parameters.norm()).unwrap();
     let (y, mask) = kernels.bn_add_relu(&stored, &statistics, &beside).unwrap();
-    let expected = (reference.forward(&x, true) + &residual).relu();
+    let expected = (reference.train(&x) + &residual).relu();
     weighted(&expected, incoming).backward();
     let (gradient, residual_gradient) =
         kernels.bn_add_relu_backward(incoming, &mask, &stored, &statistics).unwrap();
@@ -126,7 +126,7 @@ fn pair(kernels: &Kernels, sizes: [i64; 4], name: &str, incoming: &Incoming<'_>)
         [0, 1].map(|i| kernels.batch_statistics(&stored[i], &parameters[i].norm()).unwrap());
     let (y, mask) =
         kernels.bn_bn_relu(&stored[0], &statistics[0], &stored[1], &statistics[1]).unwrap();
-    let expected = (references[0].forward(&x[0], true) + references[1].forward(&x[1], true)).relu();
+    let expected = (references[0].train(&x[0]) + references[1].train(&x[1])).relu();
     weighted(&expected, incoming).backward();
     let (first, second) = kernels
         .bn_bn_relu_backward(
@@ -157,7 +157,7 @@ fn blurs(kernels: &Kernels, sizes: [i64; 4]) -> Errors {
     let parameters = Parameters::new(kernels, sizes[1]);
     let statistics = kernels.batch_statistics(&stored, &parameters.norm()).unwrap();
     let (x, reference) = (leaf(&stored), parameters.reference());
-    let of_normed = blur(&reference.forward(&x, true).relu(), 1);
+    let of_normed = blur(&reference.train(&x).relu(), 1);
     named(
         "blur",
         &[
@@ -186,7 +186,7 @@ fn pools(kernels: &Kernels, sizes: [i64; 4]) -> Errors {
         let (x, reference) = (leaf(&stored), parameters.reference());
         let statistics = kernels.batch_statistics(&stored, &parameters.norm()).unwrap();
         let (y, taps) = kernels.bn_relu_pool(&stored, &statistics, pool).unwrap();
-        let normed = reference.forward(&x, true).relu();
+        let normed = reference.train(&x).relu();
         // The maximum is over numbers as they are stored, and the gradient passes the rounding.
         let rounded = kernels.bn_relu(&stored, &statistics).unwrap().to_kind(Kind::Double);
         let normed = (rounded - &normed).detach() + normed;
@@ -231,7 +231,7 @@ fn a_mean_far_from_zero_costs_no_precision() {
     let parameters = Parameters::new(&kernels, 8);
     let statistics = kernels.batch_statistics(&x, &parameters.norm()).unwrap();
     let y = kernels.bn_relu(&x, &statistics).unwrap();
-    let expected = parameters.reference().forward(&leaf(&x), true).relu();
+    let expected = parameters.reference().train(&leaf(&x)).relu();
     // fp32 has steps of 6e-5 at 1000.
     assert!(relative_error(&y, &expected) < 1e-3);
 }
