@@ -6,6 +6,8 @@ mod device;
 pub mod kernels;
 mod lists;
 mod node;
+#[cfg(test)]
+pub(crate) mod noise;
 mod params;
 
 pub use bridge::{

@@ -166,16 +166,15 @@ impl ConvBackward<'_> {
 
 #[cfg(test)]
 mod tests {
-    use tch::{Device, Kind};
+    use tch::Kind;
 
     use super::*;
-
-    const OPTIONS: (Kind, Device) = (Kind::Double, Device::Cpu);
+    use crate::libtorch::noise;
 
     #[test]
     fn a_node_computes_the_gradients_of_its_closure() {
-        let x = Tensor::randn([2, 3], OPTIONS).set_requires_grad(true);
-        let w = Tensor::randn([2, 3], OPTIONS).set_requires_grad(true);
+        let x = noise::normal(&[2, 3]).set_requires_grad(true);
+        let w = noise::normal(&[2, 3]).set_requires_grad(true);
         let (y, z) = no_grad(|| (&x * &w, x.square()));
         let (saved_x, saved_w) = (x.detach(), w.detach());
         attach_node(&[&y, &z], &[&x, &w], move |gradients| {
@@ -194,7 +193,7 @@ mod tests {
 
     #[test]
     fn an_unused_output_has_no_gradient() {
-        let x = Tensor::randn([3], OPTIONS).set_requires_grad(true);
+        let x = noise::normal(&[3]).set_requires_grad(true);
         let (y, z) = no_grad(|| (&x * 2.0, &x * 3.0));
         attach_node(&[&y, &z], &[&x], |gradients| {
             assert!(gradients[1].is_none());
@@ -207,7 +206,7 @@ mod tests {
 
     #[test]
     fn a_panic_in_the_closure_is_an_error_of_the_backward_pass() {
-        let x = Tensor::randn([3], OPTIONS).set_requires_grad(true);
+        let x = noise::normal(&[3]).set_requires_grad(true);
         let y = no_grad(|| &x * 2.0);
         attach_node(&[&y], &[&x], |_| panic!("on purpose")).expect("a node");
         let error = y.sum(Kind::Double).f_backward().expect_err("the panic");
@@ -217,7 +216,7 @@ mod tests {
     #[test]
     fn the_closure_is_freed_with_the_graph_if_it_never_runs() {
         let (alive, watched) = std::sync::mpsc::channel::<()>();
-        let x = Tensor::randn([3], OPTIONS).set_requires_grad(true);
+        let x = noise::normal(&[3]).set_requires_grad(true);
         let y = no_grad(|| &x * 2.0);
         attach_node(&[&y], &[&x], move |_| {
             drop(alive);
@@ -232,10 +231,10 @@ mod tests {
 
     #[test]
     fn convolution_gradients_equal_autograd() {
-        let x = Tensor::randn([2, 3, 7, 5], OPTIONS).set_requires_grad(true);
-        let w = Tensor::randn([4, 3, 3, 3], OPTIONS).set_requires_grad(true);
+        let x = noise::normal(&[2, 3, 7, 5]).set_requires_grad(true);
+        let w = noise::normal(&[4, 3, 3, 3]).set_requires_grad(true);
         let y = x.conv2d(&w, None::<&Tensor>, [2, 2], [1, 1], [1, 1], 1);
-        let dy = y.detach().randn_like();
+        let dy = noise::normal(&y.size());
         (&y * &dy).sum(Kind::Double).backward();
         let (input, weight) = (x.detach(), w.detach());
         let conv =

@@ -11,7 +11,8 @@ pub(super) fn key(texts: &[&str]) -> String {
         hash.update((text.len() as u64).to_le_bytes());
         hash.update(text);
     }
-    crate::hash::hex(hash.finalize())
+    let name = *hash.finalize().first_chunk().expect("a hash has 32 bytes");
+    format!("{:032x}", u128::from_be_bytes(name))
 }
 
 /// The contents of a file of [`write`]; `None` if there is none, or if it has been damaged.

@@ -312,7 +312,7 @@ impl Kernels {
         Reduced { weight, bias, terms: self.numbers(&[3, channels]) }
     }
 
-    /// The grid of a reduction over `rows`, and room for `num_sums` partial sums of each block.
+    /// The grid of a reduction over `rows`, and memory for `num_sums` partial sums of each block.
     pub(super) fn reduction(&self, rows: i64, channels: i64, num_sums: i64) -> ([u32; 2], Tensor) {
         const BLOCKS_PER_SM: i64 = 2;
         let groups = (channels + 255) / 256;

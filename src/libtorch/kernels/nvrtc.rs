@@ -51,7 +51,7 @@ impl Nvrtc {
     pub(super) fn load() -> Result<Self, BridgeError> {
         let mut problem = String::new();
         for path in candidates() {
-            let builtins = builtins_beside(&path);
+            let builtins = builtins_next_to(&path);
             // SAFETY: NVRTC's constructors have no requirements.
             match unsafe { Library::new(&path) } {
                 Ok(library) => return Ok(Self { library, _builtins: builtins }),
@@ -83,7 +83,7 @@ impl Nvrtc {
         // SAFETY: `num` outlives the call.
         done("nvrtcGetNumSupportedArchs", unsafe { num_of(&raw mut num) })?;
         let mut all = vec![0; num as usize];
-        // SAFETY: there is room for all of them.
+        // SAFETY: `all` has that length.
         done("nvrtcGetSupportedArchs", unsafe { get(all.as_mut_ptr()) })?;
         Ok(all)
     }
@@ -139,7 +139,7 @@ impl Nvrtc {
         // SAFETY: the program exists.
         done("the size of a result", unsafe { size(program, &raw mut num) })?;
         let mut bytes = vec![0_u8; num];
-        // SAFETY: there is room for all bytes.
+        // SAFETY: `bytes` has that length.
         done("a result", unsafe { get(program, bytes.as_mut_ptr().cast()) })?;
         Ok(bytes)
     }
@@ -163,15 +163,15 @@ pub(super) fn options(storage: Storage, architecture: i32) -> Vec<String> {
     ]
 }
 
-/// Where the library may be: as told, beside libtorch's CUDA libraries, and where the system has it.
+/// Where the library may be: as told, next to libtorch's CUDA libraries, and where the system has it.
 fn candidates() -> Vec<PathBuf> {
     let told = std::env::var_os("MLPERF_RUN_NVRTC").map(PathBuf::from);
-    let beside = libtorch_folder().map(|lib| lib.join("../../nvidia/cu13/lib").join(LIBRARY));
-    told.into_iter().chain(beside).chain([PathBuf::from(LIBRARY)]).collect()
+    let bundled = libtorch_folder().map(|lib| lib.join("../../nvidia/cu13/lib").join(LIBRARY));
+    told.into_iter().chain(bundled).chain([PathBuf::from(LIBRARY)]).collect()
 }
 
 /// The library of built-in functions that comes with the NVRTC of this path.
-fn builtins_beside(path: &Path) -> Option<Library> {
+fn builtins_next_to(path: &Path) -> Option<Library> {
     let is_builtins = |path: &PathBuf| {
         path.file_name()
             .is_some_and(|name| name.to_string_lossy().starts_with("libnvrtc-builtins.so"))

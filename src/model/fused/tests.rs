@@ -6,11 +6,9 @@ use tch::{Device, Kind, Tensor, no_grad};
 
 use super::*;
 use crate::{
-    libtorch::{kernels::Storage, set_channels_last},
-    model::{Block, Blur, Initializer, ModelConfig, Place, ResNet, init},
+    libtorch::{kernels::Storage, noise, set_channels_last},
+    model::{Block, Blur, ModelConfig, Place, ResNet},
 };
-
-const OPTIONS: (Kind, Device) = (Kind::Double, Device::Cpu);
 
 fn spec(block: Block, blur: Option<Blur>) -> ModelSpec {
     let spec = ModelConfig::default().spec(5);
@@ -25,7 +23,16 @@ fn blur() -> Blur {
 fn pair(spec: &ModelSpec) -> [ResNet; 2] {
     let place = Place { kind: Kind::Double, device: Device::Cpu };
     let nets = [(); 2].map(|()| ResNet::new(spec, place));
-    init(nets[0].weights(), &[Initializer::KaimingNormal, Initializer::BnUniform]);
+    noise::restart();
+    for (name, tensor) in nets[0].weights().parameters() {
+        let size = tensor.size();
+        let numbers = match size.iter().skip(1).product::<i64>() {
+            1 if name.ends_with("bias") => noise::uniform(&size) - 0.5,
+            1 => noise::uniform(&size) + 0.5,
+            fan_in => noise::normal(&size) * (2.0 / fan_in as f64).sqrt(),
+        };
+        no_grad(|| tensor.shallow_clone().copy_(&numbers));
+    }
     nets[1].weights().restore(&nets[0].weights().snapshot());
     for net in &nets {
         for (_, weight) in net.weights().parameters().iter().filter(|(_, t)| t.dim() == 4) {
@@ -36,7 +43,7 @@ fn pair(spec: &ModelSpec) -> [ResNet; 2] {
 }
 
 fn images() -> Tensor {
-    let images = Tensor::randn([3, 3, 37, 30], OPTIONS);
+    let images = noise::normal(&[3, 3, 37, 30]);
     set_channels_last(&images).unwrap();
     images
 }
@@ -49,7 +56,6 @@ fn assert_close(name: &str, fused: &Tensor, plain: &Tensor) {
 
 /// Trains one step on both and compares logits, gradients, buffers, and then logits of evaluation.
 fn assert_equal_networks(spec: &ModelSpec) {
-    tch::manual_seed(7);
     let [plain, fused] = pair(spec);
     let (images, labels) = (images(), Tensor::from_slice(&[0_i64, 4, 2]));
     let kernels = Arc::new(Kernels::emulated(Storage::Fp64));

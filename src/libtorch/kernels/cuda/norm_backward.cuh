@@ -115,6 +115,14 @@ DEVICE void reduce_norm(const S* first, const S* second, const u8* mask, const S
         bool passes = IS_BLOCK ? (passed[u] >> j) & 1u
                                : multiply_add(values[j], scale[j], shift[j]) > 0;
         g[j] = passes ? g[j] : A(0);
+      }
+      if (IS_BLOCK) {
+        // The sums are those of what is stored, because the second pass reads that.
+        store8(masked + (long long)row * channels + part.channel, g);
+        unpack(pack(g), g);
+      }
+#pragma unroll
+      for (int j = 0; j < 8; j++) {
         sums[j] += g[j];
         sums[8 + j] += g[j] * (values[j] - mean[j]);
       }
@@ -123,7 +131,6 @@ DEVICE void reduce_norm(const S* first, const S* second, const u8* mask, const S
 #pragma unroll
         for (int j = 0; j < 8; j++) sums[NORMS * 8 + j] += g[j] * (values[j] - other_mean[j]);
       }
-      if (IS_BLOCK) store8(masked + (long long)row * channels + part.channel, g);
     }
   }
   if (!sum_grid<NORMS + 1>(part, sums, shared, partial, counters, channels)) return;

@@ -8,7 +8,7 @@ use super::{super::nvrtc::Nvrtc, *};
 const NO_SPILLS: &str = "0 bytes spill stores, 0 bytes spill loads";
 
 fn nvrtc() -> Nvrtc {
-    // Loads libtorch, beside which scripts/setup installs NVRTC.
+    // Loads libtorch; scripts/setup installs NVRTC next to it.
     drop(Tensor::from(0.0));
     Nvrtc::load().expect("NVRTC; scripts/setup installs it")
 }
