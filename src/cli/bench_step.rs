@@ -78,6 +78,9 @@ pub(super) fn run(args: &BenchStepArgs) -> Outcome {
     }
     let mut show = |rates: &StepRates| {
         console::result(if args.json { rates.to_line() } else { row(rates) });
+        if let Some(message) = &rates.not_fused {
+            console::note(format_args!("warning: {message}"));
+        }
         if let Some(reason) = &rates.not_captured {
             console::note(format_args!("warning: at {} px {reason}", rates.image_size));
         }

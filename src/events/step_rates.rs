@@ -29,6 +29,11 @@ pub struct StepRates {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[serde(rename = "not_recorded")]
     pub not_captured: Option<String>,
+    /// Whether the network ran on fused kernels.
+    pub fused: bool,
+    /// Why it did not, although the recipe asks for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub not_fused: Option<String>,
     /// Median durations of the phases of an uncaptured step. Each phase is synchronized, so their
     /// sum exceeds the duration of a step.
     pub parts_ms: StepParts,

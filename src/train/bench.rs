@@ -81,13 +81,15 @@ pub fn bench_steps(
     let stop = Arc::new(AtomicBool::new(false));
     let data = bench.data.as_deref().map(Dataset::open).transpose()?;
     let mut trainer = Trainer::build(&recipe, &job.world, device, stop)?;
+    let not_fused = trainer.engine.fuse();
     let ceilings = Ceilings::measure(recipe.train.precision, device);
     let eval_images_per_s = trainer.eval_rate(data.as_ref())?;
     for &image_size in &bench.image_sizes {
         trainer.engine.progress.epoch = epoch_of(&recipe, image_size)?;
         let mut feed = trainer.feed(data.as_ref(), bench)?;
         let num_steps = bench.num_steps.max(1);
-        report(&trainer.engine.rates(num_steps, &mut feed, &ceilings, eval_images_per_s)?);
+        let rates = trainer.engine.rates(num_steps, &mut feed, &ceilings, eval_images_per_s)?;
+        report(&StepRates { not_fused: not_fused.clone(), ..rates });
     }
     Ok(())
 }
@@ -207,6 +209,8 @@ impl StepEngine {
             loss,
             captured: !self.captured.is_empty(),
             not_captured,
+            fused: self.forward.is_fused(),
+            not_fused: None,
             parts_ms: part,
             data_wait,
             eval_images_per_s,

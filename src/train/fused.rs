@@ -16,7 +16,7 @@ use crate::{
     recipe::{FusedKernels, Precision, Recipe},
 };
 
-/// Computes logits in one precision, with fused kernels if it has any.
+/// Computes logits in one precision, on fused kernels if it has them.
 pub(super) struct Forward {
     precision: Precision,
     device: Device,
@@ -29,24 +29,9 @@ impl Forward {
         Self { precision, device, kernels: None }
     }
 
-    /// The fused kernels of this precision, compiled for the GPU if they are not cached. Returns
-    /// the reason instead if libtorch's kernels have to do.
-    pub(super) fn fuse(&mut self, recipe: &Recipe) -> Result<(), String> {
-        if let Some(obstacle) = obstacle(recipe) {
-            return Err(obstacle.to_owned());
-        }
-        if let Device::Cuda(gpu) = self.device {
-            let kernels = Kernels::cuda(gpu, storage(self.precision), &cache_folder())
-                .map_err(|e| e.to_string())?;
-            self.kernels = Some(Arc::new(kernels));
-        }
-        Ok(())
-    }
-
-    /// Emulated kernels, for tests without a GPU.
-    #[cfg(test)]
-    pub(super) fn emulate(&mut self) {
-        self.kernels = Some(Arc::new(Kernels::emulated(storage(self.precision))));
+    /// Whether the passes run on fused kernels.
+    pub(super) fn is_fused(&self) -> bool {
+        self.kernels.is_some()
     }
 
     /// Logits `[N, K]` of images `[N, 3, R, R]`.
@@ -62,35 +47,61 @@ impl Forward {
             None => Ok(model.forward(images, mode)),
         }
     }
+
+    /// Number format of the activations.
+    fn storage(&self) -> Storage {
+        match self.precision {
+            Precision::Fp64 => Storage::Fp64,
+            Precision::Fp32 => Storage::Fp32,
+            Precision::AmpBf16 => Storage::Bf16,
+            Precision::AmpFp16 => Storage::Fp16,
+        }
+    }
+}
+
+impl StepEngine {
+    /// Loads the fused kernels for training and evaluation on a GPU, if the recipe asks for them.
+    /// Returns a message if it cannot have them; both then use libtorch's own.
+    pub(super) fn fuse(&mut self) -> Option<String> {
+        if self.recipe.train.fused_kernels == FusedKernels::Off {
+            return None;
+        }
+        let fused = match (obstacle(&self.recipe), self.device) {
+            (Some(obstacle), _) => Err(obstacle.to_owned()),
+            (None, Device::Cuda(gpu)) => {
+                let load = |storage| Kernels::cuda(gpu, storage, &cache_folder());
+                self.fuse_by(load).map_err(|error| error.to_string())
+            }
+            (None, _) => Ok(()),
+        };
+        let reason = fused.err()?;
+        Some(format!("the network runs on libtorch's own kernels, because {reason}"))
+    }
+
+    /// Emulates the fused kernels, for tests without a GPU.
+    #[cfg(test)]
+    pub(super) fn emulate_fused(&mut self) {
+        self.fuse_by(|storage| Ok(Kernels::emulated(storage))).expect("emulation always loads");
+    }
+
+    /// Takes all kernels, or none if one of the formats fails.
+    fn fuse_by(
+        &mut self,
+        load: impl Fn(Storage) -> Result<Kernels, BridgeError>,
+    ) -> Result<(), BridgeError> {
+        let [train, eval] = [self.forward.storage(), self.eval_forward.storage()];
+        let kernels = Arc::new(load(train)?);
+        let eval_kernels = if eval == train { Arc::clone(&kernels) } else { Arc::new(load(eval)?) };
+        self.forward.kernels = Some(kernels);
+        self.eval_forward.kernels = Some(eval_kernels);
+        Ok(())
+    }
 }
 
 /// The setting of a recipe because of which it cannot use fused kernels, if there is one.
 fn obstacle(recipe: &Recipe) -> Option<&'static str> {
     if recipe.algorithms.channels_last.is_none() {
-        return Some("algorithms.channels_last is off");
+        return Some("algorithms.channels_last is off; switch it on");
     }
     fusion_obstacle(&recipe.spec)
-}
-
-fn storage(precision: Precision) -> Storage {
-    match precision {
-        Precision::Fp64 => Storage::Fp64,
-        Precision::Fp32 => Storage::Fp32,
-        Precision::AmpBf16 => Storage::Bf16,
-        Precision::AmpFp16 => Storage::Fp16,
-    }
-}
-
-impl StepEngine {
-    /// Takes the fused kernels for training and evaluation, if the recipe asks for them. Returns a
-    /// message if they cannot be used.
-    pub(super) fn fuse(&mut self) -> Option<String> {
-        if self.recipe.train.fused_kernels == FusedKernels::Off {
-            return None;
-        }
-        let fused = self.forward.fuse(&self.recipe);
-        let fused = fused.and_then(|()| self.eval_forward.fuse(&self.recipe));
-        let reason = fused.err()?;
-        Some(format!("training runs on libtorch's own kernels, because {reason}"))
-    }
 }

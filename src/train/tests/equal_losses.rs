@@ -118,8 +118,7 @@ fn losses(rank: usize, mut engine: StepEngine) -> Vec<f64> {
 
 /// The same on emulated fused kernels.
 fn fused_losses(rank: usize, mut engine: StepEngine) -> Vec<f64> {
-    engine.forward.emulate();
-    engine.eval_forward.emulate();
+    engine.emulate_fused();
     losses(rank, engine)
 }
 

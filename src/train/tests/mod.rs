@@ -21,7 +21,7 @@ use crate::{
     libtorch,
     model::{Arch, Block, CustomConfig, Mode},
     optim::mean_loss,
-    recipe::{Precision, Recipe, RecipeFile, RunContext},
+    recipe::{FusedKernels, Precision, Recipe, RecipeFile, RunContext},
 };
 
 mod capture;

@@ -124,3 +124,41 @@ fn bf16_steps_stay_near_fp32_and_keep_weights_in_fp32() {
     let number = Tensor::ones([2, 2], (Kind::Float, Device::Cpu));
     assert_eq!(number.matmul(&number).kind(), Kind::Float, "autocast ends with the forward pass");
 }
+
+#[test]
+fn fused_bf16_steps_stay_near_unfused_ones() {
+    let _turn = in_turn();
+    let mut recipe = recipe(1);
+    recipe.train.precision = Precision::AmpBf16;
+    recipe.eval.precision = Precision::AmpBf16;
+    let [mut plain, mut fused] = [(); 2].map(|()| engine(&recipe, 0, 0));
+    fused.emulate_fused();
+    let losses = [&mut plain, &mut fused].map(|engine| {
+        refill(engine);
+        let step = |step| {
+            let batch = batch(engine, step, 0..GLOBAL_BATCH);
+            f64::try_from(engine.step(&batch).unwrap()).unwrap()
+        };
+        let losses: Vec<f64> = (0..4).map(step).collect();
+        assert!(engine.model.weights().all().all(|(_, tensor)| tensor.kind() == Kind::Float));
+        let correct = Tensor::zeros([], (Kind::Int64, Device::Cpu));
+        engine.count_correct(&batch(engine, 0, 0..GLOBAL_BATCH), &correct).unwrap();
+        losses
+    });
+    for (step, (plain, fused)) in losses[0].iter().zip(&losses[1]).enumerate() {
+        assert!((plain - fused).abs() < 0.03 * plain, "step {step}: {plain} {fused}");
+    }
+}
+
+#[test]
+fn a_recipe_that_cannot_be_fused_says_why() {
+    let _turn = in_turn();
+    let mut recipe = recipe(1);
+    recipe.algorithms.channels_last = None;
+    assert!(engine(&recipe, 0, 0).fuse().is_none(), "it does not ask for it");
+    recipe.train.fused_kernels = FusedKernels::Auto;
+    let mut engine = engine(&recipe, 0, 0);
+    let messages = engine.warm_up().unwrap();
+    assert!(messages[0].contains("algorithms.channels_last is off"), "{messages:?}");
+    assert!(!engine.forward.is_fused());
+}
