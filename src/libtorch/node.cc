@@ -9,6 +9,7 @@
 
 #include <mutex>
 #include <stdexcept>
+#include <utility>
 
 namespace {
 using torch::autograd::Node;

@@ -57,8 +57,8 @@ type Closure = Box<dyn FnOnce(Gradients) -> Gradients + Send>;
 /// Makes `outputs` depend on `inputs` by one node of the autograd graph.
 ///
 /// `backward` takes the gradients of the outputs and returns those of the inputs, in their order. It
-/// runs at most once, without recording, on a thread of libtorch's. What it owns is freed as soon
-/// as it ends. The outputs must be new tensors without a history.
+/// runs at most once, without autograd, on a thread of libtorch's. What it owns is freed as soon as
+/// it ends. The outputs must be new tensors without a history.
 pub fn attach_node(
     outputs: &[&Tensor],
     inputs: &[&Tensor],

@@ -1,5 +1,5 @@
-//! Numbers for tests. torch's generator is shared by all tests of a process, which would disturb each
-//! other.
+//! Numbers for tests, the same in every run. All tests of a process share torch's generator, so they
+//! would disturb each other with it.
 
 use std::cell::Cell;
 
@@ -9,12 +9,12 @@ thread_local! {
     static SEED: Cell<f64> = const { Cell::new(0.0) };
 }
 
-/// Starts the numbers of this thread's test anew.
+/// Restarts the sequence of this thread's test.
 pub(crate) fn restart() {
     SEED.set(0.0);
 }
 
-/// Numbers in [0, 1), fp64, others at each call.
+/// Numbers in [0, 1), fp64, different in each call.
 pub(crate) fn uniform(sizes: &[i64]) -> Tensor {
     let seed = SEED.get() + 1.0;
     SEED.set(seed);
@@ -23,7 +23,7 @@ pub(crate) fn uniform(sizes: &[i64]) -> Tensor {
     ((places * 12.9898 + seed * 78.233).sin() * 43_758.545_3).frac().abs().view(sizes)
 }
 
-/// Numbers with mean 0 and standard deviation 1, fp64, others at each call.
+/// Numbers with mean 0 and standard deviation 1, fp64, different in each call.
 pub(crate) fn normal(sizes: &[i64]) -> Tensor {
     (uniform(sizes) + uniform(sizes) + uniform(sizes) - 1.5) * 2.0
 }

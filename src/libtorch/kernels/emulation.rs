@@ -14,8 +14,8 @@ use super::{Storage, cache};
 
 type Run = unsafe extern "C" fn(*const c_char, u32, u32, *mut *mut c_void) -> c_int;
 
-/// Vectors of 16 bytes hold numbers of all formats, hence no strict aliasing. A process loads a program
-/// for each format, whose functions have the same names, hence hidden symbols.
+/// Strict aliasing is off because the text reads numbers of all formats through 16-byte vectors.
+/// Symbols are hidden because a process loads one program per format, with functions of equal names.
 const OPTIONS: [&str; 8] = [
     "-std=c++17",
     "-O2",
@@ -62,7 +62,7 @@ impl Program {
     }
 }
 
-/// Compiles into a file of this process, which is then renamed: tests run at the same time.
+/// Compiles into a new folder and then renames the library, because tests run at the same time.
 fn compile(storage: Storage, text: &str, folder: &Path, path: &PathBuf) {
     let scratch = tempfile::tempdir_in(folder).expect("a folder");
     let (source, library) = (scratch.path().join("kernels.cc"), scratch.path().join("kernels.so"));

@@ -49,7 +49,7 @@ impl Argument {
 
 impl Kernels {
     /// Runs kernel `name` on this thread's stream. The arguments must be those of its definition, in
-    /// order, and every tensor as large as the kernel expects.
+    /// order, and tensors must have the sizes that the kernel expects.
     pub(super) fn launch(
         &self,
         name: &CStr,

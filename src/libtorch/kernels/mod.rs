@@ -1,10 +1,10 @@
 //! Fused kernels for the network: batch norm, `ReLU`, residual sums, blur and pooling, forward and
-//! backward. `cuda/` has their text. NVRTC compiles it at run time for the GPU at hand; tests compile
-//! the same text for the processor.
+//! backward. `cuda/` has their text. NVRTC compiles it at run time for the GPU of the machine; tests
+//! compile the same text for the processor.
 //!
-//! Activations `[N, C, H, W]` are channels last, and C is a multiple of 8. All results are the same bits
-//! in every run. Methods that compute gradients take what the forward method returned.
-#![expect(clippy::many_single_char_names, reason = "N, C, H and W are the names of this field")]
+//! Activations `[N, C, H, W]` are channels last, and C is a multiple of 8. Results do not depend on
+//! the order in which blocks finish. A backward method takes what its forward method returned.
+#![expect(clippy::many_single_char_names, reason = "N, C, H and W are the field's own names")]
 
 mod blur;
 mod cache;
@@ -97,25 +97,25 @@ pub struct Kernels {
     counters: Tensor,
 }
 
-#[expect(unsafe_code, reason = "see below")]
-// SAFETY: forward runs on the rank's thread and backward on autograd's, never at the same time: the
-// rank's thread waits for backward to end. The driver's functions may be called from any thread, and
-// `counters` lends only its address.
+#[expect(unsafe_code, reason = "the backward pass runs on a thread of autograd's")]
+// SAFETY: forward runs on the rank's thread and backward on autograd's, never at the same time,
+// because the rank's thread waits for backward to end. The driver's functions may be called from any
+// thread, and `counters` lends only its address.
 unsafe impl Sync for Kernels {}
-#[expect(unsafe_code, reason = "see below")]
-// SAFETY: as above; nothing here belongs to a thread.
+#[expect(unsafe_code, reason = "the backward pass runs on a thread of autograd's")]
+// SAFETY: no field belongs to the thread that created it.
 unsafe impl Send for Kernels {}
 
 impl Kernels {
-    /// Kernels for GPU `index`, which must be in use by this thread. They are compiled unless `folder`
-    /// has them.
+    /// Kernels for GPU `index`, which this thread must be using. They are compiled unless `folder` has
+    /// them.
     pub fn cuda(index: usize, storage: Storage, folder: &Path) -> Result<Self, BridgeError> {
         let gpu = Gpu::load(index, storage, folder)?;
         let num_sms = gpu.num_sms();
         Ok(Self::new(storage, Device::Cuda(index), num_sms, Backend::Gpu(gpu)))
     }
 
-    /// Kernels that the processor runs, several thousand times slower than a GPU.
+    /// Kernels that run on the processor.
     #[cfg(test)]
     pub fn emulated(storage: Storage) -> Self {
         Self::emulated_from(storage, &TEXT.concat())

@@ -33,7 +33,7 @@ type Version = unsafe extern "C" fn(*mut c_int, *mut c_int) -> c_int;
 /// The loaded library.
 pub(super) struct Nvrtc {
     library: Library,
-    /// What the library itself loads by name, and would not find in the folder of a wheel.
+    /// The library of built-in functions. NVRTC loads it by name and would not find it in a wheel.
     _builtins: Option<Library>,
 }
 
@@ -41,7 +41,7 @@ pub(super) struct Nvrtc {
 pub(super) struct Compiled {
     /// Machine code for one architecture.
     pub cubin: Vec<u8>,
-    /// What the compiler said, the resources of each kernel included. Empty if it said nothing.
+    /// The compiler's messages, which include the resources of each kernel.
     #[cfg(test)]
     pub log: String,
 }
@@ -59,8 +59,8 @@ impl Nvrtc {
             }
         }
         Err(BridgeError::new(&format!(
-            "{LIBRARY} cannot be loaded ({problem}); run scripts/setup where the GPU is, or name it by \
-             MLPERF_RUN_NVRTC"
+            "{LIBRARY} cannot be loaded ({problem}); run scripts/setup on the machine with the GPU, or \
+             set MLPERF_RUN_NVRTC to its path"
         )))
     }
 
@@ -144,8 +144,7 @@ impl Nvrtc {
         Ok(bytes)
     }
 
-    /// # Safety of the calls
-    /// `F` must be the type of the function, as in nvrtc.h.
+    /// A function of the library. `F` must be its type in nvrtc.h.
     fn function<F: Copy>(&self, name: &[u8]) -> Result<F, BridgeError> {
         // SAFETY: every use in this file gives the type of nvrtc.h.
         let found = unsafe { self.library.get::<F>(name) };
@@ -163,7 +162,7 @@ pub(super) fn options(storage: Storage, architecture: i32) -> Vec<String> {
     ]
 }
 
-/// Where the library may be: as told, next to libtorch's CUDA libraries, and where the system has it.
+/// Where to look for the library: `MLPERF_RUN_NVRTC`, libtorch's CUDA libraries, the system.
 fn candidates() -> Vec<PathBuf> {
     let told = std::env::var_os("MLPERF_RUN_NVRTC").map(PathBuf::from);
     let bundled = libtorch_folder().map(|lib| lib.join("../../nvidia/cu13/lib").join(LIBRARY));

@@ -77,13 +77,13 @@ impl Residual {
             branch.push(Layer::forward((conv, bn), x, conv.stride(), mode, kernels)?);
         }
         let last = branch.last().expect("a block has convolutions");
-        let beside = input.shortcut.detach();
+        let shortcut_input = input.shortcut.detach();
         let (shortcut, (y, mask)) = match self.shortcut.as_ref() {
-            None => (None, kernels.bn_add_relu(&last.output, &last.statistics, &beside)?),
+            None => (None, kernels.bn_add_relu(&last.output, &last.statistics, &shortcut_input)?),
             Some((conv, bn)) => {
                 // A blur with stride 2 leaves a 1x1 convolution with stride 1.
                 let stride = if self.blurs_shortcut() { 1 } else { conv.stride() };
-                let other = Layer::forward((conv, bn), beside, stride, mode, kernels)?;
+                let other = Layer::forward((conv, bn), shortcut_input, stride, mode, kernels)?;
                 let sum = kernels.bn_bn_relu(
                     &last.output,
                     &last.statistics,
@@ -119,7 +119,7 @@ impl Saved {
             Next::Classifier => Incoming::Mean(gradient(0)),
         };
         let last = self.branch.last().expect("a block has convolutions");
-        let (mut norm, shortcut_input, shortcut_parameters) = match &self.shortcut {
+        let (mut norm, shortcut_gradient, shortcut_parameters) = match &self.shortcut {
             None => {
                 let (norm, residual) = kernels.bn_add_relu_backward(
                     &dy,
@@ -144,7 +144,7 @@ impl Saved {
         };
         let mut parameters: Vec<LayerGradient> = shortcut_parameters.into_iter().collect();
         let mut i = self.branch.len() - 1;
-        let branch_input = loop {
+        let branch_gradient = loop {
             let (mut dx, gradient) = self.branch[i].backward(norm)?;
             parameters.push(gradient);
             if self.blurred[i] {
@@ -158,6 +158,6 @@ impl Saved {
             norm = kernels.bn_relu_backward(&dx, &layer.output, &layer.statistics)?;
         };
         let parameters = parameters.into_iter().rev().flat_map(LayerGradient::into_list);
-        Ok([Some(branch_input), Some(shortcut_input)].into_iter().chain(parameters).collect())
+        Ok([Some(branch_gradient), Some(shortcut_gradient)].into_iter().chain(parameters).collect())
     }
 }

@@ -1,4 +1,4 @@
-//! A convolution and the batch norm behind it, as parts of a fused node.
+//! A convolution and its batch norm, as parts of a fused node.
 
 use tch::Tensor;
 
@@ -44,8 +44,8 @@ pub(super) fn parameters((conv, bn): &(Conv, BatchNorm)) -> [&Tensor; 3] {
 }
 
 impl Layer {
-    /// Convolves `input` with this stride. It has been blurred if the layer is, and it may have more
-    /// channels than the weight, which are zero.
+    /// Convolves `input` with this stride. If the layer is blurred, `input` must have been blurred. It
+    /// may have more channels than the weight; they must be zero.
     pub(super) fn forward(
         (conv, bn): (&Conv, &BatchNorm),
         input: Tensor,
@@ -63,8 +63,7 @@ impl Layer {
         Ok(Self { input, weight, stride, channels: conv.weight().size()[1], output, statistics })
     }
 
-    /// From the gradient of the batch norm to those of the convolution's input and the parameters,
-    /// the latter in the kind of `norm.weight`.
+    /// Gradients of the convolution's input and of the parameters, from those of the batch norm.
     pub(super) fn backward(
         &self,
         norm: NormGradient,
@@ -73,7 +72,7 @@ impl Layer {
         Ok((input, self.gradient(&weight, norm)))
     }
 
-    /// The same without the gradient of the input, which the images do not need.
+    /// The same without the gradient of the input, which the stem does not need.
     pub(super) fn backward_parameters(
         &self,
         norm: NormGradient,

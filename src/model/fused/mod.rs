@@ -1,5 +1,5 @@
-//! The network on fused kernels: the stem is one node of the autograd graph, and so is each residual
-//! block. Inside of a node no gradient is copied or added by a pass of its own.
+//! The network on fused kernels. The stem is one node of the autograd graph, and so is each residual
+//! block, so that kernels inside a node can pass gradients on without copies and separate adds.
 //!
 //! Shapes: N samples of this rank, C channels, H and W height and width.
 
@@ -55,8 +55,8 @@ pub fn fusion_obstacle(spec: &ModelSpec) -> Option<&'static str> {
 }
 
 impl ResNet {
-    /// Images `[N, 3, R, R]` to logits `[N, K]`, as [`ResNet::forward`] computes them, through fused
-    /// kernels. The network must have no [`fusion_obstacle`], and its weights must be channels
+    /// Images `[N, 3, R, R]` to logits `[N, K]` on fused kernels, with the result of
+    /// [`ResNet::forward`]. The network must have no [`fusion_obstacle`], and its weights must be channels
     /// last.
     pub fn forward_fused(
         &self,

@@ -62,10 +62,7 @@ DEVICE void blur_strips(const S* x, const A* statistics, S* y, int num, int heig
        i += (long long)gridDim.x * BLUR_THREADS) {
     Place place = place_of(i, strips, width, channels);
     alignas(16) A scale[8], shift[8];
-    if (IS_NORMED) {
-      load_channels(statistics + place.channel, scale);
-      load_channels(statistics + channels + place.channel, shift);
-    }
+    if (IS_NORMED) load_norm(statistics, channels, place.channel, scale, shift);
     long long offset = (long long)place.n * height * width * channels + place.channel;
     const S* image = x + offset;
     int first = place.h * strip, end = min(first + strip, height);

@@ -195,7 +195,9 @@ inline float half_to_float(unsigned bits) {
 #endif
 
 // Runs a kernel. Returns 1 if there is none of this name.
-extern "C" __attribute__((visibility("default"))) int ml_emulate(const char* name, unsigned grid_x, unsigned grid_y, void** arguments) {
+extern "C" __attribute__((visibility("default"))) int ml_emulate(const char* name, unsigned grid_x,
+                                                                 unsigned grid_y,
+                                                                 void** arguments) {
   using namespace emulation;
   auto found = kernels().find(name);
   if (found == kernels().end()) return 1;

@@ -54,8 +54,8 @@ DEVICE void finish_channel(A sum, A product, int c, int channels, int rows, cons
   terms[2 * channels + c] = -scale * sum / rows - slope * mean;
 }
 
-// Reads g of every place, adds it and g (x - mean) up, and stores it if the mask of ReLU was stored. With
-// NORMS = 2, the second batch norm is that of the shortcut, whose input is `other_x`.
+// Computes g at every place, and the sums of g and of g (x - mean). In a block, ReLU's mask is read and
+// g is stored. With NORMS = 2, the second batch norm is that of the shortcut, with input `other_x`.
 template <int SOURCE, int NORMS, bool IS_BLOCK>
 DEVICE void reduce_norm(const S* first, const S* second, const u8* mask, const S* x,
                         const A* statistics, const S* other_x, const A* other_statistics, S* masked,
@@ -68,10 +68,7 @@ DEVICE void reduce_norm(const S* first, const S* second, const u8* mask, const S
   alignas(16) A scale[8], shift[8], mean[8], other_mean[8];
   A sums[(NORMS + 1) * 8];
   load_channels(statistics + 2 * channels + part.channel, mean);
-  if (!IS_BLOCK) {
-    load_channels(statistics + part.channel, scale);
-    load_channels(statistics + channels + part.channel, shift);
-  }
+  if (!IS_BLOCK) load_norm(statistics, channels, part.channel, scale, shift);
   if (NORMS == 2) load_channels(other_statistics + 2 * channels + part.channel, other_mean);
 #pragma unroll
   for (int k = 0; k < (NORMS + 1) * 8; k++) sums[k] = 0;

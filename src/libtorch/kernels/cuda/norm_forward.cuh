@@ -67,6 +67,11 @@ KERNEL(running_statistics, APPLY_THREADS, 1,
   }
 }
 
+DEVICE void load_norm(const A* statistics, int channels, int channel, A* scale, A* shift) {
+  load_channels(statistics + channel, scale);
+  load_channels(statistics + channels + channel, shift);
+}
+
 // What is added to the batch norm before ReLU.
 enum Addend { NOTHING, RESIDUAL, NORMED_RESIDUAL };
 
@@ -77,12 +82,10 @@ struct Coefficients {
 
   template <int ADDEND>
   DEVICE void read(const A* statistics, const A* other, int channels, int channel) {
-    load_channels(statistics + channel, scale);
-    load_channels(statistics + channels + channel, shift);
+    load_norm(statistics, channels, channel, scale, shift);
     if (ADDEND != NORMED_RESIDUAL) return;
-    A other_shift[8];
-    load_channels(other + channel, other_scale);
-    load_channels(other + channels + channel, other_shift);
+    alignas(16) A other_shift[8];
+    load_norm(other, channels, channel, other_scale, other_shift);
 #pragma unroll
     for (int j = 0; j < 8; j++) shift[j] += other_shift[j];
   }

@@ -72,8 +72,7 @@ KERNEL(bn_relu_pool, POOL_THREADS, 4,
        i += (long long)gridDim.x * POOL_THREADS) {
     Place place = place_of(i, out_height, out_width, channels);
     alignas(16) A scale[8], shift[8];
-    load_channels(statistics + place.channel, scale);
-    load_channels(statistics + channels + place.channel, shift);
+    load_norm(statistics, channels, place.channel, scale, shift);
     const S* image = x + (long long)place.n * height * width * channels + place.channel;
     Window window;
     read_window(image, 2 * place.h, 2 * place.w, height, width, channels, scale, shift, &window);
@@ -93,8 +92,7 @@ KERNEL(bn_relu_pool_blur, POOL_THREADS, 1,
        i += (long long)gridDim.x * POOL_THREADS) {
     Place place = place_of(i, out_height, out_width, channels);
     alignas(16) A scale[8], shift[8];
-    load_channels(statistics + place.channel, scale);
-    load_channels(statistics + channels + place.channel, shift);
+    load_norm(statistics, channels, place.channel, scale, shift);
     long long offset = (long long)place.n * height * width * channels + place.channel;
     const S* image = x + offset;
     A sum[8];
@@ -217,8 +215,7 @@ DEVICE int read_quad(const S* dy, const u8* taps, const S* x, const A* statistic
       dy + (long long)place.n * out_height * out_width * channels + place.channel,
       taps + pooled + place.channel, place.h, place.w, height, width, channels, quad);
   alignas(16) A scale[8], shift[8];
-  load_channels(statistics + place.channel, scale);
-  load_channels(statistics + channels + place.channel, shift);
+  load_norm(statistics, channels, place.channel, scale, shift);
 #pragma unroll
   for (int k = 0; k < 4; k++) {
     int h = 2 * place.h + k / 2, w = 2 * place.w + k % 2;

@@ -235,6 +235,23 @@ fn every_operation_equals_libtorch_in_every_format() {
 }
 
 #[test]
+fn the_order_in_which_blocks_finish_changes_no_bit() {
+    // Every block does the work of its opposite, so that the last one becomes the first.
+    let text = TEXT.concat().replace("blockIdx.x", "(gridDim.x - 1 - blockIdx.x)");
+    for storage in [Storage::Fp32, Storage::Bf16] {
+        let (forwards, backwards) =
+            (Kernels::emulated(storage), Kernels::emulated_from(storage, &text));
+        for sizes in SHAPES {
+            assert_eq!(
+                errors(&forwards, sizes),
+                errors(&backwards, sizes),
+                "{storage:?} {sizes:?}"
+            );
+        }
+    }
+}
+
+#[test]
 fn a_mean_far_from_zero_costs_no_precision() {
     let kernels = Kernels::emulated(Storage::Fp32);
     let x = activations(&kernels, [2, 8, 5, 7]) + 1000.0;
