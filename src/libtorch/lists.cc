@@ -45,3 +45,16 @@ int ml_list_lerp(MlList* list, const MlList* towards, double fraction) {
     at::_foreach_lerp_(list->tensors, towards->tensors, fraction);
   });
 }
+
+int ml_cast(MlTensor* const* tensors, size_t n, int kind, MlTensor** out) {
+  return ml::guarded([&] {
+    c10::NoGradGuard no_grad;
+    std::vector<at::Tensor> from, into;
+    for (auto& t : ml::list(tensors, n)) {
+      from.push_back(t.detach());
+      into.push_back(at::empty_like(from.back(), static_cast<at::ScalarType>(kind)));
+    }
+    at::_foreach_copy_(into, from);
+    for (size_t i = 0; i < n; ++i) out[i] = new at::Tensor(into[i]);
+  });
+}

@@ -3,7 +3,7 @@
 
 use std::{ffi::c_int, ptr};
 
-use tch::Tensor;
+use tch::{Kind, Tensor};
 use torch_sys::C_tensor;
 
 use super::bridge::{BridgeError, check, lend};
@@ -18,6 +18,12 @@ unsafe extern "C" {
     fn ml_list_share(list: *const MlList, out: *mut *mut MlList) -> c_int;
     fn ml_list_copy(into: *mut MlList, from: *const MlList) -> c_int;
     fn ml_list_lerp(list: *mut MlList, towards: *const MlList, fraction: f64) -> c_int;
+    fn ml_cast(
+        tensors: *const *const C_tensor,
+        n: usize,
+        kind: c_int,
+        out: *mut *mut C_tensor,
+    ) -> c_int;
 }
 
 /// Tensors that are processed together, with one fused call for all. Detached from autograd.
@@ -66,4 +72,25 @@ impl Drop for TensorList {
         // SAFETY: rule 2.
         unsafe { ml_list_free(self.0) }
     }
+}
+
+/// Copies of the tensors in `kind`, with the same memory layout, made by one fused call. The tensors
+/// themselves where they have that kind already. All of them must have one kind.
+pub fn cast(tensors: &[&Tensor], kind: Kind) -> Result<Vec<Tensor>, BridgeError> {
+    if tensors.iter().all(|tensor| tensor.kind() == kind) {
+        return Ok(tensors.iter().map(|tensor| tensor.detach()).collect());
+    }
+    // Numbers of at::ScalarType.
+    let number = match kind {
+        Kind::Half => 5,
+        Kind::Float => 6,
+        Kind::Double => 7,
+        Kind::BFloat16 => 15,
+        other => return Err(BridgeError::new(&format!("no tensor is cast to {other:?}"))),
+    };
+    let (lent, mut out) = (lend(tensors.iter().copied()), vec![ptr::null_mut(); tensors.len()]);
+    // SAFETY: rules 1 and 4; `out` has room for all.
+    check(unsafe { ml_cast(lent.as_ptr(), lent.len(), number, out.as_mut_ptr()) })?;
+    // SAFETY: rule 1; we own them.
+    Ok(out.into_iter().map(|tensor| unsafe { Tensor::from_ptr(tensor) }).collect())
 }

@@ -15,6 +15,6 @@ pub use bridge::{
     set_channels_last, set_rng_state, torch_version,
 };
 pub use device::{Capturing, Graph, Readout, Ring, load_cuda, peak_gpu_bytes, use_gpu};
-pub use lists::TensorList;
+pub use lists::{TensorList, cast};
 pub use node::{ConvBackward, attach_node};
 pub use params::{AdamStep, LarsStep, Moments, MuonStep, Params, SgdStep, StepNow};

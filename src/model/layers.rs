@@ -82,7 +82,7 @@ impl Conv {
 }
 
 /// Appends zeros to dimension 1 of images or weights, up to `channels`.
-pub(super) fn pad_channels(x: &Tensor, channels: i64) -> Tensor {
+fn pad_channels(x: &Tensor, channels: i64) -> Tensor {
     match channels - x.size()[1] {
         0 => x.shallow_clone(),
         missing => x.constant_pad_nd([0, 0, 0, 0, 0, missing]),
@@ -95,7 +95,7 @@ pub(super) fn padding(weight: &Tensor) -> i64 {
 }
 
 /// Convolution with "same" padding.
-pub(super) fn convolve(x: &Tensor, weight: &Tensor, stride: i64) -> Tensor {
+fn convolve(x: &Tensor, weight: &Tensor, stride: i64) -> Tensor {
     x.conv2d(weight, None::<&Tensor>, [stride; 2], [padding(weight); 2], [1, 1], 1)
 }
 

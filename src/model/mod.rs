@@ -4,6 +4,7 @@
 mod config;
 #[cfg(feature = "torch")]
 mod fused;
+mod fusion;
 #[cfg(feature = "torch")]
 mod init;
 #[cfg(feature = "torch")]
@@ -15,7 +16,6 @@ mod weights;
 
 #[cfg(feature = "torch")]
 pub use self::{
-    fused::fusion_obstacle,
     init::init,
     layers::{Mode, blur, blurred_conv, max_pool},
     resnet::ResNet,

@@ -15,7 +15,7 @@ use super::{
 #[derive(Debug)]
 pub struct ResNet {
     pub(super) stem: (Conv, BatchNorm),
-    pub(super) input_channels: i64,
+    input_channels: i64,
     pub(super) pool_blur: Option<BlurOrder>,
     pub(super) blocks: Vec<Residual>,
     fc_weight: Tensor, // [K, F]

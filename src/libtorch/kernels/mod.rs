@@ -15,6 +15,7 @@ mod launch;
 mod norm;
 mod nvrtc;
 mod pool;
+mod stem;
 #[cfg(test)]
 mod tests;
 
@@ -29,7 +30,7 @@ use self::{driver::Gpu, launch::Backend};
 use super::bridge::{BridgeError, is_channels_last};
 
 /// The kernels' text, in the order of compilation.
-const TEXT: [&str; 8] = [
+const TEXT: [&str; 9] = [
     include_str!("cuda/halves.cuh"),
     include_str!("cuda/storage.cuh"),
     include_str!("cuda/reduce.cuh"),
@@ -38,6 +39,7 @@ const TEXT: [&str; 8] = [
     include_str!("cuda/blur.cuh"),
     include_str!("cuda/pool.cuh"),
     include_str!("cuda/mean.cuh"),
+    include_str!("cuda/stem.cuh"),
 ];
 
 /// Groups of 256 channels that a tensor may have.

@@ -6,14 +6,17 @@ use tch::{Tensor, no_grad};
 
 use super::{
     BlockInput, Next,
-    layer::{Layer, LayerGradient, parameters},
+    layer::{Convolution, Layer, LayerGradient, in_kind_of_parameters, parameters},
 };
 use crate::{
     libtorch::{
         BridgeError, attach_node,
         kernels::{Incoming, Kernels},
     },
-    model::{layers::Mode, resnet::Residual},
+    model::{
+        layers::{BatchNorm, Conv, Mode},
+        resnet::Residual,
+    },
 };
 
 /// What the backward pass of a block needs.
@@ -32,17 +35,24 @@ impl Residual {
         self.shortcut.as_ref().is_some_and(|(conv, _)| conv.blurred_name().is_some())
     }
 
-    /// `relu(branch(x) + shortcut(x))`, in the form that the next layer reads.
+    /// The layers of the branch, then that of the shortcut.
+    pub(super) fn layers(&self) -> impl Iterator<Item = &(Conv, BatchNorm)> {
+        self.branch.iter().chain(&self.shortcut)
+    }
+
+    /// `relu(branch(x) + shortcut(x))`, in the form that the next layer reads. `weight` returns the
+    /// weights of [`Residual::layers`], one after another, in the storage's kind.
     pub(super) fn forward_fused(
         &self,
         input: &BlockInput,
+        weight: &mut impl FnMut() -> Tensor,
         next: Next,
         mode: Mode,
         kernels: &Arc<Kernels>,
     ) -> Result<BlockInput, BridgeError> {
-        let (saved, output) = no_grad(|| self.compute(input, next, mode, kernels))?;
+        let (saved, output) = no_grad(|| self.compute(input, weight, next, mode, kernels))?;
         if mode == Mode::Train {
-            let layers = self.branch.iter().chain(&self.shortcut).flat_map(parameters);
+            let layers = self.layers().flat_map(parameters);
             let inputs: Vec<_> =
                 [&input.branch, &input.shortcut].into_iter().chain(layers).collect();
             let outputs = match next {
@@ -60,6 +70,7 @@ impl Residual {
     fn compute(
         &self,
         input: &BlockInput,
+        weight: &mut impl FnMut() -> Tensor,
         next: Next,
         mode: Mode,
         kernels: &Kernels,
@@ -74,16 +85,19 @@ impl Residual {
                 (Some(last), false) => kernels.bn_relu(&last.output, &last.statistics)?,
                 (Some(last), true) => kernels.bn_relu_blur(&last.output, &last.statistics)?,
             };
-            branch.push(Layer::forward((conv, bn), x, conv.stride(), mode, kernels)?);
+            let convolution = Convolution::new(conv, weight());
+            branch.push(Layer::forward(convolution, bn, x, mode, kernels)?);
         }
         let last = branch.last().expect("a block has convolutions");
         let shortcut_input = input.shortcut.detach();
         let (shortcut, (y, mask)) = match self.shortcut.as_ref() {
             None => (None, kernels.bn_add_relu(&last.output, &last.statistics, &shortcut_input)?),
             Some((conv, bn)) => {
-                // A blur with stride 2 leaves a 1x1 convolution with stride 1.
-                let stride = if self.blurs_shortcut() { 1 } else { conv.stride() };
-                let other = Layer::forward((conv, bn), shortcut_input, stride, mode, kernels)?;
+                let mut convolution = Convolution::new(conv, weight());
+                if self.blurs_shortcut() {
+                    convolution.stride = 1; // the blur has halved H and W already
+                }
+                let other = Layer::forward(convolution, bn, shortcut_input, mode, kernels)?;
                 let sum = kernels.bn_bn_relu(
                     &last.output,
                     &last.statistics,
@@ -157,7 +171,8 @@ impl Saved {
             let layer = &self.branch[i];
             norm = kernels.bn_relu_backward(&dx, &layer.output, &layer.statistics)?;
         };
-        let parameters = parameters.into_iter().rev().flat_map(LayerGradient::into_list);
+        parameters.reverse();
+        let parameters = in_kind_of_parameters(parameters)?;
         Ok([Some(branch_gradient), Some(shortcut_gradient)].into_iter().chain(parameters).collect())
     }
 }

@@ -14,11 +14,10 @@ use std::sync::Arc;
 use tch::Tensor;
 
 use super::{
-    config::{BlurOrder, ModelSpec},
     layers::Mode,
-    resnet::ResNet,
+    resnet::{ResNet, Residual},
 };
-use crate::libtorch::{BridgeError, kernels::Kernels};
+use crate::libtorch::{BridgeError, cast, kernels::Kernels};
 
 /// What the next layer reads of a block's output.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,40 +38,28 @@ struct BlockInput {
     shortcut: Tensor,
 }
 
-/// The reason why a network of this specification cannot use the fused kernels, if there is one.
-pub fn fusion_obstacle(spec: &ModelSpec) -> Option<&'static str> {
-    if spec.ghost_batch_size.is_some() {
-        Some("algorithms.ghost_batch_norm normalizes parts of a batch")
-    } else if spec.branch_drop.is_some() {
-        Some("algorithms.stochastic_depth drops branches")
-    } else if spec.blur.as_ref().is_some_and(|blur| blur.order == BlurOrder::ConvFirst) {
-        Some("algorithms.blurpool.blur_first = false blurs after the convolution")
-    } else if !spec.width.is_multiple_of(8) {
-        Some("model.custom.width is not a multiple of 8")
-    } else {
-        None
-    }
-}
-
 impl ResNet {
     /// Images `[N, 3, R, R]` to logits `[N, K]` on fused kernels, with the result of
-    /// [`ResNet::forward`]. The network must have no [`fusion_obstacle`], and its weights must be channels
-    /// last.
+    /// [`ResNet::forward`]. The network must have no
+    /// [`fusion_obstacle`](super::ModelSpec::fusion_obstacle), and its weights must be channels last.
     pub fn forward_fused(
         &self,
         images: &Tensor,
         mode: Mode,
         kernels: &Arc<Kernels>,
     ) -> Result<Tensor, BridgeError> {
-        let images = images.to_kind(kernels.storage().kind());
-        let mut input = self.fused_stem(&images, mode, kernels)?;
+        let convs = self.blocks.iter().flat_map(Residual::layers).map(|(conv, _)| conv.weight());
+        let weights: Vec<_> = std::iter::once(self.stem.0.weight()).chain(convs).collect();
+        let mut weights = cast(&weights, kernels.storage().kind())?.into_iter();
+        let mut weight = || weights.next().expect("one for each convolution");
+        let mut input = self.fused_stem(images, &weight(), mode, kernels)?;
         for (i, block) in self.blocks.iter().enumerate() {
             let next = match self.blocks.get(i + 1) {
                 None => Next::Classifier,
                 Some(next) if next.blurs_shortcut() => Next::BlurredShortcut,
                 Some(_) => Next::Block,
             };
-            input = block.forward_fused(&input, next, mode, kernels)?;
+            input = block.forward_fused(&input, &mut weight, next, mode, kernels)?;
         }
         Ok(self.classify(&input.branch))
     }

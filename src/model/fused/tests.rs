@@ -7,7 +7,7 @@ use tch::{Device, Kind, Tensor, no_grad};
 use super::*;
 use crate::{
     libtorch::{kernels::Storage, noise, set_channels_last},
-    model::{Block, Blur, ModelConfig, Place, ResNet},
+    model::{Block, Blur, BlurOrder, ModelConfig, ModelSpec, Place, ResNet},
 };
 
 fn spec(block: Block, blur: Option<Blur>) -> ModelSpec {
@@ -100,15 +100,4 @@ fn a_basic_network_equals_autograd() {
 fn a_basic_network_with_blur_and_padded_images_equals_autograd() {
     let spec = ModelSpec { input_channels: 4, ..spec(Block::Basic, Some(blur())) };
     assert_equal_networks(&spec);
-}
-
-#[test]
-fn what_the_kernels_lack_is_named() {
-    let ghost = ModelSpec { ghost_batch_size: Some(32), ..spec(Block::Basic, None) };
-    assert!(fusion_obstacle(&ghost).unwrap().contains("ghost"));
-    let narrow = ModelSpec { width: 12, ..spec(Block::Basic, None) };
-    assert!(fusion_obstacle(&narrow).unwrap().contains("width"));
-    let conv_first = Blur { order: BlurOrder::ConvFirst, ..blur() };
-    assert!(fusion_obstacle(&spec(Block::Basic, Some(conv_first))).unwrap().contains("blur_first"));
-    assert_eq!(fusion_obstacle(&spec(Block::Bottleneck, Some(blur()))), None);
 }

@@ -3,7 +3,7 @@
 use super::{operations::errors, *};
 
 /// A part of the text, and what a mistake could make of it.
-const FAULTS: [(&str, &str); 16] = [
+const FAULTS: [(&str, &str); 18] = [
     // Barriers.
     ("sums[k];\n  __syncthreads();", "sums[k];"),
     ("rows = half;\n    __syncthreads();", "rows = half;"),
@@ -28,6 +28,9 @@ const FAULTS: [(&str, &str); 16] = [
     ("values[j] > best[j] ||", "values[j] >= best[j] ||"),
     ("rows[r % 3][c].clear();", ";"),
     ("row * 3 + column;\n#pragma", "column * 3 + row;\n#pragma"),
+    // Stem.
+    ("w >= 0 && w < width;", "w >= 0;"),
+    ("place.channel / 8;\n  ", "1 - place.channel / 8;\n  "),
 ];
 
 #[test]

@@ -1,4 +1,5 @@
-//! Emulated kernels against libtorch in fp64, computed from the same stored numbers.
+//! Kernels against libtorch in fp64, computed from the same stored numbers. They are emulated, or run
+//! on GPU 0 if `MLPERF_RUN_TEST_GPU` is set (`scripts/gpu/check`).
 
 mod compile;
 mod faults;
@@ -8,7 +9,7 @@ mod refused;
 use tch::{Kind, Tensor};
 
 use super::*;
-use crate::libtorch::noise;
+use crate::libtorch::{load_cuda, noise, use_gpu};
 
 /// Odd sizes, sizes of 1, channels that divide no block, and more channels than one group has.
 const SHAPES: [[i64; 4]; 8] = [
@@ -26,6 +27,22 @@ const SHAPES: [[i64; 4]; 8] = [
 const FORMATS: [(Storage, f64); 4] =
     [(Storage::Fp64, 1e-12), (Storage::Fp32, 1e-6), (Storage::Fp16, 5e-4), (Storage::Bf16, 4e-3)];
 
+/// Sizes of `ResNet-50`, which only a GPU computes in good time.
+const GPU_SHAPES: [[i64; 4]; 3] = [[16, 64, 56, 56], [8, 512, 28, 28], [32, 2048, 7, 7]];
+
+/// The kernels under test, and the shapes to test them on.
+fn kernels_and_shapes(storage: Storage) -> (Kernels, Vec<[i64; 4]>) {
+    if std::env::var_os("MLPERF_RUN_TEST_GPU").is_none() {
+        return (Kernels::emulated(storage), SHAPES.to_vec());
+    }
+    static LOADED: std::sync::Once = std::sync::Once::new();
+    LOADED.call_once(|| load_cuda().expect("libtorch with CUDA"));
+    use_gpu(0, 600).expect("GPU 0");
+    let folder = tempfile::tempdir().expect("a folder");
+    let kernels = Kernels::cuda(0, storage, folder.path()).expect("kernels for GPU 0");
+    (kernels, [&SHAPES[..], &GPU_SHAPES].concat())
+}
+
 /// `|actual - expected| / |expected|`; infinite if anything is not a number.
 fn relative_error(actual: &Tensor, expected: &Tensor) -> f64 {
     assert_eq!(actual.size(), expected.size());
@@ -38,7 +55,8 @@ fn relative_error(actual: &Tensor, expected: &Tensor) -> f64 {
 fn activations(kernels: &Kernels, sizes: [i64; 4]) -> Tensor {
     let [n, c, h, w] = sizes;
     let rows = noise::normal(&[n, h, w, c]) + 0.3;
-    rows.to_kind(kernels.storage().kind()).permute([0, 3, 1, 2])
+    let rows = rows.to_device(kernels.device).to_kind(kernels.storage().kind());
+    rows.permute([0, 3, 1, 2])
 }
 
 /// The stored numbers in fp64, as a leaf of autograd.
@@ -57,7 +75,8 @@ struct Parameters {
 impl Parameters {
     fn new(kernels: &Kernels, channels: i64) -> Self {
         let draw = || noise::uniform(&[channels]);
-        let stored = |t: Tensor| t.to_kind(kernels.storage().arithmetic());
+        let stored =
+            |t: Tensor| t.to_device(kernels.device).to_kind(kernels.storage().arithmetic());
         Self {
             weight: stored(draw() + 0.5),
             bias: stored(draw() - 0.5),

@@ -5,7 +5,7 @@ use super::*;
 /// The blur as a depthwise convolution with `[1 2 1] x [1 2 1] / 16`.
 fn blur(x: &Tensor, stride: i64) -> Tensor {
     let (row, channels) = (Tensor::from_slice(&[0.25, 0.5, 0.25]), x.size()[1]);
-    let filter = row.outer(&row).repeat([channels, 1, 1, 1]);
+    let filter = row.outer(&row).repeat([channels, 1, 1, 1]).to_device(x.device());
     x.conv2d(&filter, None::<&Tensor>, [stride; 2], [1, 1], [1, 1], channels)
 }
 
@@ -25,6 +25,7 @@ pub(super) fn errors(kernels: &Kernels, sizes: [i64; 4]) -> Errors {
         blocks(kernels, sizes),
         blurs(kernels, sizes),
         pools(kernels, sizes),
+        space_to_depth(kernels, sizes),
     ]
     .concat()
 }
@@ -217,11 +218,28 @@ fn pools(kernels: &Kernels, sizes: [i64; 4]) -> Errors {
     errors.collect()
 }
 
+fn space_to_depth(kernels: &Kernels, [n, _, h, w]: [i64; 4]) -> Errors {
+    let arithmetic = kernels.storage().arithmetic();
+    let images = noise::normal(&[n, 3, h, w]).to_device(kernels.device).to_kind(arithmetic);
+    let [bottom, right] = [h, w].map(|size| 2 + size % 2);
+    // Two cells of zeros before the image, one behind it, and a fourth colour.
+    let padded = images.to_kind(Kind::Double).constant_pad_nd([4, right, 4, bottom, 0, 1]);
+    let cells = padded.pixel_unshuffle(2); // [N, 4 x 2 x 2, ..]
+    let [_, _, rows, columns] = cells.size()[..] else { unreachable!("[N, C, H, W]") };
+    let cells = cells.view([n, 4, 2, 2, rows, columns]).permute([0, 2, 3, 1, 4, 5]);
+    let expected = cells.reshape([n, 16, rows, columns]);
+    let of_rows = kernels.space_to_depth(&images).unwrap();
+    let channels_last = images.permute([0, 2, 3, 1]).contiguous().permute([0, 3, 1, 2]);
+    let of_channels_last = kernels.space_to_depth(&channels_last).unwrap();
+    let pairs = [("channels first", &of_rows), ("channels last", &of_channels_last)];
+    named("space_to_depth", &pairs.map(|(name, actual)| (name, actual, &expected)))
+}
+
 #[test]
 fn every_operation_equals_libtorch_in_every_format() {
     for (storage, tolerance) in FORMATS {
-        let kernels = Kernels::emulated(storage);
-        for sizes in SHAPES {
+        let (kernels, shapes) = kernels_and_shapes(storage);
+        for sizes in shapes {
             for (name, error) in errors(&kernels, sizes) {
                 assert!(error < tolerance, "{storage:?} {sizes:?} {name}: {error:e}");
             }
@@ -251,9 +269,42 @@ fn the_order_in_which_blocks_finish_changes_no_bit() {
     }
 }
 
+/// What the kernels with sums over the batch compute, and those that depend on them.
+fn results(kernels: &Kernels, sizes: [i64; 4]) -> Vec<Tensor> {
+    noise::restart();
+    let [n, c, h, w] = sizes;
+    let [x, other, dy] = [(); 3].map(|()| activations(kernels, sizes));
+    let half_dy = activations(kernels, [n, c, (h + 1) / 2, (w + 1) / 2]);
+    let parameters = Parameters::new(kernels, c);
+    let [of_x, of_other] =
+        [&x, &other].map(|x| kernels.batch_statistics(x, &parameters.norm()).unwrap());
+    let (y, mask) = kernels.bn_bn_relu(&x, &of_x, &other, &of_other).unwrap();
+    let incoming = Incoming::Blurred(&dy, &half_dy);
+    let (one, two) =
+        kernels.bn_bn_relu_backward(&incoming, &mask, &x, &of_x, &other, &of_other).unwrap();
+    let pools = [Pool::Stride2, Pool::Blurred].into_iter().flat_map(|pool| {
+        let (y, taps) = kernels.bn_relu_pool(&x, &of_x, pool).unwrap();
+        let dx = kernels.bn_relu_pool_backward(&half_dy, &taps, &x, &of_x, pool).unwrap();
+        [y, dx.x, dx.weight, dx.bias]
+    });
+    let norms = [one, two].into_iter().flat_map(|norm| [norm.x, norm.weight, norm.bias]);
+    [y, of_x.shallow_clone()].into_iter().chain(pools).chain(norms).collect()
+}
+
+#[test]
+fn repeats_are_equal_bit_for_bit() {
+    for storage in [Storage::Fp32, Storage::Bf16] {
+        let (kernels, shapes) = kernels_and_shapes(storage);
+        for sizes in shapes {
+            let [first, second] = [(); 2].map(|()| results(&kernels, sizes));
+            assert!(first.iter().zip(&second).all(|(a, b)| a == b), "{storage:?} {sizes:?}");
+        }
+    }
+}
+
 #[test]
 fn a_mean_far_from_zero_costs_no_precision() {
-    let kernels = Kernels::emulated(Storage::Fp32);
+    let kernels = kernels_and_shapes(Storage::Fp32).0;
     let x = activations(&kernels, [2, 8, 5, 7]) + 1000.0;
     let parameters = Parameters::new(&kernels, 8);
     let statistics = kernels.batch_statistics(&x, &parameters.norm()).unwrap();
@@ -265,7 +316,7 @@ fn a_mean_far_from_zero_costs_no_precision() {
 
 #[test]
 fn what_is_not_a_number_stays_so() {
-    let kernels = Kernels::emulated(Storage::Bf16);
+    let kernels = kernels_and_shapes(Storage::Bf16).0;
     let mut x = activations(&kernels, [2, 8, 5, 7]);
     let _ = x.narrow(0, 0, 1).fill_(f64::NAN);
     let parameters = Parameters::new(&kernels, 8);
