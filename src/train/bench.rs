@@ -83,13 +83,16 @@ pub fn bench_steps(
     let mut trainer = Trainer::build(&recipe, &job.world, device, stop)?;
     let not_fused = trainer.engine.fuse();
     let ceilings = Ceilings::measure(recipe.train.precision, device);
+    trainer.engine.warm_evaluation()?;
+    let eval_not_captured = trainer.engine.capture_evaluation();
     let eval_images_per_s = trainer.eval_rate(data.as_ref())?;
     for &image_size in &bench.image_sizes {
         trainer.engine.progress.epoch = epoch_of(&recipe, image_size)?;
         let mut feed = trainer.feed(data.as_ref(), bench)?;
         let num_steps = bench.num_steps.max(1);
         let rates = trainer.engine.rates(num_steps, &mut feed, &ceilings, eval_images_per_s)?;
-        report(&StepRates { not_fused: not_fused.clone(), ..rates });
+        let not_captured = rates.not_captured.or_else(|| eval_not_captured.clone());
+        report(&StepRates { not_fused: not_fused.clone(), not_captured, ..rates });
     }
     Ok(())
 }
@@ -147,22 +150,16 @@ impl Trainer {
         let (num, image_size) =
             (self.engine.recipe.eval_batch_per_rank, self.engine.recipe.data.eval.crop_size);
         let noise = Noise::new(num, image_size, self.engine.recipe.run_context.num_classes);
-        let correct = Tensor::zeros([], (Kind::Int64, self.engine.device));
-        let count_correct = || {
-            let device_batch = noise.upload(&self.engine.uploader)?;
-            self.engine.count_correct(&device_batch, &correct)
-        };
-        count_correct()?;
+        let evaluate = || self.engine.evaluate(&noise.upload(&self.engine.uploader)?);
+        evaluate()?;
         let Some(data) = data else {
             return Ok(num as f64
-                / best_s(self.engine.device, || {
-                    count_correct().expect("the first call succeeded");
-                }));
+                / best_s(self.engine.device, || evaluate().expect("the first call succeeded")));
         };
         let start = Instant::now();
         let mut loader = self.eval_loader(data);
         while let Some(batch) = loader.next_batch()? {
-            self.engine.count_correct(&self.engine.uploader.upload(&batch)?, &correct)?;
+            self.engine.evaluate(&self.engine.uploader.upload(&batch)?)?;
         }
         finished(self.engine.device);
         Ok(data.eval.len() as f64 / start.elapsed().as_secs_f64())

@@ -63,8 +63,13 @@ pub(super) struct CapturedStep {
     graph: Option<Graph>,
 }
 
-#[cfg(test)]
 impl CapturedStep {
+    /// The graph that ends in the update.
+    pub(super) fn graph(&self) -> Option<&Graph> {
+        self.graph.as_ref()
+    }
+
+    #[cfg(test)]
     pub(super) fn image_size(&self) -> usize {
         self.image_size
     }
@@ -203,7 +208,7 @@ impl StepEngine {
         let (loss, before, graph) = match self.mode {
             CaptureMode::Off => return Ok(()),
             CaptureMode::Gpu(gpu) => {
-                let first = self.captured.first().and_then(|first| first.graph.as_ref());
+                let first = self.captured.first().and_then(CapturedStep::graph);
                 let running = Capturing::begin(gpu, first)?;
                 self.capture = Some(GraphCapture { gpu, running, before: None });
                 let loss = unwound(|| self.forward_backward_update(&device_batch));
@@ -228,7 +233,7 @@ impl StepEngine {
 
 /// tch panics on operations that cannot be captured. The panic becomes an error, which is a reason
 /// to go on without graphs.
-fn unwound<T>(work: impl FnOnce() -> Result<T, TrainError>) -> Result<T, TrainError> {
+pub(super) fn unwound<T>(work: impl FnOnce() -> Result<T, TrainError>) -> Result<T, TrainError> {
     catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|panic| {
         let text = panic.downcast_ref::<String>().map_or("it panicked", String::as_str);
         Err(TrainError::Capture(text.lines().next().unwrap_or_default().to_owned()))

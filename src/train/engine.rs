@@ -3,13 +3,13 @@
 //! The trainer drives it over epochs. The warm-up and the step benchmark drive it on synthetic
 //! images.
 
-use tch::Device;
+use tch::{Device, Kind, Tensor};
 
 use super::{
     batch::{Layout, Uploader, num_bytes},
     captured_step::{CaptureMode, CapturedStep, GraphCapture},
     error::TrainError,
-    evaluate::EvalWeights,
+    evaluate::{CapturedEvaluation, EvalWeights},
     fused::Forward,
     step::kind,
     targets::Targets,
@@ -37,6 +37,9 @@ pub struct StepEngine {
     /// after every graph that captured its collectives is gone.
     pub(super) captured: Vec<CapturedStep>,
     pub(super) capture: Option<GraphCapture>,
+    pub(super) captured_evaluations: Vec<CapturedEvaluation>,
+    /// Correct predictions of this evaluation so far, `[]`, int64, on the device.
+    pub(super) num_correct: Tensor,
     pub(super) ddp: Ddp,
     pub(super) optimizer: Optimizer,
     pub(super) scaler: LossScaler,
@@ -94,6 +97,8 @@ impl StepEngine {
             mode: CaptureMode::on(device, recipe.train.cuda_graphs),
             captured: Vec::new(),
             capture: None,
+            captured_evaluations: Vec::new(),
+            num_correct: Tensor::zeros([], (Kind::Int64, device)),
         };
         engine.attach()?;
         Ok(engine)

@@ -12,8 +12,8 @@ use crate::{
         BridgeError,
         kernels::{Kernels, Storage},
     },
-    model::{Mode, ResNet, fusion_obstacle},
-    recipe::{FusedKernels, Precision, Recipe},
+    model::{Mode, ResNet},
+    recipe::{FusedKernels, Precision},
 };
 
 /// Computes logits in one precision, on fused kernels if it has them.
@@ -66,7 +66,7 @@ impl StepEngine {
         if self.recipe.train.fused_kernels == FusedKernels::Off {
             return None;
         }
-        let fused = match (obstacle(&self.recipe), self.device) {
+        let fused = match (self.recipe.fusion_obstacle(), self.device) {
             (Some(obstacle), _) => Err(obstacle.to_owned()),
             (None, Device::Cuda(gpu)) => {
                 let load = |storage| Kernels::cuda(gpu, storage, &cache_folder());
@@ -96,12 +96,4 @@ impl StepEngine {
         self.eval_forward.kernels = Some(eval_kernels);
         Ok(())
     }
-}
-
-/// The setting of a recipe because of which it cannot use fused kernels, if there is one.
-fn obstacle(recipe: &Recipe) -> Option<&'static str> {
-    if recipe.algorithms.channels_last.is_none() {
-        return Some("algorithms.channels_last is off; switch it on");
-    }
-    fusion_obstacle(&recipe.spec)
 }

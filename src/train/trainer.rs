@@ -43,7 +43,12 @@ pub struct Trainer {
     pub(super) engine: StepEngine,
     pub(super) rank: LoaderRank,
     stop: Arc<AtomicBool>,
+    /// The loader of the next evaluation, once it decodes ahead.
+    next_eval: Option<Loader>,
 }
+
+/// Steps before an evaluation at which its loader begins to decode.
+const EVAL_LEAD_STEPS: usize = 8;
 
 /// How a run ended without failure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,7 +68,7 @@ impl Trainer {
         stop: Arc<AtomicBool>,
     ) -> Result<Self, TrainError> {
         let engine = StepEngine::build(recipe, world, device)?;
-        Ok(Self { engine, rank: loader_rank(world), stop })
+        Ok(Self { engine, rank: loader_rank(world), stop, next_eval: None })
     }
 
     /// Trains to the target or to the last epoch. The log always ends in `run_stop`.
@@ -99,7 +104,7 @@ impl Trainer {
         let mut end = RunEnd::TargetMissed;
         for epoch in 1..=self.engine.recipe.run_length.num_epochs {
             log.write(|session| session.epoch_start(epoch))?;
-            self.train_epoch(epoch, &mut loader, meter)?;
+            self.train_epoch(epoch, data, &mut loader, meter)?;
             log.write(|session| session.epoch_stop(epoch))?;
             if !self.engine.recipe.eval_epochs.contains(&epoch) {
                 continue;
@@ -122,13 +127,16 @@ impl Trainer {
     fn train_epoch(
         &mut self,
         epoch: usize,
+        data: &Dataset,
         loader: &mut Loader,
         meter: &mut Meter,
     ) -> Result<(), TrainError> {
+        let steps_per_epoch = self.engine.recipe.run_length.steps_per_epoch;
+        let eval_lead = self.engine.recipe.eval_epochs.contains(&epoch).then_some(EVAL_LEAD_STEPS);
         let mut loss_sum = Tensor::zeros([], (Kind::Float, self.engine.device));
         self.engine.progress.epoch = epoch - 1;
         meter.epoch_start(epoch, loader.stats());
-        for step in 1..=self.engine.recipe.run_length.steps_per_epoch {
+        for step in 1..=steps_per_epoch {
             if self.stop.load(Ordering::Relaxed) {
                 return Err(TrainError::Interrupted);
             }
@@ -141,6 +149,9 @@ impl Trainer {
                 meter.steps(step, Readout::of(&loss_sum)?, loader.stats())?;
                 let _ = loss_sum.zero_();
             }
+            if self.next_eval.is_none() && eval_lead.is_some_and(|n| step + n >= steps_per_epoch) {
+                self.next_eval = Some(self.eval_loader(data));
+            }
         }
         meter.epoch_stop(loader.stats())?;
         meter.left_out(loader.take_bad());
@@ -150,13 +161,13 @@ impl Trainer {
     /// Top-1 accuracy over all validation images. Exactly one rank evaluates each image, once.
     fn evaluate(&mut self, data: &Dataset, meter: &mut Meter) -> Result<f64, TrainError> {
         let start = Instant::now();
-        let mut loader = self.eval_loader(data);
+        let mut loader = self.next_eval.take().unwrap_or_else(|| self.eval_loader(data));
         if self.engine.recipe.train.ddp.bn_sync_before_eval {
             let buffers = self.engine.model.weights().buffers().iter().map(|(_, tensor)| tensor);
             self.engine.ddp.mean(buffers)?;
         }
         self.engine.eval_weights.swap_in(self.engine.algorithms.eval_weights())?;
-        let correct = Tensor::zeros([], (Kind::Int64, self.engine.device));
+        let _ = self.engine.num_correct.zero_();
         let mut num_images = 0;
         while let Some(batch) = loader.next_batch()? {
             if self.stop.load(Ordering::Relaxed) {
@@ -164,12 +175,12 @@ impl Trainer {
             }
             if !batch.is_empty() {
                 num_images += batch.len() as i64;
-                self.engine.count_correct(&self.engine.uploader.upload(&batch)?, &correct)?;
+                self.engine.evaluate(&self.engine.uploader.upload(&batch)?)?;
             }
         }
         self.engine.eval_weights.swap_out()?;
         // [correct, evaluated], over all ranks.
-        let correct = Readout::of(&correct)?.value()? as i64;
+        let correct = Readout::of(&self.engine.num_correct)?.value()? as i64;
         let counts = Tensor::from_slice(&[correct, num_images]);
         self.engine.ddp.sum(&counts)?;
         let counts = Vec::<i64>::try_from(&counts).expect("two numbers");

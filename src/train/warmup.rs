@@ -2,7 +2,7 @@
 //! buckets, capture steps. It uses synthetic images only. Afterwards every weight, buffer, momentum
 //! and random state is what it was, bit for bit.
 
-use tch::{Kind, Tensor};
+use tch::Tensor;
 
 use super::{
     engine::{StepEngine, algorithms},
@@ -10,8 +10,6 @@ use super::{
 };
 use crate::{
     algorithms::Progress,
-    data::Shard,
-    distributed::World,
     libtorch::{self, BridgeError},
 };
 
@@ -20,8 +18,8 @@ const NUM_STEPS: usize = 3;
 
 impl StepEngine {
     /// Trains on synthetic images of every size of the run, evaluates some, captures the steps where
-    /// that is possible, and restores all state. Returns messages about fused kernels and captured
-    /// steps that the recipe asks for and cannot have, or not in full.
+    /// that is possible, and restores all state. Returns messages about fused kernels and CUDA graphs
+    /// that the recipe asks for and cannot have, or not in full.
     pub fn warm_up(&mut self) -> Result<Vec<String>, TrainError> {
         let not_fused = self.fuse();
         let on_device = self.model.weights().parameters()[0].1.shallow_clone();
@@ -39,7 +37,7 @@ impl StepEngine {
             }
         }
         self.warm_evaluation()?;
-        let not_captured = self.capture_steps()?;
+        let not_captured = [self.capture_steps()?, self.capture_evaluation()];
 
         self.model.weights().restore(&weights);
         self.optimizer.restore(&momenta)?;
@@ -49,19 +47,14 @@ impl StepEngine {
         self.algorithms = algorithms(&self.recipe, self.world.rank, self.eval_weights.trained())?;
         self.progress = Progress::default();
         self.ddp.barrier()?;
-        Ok([not_fused, not_captured].into_iter().flatten().collect())
+        Ok([not_fused].into_iter().chain(not_captured).flatten().collect())
     }
 
-    /// Evaluates grey images in batches of each size that this rank has, the last one included.
-    fn warm_evaluation(&self) -> Result<(), BridgeError> {
-        let World { rank, world_size, .. } = self.world;
-        let fraction =
-            self.recipe.data.sampler(self.recipe.run_context.num_eval, Shard { rank, world_size });
-        let (batch, fraction) = (self.recipe.eval_batch_per_rank, fraction.eval_order().len());
-        let correct = Tensor::zeros([], (Kind::Int64, self.device));
-        for num in [batch.min(fraction), fraction % batch].into_iter().filter(|&num| num > 0) {
+    /// Evaluates grey images in batches of each size that this rank has.
+    pub(super) fn warm_evaluation(&self) -> Result<(), BridgeError> {
+        for num in self.eval_batch_sizes() {
             let image_size = self.recipe.data.eval.crop_size;
-            self.count_correct(&self.uploader.synthetic(num, image_size)?, &correct)?;
+            self.evaluate(&self.uploader.synthetic(num, image_size)?)?;
         }
         Ok(())
     }

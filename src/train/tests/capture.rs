@@ -87,7 +87,7 @@ fn if_one_rank_cannot_capture_none_does_and_training_goes_on() {
         in_world(&recipe(2), move |rank, mut engine| {
             refill(&engine);
             engine.mode = recorders[rank];
-            let reason = engine.warm_up().unwrap().pop();
+            let reason = engine.warm_up().unwrap().into_iter().next();
             assert!(engine.captured.is_empty());
             for step in 0..3 {
                 let batch = batch(&engine, step, rank * fraction..(rank + 1) * fraction);
@@ -178,4 +178,24 @@ fn a_rank_alone_trains_the_same_through_the_reducer() {
         by_rank.remove(0)
     };
     assert_eq!(train(true), train(false));
+}
+
+#[test]
+fn captured_evaluations_count_what_the_network_gets_right() {
+    let _turn = in_turn();
+    let mut recipe = recipe(1);
+    recipe.eval_batch_per_rank = 5; // of 8 images, so that the last batch is smaller
+    let mut engine = engine(&recipe, 0, 0);
+    engine.mode = CaptureMode::Host;
+    assert!(engine.warm_up().unwrap().is_empty());
+    assert_eq!(engine.captured_evaluations.len(), 2, "one for each size of batch");
+    refill(&engine);
+    let _ = engine.num_correct.zero_();
+    for samples in [0..5, 5..8] {
+        engine.evaluate(&batch(&engine, 0, samples)).unwrap();
+    }
+    let images = engine.uploader.batch(&batch(&engine, 0, 0..GLOBAL_BATCH));
+    let logits = engine.model.forward(&images.images, Mode::Eval);
+    let expected = logits.argmax(-1, false).eq_tensor(&images.labels).sum(Kind::Int64);
+    assert_eq!(engine.num_correct, expected);
 }
