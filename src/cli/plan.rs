@@ -12,7 +12,7 @@ use crate::{
     console,
     data::{Dataset, Index, Split, inspect},
     events::RankEvent,
-    recipe::{self, IMAGENET, Plan, Recipe, RecipeFile, RunContext, Throughput},
+    recipe::{self, FusedKernels, IMAGENET, Plan, Recipe, RecipeFile, RunContext, Throughput},
     run_dir,
 };
 
@@ -120,10 +120,29 @@ fn planned(args: &PlanArgs) -> anyhow::Result<(Recipe, Vec<String>)> {
         run_context.world_size = 1;
         notes.push("assumed: 1 rank, because neither the recipe nor --nproc sets a number".into());
     }
-    if file.run.seed.is_none() {
+    let has_no_seed = file.run.seed.is_none();
+    let recipe = Recipe::resolve(file, &run_context)?;
+    notes.push(kernels_used(&recipe));
+    if has_no_seed {
         notes.push("the recipe has no seed: each run draws one, and this one is an example".into());
     }
-    Ok((Recipe::resolve(file, &run_context)?, notes))
+    Ok((recipe, notes))
+}
+
+/// Which kernels compute the network on a GPU.
+fn kernels_used(recipe: &Recipe) -> String {
+    match (recipe.train.fused_kernels, recipe.fusion_obstacle()) {
+        (FusedKernels::Off, _) => {
+            "on a GPU: libtorch's kernels, because train.fused_kernels is off".to_owned()
+        }
+        (FusedKernels::Auto, Some(obstacle)) => {
+            format!("on a GPU: libtorch's kernels, because {obstacle}")
+        }
+        (FusedKernels::Auto, None) => {
+            let num_blocks: usize = recipe.spec.depths.iter().sum();
+            format!("on a GPU: fused kernels in the stem and all {num_blocks} residual blocks")
+        }
+    }
 }
 
 /// The image and class counts of the data set that `file` names.

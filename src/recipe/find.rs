@@ -29,7 +29,7 @@ pub enum Origin {
 }
 
 /// Recipes that are compiled in: name and text.
-const BUILT_IN: [(&str, &str); 11] = [
+const BUILT_IN: [(&str, &str); 12] = [
     ("baseline", include_str!("../../configs/baseline.toml")),
     ("optimized", include_str!("../../configs/optimized.toml")),
     ("fastest", include_str!("../../configs/fastest.toml")),
@@ -40,6 +40,7 @@ const BUILT_IN: [(&str, &str); 11] = [
     ("nvidia-closed-1gpu", include_str!("../../configs/nvidia-closed-1gpu.toml")),
     ("demo/baseline", include_str!("../../configs/demo/baseline.toml")),
     ("demo/optimized", include_str!("../../configs/demo/optimized.toml")),
+    ("demo/gpu", include_str!("../../configs/demo/gpu.toml")),
     ("demo/closed", include_str!("../../configs/demo/closed.toml")),
 ];
 

@@ -103,6 +103,14 @@ impl Recipe {
         self.algorithms.graph_obstacle().or_else(|| self.optimizer.graph_obstacle())
     }
 
+    /// Why the network cannot use the fused kernels; `None` where it can.
+    pub fn fusion_obstacle(&self) -> Option<&'static str> {
+        match self.algorithms.channels_last {
+            None => Some("algorithms.channels_last is off; switch it on"),
+            Some(_) => self.spec.fusion_obstacle(),
+        }
+    }
+
     /// Hash of [`Recipe::to_toml`], in hexadecimal digits: names what was run, seed included.
     pub fn sha256(&self) -> String {
         hash::sha256(self.to_toml())
