@@ -123,31 +123,36 @@ def check_training():
 def check_modes():
     fused, deterministic = 'train.fused_kernels="auto"', "train.deterministic=true"
     steps = min(options.steps, 20)
-    graph = one("optimized", 88, fused, deterministic, steps=steps)
-    none = one("optimized", 88, fused, deterministic, 'train.cuda_graphs="off"', steps=steps)
-    if graph and none:
-        note("a graph changes no bit of the loss", graph["loss"] == none["loss"], f"{graph['loss']!r} and {none['loss']!r}")
-    nccl = one("optimized", 88, fused, deterministic, "train.ddp.in_world_of_one=true", steps=steps)
-    if graph and nccl:
-        note("NCCL in a world of one", nccl["loss"] == graph["loss"] and nccl["recorded"] == ON_GPU,
-             f"loss {nccl['loss']!r}, {nccl['images_per_s']:.0f} images/s; {nccl.get('not_recorded') or ''}")
+
+    def run(*changes, **more):
+        return one("optimized", 88, fused, deterministic, *changes, steps=steps, **more)
+
+    def judge(name, figures, holds, said):
+        if all(figures):
+            note(name, holds(*figures), said(*figures))
+        else:
+            note(name, None, "no figures")
+
+    graph = run()
+    judge("a graph changes no bit of the loss", (graph, run('train.cuda_graphs="off"')),
+          lambda graph, without: graph["loss"] == without["loss"],
+          lambda graph, without: f"{graph['loss']!r} and {without['loss']!r}")
+    judge("NCCL in a world of one", (graph, run("train.ddp.in_world_of_one=true")),
+          lambda graph, nccl: nccl["loss"] == graph["loss"] and nccl["recorded"] == ON_GPU,
+          lambda graph, nccl: f"loss {nccl['loss']!r}, {nccl['images_per_s']:.0f} images/s {nccl.get('not_recorded') or ''}")
     # Allocations without a cache are calls that no capture may make.
-    failing = one("optimized", 88, fused, deterministic, steps=steps,
-                  environment={"PYTORCH_NO_CUDA_MEMORY_CACHING": "1"})
-    if failing and graph:
-        note("a capture that fails costs only time", failing["loss"] == graph["loss"] and not failing["recorded"],
-             f"loss {failing['loss']!r}; {failing.get('not_recorded') or ''}")
-    half = one("optimized", 88, fused, "train.precision=amp_fp16", steps=steps)
-    plain = one("optimized", 88, 'train.fused_kernels="off"', "train.precision=amp_fp16", steps=steps)
-    if half and plain:
-        difference = abs(half["loss"] - plain["loss"])
-        note("fp16 with loss scaling", math.isfinite(half["loss"]) and difference <= 20 * ROUNDING * abs(plain["loss"]),
-             f"loss {half['loss']:.6f} fused, {plain['loss']:.6f} unfused")
+    judge("a capture that fails costs only time", (graph, run(environment={"PYTORCH_NO_CUDA_MEMORY_CACHING": "1"})),
+          lambda graph, failed: failed["loss"] == graph["loss"] and not failed["recorded"],
+          lambda graph, failed: f"loss {failed['loss']!r} {failed.get('not_recorded') or ''}")
+    if ON_GPU:
+        fp16 = [one("optimized", 88, f'train.fused_kernels="{which}"', "train.precision=amp_fp16", steps=steps)
+                for which in ("auto", "off")]
+        judge("fp16 with loss scaling", fp16,
+              lambda fused, plain: math.isfinite(fused["loss"]) and abs(fused["loss"] / plain["loss"] - 1) <= 20 * ROUNDING,
+              lambda fused, plain: f"loss {fused['loss']:.6f} fused, {plain['loss']:.6f} unfused")
     sides = bench("optimized", None, fused, steps=5, all_sides=True)
-    if sides:
-        peak = max(figures.get("peak_gpu_mb") or figures["peak_host_mb"] for figures in sides)
-        note("all image sizes in one process", all(figures["recorded"] == ON_GPU for figures in sides),
-             f"{len(sides)} sizes, peak {peak:.0f} MB")
+    judge("all image sizes in one process", sides or [None], lambda *sides: all(side["recorded"] == ON_GPU for side in sides),
+          lambda *sides: f"{len(sides)} sizes, peak {max(s.get('peak_gpu_mb') or s['peak_host_mb'] for s in sides):.0f} MB")
 
 
 def compare(rates):

@@ -145,7 +145,9 @@ def pytorch(recipe, sides, train, evaluation):
     torch.manual_seed(recipe["run"]["seed"])
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = True
     torch.backends.cudnn.benchmark = True
-    model = resnet50(True).to(DEVICE, memory_format=torch.channels_last)
+    num_classes = recipe["data"]["synth"]["num_classes"]
+    model = resnet50(True, num_classes).to(DEVICE, memory_format=torch.channels_last)
+    torch.nn.init.constant_(model[-1].bias, -math.log(num_classes))
     rule, smoothing = recipe["optimizer"], recipe["algorithms"]["label_smoothing"]["smoothing"]
     ema, num_epochs, batch = recipe["algorithms"]["ema"], len(sides), recipe["train"]["batch_size"]
     interval = int(ema["update_interval"].removesuffix("ba"))
@@ -156,15 +158,13 @@ def pytorch(recipe, sides, train, evaluation):
     optimizer = torch.optim.SGD(parameters, lr=rule["lr"], momentum=rule["momentum"], fused=DEVICE == "cuda")
     mean = 255 * torch.tensor(recipe["data"]["mean"], device=DEVICE)[:, None, None]
     std = 255 * torch.tensor(recipe["data"]["std"], device=DEVICE)[:, None, None]
-    num_classes = recipe["data"]["synth"]["num_classes"]
 
     def step(images, labels, side, lr):
         images = (to_device(images) - mean) / std
         if images.shape[-1] != side:
             images = functional.interpolate(images, size=side, mode="nearest")
         images = images.contiguous(memory_format=torch.channels_last)
-        targets = torch.full((len(labels), 1000), smoothing / num_classes, device=DEVICE)
-        targets[:, num_classes:] = 0
+        targets = torch.full((len(labels), num_classes), smoothing / num_classes, device=DEVICE)
         targets.scatter_(1, labels.to(DEVICE, non_blocking=True)[:, None], 1 - smoothing + smoothing / num_classes)
         with torch.autocast(DEVICE, torch.bfloat16):
             logits = model(images)

@@ -39,7 +39,7 @@ class Bottleneck(nn.Module):
         return y.relu_()
 
 
-def resnet50(blurred):
+def resnet50(blurred, num_classes=1000):
     pool = [nn.MaxPool2d(3, 1, 1), Blur(64, 2)] if blurred else [nn.MaxPool2d(3, 2, 1)]
     layers = [conv(3, 64, 7, 2, False), nn.BatchNorm2d(64), nn.ReLU(inplace=True), *pool]
     inputs = 64
@@ -48,4 +48,4 @@ def resnet50(blurred):
             width = 64 << stage
             layers.append(Bottleneck(inputs, width, 2 if stage and not block else 1, blurred))
             inputs = 4 * width
-    return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(inputs, 1000))
+    return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(inputs, num_classes))
