@@ -51,6 +51,13 @@ at::Tensor trust_ratio(const at::Tensor& a, const at::Tensor& b, const at::Tenso
   return at::where(a.gt(0).logical_and(b.gt(0)), value, at::ones_like(value));
 }
 
+// Whether equal offsets in memory are equal places.
+bool same_layout(const at::Tensor& a, const at::Tensor& b) {
+  for (int64_t d = 0; d < a.dim(); ++d)
+    if (a.size(d) > 1 && a.stride(d) != b.stride(d)) return false;
+  return true;
+}
+
 at::Tensor norms(const List& all) { return at::stack(at::_foreach_norm(all)); }
 }  // namespace
 
@@ -193,6 +200,21 @@ int ml_params_set_state(MlParams* p, MlTensor* const* state, size_t n) {
                 all.size());
     for (size_t i = 0; i < all.size(); ++i) n == 0 ? all[i].zero_() : all[i].copy_(*state[i]);
     p->first_step = n == 0;
+  });
+}
+
+int ml_params_memory(MlParams* p, MlParameterMemory* out) {
+  return ml::guarded([&] {
+    c10::NoGradGuard no_grad;
+    auto& grads = p->collect_grads();
+    for (size_t i = 0; i < grads.size(); ++i) {
+      auto& weight = p->params[i];
+      TORCH_CHECK(grads[i].scalar_type() == weight.scalar_type(), "gradient ", i, " has another kind");
+      if (!same_layout(grads[i], weight)) grads[i] = at::empty_like(weight).copy_(grads[i]);
+      out[i] = {weight.data_ptr(), grads[i].data_ptr(), p->momenta[i].data_ptr(),
+                static_cast<uint64_t>(weight.numel())};
+    }
+    p->first_step = false;
   });
 }
 

@@ -55,6 +55,16 @@ int ml_params_state(MlParams* params, size_t i, MlTensor** out);
 // n = 0 restores the state before the first step.
 int ml_params_set_state(MlParams* params, MlTensor* const* state, size_t n);
 
+// Memory of the parameters, their gradients and their momenta, with equal layouts, for a kernel that makes the
+// step; `out` has room for all.
+typedef struct {
+  void* weight;
+  const void* gradient;
+  void* momentum;
+  uint64_t num;
+} MlParameterMemory;
+int ml_params_memory(MlParams* params, MlParameterMemory* out);
+
 // Steps. The learning rate is [], on the parameters' device, so that a replayed step uses its
 // current value. found_inf may be null; if it is 1, nothing changes. Gradients may be overwritten.
 int ml_params_sgd(MlParams* params, const MlSgd* sgd, MlTensor* lr, MlTensor* found_inf);

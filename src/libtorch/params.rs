@@ -7,7 +7,10 @@ use std::{ffi::c_int, ptr};
 use tch::Tensor;
 use torch_sys::C_tensor;
 
-use super::bridge::{BridgeError, check, lend};
+use super::{
+    bridge::{BridgeError, check, lend},
+    kernels::{Kernels, ParameterMemory},
+};
 
 /// One step of SGD.
 #[repr(C)]
@@ -99,6 +102,7 @@ unsafe extern "C" {
     fn ml_params_state(params: *mut MlParams, i: usize, out: *mut *mut C_tensor) -> c_int;
     fn ml_params_set_state(params: *mut MlParams, state: *const *const C_tensor, n: usize)
     -> c_int;
+    fn ml_params_memory(params: *mut MlParams, out: *mut ParameterMemory) -> c_int;
     fn ml_params_sgd(
         params: *mut MlParams,
         step: *const SgdStep,
@@ -133,12 +137,15 @@ unsafe extern "C" {
 
 /// The values that change from step to step. Both are on the device, so that a replayed CUDA graph
 /// uses their current values.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy)]
 pub struct StepNow<'a> {
     /// Learning rate, `[]`; fp32 on a GPU.
     pub lr: &'a Tensor,
     /// `[1]`, fp32. If it is given and is 1, the step does nothing, and the host does not notice.
     pub found_inf: Option<&'a Tensor>,
+    /// Fused kernels whose arithmetic has the parameters' kind. SGD and LARS then make one pass over
+    /// the memory.
+    pub kernels: Option<&'a Kernels>,
 }
 
 /// The running means of each gradient that an optimizer keeps.
@@ -153,7 +160,10 @@ pub enum Moments {
 /// Parameters that share an optimizer step, and their optimizer state.
 ///
 /// Steps may overwrite the gradients.
-pub struct Params(*mut MlParams);
+pub struct Params {
+    raw: *mut MlParams,
+    num: usize,
+}
 
 impl Params {
     /// A group of parameters before its first step.
@@ -168,30 +178,48 @@ impl Params {
         };
         // SAFETY: rules 1, 2 and 4.
         check(unsafe { ml_params_new(lent.as_ptr(), lent.len(), num_moments, &raw mut out) })?;
-        Ok(Self(out))
+        Ok(Self { raw: out, num: lent.len() })
     }
 
     /// SGD, for groups with [`Moments::One`].
     pub fn sgd(&mut self, step: &SgdStep, now: &StepNow) -> Result<(), BridgeError> {
+        if let Some(kernels) = now.kernels
+            && step.momentum != 0.0
+            && step.dampening == 0.0
+        {
+            return kernels.sgd(&self.memory()?, step, now);
+        }
         // SAFETY: rules 1, 2 and 4; null means "not given".
         check(unsafe {
-            ml_params_sgd(self.0, ptr::from_ref(step), now.lr.as_ptr(), or_null(now.found_inf))
+            ml_params_sgd(self.raw, ptr::from_ref(step), now.lr.as_ptr(), or_null(now.found_inf))
         })
     }
 
     /// LARS, for groups with [`Moments::One`].
     pub fn lars(&mut self, step: &LarsStep, now: &StepNow) -> Result<(), BridgeError> {
+        if let Some(kernels) = now.kernels
+            && step.momentum != 0.0
+        {
+            return kernels.lars(&self.memory()?, step, now);
+        }
         // SAFETY: as `sgd`.
         check(unsafe {
-            ml_params_lars(self.0, ptr::from_ref(step), now.lr.as_ptr(), or_null(now.found_inf))
+            ml_params_lars(self.raw, ptr::from_ref(step), now.lr.as_ptr(), or_null(now.found_inf))
         })
+    }
+
+    fn memory(&mut self) -> Result<Vec<ParameterMemory>, BridgeError> {
+        let mut memory = vec![ParameterMemory::NONE; self.num];
+        // SAFETY: rule 2; `memory` has room for all parameters.
+        check(unsafe { ml_params_memory(self.raw, memory.as_mut_ptr()) })?;
+        Ok(memory)
     }
 
     /// `AdamW`, for groups with [`Moments::Two`].
     pub fn adamw(&mut self, step: &AdamStep, now: &StepNow) -> Result<(), BridgeError> {
         // SAFETY: as `sgd`.
         check(unsafe {
-            ml_params_adamw(self.0, ptr::from_ref(step), now.lr.as_ptr(), or_null(now.found_inf))
+            ml_params_adamw(self.raw, ptr::from_ref(step), now.lr.as_ptr(), or_null(now.found_inf))
         })
     }
 
@@ -199,7 +227,7 @@ impl Params {
     pub fn lamb(&mut self, step: &AdamStep, now: &StepNow) -> Result<(), BridgeError> {
         // SAFETY: as `sgd`.
         check(unsafe {
-            ml_params_lamb(self.0, ptr::from_ref(step), now.lr.as_ptr(), or_null(now.found_inf))
+            ml_params_lamb(self.raw, ptr::from_ref(step), now.lr.as_ptr(), or_null(now.found_inf))
         })
     }
 
@@ -207,7 +235,7 @@ impl Params {
     pub fn muon(&mut self, step: &MuonStep, now: &StepNow) -> Result<(), BridgeError> {
         // SAFETY: as `sgd`.
         check(unsafe {
-            ml_params_muon(self.0, ptr::from_ref(step), now.lr.as_ptr(), or_null(now.found_inf))
+            ml_params_muon(self.raw, ptr::from_ref(step), now.lr.as_ptr(), or_null(now.found_inf))
         })
     }
 
@@ -215,7 +243,7 @@ impl Params {
     /// accumulating.
     pub fn drop_grads(&mut self) -> Result<(), BridgeError> {
         // SAFETY: rule 2.
-        check(unsafe { ml_params_drop_grads(self.0) })
+        check(unsafe { ml_params_drop_grads(self.raw) })
     }
 
     /// Divides gradients by the loss scale and sets `found_inf` (`[1]`, fp32) if one is not finite.
@@ -225,14 +253,14 @@ impl Params {
         found_inf: &Tensor,
     ) -> Result<(), BridgeError> {
         // SAFETY: rules 1 and 2.
-        check(unsafe { ml_params_unscale_grads(self.0, inv_scale.as_ptr(), found_inf.as_ptr()) })
+        check(unsafe { ml_params_unscale_grads(self.raw, inv_scale.as_ptr(), found_inf.as_ptr()) })
     }
 
     /// Norm of all gradients of the group, `[]`, on their device.
     pub fn grad_norm(&mut self) -> Result<Tensor, BridgeError> {
         let mut out = ptr::null_mut();
         // SAFETY: rule 2.
-        check(unsafe { ml_params_grad_norm(self.0, &raw mut out) })?;
+        check(unsafe { ml_params_grad_norm(self.raw, &raw mut out) })?;
         // SAFETY: rule 1; we own `out`.
         Ok(unsafe { Tensor::from_ptr(out) })
     }
@@ -240,20 +268,20 @@ impl Params {
     /// Multiplies the gradients by `factor`, `[]`, on their device.
     pub fn scale_grads(&mut self, factor: &Tensor) -> Result<(), BridgeError> {
         // SAFETY: rules 1 and 2.
-        check(unsafe { ml_params_scale_grads(self.0, factor.as_ptr()) })
+        check(unsafe { ml_params_scale_grads(self.raw, factor.as_ptr()) })
     }
 
     /// Clamps each element of the gradients to the range from `-most` to `most`.
     pub fn clamp_grads(&mut self, most: f64) -> Result<(), BridgeError> {
         // SAFETY: rule 2.
-        check(unsafe { ml_params_clamp_grads(self.0, most) })
+        check(unsafe { ml_params_clamp_grads(self.raw, most) })
     }
 
     /// Adds `factor` (`[]`, on their device) times the gradients to the weights and clears the
     /// gradients.
     pub fn ascend(&mut self, factor: &Tensor) -> Result<(), BridgeError> {
         // SAFETY: rules 1 and 2.
-        check(unsafe { ml_params_ascend(self.0, factor.as_ptr()) })?;
+        check(unsafe { ml_params_ascend(self.raw, factor.as_ptr()) })?;
         self.drop_grads()
     }
 
@@ -264,7 +292,7 @@ impl Params {
         loop {
             let mut out = ptr::null_mut();
             // SAFETY: rule 2.
-            check(unsafe { ml_params_state(self.0, all.len(), &raw mut out) })?;
+            check(unsafe { ml_params_state(self.raw, all.len(), &raw mut out) })?;
             if out.is_null() {
                 return Ok(all);
             }
@@ -277,14 +305,14 @@ impl Params {
     pub fn set_state(&mut self, state: &[Tensor]) -> Result<(), BridgeError> {
         let lent = lend(state);
         // SAFETY: rules 1, 2 and 4.
-        check(unsafe { ml_params_set_state(self.0, lent.as_ptr(), lent.len()) })
+        check(unsafe { ml_params_set_state(self.raw, lent.as_ptr(), lent.len()) })
     }
 }
 
 impl Drop for Params {
     fn drop(&mut self) {
         // SAFETY: rule 2.
-        unsafe { ml_params_free(self.0) }
+        unsafe { ml_params_free(self.raw) }
     }
 }
 

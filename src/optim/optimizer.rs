@@ -1,5 +1,7 @@
 //! Assigns parameters to update rules, makes the updates, and holds their state.
 
+use std::sync::Arc;
+
 use tch::{Device, Kind, Tensor};
 
 use super::{
@@ -10,12 +12,13 @@ use super::{
     muon::Muon,
     sgd::Sgd,
 };
-use crate::libtorch::{BridgeError, Moments, Params, StepNow};
+use crate::libtorch::{BridgeError, Moments, Params, StepNow, kernels::Kernels};
 
 /// The update rules, their parameters and their state.
 pub struct Optimizer {
     groups: Vec<Group>,
     clip: Option<Clip>,
+    kernels: Option<Arc<Kernels>>,
 }
 
 /// A bound on gradients before each update.
@@ -105,13 +108,18 @@ impl Optimizer {
             Ok(Group { params: Params::new(members, part.moments())?, part, lr })
         };
         let groups = parts.into_iter().map(group).collect::<Result<_, _>>()?;
-        Ok(Self { groups, clip: None })
+        Ok(Self { groups, clip: None, kernels: None })
     }
 
     /// Clips gradients from now on.
     #[must_use]
     pub fn clipped(self, clip: Option<Clip>) -> Self {
         Self { clip, ..self }
+    }
+
+    /// Makes updates of SGD and LARS on fused kernels from now on, or on libtorch's.
+    pub fn fuse(&mut self, kernels: Option<Arc<Kernels>>) {
+        self.kernels = kernels;
     }
 
     /// Sets the learning rate of the next steps. It is stored on the device, where a captured step
@@ -175,7 +183,7 @@ impl Optimizer {
             self.hold_to(clip)?;
         }
         for Group { part, params, lr } in &mut self.groups {
-            let now = &StepNow { lr, found_inf };
+            let now = &StepNow { lr, found_inf, kernels: self.kernels.as_deref() };
             match &part.rule {
                 Rule::Sgd(rule) => rule.step(params, now),
                 Rule::Lars(rule) => rule.step(params, now),

@@ -197,7 +197,7 @@ impl Default for TrainConfig {
             cudnn_benchmark: true,
             deterministic: false,
             cuda_graphs: CudaGraphs::Auto,
-            fused_kernels: FusedKernels::Off,
+            fused_kernels: FusedKernels::Auto,
             grad_scaler: GradScalerConfig::default(),
             ddp: DdpConfig::default(),
         }

@@ -29,6 +29,16 @@ impl Forward {
         Self { precision, device, kernels: None }
     }
 
+    /// Precision of the passes.
+    pub(super) fn precision(&self) -> Precision {
+        self.precision
+    }
+
+    /// The fused kernels that the passes run on.
+    pub(super) fn kernels(&self) -> Option<Arc<Kernels>> {
+        self.kernels.clone()
+    }
+
     /// Whether the passes run on fused kernels.
     pub(super) fn is_fused(&self) -> bool {
         self.kernels.is_some()
@@ -60,19 +70,17 @@ impl Forward {
 }
 
 impl StepEngine {
-    /// Loads the fused kernels for training and evaluation on a GPU, if the recipe asks for them.
-    /// Returns a message if it cannot have them; both then use libtorch's own.
+    /// Loads the fused kernels for training and evaluation on a GPU and tries them, if the recipe asks
+    /// for them. Returns a message if it cannot have them; both then use libtorch's own.
     pub(super) fn fuse(&mut self) -> Option<String> {
-        if self.recipe.train.fused_kernels == FusedKernels::Off {
+        let (Device::Cuda(gpu), FusedKernels::Auto) =
+            (self.device, self.recipe.train.fused_kernels)
+        else {
             return None;
-        }
-        let fused = match (self.recipe.fusion_obstacle(), self.device) {
-            (Some(obstacle), _) => Err(obstacle.to_owned()),
-            (None, Device::Cuda(gpu)) => {
-                let load = |storage| Kernels::cuda(gpu, storage, &cache_folder());
-                self.fuse_by(load).map_err(|error| error.to_string())
-            }
-            (None, _) => Ok(()),
+        };
+        let fused = match self.recipe.fusion_obstacle() {
+            Some(obstacle) => Err(obstacle.to_owned()),
+            None => self.fuse_by(|storage| Kernels::cuda(gpu, storage, &cache_folder())),
         };
         let reason = fused.err()?;
         Some(format!("the network runs on libtorch's own kernels, because {reason}"))
@@ -85,15 +93,22 @@ impl StepEngine {
     }
 
     /// Takes all kernels, or none if one of the formats fails.
-    fn fuse_by(
+    pub(super) fn fuse_by(
         &mut self,
         load: impl Fn(Storage) -> Result<Kernels, BridgeError>,
-    ) -> Result<(), BridgeError> {
+    ) -> Result<(), String> {
+        let load = |storage| load(storage).map(Arc::new).map_err(|error| error.to_string());
         let [train, eval] = [self.forward.storage(), self.eval_forward.storage()];
-        let kernels = Arc::new(load(train)?);
-        let eval_kernels = if eval == train { Arc::clone(&kernels) } else { Arc::new(load(eval)?) };
+        let kernels = load(train)?;
+        let eval_kernels = if eval == train { Arc::clone(&kernels) } else { load(eval)? };
         self.forward.kernels = Some(kernels);
         self.eval_forward.kernels = Some(eval_kernels);
-        Ok(())
+        let tried = self.try_fused();
+        if tried.is_err() {
+            self.forward.kernels = None;
+            self.eval_forward.kernels = None;
+        }
+        self.optimizer.fuse(self.forward.kernels());
+        tried
     }
 }

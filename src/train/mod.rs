@@ -16,6 +16,7 @@ mod rank;
 mod step;
 mod targets;
 mod trainer;
+mod trial;
 mod warmup;
 
 pub use bench::{StepBench, bench_steps};

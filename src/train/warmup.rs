@@ -21,7 +21,6 @@ impl StepEngine {
     /// that is possible, and restores all state. Returns messages about fused kernels and CUDA graphs
     /// that the recipe asks for and cannot have, or not in full.
     pub fn warm_up(&mut self) -> Result<Vec<String>, TrainError> {
-        let not_fused = self.fuse();
         let on_device = self.model.weights().parameters()[0].1.shallow_clone();
         let on_host = Tensor::from(0.0);
         let weights = self.model.weights().snapshot();
@@ -29,6 +28,7 @@ impl StepEngine {
         let scale = self.scaler.snapshot();
         let random = libtorch::rng_state(&on_device)?;
         let host_random = libtorch::rng_state(&on_host)?;
+        let not_fused = self.fuse();
 
         for epoch in first_epochs_of_sizes(&self.recipe.image_sizes) {
             self.progress.epoch = epoch;

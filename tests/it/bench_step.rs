@@ -39,19 +39,3 @@ fn a_side_that_the_recipe_never_has_is_refused_with_those_it_has() {
     assert_eq!(output.status.code(), Some(3), "{complaint}");
     assert!(complaint.contains("never trains at 64 px; give one of [48]"), "{complaint}");
 }
-
-#[test]
-fn a_step_that_cannot_be_fused_says_why() {
-    let fused = "train.fused_kernels=\"auto\"";
-    let ghosts = "algorithms.ghost_batch_norm=true";
-    let output = bench(&["--json", "--device", "cpu", "--set", fused, "--set", ghosts]);
-    let complaint = String::from_utf8_lossy(&output.stderr);
-    assert_eq!(output.status.code(), Some(0), "{complaint}");
-    assert!(
-        complaint.contains("warning: the network runs on libtorch's own kernels"),
-        "{complaint}"
-    );
-    let rates = StepRates::from_line(String::from_utf8(output.stdout).unwrap().trim()).unwrap();
-    assert!(!rates.fused);
-    assert!(rates.not_fused.unwrap().contains("algorithms.ghost_batch_norm"));
-}

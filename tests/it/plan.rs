@@ -23,6 +23,22 @@ fn the_plan_of_the_optimized_recipe() {
 }
 
 #[test]
+fn a_plan_says_which_kernels_a_gpu_runs() {
+    for (change, said) in [
+        ("run.seed=1", "fused kernels in the stem and all 16 residual blocks"),
+        ("train.fused_kernels=off", "libtorch's kernels, because train.fused_kernels is off"),
+        ("algorithms.ghost_batch_norm=true", "because algorithms.ghost_batch_norm normalizes"),
+        ("algorithms.channels_last=false", "because algorithms.channels_last is off"),
+    ] {
+        let mut args = plan_args("optimized");
+        args.overrides.push(change.to_owned());
+        let text = plan::text(&args).unwrap();
+        let line = text.lines().find(|line| line.starts_with("# on a GPU: ")).unwrap_or_default();
+        assert!(line.contains(said), "{change}: {line}");
+    }
+}
+
+#[test]
 fn a_printed_plan_is_a_recipe_again() {
     let printed = plan::text(&plan_args("demo/optimized")).unwrap();
     let origin = Origin::File("my.toml".into());

@@ -1,7 +1,10 @@
 //! Launching a kernel with typed arguments.
 #![expect(unsafe_code, reason = "kernels take raw pointers")]
 
-use std::ffi::{CStr, c_void};
+use std::{
+    ffi::{CStr, c_void},
+    ptr,
+};
 
 use tch::{Device, Tensor};
 
@@ -56,26 +59,54 @@ impl Kernels {
         grid: [u32; 2],
         arguments: &[Argument],
     ) -> Result<(), BridgeError> {
-        let mut slots = [0_u64; MAX_ARGUMENTS];
-        for (slot, Argument(bits)) in slots.iter_mut().zip(arguments) {
-            *slot = *bits;
-        }
-        let mut addresses = slots.each_mut().map(|slot| (&raw mut *slot).cast::<c_void>());
+        let (mut slots, mut addresses) = ([0; MAX_ARGUMENTS], [ptr::null_mut(); MAX_ARGUMENTS]);
+        put(arguments, &mut slots, &mut addresses);
+        self.launch_at(name, grid, &mut addresses)
+    }
+
+    /// [`Kernels::launch`] of a kernel whose first parameter is a struct, by value.
+    pub(super) fn launch_on<T>(
+        &self,
+        name: &CStr,
+        grid: [u32; 2],
+        first: &T,
+        arguments: &[Argument],
+    ) -> Result<(), BridgeError> {
+        let (mut slots, mut addresses) = ([0; MAX_ARGUMENTS], [ptr::null_mut(); MAX_ARGUMENTS]);
+        addresses[0] = ptr::from_ref(first).cast_mut().cast();
+        put(arguments, &mut slots, &mut addresses[1..]);
+        self.launch_at(name, grid, &mut addresses)
+    }
+
+    fn launch_at(
+        &self,
+        name: &CStr,
+        grid: [u32; 2],
+        addresses: &mut [*mut c_void],
+    ) -> Result<(), BridgeError> {
         match (&self.backend, self.device) {
             (Backend::Gpu(gpu), Device::Cuda(index)) => {
                 // SAFETY: the addresses outlive the call; the methods of `Kernels` pass the arguments
                 // of the definition.
-                unsafe { gpu.launch(name, grid, current_stream(index)?, &mut addresses) }
+                unsafe { gpu.launch(name, grid, current_stream(index)?, addresses) }
             }
             #[cfg(test)]
             (Backend::Emulated(program), _) => {
                 // SAFETY: as above.
-                unsafe { program.run(name, grid, &mut addresses) };
+                unsafe { program.run(name, grid, addresses) };
                 Ok(())
             }
             (Backend::Gpu(_), device) => Err(BridgeError::new(&format!(
                 "the kernels were compiled for a GPU, not {device:?}"
             ))),
         }
+    }
+}
+
+/// Puts arguments into `slots`, and the slots' addresses into `addresses`.
+fn put(arguments: &[Argument], slots: &mut [u64], addresses: &mut [*mut c_void]) {
+    for ((slot, address), Argument(bits)) in slots.iter_mut().zip(addresses).zip(arguments) {
+        *slot = *bits;
+        *address = (&raw mut *slot).cast();
     }
 }

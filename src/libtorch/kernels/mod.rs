@@ -18,6 +18,7 @@ mod pool;
 mod stem;
 #[cfg(test)]
 mod tests;
+mod update;
 
 use std::path::Path;
 
@@ -25,12 +26,13 @@ use tch::{Device, Kind, Tensor};
 
 pub use norm::{Incoming, Norm, NormGradient};
 pub use pool::Pool;
+pub(super) use update::ParameterMemory;
 
 use self::{driver::Gpu, launch::Backend};
 use super::bridge::{BridgeError, is_channels_last};
 
 /// The kernels' text, in the order of compilation.
-const TEXT: [&str; 9] = [
+pub(crate) const TEXT: [&str; 10] = [
     include_str!("cuda/halves.cuh"),
     include_str!("cuda/storage.cuh"),
     include_str!("cuda/reduce.cuh"),
@@ -40,6 +42,7 @@ const TEXT: [&str; 9] = [
     include_str!("cuda/pool.cuh"),
     include_str!("cuda/mean.cuh"),
     include_str!("cuda/stem.cuh"),
+    include_str!("cuda/update.cuh"),
 ];
 
 /// Groups of 256 channels that a tensor may have.
@@ -123,8 +126,9 @@ impl Kernels {
         Self::emulated_from(storage, &TEXT.concat())
     }
 
+    /// Kernels that run on the processor, with this text.
     #[cfg(test)]
-    fn emulated_from(storage: Storage, text: &str) -> Self {
+    pub(crate) fn emulated_from(storage: Storage, text: &str) -> Self {
         let backend = Backend::Emulated(emulation::Program::compiled(storage, text));
         // Enough that the last block of a reduction adds up partial sums in several rounds.
         Self::new(storage, Device::Cpu, 12, backend)

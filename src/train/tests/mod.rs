@@ -18,10 +18,13 @@ use super::{
 use crate::{
     algorithms,
     distributed::World,
-    libtorch,
+    libtorch::{
+        self,
+        kernels::{Kernels, TEXT},
+    },
     model::{Arch, Block, CustomConfig, Mode},
     optim::mean_loss,
-    recipe::{FusedKernels, Precision, Recipe, RecipeFile, RunContext},
+    recipe::{Precision, Recipe, RecipeFile, RunContext},
 };
 
 mod capture;

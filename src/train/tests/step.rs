@@ -150,14 +150,19 @@ fn fused_bf16_steps_stay_near_unfused_ones() {
 }
 
 #[test]
-fn a_recipe_that_cannot_be_fused_says_why() {
+fn kernels_that_compute_something_else_are_not_used() {
     let _turn = in_turn();
-    let mut recipe = recipe(1);
-    recipe.algorithms.channels_last = None;
-    assert!(engine(&recipe, 0, 0).fuse().is_none(), "it does not ask for it");
-    recipe.train.fused_kernels = FusedKernels::Auto;
-    let mut engine = engine(&recipe, 0, 0);
-    let messages = engine.warm_up().unwrap();
-    assert!(messages[0].contains("algorithms.channels_last is off"), "{messages:?}");
-    assert!(!engine.forward.is_fused());
+    for precision in [Precision::Fp32, Precision::AmpBf16] {
+        let mut recipe = recipe(1);
+        recipe.train.precision = precision;
+        let mut engine = engine(&recipe, 0, 0);
+        let text =
+            TEXT.concat().replace("-scale * sum / rows - slope * mean", "-scale * sum / rows");
+        let failed = engine.fuse_by(|storage| Ok(Kernels::emulated_from(storage, &text)));
+        let reason = failed.unwrap_err();
+        assert!(reason.contains("failed their trial: the gradients"), "{reason}");
+        assert!(!engine.forward.is_fused());
+        engine.emulate_fused();
+        assert!(engine.forward.is_fused());
+    }
 }

@@ -5,6 +5,7 @@ mod compile;
 mod faults;
 mod operations;
 mod refused;
+mod update;
 
 use tch::{Kind, Tensor};
 
@@ -30,12 +31,13 @@ const FORMATS: [(Storage, f64); 4] =
 /// Sizes of `ResNet-50`, which only a GPU computes in good time.
 const GPU_SHAPES: [[i64; 4]; 3] = [[16, 64, 56, 56], [8, 512, 28, 28], [32, 2048, 7, 7]];
 
+static LOADED: std::sync::Once = std::sync::Once::new();
+
 /// The kernels under test, and the shapes to test them on.
 fn kernels_and_shapes(storage: Storage) -> (Kernels, Vec<[i64; 4]>) {
     if std::env::var_os("MLPERF_RUN_TEST_GPU").is_none() {
         return (Kernels::emulated(storage), SHAPES.to_vec());
     }
-    static LOADED: std::sync::Once = std::sync::Once::new();
     LOADED.call_once(|| load_cuda().expect("libtorch with CUDA"));
     use_gpu(0, 600).expect("GPU 0");
     let folder = tempfile::tempdir().expect("a folder");

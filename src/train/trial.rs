@@ -1,0 +1,129 @@
+//! A trial of the fused kernels on the device at hand, before a run relies on them. A small network
+//! makes a step in fp64 on the processor, on libtorch's kernels, and on the fused kernels. The fused
+//! kernels must not be much further from the first than libtorch's are.
+
+use tch::{Device, Kind, Tensor, no_grad};
+
+use super::{engine::StepEngine, fused::Forward, step::kind};
+use crate::{
+    libtorch::{BridgeError, set_channels_last},
+    model::{Mode, ModelSpec, Named, Place, ResNet, init},
+    optim::{Optimizer, OptimizerConfig},
+    recipe::Precision,
+};
+
+const NUM_IMAGES: i64 = 8;
+const IMAGE_SIZE: i64 = 64;
+const NUM_CLASSES: usize = 16;
+/// Keeps the gradients of fp16 above the smallest number of the format.
+const LOSS_SCALE: f64 = 256.0;
+/// How many times the error of libtorch's kernels is allowed, and the error that is always allowed: a
+/// number near zero that rounding makes positive or negative passes a whole gradient or none.
+const ALLOWED: [f64; 2] = [3.0, 2e-2];
+
+impl StepEngine {
+    /// Fails if the fused kernels do not compute what libtorch's do.
+    pub(super) fn try_fused(&self) -> Result<(), String> {
+        let trial = self.trial().map_err(|error| error.to_string())?;
+        let passes = [(&self.forward, Mode::Train), (&self.eval_forward, Mode::Eval)];
+        for (forward, mode) in passes {
+            for (name, fused, plain) in trial.errors(forward, mode).map_err(|e| e.to_string())? {
+                if fused.is_nan() || fused > ALLOWED[0] * plain + ALLOWED[1] {
+                    return Err(format!(
+                        "the fused kernels failed their trial: the {name} of a small network have an \
+                         error of {fused:.1e}, and {plain:.1e} on libtorch's; please report this"
+                    ));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn trial(&self) -> Result<Trial, BridgeError> {
+        let spec =
+            ModelSpec { depths: vec![1; 3], num_classes: NUM_CLASSES, ..self.recipe.spec.clone() };
+        let place = Place { kind: kind(self.recipe.train.precision), device: self.device };
+        let net = ResNet::new(&spec, place);
+        init(net.weights(), &self.recipe.model.initializers);
+        let sizes = [NUM_IMAGES, 3, IMAGE_SIZE, IMAGE_SIZE];
+        let images = Tensor::randn(sizes, (place.kind, place.device));
+        set_channels_last(&images)?;
+        Ok(Trial { spec, place, net, images, rules: self.recipe.optimizer.clone() })
+    }
+}
+
+/// A network and a batch.
+struct Trial {
+    spec: ModelSpec,
+    place: Place,
+    /// Has the weights of all networks of the trial.
+    net: ResNet,
+    images: Tensor, // [N, 3, R, R]
+    /// For one update.
+    rules: OptimizerConfig,
+}
+
+impl Trial {
+    /// The relative errors of all results, on the kernels of `forward` and on libtorch's.
+    fn errors(
+        &self,
+        forward: &Forward,
+        mode: Mode,
+    ) -> Result<Vec<(&'static str, f64, f64)>, BridgeError> {
+        let exact = Place { kind: Kind::Double, device: Device::Cpu };
+        let exact = self.results(&Forward::unfused(Precision::Fp64, exact.device), exact, mode)?;
+        let plain = Forward::unfused(forward.precision(), self.place.device);
+        let plain = self.results(&plain, self.place, mode)?;
+        let fused = self.results(forward, self.place, mode)?;
+        let names = ["logits", "gradients", "running statistics", "updated weights"].into_iter();
+        let errors = names.zip(fused.iter().zip(&plain).zip(&exact));
+        Ok(errors
+            .map(|(name, ((fused, plain), exact))| {
+                (name, relative_error(fused, exact), relative_error(plain, exact))
+            })
+            .collect())
+    }
+
+    /// Logits; in training also all gradients as one tensor, all running statistics as one, and all
+    /// weights after an update as one.
+    fn results(
+        &self,
+        forward: &Forward,
+        place: Place,
+        mode: Mode,
+    ) -> Result<Vec<Tensor>, BridgeError> {
+        let net = ResNet::new(&self.spec, place);
+        let weights = net.weights().all().zip(self.net.weights().all());
+        no_grad(|| weights.for_each(|((_, t), (_, from))| t.shallow_clone().copy_(from)));
+        let parameters = net.weights().parameters().iter().map(|(_, tensor)| tensor);
+        parameters.filter(|tensor| tensor.dim() == 4).try_for_each(set_channels_last)?;
+        let images = self.images.to_device(place.device).to_kind(place.kind);
+        if mode == Mode::Eval {
+            return no_grad(|| Ok(vec![forward.logits(&net, &images, mode)?]));
+        }
+        let logits = forward.logits(&net, &images, mode)?;
+        let labels = Tensor::arange(NUM_IMAGES, (Kind::Int64, place.device));
+        (logits.to_kind(place.kind).cross_entropy_for_logits(&labels) * LOSS_SCALE).backward();
+        let (parameters, buffers) = (net.weights().parameters(), net.weights().buffers());
+        let gradients = flat(parameters, Tensor::grad);
+        let mut optimizer = Optimizer::new(&self.rules, parameters)?;
+        optimizer.fuse(forward.kernels());
+        optimizer.set_lr(self.rules.lr);
+        optimizer.step()?;
+        let [statistics, weights] = [buffers, parameters].map(|named| flat(named, Tensor::detach));
+        Ok(vec![logits.detach(), gradients, statistics, weights])
+    }
+}
+
+/// One tensor of what `part` returns for each.
+fn flat(named: &[Named], part: fn(&Tensor) -> Tensor) -> Tensor {
+    let parts: Vec<_> = named.iter().map(|(_, tensor)| part(tensor).flatten(0, -1)).collect();
+    Tensor::cat(&parts, 0)
+}
+
+/// `|actual - expected| / |expected|`.
+fn relative_error(actual: &Tensor, expected: &Tensor) -> f64 {
+    let actual = actual.to_device(Device::Cpu).to_kind(Kind::Double);
+    let norm = |tensor: &Tensor| tensor.norm().double_value(&[]);
+    norm(&(actual - expected)) / norm(expected)
+}
