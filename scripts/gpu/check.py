@@ -127,31 +127,31 @@ def check_modes():
     def run(*changes, **more):
         return one("optimized", 88, fused, deterministic, *changes, steps=steps, **more)
 
-    def judge(name, figures, holds, said):
+    def compare_runs(name, figures, holds, said):
         if all(figures):
             note(name, holds(*figures), said(*figures))
         else:
             note(name, None, "no figures")
 
     graph = run()
-    judge("a graph changes no bit of the loss", (graph, run('train.cuda_graphs="off"')),
+    compare_runs("a graph changes no bit of the loss", (graph, run('train.cuda_graphs="off"')),
           lambda graph, without: graph["loss"] == without["loss"],
           lambda graph, without: f"{graph['loss']!r} and {without['loss']!r}")
-    judge("NCCL in a world of one", (graph, run("train.ddp.in_world_of_one=true")),
+    compare_runs("NCCL in a world of one", (graph, run("train.ddp.in_world_of_one=true")),
           lambda graph, nccl: nccl["loss"] == graph["loss"] and nccl["recorded"] == ON_GPU,
           lambda graph, nccl: f"loss {nccl['loss']!r}, {nccl['images_per_s']:.0f} images/s {nccl.get('not_recorded') or ''}")
     # Allocations without a cache are calls that no capture may make.
-    judge("a capture that fails costs only time", (graph, run(environment={"PYTORCH_NO_CUDA_MEMORY_CACHING": "1"})),
+    compare_runs("a capture that fails costs only time", (graph, run(environment={"PYTORCH_NO_CUDA_MEMORY_CACHING": "1"})),
           lambda graph, failed: failed["loss"] == graph["loss"] and not failed["recorded"],
           lambda graph, failed: f"loss {failed['loss']!r} {failed.get('not_recorded') or ''}")
     if ON_GPU:
         fp16 = [one("optimized", 88, f'train.fused_kernels="{which}"', "train.precision=amp_fp16", steps=steps)
                 for which in ("auto", "off")]
-        judge("fp16 with loss scaling", fp16,
+        compare_runs("fp16 with loss scaling", fp16,
               lambda fused, plain: math.isfinite(fused["loss"]) and abs(fused["loss"] / plain["loss"] - 1) <= 20 * ROUNDING,
               lambda fused, plain: f"loss {fused['loss']:.6f} fused, {plain['loss']:.6f} unfused")
     sides = bench("optimized", None, fused, steps=5, all_sides=True)
-    judge("all image sizes in one process", sides or [None], lambda *sides: all(side["recorded"] == ON_GPU for side in sides),
+    compare_runs("all image sizes in one process", sides or [None], lambda *sides: all(side["recorded"] == ON_GPU for side in sides),
           lambda *sides: f"{len(sides)} sizes, peak {max(s.get('peak_gpu_mb') or s['peak_host_mb'] for s in sides):.0f} MB")
 
 

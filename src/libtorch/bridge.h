@@ -85,7 +85,7 @@ int ml_list_duplicate(const MlList* list, MlList** out);
 int ml_list_share(const MlList* list, MlList** out);
 int ml_list_copy(MlList* into, const MlList* from);
 int ml_list_lerp(MlList* list, const MlList* towards, double fraction);
-// Copies in at::ScalarType `kind`, with the strides of the originals. `out` has room for n.
+// Copies in at::ScalarType `kind`, with the strides of the originals. `out` takes n.
 int ml_cast(MlTensor* const* tensors, size_t n, int kind, MlTensor** out);
 
 // An autograd node from `inputs` to `outputs`, which must not have a history yet. `run` gets the

@@ -89,7 +89,7 @@ pub fn cast(tensors: &[&Tensor], kind: Kind) -> Result<Vec<Tensor>, BridgeError>
         other => return Err(BridgeError::new(&format!("no tensor is cast to {other:?}"))),
     };
     let (lent, mut out) = (lend(tensors.iter().copied()), vec![ptr::null_mut(); tensors.len()]);
-    // SAFETY: rules 1 and 4; `out` has room for all.
+    // SAFETY: rules 1 and 4; `out` takes all of them.
     check(unsafe { ml_cast(lent.as_ptr(), lent.len(), number, out.as_mut_ptr()) })?;
     // SAFETY: rule 1; we own them.
     Ok(out.into_iter().map(|tensor| unsafe { Tensor::from_ptr(tensor) }).collect())

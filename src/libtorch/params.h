@@ -56,7 +56,7 @@ int ml_params_state(MlParams* params, size_t i, MlTensor** out);
 int ml_params_set_state(MlParams* params, MlTensor* const* state, size_t n);
 
 // Memory of the parameters, their gradients and their momenta, with equal layouts, for a kernel that makes the
-// step; `out` has room for all.
+// step; `out` takes all of them.
 typedef struct {
   void* weight;
   const void* gradient;

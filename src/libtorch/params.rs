@@ -210,7 +210,7 @@ impl Params {
 
     fn memory(&mut self) -> Result<Vec<ParameterMemory>, BridgeError> {
         let mut memory = vec![ParameterMemory::NONE; self.num];
-        // SAFETY: rule 2; `memory` has room for all parameters.
+        // SAFETY: rule 2; `memory` is as long as the list of parameters.
         check(unsafe { ml_params_memory(self.raw, memory.as_mut_ptr()) })?;
         Ok(memory)
     }

@@ -3,7 +3,7 @@
 // A block has a chunk of one tensor. Layouts do not matter: a weight, its gradient and its momentum have the
 // same one. Nothing changes if found_inf is 1.
 #define UPDATE_THREADS 256
-#define MAX_TENSORS 110  // a launch has room for 4 KB of arguments
+#define MAX_TENSORS 110  // the arguments of a launch are limited to 4 KB
 #define CHUNK 8192
 
 struct Tensors {

@@ -21,7 +21,7 @@ const SHAPES: [[i64; 4]; 8] = [
     [2, 264, 2, 3],
     [1, 8, 37, 1],
     [2, 16, 23, 30],
-    [3, 264, 10, 12],
+    [3, 264, 19, 18],
 ];
 
 /// Formats, and the relative errors that their rounding explains.

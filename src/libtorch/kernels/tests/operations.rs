@@ -63,7 +63,7 @@ fn bn_relu(kernels: &Kernels, sizes: [i64; 4]) -> Errors {
     let (x, reference) = (leaf(&stored), parameters.reference());
     let statistics = kernels.batch_statistics(&stored, &parameters.norm()).unwrap();
     let y = kernels.bn_relu(&stored, &statistics).unwrap();
-    let expected = reference.train(&x).relu();
+    let expected = gated(&reference.train(&x), &y);
     (&expected * &leaf(&dy)).sum(Kind::Double).backward();
     let gradient = kernels.bn_relu_backward(&dy, &stored, &statistics).unwrap();
     named(
@@ -95,6 +95,12 @@ fn blocks(kernels: &Kernels, sizes: [i64; 4]) -> Errors {
     all.iter().flat_map(errors).collect()
 }
 
+/// `ReLU` of `x` that passes what it passed to `y`. A number near zero that rounding makes positive or
+/// negative would pass a whole gradient or none.
+fn gated(x: &Tensor, y: &Tensor) -> Tensor {
+    x * y.gt(0.0).to_kind(Kind::Double)
+}
+
 /// The product of a block's output `y` with the gradient that `incoming` stands for.
 fn weighted(y: &Tensor, incoming: &Incoming<'_>) -> Tensor {
     let product = |y: &Tensor, dy: &Tensor| (y * leaf(dy)).sum(Kind::Double);
@@ -112,7 +118,7 @@ fn block(kernels: &Kernels, sizes: [i64; 4], name: &str, incoming: &Incoming<'_>
     let (x, residual, reference) = (leaf(&stored), leaf(&beside), parameters.reference());
     let statistics = kernels.batch_statistics(&stored, &parameters.norm()).unwrap();
     let (y, mask) = kernels.bn_add_relu(&stored, &statistics, &beside).unwrap();
-    let expected = (reference.train(&x) + &residual).relu();
+    let expected = gated(&(reference.train(&x) + &residual), &y);
     weighted(&expected, incoming).backward();
     let (gradient, residual_gradient) =
         kernels.bn_add_relu_backward(incoming, &mask, &stored, &statistics).unwrap();
@@ -137,7 +143,7 @@ fn pair(kernels: &Kernels, sizes: [i64; 4], name: &str, incoming: &Incoming<'_>)
         [0, 1].map(|i| kernels.batch_statistics(&stored[i], &parameters[i].norm()).unwrap());
     let (y, mask) =
         kernels.bn_bn_relu(&stored[0], &statistics[0], &stored[1], &statistics[1]).unwrap();
-    let expected = (references[0].train(&x[0]) + references[1].train(&x[1])).relu();
+    let expected = gated(&(references[0].train(&x[0]) + references[1].train(&x[1])), &y);
     weighted(&expected, incoming).backward();
     let (first, second) = kernels
         .bn_bn_relu_backward(
