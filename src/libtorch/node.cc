@@ -62,6 +62,7 @@ int ml_node_attach(MlTensor* const* outputs, size_t num_outputs, MlTensor* const
   // The node owns the closure from here on, whatever fails.
   std::shared_ptr<Node> node(new ClosureNode(backward), torch::autograd::deleteNode);
   return ml::guarded([&] {
+    if (!at::GradMode::is_enabled()) return node->release_variables();
     node->set_next_edges(torch::autograd::collect_next_edges(ml::list(inputs, num_inputs)));
     for (size_t i = 0; i < num_outputs; ++i) torch::autograd::set_history(*outputs[i], node);
   });

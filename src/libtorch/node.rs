@@ -58,7 +58,7 @@ type Closure = Box<dyn FnOnce(Gradients) -> Gradients + Send>;
 ///
 /// `backward` takes the gradients of the outputs and returns those of the inputs, in their order. It
 /// runs at most once, without autograd, on a thread of libtorch's. What it owns is freed as soon as
-/// it ends. The outputs must be new tensors without a history.
+/// it ends. The outputs must be new tensors without a history. Does nothing where gradients are off.
 pub fn attach_node(
     outputs: &[&Tensor],
     inputs: &[&Tensor],

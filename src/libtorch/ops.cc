@@ -23,6 +23,8 @@ int ml_set_math(uint8_t tf32, uint8_t benchmark, uint8_t deterministic) {
     context.setDeterministicCuDNN(deterministic != 0);
     // Operations without a deterministic algorithm (such as max-pool backward on GPUs) only warn.
     context.setDeterministicAlgorithms(deterministic != 0, /*warn_only=*/true);
+    // Every kernel of ours writes its whole output.
+    context.setDeterministicFillUninitializedMemory(false);
   });
 }
 

@@ -1,7 +1,7 @@
 //! A recipe that has been checked, with every value settled.
 
 use super::{
-    config::{EvalConfig, MlperfConfig, RunConfig, TrainConfig},
+    config::{EvalConfig, MlperfConfig, Precision, RunConfig, TrainConfig},
     file::RecipeFile,
 };
 use crate::{
@@ -105,10 +105,13 @@ impl Recipe {
 
     /// Why the network cannot use the fused kernels; `None` where it can.
     pub fn fusion_obstacle(&self) -> Option<&'static str> {
-        match self.algorithms.channels_last {
-            None => Some("algorithms.channels_last is off; switch it on"),
-            Some(_) => self.spec.fusion_obstacle(),
+        if self.algorithms.channels_last.is_none() {
+            return Some("algorithms.channels_last is off; switch it on");
         }
+        if self.train.precision == Precision::Fp64 {
+            return Some("cuDNN convolves fp64 channels first; take another train.precision");
+        }
+        self.spec.fusion_obstacle()
     }
 
     /// Hash of [`Recipe::to_toml`], in hexadecimal digits: names what was run, seed included.

@@ -81,7 +81,7 @@ pub fn bench_steps(
     let stop = Arc::new(AtomicBool::new(false));
     let data = bench.data.as_deref().map(Dataset::open).transpose()?;
     let mut trainer = Trainer::build(&recipe, &job.world, device, stop)?;
-    let not_fused = trainer.engine.fuse();
+    let not_fused = trainer.engine.fuse()?;
     let ceilings = Ceilings::measure(recipe.train.precision, device);
     trainer.engine.warm_evaluation()?;
     let eval_not_captured = trainer.engine.capture_evaluation();

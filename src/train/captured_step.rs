@@ -8,12 +8,13 @@
 //! between them. All graphs share one memory pool: they never run at the same time, and the loss
 //! that one leaves behind is used before the next one runs.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
-
 use tch::{Device, Tensor};
 
 use super::{
-    batch::DeviceBatch, engine::StepEngine, error::TrainError, warmup::first_epochs_of_sizes,
+    batch::DeviceBatch,
+    engine::StepEngine,
+    error::{TrainError, unwound},
+    warmup::first_epochs_of_sizes,
 };
 use crate::{
     libtorch::{Capturing, Graph},
@@ -219,7 +220,7 @@ impl StepEngine {
             }
             #[cfg(test)]
             CaptureMode::HostWithoutReducer if self.ddp.is_reduced() => {
-                return Err(TrainError::Capture("a reducer".to_owned()));
+                return Err(TrainError::Unavailable("a reducer".to_owned()));
             }
             #[cfg(test)]
             CaptureMode::Host | CaptureMode::HostWithoutReducer => {
@@ -229,13 +230,4 @@ impl StepEngine {
         self.captured.push(CapturedStep { image_size, device_batch, loss, before, graph });
         Ok(())
     }
-}
-
-/// tch panics on operations that cannot be captured. The panic becomes an error, which is a reason
-/// to go on without graphs.
-pub(super) fn unwound<T>(work: impl FnOnce() -> Result<T, TrainError>) -> Result<T, TrainError> {
-    catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|panic| {
-        let text = panic.downcast_ref::<String>().map_or("it panicked", String::as_str);
-        Err(TrainError::Capture(text.lines().next().unwrap_or_default().to_owned()))
-    })
 }

@@ -1,6 +1,9 @@
 //! Why a rank cannot go on.
 
-use std::path::PathBuf;
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
+    path::PathBuf,
+};
 
 use crate::{
     data::DataError,
@@ -38,9 +41,9 @@ pub enum TrainError {
     /// The benchmark cannot measure what was asked for.
     #[error("{0}")]
     Bench(String),
-    /// A step cannot be captured in a CUDA graph.
+    /// A captured step or fused kernels, which a run can do without.
     #[error("{0}")]
-    Capture(String),
+    Unavailable(String),
     /// A file of the run folder.
     #[error("{}: {source}; free the disk or choose another --results folder", path.display())]
     File {
@@ -85,4 +88,13 @@ impl TrainError {
             _ => FailureKind::Internal,
         }
     }
+}
+
+/// tch panics where libtorch throws. The panic becomes an error, so that a run can go on without what
+/// `work` was for.
+pub(super) fn unwound<T>(work: impl FnOnce() -> Result<T, TrainError>) -> Result<T, TrainError> {
+    catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|panic| {
+        let text = panic.downcast_ref::<String>().map_or("it panicked", String::as_str);
+        Err(TrainError::Unavailable(text.lines().next().unwrap_or_default().to_owned()))
+    })
 }

@@ -5,9 +5,9 @@ use tch::{Kind, no_grad};
 
 use super::{
     batch::DeviceBatch,
-    captured_step::{CaptureMode, CapturedStep, unwound},
+    captured_step::{CaptureMode, CapturedStep},
     engine::StepEngine,
-    error::TrainError,
+    error::{TrainError, unwound},
 };
 use crate::{
     data::Shard,

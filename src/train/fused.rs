@@ -3,9 +3,13 @@
 
 use std::sync::Arc;
 
-use tch::{Device, Tensor};
+use tch::{Device, Kind, Tensor};
 
-use super::{engine::StepEngine, step::autocast};
+use super::{
+    engine::StepEngine,
+    error::{TrainError, unwound},
+    step::autocast,
+};
 use crate::{
     data::cache_folder,
     libtorch::{
@@ -71,19 +75,37 @@ impl Forward {
 
 impl StepEngine {
     /// Loads the fused kernels for training and evaluation on a GPU and tries them, if the recipe asks
-    /// for them. Returns a message if it cannot have them; both then use libtorch's own.
-    pub(super) fn fuse(&mut self) -> Option<String> {
+    /// for them. Returns a message if a rank cannot have them; all ranks then use libtorch's own.
+    pub(super) fn fuse(&mut self) -> Result<Option<String>, TrainError> {
         let (Device::Cuda(gpu), FusedKernels::Auto) =
             (self.device, self.recipe.train.fused_kernels)
         else {
-            return None;
+            return Ok(None);
         };
-        let fused = match self.recipe.fusion_obstacle() {
-            Some(obstacle) => Err(obstacle.to_owned()),
-            None => self.fuse_by(|storage| Kernels::cuda(gpu, storage, &cache_folder())),
-        };
-        let reason = fused.err()?;
-        Some(format!("the network runs on libtorch's own kernels, because {reason}"))
+        let without =
+            |reason: &str| format!("the network runs on libtorch's own kernels: {reason}");
+        if let Some(obstacle) = self.recipe.fusion_obstacle() {
+            return Ok(Some(without(obstacle)));
+        }
+        let fused = unwound(|| {
+            let fused = self.fuse_by(|storage| Kernels::cuda(gpu, storage, &cache_folder()));
+            fused.map_err(TrainError::Unavailable)
+        });
+        let num_failed = Tensor::from(i64::from(fused.is_err()));
+        self.ddp.sum(&num_failed)?;
+        if i64::try_from(&num_failed).expect("one number") == 0 {
+            return Ok(None);
+        }
+        self.unfuse();
+        let reason = fused
+            .map_or_else(|e| e.to_string(), |()| "another rank cannot use fused ones".to_owned());
+        // A kernel that accessed foreign memory leaves the GPU unusable for this process.
+        let one = || Ok(Tensor::ones([1], (Kind::Float, self.device)).double_value(&[0]));
+        if unwound(one).is_err() {
+            let reason = format!("{reason}; set train.fused_kernels = \"off\"");
+            return Err(TrainError::Device(reason));
+        }
+        Ok(Some(without(&reason)))
     }
 
     /// Emulates the fused kernels, for tests without a GPU.
@@ -92,7 +114,7 @@ impl StepEngine {
         self.fuse_by(|storage| Ok(Kernels::emulated(storage))).expect("emulation always loads");
     }
 
-    /// Takes all kernels, or none if one of the formats fails.
+    /// Takes the kernels of all formats and tries them.
     pub(super) fn fuse_by(
         &mut self,
         load: impl Fn(Storage) -> Result<Kernels, BridgeError>,
@@ -103,12 +125,15 @@ impl StepEngine {
         let eval_kernels = if eval == train { Arc::clone(&kernels) } else { load(eval)? };
         self.forward.kernels = Some(kernels);
         self.eval_forward.kernels = Some(eval_kernels);
-        let tried = self.try_fused();
-        if tried.is_err() {
-            self.forward.kernels = None;
-            self.eval_forward.kernels = None;
-        }
+        self.try_fused()?;
         self.optimizer.fuse(self.forward.kernels());
-        tried
+        Ok(())
+    }
+
+    /// Goes back to libtorch's kernels.
+    fn unfuse(&mut self) {
+        self.forward.kernels = None;
+        self.eval_forward.kernels = None;
+        self.optimizer.fuse(None);
     }
 }

@@ -7,7 +7,7 @@ use tch::{Device, Kind, Tensor, no_grad};
 use super::{engine::StepEngine, fused::Forward, step::kind};
 use crate::{
     libtorch::{BridgeError, set_channels_last},
-    model::{Mode, ModelSpec, Named, Place, ResNet, init},
+    model::{Initializer, Mode, ModelSpec, Named, Place, ResNet, init},
     optim::{Optimizer, OptimizerConfig},
     recipe::Precision,
 };
@@ -40,11 +40,12 @@ impl StepEngine {
     }
 
     fn trial(&self) -> Result<Trial, BridgeError> {
-        let spec =
-            ModelSpec { depths: vec![1; 3], num_classes: NUM_CLASSES, ..self.recipe.spec.clone() };
+        // Each stage has a block with a convolution in its shortcut and one without.
+        let depths = vec![2; 3];
+        let spec = ModelSpec { depths, num_classes: NUM_CLASSES, ..self.recipe.spec.clone() };
         let place = Place { kind: kind(self.recipe.train.precision), device: self.device };
         let net = ResNet::new(&spec, place);
-        init(net.weights(), &self.recipe.model.initializers);
+        init(net.weights(), &[Initializer::KaimingNormal, Initializer::BnUniform]);
         let sizes = [NUM_IMAGES, 3, IMAGE_SIZE, IMAGE_SIZE];
         let images = Tensor::randn(sizes, (place.kind, place.device));
         set_channels_last(&images)?;
@@ -69,29 +70,28 @@ impl Trial {
         &self,
         forward: &Forward,
         mode: Mode,
-    ) -> Result<Vec<(&'static str, f64, f64)>, BridgeError> {
+    ) -> Result<Vec<(String, f64, f64)>, BridgeError> {
         let exact = Place { kind: Kind::Double, device: Device::Cpu };
         let exact = self.results(&Forward::unfused(Precision::Fp64, exact.device), exact, mode)?;
         let plain = Forward::unfused(forward.precision(), self.place.device);
         let plain = self.results(&plain, self.place, mode)?;
         let fused = self.results(forward, self.place, mode)?;
-        let names = ["logits", "gradients", "running statistics", "updated weights"].into_iter();
-        let errors = names.zip(fused.iter().zip(&plain).zip(&exact));
+        let errors = fused.iter().zip(&plain).zip(exact);
         Ok(errors
-            .map(|(name, ((fused, plain), exact))| {
-                (name, relative_error(fused, exact), relative_error(plain, exact))
+            .map(|(((_, fused), (_, plain)), (name, exact))| {
+                (name, relative_error(fused, &exact), relative_error(plain, &exact))
             })
             .collect())
     }
 
-    /// Logits; in training also all gradients as one tensor, all running statistics as one, and all
-    /// weights after an update as one.
+    /// Logits; in training also running statistics, and gradients and updates by kind of parameter,
+    /// each of which is one tensor.
     fn results(
         &self,
         forward: &Forward,
         place: Place,
         mode: Mode,
-    ) -> Result<Vec<Tensor>, BridgeError> {
+    ) -> Result<Vec<(String, Tensor)>, BridgeError> {
         let net = ResNet::new(&self.spec, place);
         let weights = net.weights().all().zip(self.net.weights().all());
         no_grad(|| weights.for_each(|((_, t), (_, from))| t.shallow_clone().copy_(from)));
@@ -99,31 +99,56 @@ impl Trial {
         parameters.filter(|tensor| tensor.dim() == 4).try_for_each(set_channels_last)?;
         let images = self.images.to_device(place.device).to_kind(place.kind);
         if mode == Mode::Eval {
-            return no_grad(|| Ok(vec![forward.logits(&net, &images, mode)?]));
+            let logits = no_grad(|| forward.logits(&net, &images, mode))?;
+            return Ok(vec![("logits of an evaluation".to_owned(), logits)]);
         }
         let logits = forward.logits(&net, &images, mode)?;
         let labels = Tensor::arange(NUM_IMAGES, (Kind::Int64, place.device));
         (logits.to_kind(place.kind).cross_entropy_for_logits(&labels) * LOSS_SCALE).backward();
-        let (parameters, buffers) = (net.weights().parameters(), net.weights().buffers());
-        let gradients = flat(parameters, Tensor::grad);
+        let parameters = net.weights().parameters();
+        // The update may overwrite them.
+        let gradients: Vec<_> = parameters.iter().map(|(_, tensor)| tensor.grad().copy()).collect();
         let mut optimizer = Optimizer::new(&self.rules, parameters)?;
         optimizer.fuse(forward.kernels());
         optimizer.set_lr(self.rules.lr);
         optimizer.step()?;
-        let [statistics, weights] = [buffers, parameters].map(|named| flat(named, Tensor::detach));
-        Ok(vec![logits.detach(), gradients, statistics, weights])
+        let buffers: Vec<&Tensor> = net.weights().buffers().iter().map(|(_, t)| t).collect();
+        let mut results = vec![
+            ("logits".to_owned(), logits.detach()),
+            ("running statistics".to_owned(), Tensor::cat(&buffers, 0)),
+        ];
+        for kind in ["convolutions", "classifier", "norms' weights", "biases"] {
+            let members = || (0..parameters.len()).filter(|&i| kind_of(&parameters[i]) == kind);
+            let flat = |part: &dyn Fn(usize) -> Tensor| {
+                Tensor::cat(&members().map(|i| part(i).flatten(0, -1)).collect::<Vec<_>>(), 0)
+            };
+            let update = |i: usize| {
+                let before = &self.net.weights().parameters()[i].1;
+                parameters[i].1.detach() - before.detach().to_device(place.device)
+            };
+            results.push((
+                format!("gradients of the {kind}"),
+                flat(&|i| gradients[i].shallow_clone()),
+            ));
+            results.push((format!("updates of the {kind}"), flat(&update)));
+        }
+        Ok(results)
     }
 }
 
-/// One tensor of what `part` returns for each.
-fn flat(named: &[Named], part: fn(&Tensor) -> Tensor) -> Tensor {
-    let parts: Vec<_> = named.iter().map(|(_, tensor)| part(tensor).flatten(0, -1)).collect();
-    Tensor::cat(&parts, 0)
+/// The kind of a parameter, in words.
+fn kind_of((name, tensor): &Named) -> &'static str {
+    match tensor.dim() {
+        4 => "convolutions",
+        2 => "classifier",
+        _ if name.ends_with("bias") => "biases",
+        _ => "norms' weights",
+    }
 }
 
 /// `|actual - expected| / |expected|`.
 fn relative_error(actual: &Tensor, expected: &Tensor) -> f64 {
     let actual = actual.to_device(Device::Cpu).to_kind(Kind::Double);
     let norm = |tensor: &Tensor| tensor.norm().double_value(&[]);
-    norm(&(actual - expected)) / norm(expected)
+    norm(&(actual - expected)) / norm(expected).max(1e-30)
 }

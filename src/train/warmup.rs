@@ -28,7 +28,7 @@ impl StepEngine {
         let scale = self.scaler.snapshot();
         let random = libtorch::rng_state(&on_device)?;
         let host_random = libtorch::rng_state(&on_host)?;
-        let not_fused = self.fuse();
+        let not_fused = self.fuse()?;
 
         for epoch in first_epochs_of_sizes(&self.recipe.image_sizes) {
             self.progress.epoch = epoch;

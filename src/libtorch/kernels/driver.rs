@@ -2,6 +2,7 @@
 #![expect(unsafe_code, reason = "calls the C interface of CUDA's driver")]
 
 use std::{
+    collections::HashMap,
     ffi::{CStr, c_char, c_int, c_uint, c_void},
     path::Path,
     ptr,
@@ -16,6 +17,8 @@ use super::{
 use crate::libtorch::bridge::BridgeError;
 
 type Handle = *mut c_void;
+type RetainContext = unsafe extern "C" fn(*mut Handle, c_int) -> c_int;
+type SetContext = unsafe extern "C" fn(Handle) -> c_int;
 type LoadModule = unsafe extern "C" fn(*mut Handle, *const c_void) -> c_int;
 type GetFunction = unsafe extern "C" fn(*mut Handle, Handle, *const c_char) -> c_int;
 type FunctionAttribute = unsafe extern "C" fn(*mut c_int, c_int, Handle) -> c_int;
@@ -42,14 +45,56 @@ const CAPABILITY_MINOR: c_int = 76;
 /// Of a function: its launch bound.
 const MAX_THREADS: c_int = 0;
 
+/// All kernels of the text.
+pub(super) const NAMES: [&CStr; 30] = [
+    c"batch_statistics",
+    c"running_statistics",
+    c"bn_relu",
+    c"bn_add_relu",
+    c"bn_bn_relu",
+    c"reduce_relu",
+    c"reduce_add_one",
+    c"reduce_add_sum",
+    c"reduce_add_blurred",
+    c"reduce_add_mean",
+    c"reduce_pair_one",
+    c"reduce_pair_sum",
+    c"reduce_pair_blurred",
+    c"reduce_pair_mean",
+    c"apply_relu",
+    c"apply_masked",
+    c"blur",
+    c"bn_relu_blur",
+    c"blur_halve",
+    c"bn_relu_pool",
+    c"bn_relu_pool_blur",
+    c"reduce_pool_stride2",
+    c"reduce_pool_blurred",
+    c"apply_pool_stride2",
+    c"apply_pool_blurred",
+    c"spatial_mean",
+    c"space_to_depth",
+    c"square_sums",
+    c"trust_ratios",
+    c"update_weights",
+];
+
 /// The driver, and the kernels on one GPU.
 pub(super) struct Gpu {
     index: c_int,
-    module: Handle,
+    /// libtorch's context on this GPU. Threads that have not used the GPU have none yet.
+    context: Handle,
+    kernels: HashMap<&'static CStr, Kernel>,
+    set_context: SetContext,
     launch: Launch,
-    get_function: GetFunction,
-    function_attribute: FunctionAttribute,
     driver: Library,
+}
+
+/// A loaded kernel.
+struct Kernel {
+    function: Handle,
+    /// Threads of a block.
+    threads: c_uint,
 }
 
 impl Gpu {
@@ -60,18 +105,40 @@ impl Gpu {
             .map_err(|e| BridgeError::new(&e.to_string()))?;
         let mut gpu = Self {
             index: index as c_int,
-            module: ptr::null_mut(),
+            context: ptr::null_mut(),
+            kernels: HashMap::new(),
+            set_context: function(&driver, b"cuCtxSetCurrent\0")?,
             launch: function(&driver, b"cuLaunchKernel\0")?,
-            get_function: function(&driver, b"cuModuleGetFunction\0")?,
-            function_attribute: function(&driver, b"cuFuncGetAttribute\0")?,
             driver,
         };
         let cubin = gpu.cubin(storage, folder)?;
-        let load_module = function::<LoadModule>(&gpu.driver, b"cuModuleLoadData\0")?;
-        // SAFETY: `cubin` is a whole image; libtorch has made a context current for this thread.
-        let code = unsafe { load_module(&raw mut gpu.module, cubin.as_ptr().cast()) };
+        let retain = function::<RetainContext>(&gpu.driver, b"cuDevicePrimaryCtxRetain\0")?;
+        // SAFETY: `context` outlives the call. A device's handle is its number.
+        let code = unsafe { retain(&raw mut gpu.context, gpu.index) };
         gpu.check(code)?;
+        // SAFETY: the context has just been retained.
+        gpu.check(unsafe { (gpu.set_context)(gpu.context) })?;
+        let load = function::<LoadModule>(&gpu.driver, b"cuModuleLoadData\0")?;
+        let mut module = ptr::null_mut();
+        // SAFETY: `cubin` is a whole image, and this thread has a context.
+        gpu.check(unsafe { load(&raw mut module, cubin.as_ptr().cast()) })?;
+        gpu.kernels = NAMES
+            .iter()
+            .map(|&name| Ok((name, gpu.kernel(module, name)?)))
+            .collect::<Result<_, _>>()?;
         Ok(gpu)
+    }
+
+    /// Kernel `name` of `module`.
+    fn kernel(&self, module: Handle, name: &CStr) -> Result<Kernel, BridgeError> {
+        let get = function::<GetFunction>(&self.driver, b"cuModuleGetFunction\0")?;
+        let attribute = function::<FunctionAttribute>(&self.driver, b"cuFuncGetAttribute\0")?;
+        let (mut kernel, mut threads) = (ptr::null_mut(), 0);
+        // SAFETY: the module is never unloaded, and `kernel` outlives the call.
+        self.check(unsafe { get(&raw mut kernel, module, name.as_ptr()) })?;
+        // SAFETY: as above, for the function.
+        self.check(unsafe { attribute(&raw mut threads, MAX_THREADS, kernel) })?;
+        Ok(Kernel { function: kernel, threads: threads as c_uint })
     }
 
     /// Machine code of the kernels.
@@ -108,15 +175,14 @@ impl Gpu {
         stream: Handle,
         arguments: &mut [*mut c_void],
     ) -> Result<(), BridgeError> {
-        let (mut kernel, mut threads) = (ptr::null_mut(), 0);
-        // SAFETY: the module exists as long as `self`.
-        self.check(unsafe { (self.get_function)(&raw mut kernel, self.module, name.as_ptr()) })?;
-        // SAFETY: as above, for the function.
-        self.check(unsafe { (self.function_attribute)(&raw mut threads, MAX_THREADS, kernel) })?;
+        let unknown = || BridgeError::new(&format!("no fused kernel is called {name:?}"));
+        let Kernel { function, threads } = *self.kernels.get(name).ok_or_else(unknown)?;
+        // SAFETY: the context has been retained.
+        self.check(unsafe { (self.set_context)(self.context) })?;
         // SAFETY: the caller promises the arguments.
         self.check(unsafe {
             let (arguments, extra) = (arguments.as_mut_ptr(), ptr::null_mut());
-            (self.launch)(kernel, x, y, 1, threads as c_uint, 1, 1, 0, stream, arguments, extra)
+            (self.launch)(function, x, y, 1, threads, 1, 1, 0, stream, arguments, extra)
         })
     }
 

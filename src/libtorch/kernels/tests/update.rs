@@ -4,12 +4,12 @@ use super::*;
 use crate::libtorch::{LarsStep, Moments, Params, SgdStep, StepNow};
 
 /// More tensors than a launch takes, one of several chunks in channels last, and one of zeros.
-fn parameters(kind: Kind) -> Vec<Tensor> {
+fn parameters(kind: Kind, device: Device) -> Vec<Tensor> {
     noise::restart();
     let small = (0..120).map(|i| noise::normal(&[1 + i % 7, 1 + i % 3]));
     let large = noise::normal(&[70, 8, 8, 6]).permute([0, 3, 1, 2]);
     let all = small.chain([large, Tensor::zeros([5], (Kind::Double, Device::Cpu))]);
-    all.map(|tensor| tensor.to_kind(kind).set_requires_grad(true)).collect()
+    all.map(|tensor| tensor.to_kind(kind).to_device(device).set_requires_grad(true)).collect()
 }
 
 /// Computes the gradients of `step`.
@@ -20,16 +20,19 @@ fn backward(parameters: &[Tensor], step: i64) {
 
 /// Weights and momenta after five steps, the third of which is skipped.
 fn trained(
-    kind: Kind,
+    (kind, device): (Kind, Device),
     kernels: Option<&Kernels>,
     update: impl Fn(&mut Params, &StepNow) -> Result<(), BridgeError>,
 ) -> Vec<Tensor> {
-    let parameters = parameters(kind);
+    let parameters = parameters(kind, device);
     let mut params = Params::new(&parameters, Moments::One).expect("parameters");
     for step in 0..5 {
         backward(&parameters, step);
-        let lr = Tensor::from(0.1 / (1 + step) as f64);
+        // libtorch's kernels take a rate of any kind on the processor, and fp32 on a GPU.
+        let lr = Tensor::from(0.1 / (1 + step) as f64).to_device(device);
+        let lr = if device.is_cuda() { lr.to_kind(Kind::Float) } else { lr };
         let found_inf = Tensor::from_slice(&[if step == 2 { 1.0_f32 } else { 0.0 }]);
+        let found_inf = found_inf.to_device(device);
         let now = StepNow { lr: &lr, found_inf: Some(&found_inf), kernels };
         update(&mut params, &now).expect("an update");
         params.drop_grads().expect("gradients");
@@ -43,15 +46,15 @@ fn assert_equal_updates(
     update: impl Fn(&mut Params, &StepNow) -> Result<(), BridgeError>,
 ) {
     for (storage, tolerance) in [(Storage::Fp64, 1e-12), (Storage::Bf16, 1e-5)] {
-        let kernels = Kernels::emulated(storage);
-        let kind = storage.arithmetic();
-        let fused = trained(kind, Some(&kernels), &update);
-        let plain = trained(kind, None, &update);
+        let kernels = kernels_and_shapes(storage).0;
+        let place = (storage.arithmetic(), kernels.device);
+        let fused = trained(place, Some(&kernels), &update);
+        let plain = trained(place, None, &update);
         for (i, (fused, plain)) in fused.iter().zip(&plain).enumerate() {
             let error = relative_error(fused, &plain.to_kind(Kind::Double));
             assert!(error < tolerance, "{name}, {storage:?}, tensor {i}: {error:e}");
         }
-        let start = parameters(kind);
+        let start = parameters(place.0, place.1);
         assert!(relative_error(&fused[0], &start[0].to_kind(Kind::Double)) > 1e-3, "{name}");
     }
 }
