@@ -14,14 +14,10 @@ use serde::{Deserialize, Serialize};
 #[cfg(feature = "torch")]
 use tch::Tensor;
 
-#[cfg(feature = "torch")]
-use super::algorithm::{Algorithm, Batch, MethodContext, Progress, SampleLosses};
 use super::method::{ImageSizes, Method};
-#[cfg(feature = "torch")]
-use crate::libtorch::BridgeError;
 use crate::{data::DataConfig, problems::Problems};
 
-/// Keeps of the images `[N, C, S, S]` the pixels nearest to a grid of `image_size`:
+/// Keeps of images `[N, C, S, S]` of any kind the pixels nearest to a grid of `image_size`:
 /// `[N, C, image_size, image_size]`. Pixel `i` comes from `floor(fp32(i) fp32(S / image_size))`,
 /// as in torch.
 #[cfg(feature = "torch")]
@@ -124,32 +120,5 @@ impl Method for ProgressiveResizing {
             ResizeOn::Decoder => trained.clone(),
         };
         Some(ImageSizes { loaded, trained })
-    }
-
-    #[cfg(feature = "torch")]
-    fn start(&self, context: &MethodContext) -> Result<Option<Box<dyn Algorithm>>, BridgeError> {
-        let image_sizes = context.image_sizes.to_owned();
-        Ok(Some(Box::new(ProgressiveResizingAlgorithm { image_sizes })))
-    }
-}
-
-#[cfg(feature = "torch")]
-struct ProgressiveResizingAlgorithm {
-    image_sizes: Vec<usize>,
-}
-
-#[cfg(feature = "torch")]
-impl Algorithm for ProgressiveResizingAlgorithm {
-    fn before_forward(
-        &mut self,
-        now: Progress,
-        batch: Batch,
-        _losses: &SampleLosses,
-    ) -> Result<Batch, BridgeError> {
-        let image_size = self.image_sizes[now.epoch];
-        if batch.images.size()[3] == image_size as i64 {
-            return Ok(batch);
-        }
-        Ok(Batch { images: resize_nearest(&batch.images, image_size), ..batch })
     }
 }

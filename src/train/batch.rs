@@ -4,7 +4,7 @@ use tch::{Kind, Tensor};
 
 use super::targets::Targets;
 use crate::{
-    algorithms::Batch,
+    algorithms::{Batch, resize_nearest},
     data::{self, NUM_PINNED_BATCHES, channel_scale},
     libtorch::{BridgeError, Ring},
     model::Place,
@@ -120,11 +120,17 @@ impl Uploader {
         Ok(DeviceBatch { bytes: self.ring.upload(labels, pixels)?, num: labels.len(), image_size })
     }
 
-    /// Normalized images, and targets. Neither waits for the host nor reads its memory.
-    pub(super) fn batch(&self, device_batch: &DeviceBatch) -> Batch {
+    /// Normalized images of `image_size`, and targets. Neither waits for the host nor reads its memory.
+    pub(super) fn batch(&self, device_batch: &DeviceBatch, image_size: usize) -> Batch {
+        // Bytes are resized, because they take a quarter of the memory of normalized images.
+        let pixels = if image_size == device_batch.image_size {
+            device_batch.pixels()
+        } else {
+            resize_nearest(&device_batch.pixels(), image_size)
+        };
         let pixels = match self.layout {
-            Layout::ChannelsLast => device_batch.pixels(),
-            Layout::ChannelsFirst => device_batch.pixels().contiguous(),
+            Layout::ChannelsLast => pixels,
+            Layout::ChannelsFirst => pixels.contiguous(),
         };
         let images = self.shift.addcmul(&pixels, &self.scale);
         let labels = device_batch.labels();

@@ -281,7 +281,7 @@ impl StepEngine {
             start = Instant::now();
             ms
         };
-        let batch = self.uploader.batch(&self.fed(feed)?);
+        let batch = self.train_batch(&self.fed(feed)?);
         let upload = lap();
         let batch = self.apply_methods(batch)?;
         let loss = self.loss(&batch)?;

@@ -43,7 +43,7 @@ impl StepEngine {
         &mut self,
         device_batch: &DeviceBatch,
     ) -> Result<Tensor, TrainError> {
-        let batch = self.apply_methods(self.uploader.batch(device_batch))?;
+        let batch = self.apply_methods(self.train_batch(device_batch))?;
         let loss = self.backward(&batch)?;
         while self.algorithms.after_backward(self.progress, &mut self.optimizer)?
             == Next::BackwardAgain
@@ -52,6 +52,11 @@ impl StepEngine {
         }
         self.scaler.step(&mut self.optimizer)?;
         Ok(loss.detach())
+    }
+
+    /// The images of `device_batch` in the size of the current epoch.
+    pub(super) fn train_batch(&self, device_batch: &DeviceBatch) -> Batch {
+        self.uploader.batch(device_batch, self.recipe.image_sizes[self.progress.epoch])
     }
 
     /// The batch after the methods changed it.

@@ -141,7 +141,7 @@ fn gradients_of_a_failed_capture_are_dropped() {
     let _turn = in_turn();
     let mut engine = engine(&recipe(1), 0, 0);
     let batch = batch(&engine, 0, 0..GLOBAL_BATCH);
-    let batch = engine.uploader.batch(&batch);
+    let batch = engine.train_batch(&batch);
     engine.loss(&batch).unwrap().backward();
     // There is no GPU 7 here.
     engine.mode = CaptureMode::Gpu(7);
@@ -194,7 +194,7 @@ fn captured_evaluations_count_what_the_network_gets_right() {
     for samples in [0..5, 5..8] {
         engine.evaluate(&batch(&engine, 0, samples)).unwrap();
     }
-    let images = engine.uploader.batch(&batch(&engine, 0, 0..GLOBAL_BATCH));
+    let images = engine.train_batch(&batch(&engine, 0, 0..GLOBAL_BATCH));
     let logits = engine.model.forward(&images.images, Mode::Eval);
     let expected = logits.argmax(-1, false).eq_tensor(&images.labels).sum(Kind::Int64);
     assert_eq!(engine.num_correct, expected);

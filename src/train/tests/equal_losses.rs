@@ -107,7 +107,7 @@ fn losses(rank: usize, mut engine: StepEngine) -> Vec<f64> {
     // All ranks evaluate the whole first batch, part by part.
     let world_size = engine.recipe.run_context.world_size;
     let eval_weights = (0..world_size).map(|rank| {
-        let batch = engine.uploader.batch(&batch(&engine, 0, rank));
+        let batch = engine.train_batch(&batch(&engine, 0, rank));
         let forward = || engine.eval_forward.logits(&engine.model, &batch.images, Mode::Eval);
         let logits = no_grad(forward).unwrap();
         number(&mean_loss(engine.recipe.loss.name, &logits, &batch.targets))

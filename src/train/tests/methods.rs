@@ -53,9 +53,7 @@ fn batches_shrink_to_the_image_size_of_their_epoch() {
     engine.warm_up().unwrap();
     for (epoch, image_size) in recipe.image_sizes.iter().enumerate() {
         engine.progress.epoch = epoch;
-        let batch = engine.uploader.batch(&batch(&engine, 0, 0..GLOBAL_BATCH));
-        let shown = engine.algorithms.before_forward(engine.progress, batch, &|_| unreachable!());
-        let shown = shown.unwrap();
+        let shown = engine.train_batch(&batch(&engine, 0, 0..GLOBAL_BATCH));
         assert_eq!(
             shown.images.size(),
             [GLOBAL_BATCH as i64, 3, *image_size as i64, *image_size as i64]

@@ -49,7 +49,7 @@ fn ranks_stay_bit_identical() {
 
 /// A step with batch norm frozen, so that the statistics of a rank do not matter.
 fn frozen_step(engine: &mut StepEngine, device_batch: &DeviceBatch) {
-    let batch = engine.uploader.batch(device_batch);
+    let batch = engine.train_batch(device_batch);
     engine.ddp.before_forward().unwrap();
     let logits = engine.model.forward(&batch.images, Mode::Eval);
     let loss = mean_loss(engine.recipe.loss.name, &logits, &batch.targets);
@@ -87,7 +87,7 @@ fn images_are_normalized_on_the_device() {
     let _turn = in_turn();
     let engine = engine(&recipe(1), 0, 0);
     let device_batch = engine.uploader.upload_parts(&[255; 2 * 4 * 4 * 3], &[1, 2], 4).unwrap();
-    let batch = engine.uploader.batch(&device_batch);
+    let batch = engine.uploader.batch(&device_batch, 4);
     assert_eq!(Vec::<i64>::try_from(&batch.labels).unwrap(), [1, 2]);
     assert_eq!(batch.images.size(), [2, 3, 4, 4]);
     assert!(libtorch::is_channels_last(&batch.images).unwrap());
