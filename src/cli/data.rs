@@ -119,6 +119,18 @@ fn inspect(args: &InspectArgs) -> Outcome {
     Ok(Exit::Ok)
 }
 
+/// The first classes and the last one, with their numbers of images.
+fn classes_text(classes: &[(String, usize)]) -> String {
+    const NUM_SHOWN: usize = 4;
+    let text = |(name, num): &(String, usize)| format!("{name} ({num})");
+    let mut parts: Vec<String> = classes.iter().take(NUM_SHOWN).map(text).collect();
+    if classes.len() > NUM_SHOWN + 1 {
+        parts.push("..".to_owned());
+    }
+    parts.extend(classes.iter().skip(NUM_SHOWN).next_back().map(text));
+    parts.join(", ")
+}
+
 fn survey_text(name: &str, survey: &SplitSurvey) -> String {
     let with = |Quantiles { least, median, greatest }: &Quantiles, decimals: usize| {
         format!("{least:.decimals$} / {median:.decimals$} / {greatest:.decimals$}")
@@ -126,6 +138,7 @@ fn survey_text(name: &str, survey: &SplitSurvey) -> String {
     let quantiles = |quantiles: &Quantiles| with(quantiles, 0);
     let mut text = format!(
         "{name}: {} of {} classes, smallest / median / largest\n  \
+         classes            {}\n  \
          images per class   {}\n  \
          width, px          {}\n  \
          height, px         {}\n  \
@@ -133,7 +146,8 @@ fn survey_text(name: &str, survey: &SplitSurvey) -> String {
          bytes per file     {}\n  \
          of {} examined: {} progressive, {} with restart markers, {} bad",
         console::counted(survey.num_images, "image"),
-        survey.num_classes,
+        survey.classes.len(),
+        classes_text(&survey.classes),
         quantiles(&survey.class_sizes),
         quantiles(&survey.widths),
         quantiles(&survey.heights),
@@ -144,6 +158,10 @@ fn survey_text(name: &str, survey: &SplitSurvey) -> String {
         survey.num_with_restarts,
         survey.bad.len(),
     );
+    if survey.num_hidden > 0 {
+        let hidden = console::counted(survey.num_hidden as usize, "hidden name");
+        text = format!("{text}\n  left out: {hidden}, such as ._0.jpg and .ipynb_checkpoints");
+    }
     for (path, reason) in survey.bad.iter().take(20) {
         text = format!("{text}\n  bad: {}: {reason}", path.display());
     }

@@ -44,6 +44,9 @@ pub(super) fn division_text(manifest: &Manifest) -> String {
         (StoreDivision::OpenOnly, Some(image_size)) => {
             format!("open-only (training images of at most {image_size} px, {odd})")
         }
+        (StoreDivision::OpenOnly, None) if num_skipped > 0 => {
+            format!("open-only (a store must have all images to be closed-safe; {odd})")
+        }
         (StoreDivision::OpenOnly, None) => {
             format!("open-only (training images were shrunk, {odd})")
         }

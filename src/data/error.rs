@@ -2,6 +2,7 @@
 
 use std::{io, path::PathBuf};
 
+use rustix::io::Errno;
 use thiserror::Error;
 
 /// Why a data set cannot be opened or a batch cannot be made.
@@ -20,6 +21,25 @@ pub enum DataError {
         path: PathBuf,
         /// The system's error.
         source: io::Error,
+    },
+    /// The machine cannot read a file, whatever is in it.
+    #[error("cannot read {}: {source}; {}", .path.display(), remedy(.source))]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// The system's error.
+        source: io::Error,
+    },
+    /// A folder links to one that it is in.
+    #[error("{} leads back to a folder that it is in; remove the link", .0.display())]
+    LinkLoop(PathBuf),
+    /// Something with the name of an image is no file.
+    #[error("{} is {kind}, not a file; remove it", .path.display())]
+    NotAFile {
+        /// The path.
+        path: PathBuf,
+        /// What it is.
+        kind: &'static str,
     },
     /// A split has no class folders.
     #[error("no class folders in {}; create one folder per class and put its images there", .0.display())]
@@ -57,7 +77,7 @@ pub enum DataError {
         eval: PathBuf,
     },
     /// An archive or a shard cannot be used.
-    #[error("cannot train from {}: {reason}; copy or download it again, or see docs/design/data.md for the expected contents", .path.display())]
+    #[error("cannot train from {}: {}", .path.display(), with_fix(.reason))]
     Container {
         /// The file.
         path: PathBuf,
@@ -184,6 +204,31 @@ pub enum DataError {
     /// A thread of the loader panicked: a bug in this program.
     #[error("the loader panicked: {0}; this is a bug, please report it")]
     Panicked(String),
+}
+
+/// Whether a file cannot be read because of the machine, and not because of what is in the file. Such a
+/// file is never a bad image that could be skipped.
+pub(in crate::data) fn is_of_machine(error: &io::Error) -> bool {
+    error.raw_os_error().is_some() && error.kind() != io::ErrorKind::NotFound
+}
+
+/// What helps against an error of the system.
+pub(in crate::data) fn remedy(error: &io::Error) -> &'static str {
+    match error.raw_os_error() {
+        Some(code)
+            if code == Errno::MFILE.raw_os_error() || code == Errno::NFILE.raw_os_error() =>
+        {
+            "raise the limit of open files: ulimit -n 65536"
+        }
+        _ if error.kind() == io::ErrorKind::PermissionDenied => "check its permissions",
+        _ => "check the disk and its permissions",
+    }
+}
+
+/// A reason that has its fix behind a semicolon, or with one.
+fn with_fix(reason: &str) -> String {
+    let fix = "copy or download it again, or see docs/design/data.md for the expected contents";
+    if reason.contains("; ") { reason.to_owned() } else { format!("{reason}; {fix}") }
 }
 
 /// The first few of many.

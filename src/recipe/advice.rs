@@ -159,7 +159,8 @@ mod tests {
         let size = Quantiles { least: 32.0, median: 64.0, greatest: 512.0 };
         let survey = SplitSurvey {
             num_images: 9,
-            num_classes: 3,
+            classes: vec![("a".to_owned(), 9)],
+            num_hidden: 0,
             class_sizes: size,
             num_looked_at: 9,
             widths: size,

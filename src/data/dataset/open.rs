@@ -172,6 +172,7 @@ pub(in crate::data) fn scan(
         let reason = "it has spans outside its files, or names of more than 4 GiB".to_owned();
         return Err(DataError::Container { path: found.folder, reason });
     }
+    index.num_hidden += found.num_hidden;
     // A new archive changes the folder's file stamp.
     let folder = FileStamp::of(&found.folder);
     let listed = |source| DataError::List { path: found.folder.clone(), source };
@@ -185,6 +186,8 @@ pub(in crate::data) fn scan(
 struct Found {
     folder: PathBuf,
     container: Container,
+    /// Hidden files and folders next to the shards.
+    num_hidden: u32,
 }
 
 enum Container {
@@ -209,16 +212,28 @@ fn find(root: &Path, split: Split) -> Result<Found, DataError> {
     };
     let folders = words.iter().map(|word| root.join(word));
     if let Some(folder) = folders.into_iter().find(|folder| folder.is_dir()) {
-        let (num_folders, files) = folder::content(&folder)?;
-        let container = if num_folders > 0 { Container::Folder } else { container(files) };
-        return Ok(Found { folder, container });
+        let content = folder::content(&folder)?;
+        let container = match container(content.files) {
+            // A list of shards says what the folders next to it are: their folders.
+            listed @ Container::Mds(_) => listed,
+            _ if content.num_folders > 0 => Container::Folder,
+            container => container,
+        };
+        return Ok(Found { folder, container, num_hidden: content.num_hidden });
     }
-    let (_, mut files) = folder::content(root)?;
-    files.retain(|file| says(file, words));
-    match container(files) {
-        Container::Folder => Err(DataError::NoSplit(root.join(split.folder_name()))),
-        container => Ok(Found { folder: root.to_owned(), container }),
+    // Repositories of Hugging Face's hub have their shards in `data`.
+    for folder in [root.to_owned(), root.join("data")] {
+        if !folder.is_dir() {
+            continue;
+        }
+        let mut content = folder::content(&folder)?;
+        content.files.retain(|file| says(file, words));
+        match container(content.files) {
+            Container::Folder => {}
+            container => return Ok(Found { folder, container, num_hidden: content.num_hidden }),
+        }
     }
+    Err(DataError::NoSplit(root.join(split.folder_name())))
 }
 
 /// Makes a container from its files.
@@ -236,13 +251,15 @@ fn container(mut files: Vec<PathBuf>) -> Container {
     if let Some(listing) = with(&|file| file.ends_with(mds::LISTING)).pop() {
         return Container::Mds(listing);
     }
-    let kinds: [(Vec<PathBuf>, Make); 6] = [
+    let kinds: [(Vec<PathBuf>, Make); 8] = [
         (ends(&["arrow"]), Container::Arrow),
         (with(&tfrecord::is_shard), Container::TfRecord),
         (ends(&["rec"]), Container::RecordIo),
         (ends(&["tar"]), Container::Archives),
         (ends(&["beton", "ffcv"]), ffcv_file),
         (ends(&["parquet"]), parquet),
+        (with(&is_compressed), compressed),
+        (with(&|file| file.to_string_lossy().contains(".mds")), mds_without_listing),
     ];
     let found = kinds.into_iter().find(|(files, _)| !files.is_empty());
     found.map_or(Container::Folder, |(files, container)| container(files))
@@ -257,6 +274,28 @@ fn ffcv_file(mut files: Vec<PathBuf>) -> Container {
             "the folder has another FFCV file of the same split; keep one",
         ),
     }
+}
+
+/// Whether the name is that of a compressed archive or shard.
+fn is_compressed(file: &Path) -> bool {
+    let name = file.file_name().unwrap_or_default().to_string_lossy().to_lowercase();
+    let endings = [".gz", ".tgz", ".zst", ".xz", ".bz2"];
+    endings.iter().any(|ending| name.ends_with(ending)) && !name.contains(".mds")
+}
+
+fn compressed(mut files: Vec<PathBuf>) -> Container {
+    Container::Refused(
+        files.pop().unwrap_or_default(),
+        "it is compressed, and images are read in place; decompress it (gunzip, unzstd, unxz, bunzip2)",
+    )
+}
+
+fn mds_without_listing(mut files: Vec<PathBuf>) -> Container {
+    Container::Refused(
+        files.pop().unwrap_or_default(),
+        "index.json, which lists the MDS shards of a folder, is not there, as if their writer had been \
+         interrupted; write them again, or restore index.json",
+    )
 }
 
 fn parquet(mut files: Vec<PathBuf>) -> Container {

@@ -5,7 +5,10 @@ use std::{
     io::{self, Read},
     os::unix::fs::FileExt,
     path::PathBuf,
+    sync::OnceLock,
 };
+
+use rustix::process::{Resource, getrlimit};
 
 use crate::data::{
     format::recordio,
@@ -16,14 +19,22 @@ use crate::data::{
 /// No image file is this long, but a damaged archive may claim it.
 const MAX_FILE_LEN: u64 = 1 << 30;
 
-/// Archives that stay open: well below the usual limit of 1024 open files per process.
+/// Archives that stay open: at most this many, and half of the process's limit of open files.
 const MAX_OPEN: usize = 512;
+
+fn max_open() -> usize {
+    static LIMIT: OnceLock<usize> = OnceLock::new();
+    *LIMIT.get_or_init(|| {
+        let limit = getrlimit(Resource::Nofile).current.map_or(usize::MAX, |limit| limit as usize);
+        MAX_OPEN.min(limit / 2)
+    })
+}
 
 /// The archive of sample `i`, opened at its first use; `None` if too many archives are open.
 pub(in crate::data) fn open_once(index: &Index, i: usize) -> io::Result<Option<&File>> {
     let number = index.columns.places[i] as usize;
     let (place, handle) = &index.places[number];
-    if number >= MAX_OPEN {
+    if number >= max_open() {
         return Ok(None);
     }
     if let Some(file) = handle.get() {

@@ -7,7 +7,7 @@ use std::{
 
 use thiserror::Error;
 
-use crate::data::error::DataError;
+use crate::data::error::{DataError, remedy};
 
 /// Why a store cannot be written, or differs from its manifest.
 #[derive(Debug, Error)]
@@ -16,7 +16,7 @@ pub enum StoreError {
     #[error(transparent)]
     Source(#[from] DataError),
     /// A file or folder.
-    #[error("cannot {what} {}: {source}; check the disk and its permissions", .path.display())]
+    #[error("cannot {what} {}: {source}; {}", .path.display(), remedy(.source))]
     Io {
         /// The attempted action.
         what: &'static str,

@@ -5,29 +5,30 @@
 //! before the run's clock starts. Decoding shows whether a file really is an image.
 
 use std::{
-    ffi::OsStr,
+    ffi::OsString,
     fs,
-    os::unix::ffi::OsStrExt,
+    os::unix::{
+        ffi::OsStrExt,
+        fs::{FileTypeExt, MetadataExt},
+    },
     path::{Path, PathBuf},
 };
 
 use crate::data::{
     error::DataError,
+    format::names::{is_hidden, is_image},
     index::{Entry, FileStamp, Index, WHOLE_FILE},
 };
 
-/// Extensions that torchvision accepts as images. Unsupported formats are listed as well: an image
-/// that cannot be decoded must be an error, not a smaller data set.
-const IMAGE_ENDINGS: [&str; 9] = ["jpg", "jpeg", "png", "ppm", "bmp", "pgm", "tif", "tiff", "webp"];
-
 /// Lists the class folders in `path`.
 pub(in crate::data) fn scan(path: &Path) -> Result<Index, DataError> {
-    let classes = list_classes(path)?;
+    let (classes, num_hidden) = list_classes(path)?;
     if classes.is_empty() {
         return Err(DataError::NoClasses(path.to_owned()));
     }
     let mut stamps = vec![stamp(path)?];
     let mut index = Index::new(classes.iter().map(|class| path.join(class)).collect(), Vec::new());
+    index.num_hidden = num_hidden;
     for (label, class) in classes.iter().enumerate() {
         list_class(&path.join(class), label as u32, &mut index, &mut stamps)?;
     }
@@ -41,8 +42,9 @@ fn list_class(
     index: &mut Index,
     stamps: &mut Vec<FileStamp>,
 ) -> Result<(), DataError> {
-    let mut files = Vec::new();
-    list_images(class_path, Path::new(""), &mut files, stamps)?;
+    let mut listing = Listing { root: class_path, files: Vec::new(), above: Vec::new(), stamps };
+    index.num_hidden += listing.folder(Path::new(""))?;
+    let mut files = listing.files;
     if files.is_empty() {
         return Err(DataError::EmptyClass(class_path.to_owned()));
     }
@@ -59,73 +61,128 @@ fn stamp(path: &Path) -> Result<FileStamp, DataError> {
     FileStamp::of(path).map_err(|source| DataError::List { path: path.to_owned(), source })
 }
 
-/// Names of the folders in `path`, sorted. Links to folders are included, hidden folders are not.
-fn list_classes(path: &Path) -> Result<Vec<String>, DataError> {
-    let mut classes = Vec::new();
-    for (name, kind) in list(path)? {
-        if kind == Kind::Folder && !name.as_bytes().starts_with(b".") {
+/// Names of the folders in `path`, sorted, and the number of hidden entries. Links to folders are
+/// included.
+fn list_classes(path: &Path) -> Result<(Vec<String>, u32), DataError> {
+    let (mut classes, entries) = (Vec::new(), list(path)?);
+    for (name, kind) in entries.shown {
+        if kind == Kind::Folder {
             let class = name.into_string();
             classes.push(class.map_err(|name| DataError::ClassName(path.join(name)))?);
         }
     }
     classes.sort_unstable();
-    Ok(classes)
+    Ok((classes, entries.num_hidden))
 }
 
-/// Appends the images below `root/within`, as paths relative to `root`.
-fn list_images(
-    root: &Path,
-    within: &Path,
-    found: &mut Vec<PathBuf>,
-    stamps: &mut Vec<FileStamp>,
-) -> Result<(), DataError> {
-    stamps.push(stamp(&root.join(within))?);
-    for (name, kind) in list(&root.join(within))? {
-        let path = within.join(&name);
+/// The images of a class.
+struct Listing<'a> {
+    root: &'a Path,
+    /// Relative to `root`.
+    files: Vec<PathBuf>,
+    /// Device and inode of the folders around the current one.
+    above: Vec<(u64, u64)>,
+    stamps: &'a mut Vec<FileStamp>,
+}
+
+impl Listing<'_> {
+    /// Appends the images below `within`. Returns the number of hidden entries.
+    fn folder(&mut self, within: &Path) -> Result<u32, DataError> {
+        let path = self.root.join(within);
+        let listed = |source| DataError::List { path: path.clone(), source };
+        let metadata = fs::metadata(&path).map_err(listed)?;
+        let this = (metadata.dev(), metadata.ino());
+        if self.above.contains(&this) {
+            return Err(DataError::LinkLoop(path));
+        }
+        self.above.push(this);
+        self.stamps.push(stamp(&path)?);
+        let entries = list(&path)?;
+        let mut num_hidden = entries.num_hidden;
+        for (name, kind) in entries.shown {
+            let path = within.join(&name);
+            match kind {
+                Kind::Folder => num_hidden += self.folder(&path)?,
+                Kind::File if is_image(&path) => self.files.push(path),
+                Kind::Other(kind) if is_image(&path) => {
+                    return Err(DataError::NotAFile { path: self.root.join(path), kind });
+                }
+                Kind::File | Kind::Other(_) => {}
+            }
+        }
+        self.above.pop();
+        Ok(num_hidden)
+    }
+}
+
+/// What is in a folder, without hidden entries.
+pub(in crate::data) struct Content {
+    pub(in crate::data) num_folders: usize,
+    pub(in crate::data) files: Vec<PathBuf>,
+    pub(in crate::data) num_hidden: u32,
+}
+
+/// What is in the folder `path`.
+pub(in crate::data) fn content(path: &Path) -> Result<Content, DataError> {
+    let entries = list(path)?;
+    let mut content = Content { num_folders: 0, files: Vec::new(), num_hidden: entries.num_hidden };
+    for (name, kind) in entries.shown {
         match kind {
-            Kind::Folder => list_images(root, &path, found, stamps)?,
-            Kind::File if is_image(&path) => found.push(path),
-            Kind::File => {}
+            Kind::Folder => content.num_folders += 1,
+            Kind::File => content.files.push(path.join(name)),
+            Kind::Other(_) => {}
         }
     }
-    Ok(())
-}
-
-/// Whether a file's name is that of an image.
-pub(in crate::data) fn is_image(path: &Path) -> bool {
-    let ending = path.extension().and_then(OsStr::to_str).unwrap_or_default();
-    IMAGE_ENDINGS.iter().any(|known| known.eq_ignore_ascii_case(ending))
-}
-
-/// The number of folders in `path`, without hidden ones, and the files.
-pub(in crate::data) fn content(path: &Path) -> Result<(usize, Vec<PathBuf>), DataError> {
-    let (mut num_folders, mut files) = (0, Vec::new());
-    for (name, kind) in list(path)? {
-        match kind {
-            Kind::Folder => num_folders += usize::from(!name.as_bytes().starts_with(b".")),
-            Kind::File => files.push(path.join(name)),
-        }
-    }
-    Ok((num_folders, files))
+    Ok(content)
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Kind {
     Folder,
     File,
+    /// What blocks or has no end when it is read, in words.
+    Other(&'static str),
+}
+
+struct Entries {
+    shown: Vec<(OsString, Kind)>,
+    num_hidden: u32,
 }
 
 /// Entries of a folder. The listing gives their kinds; only links need a separate look-up.
-fn list(path: &Path) -> Result<Vec<(std::ffi::OsString, Kind)>, DataError> {
+fn list(path: &Path) -> Result<Entries, DataError> {
     let failed = |source| DataError::List { path: path.to_owned(), source };
-    let mut entries = Vec::new();
+    let (mut shown, mut num_hidden) = (Vec::new(), 0);
     for entry in fs::read_dir(path).map_err(failed)? {
         let entry = entry.map_err(failed)?;
-        let file_type = entry.file_type().map_err(failed)?;
-        let is_folder = file_type.is_dir() || (file_type.is_symlink() && entry.path().is_dir());
-        entries.push((entry.file_name(), if is_folder { Kind::Folder } else { Kind::File }));
+        if is_hidden(entry.file_name().as_bytes()) {
+            num_hidden += 1;
+            continue;
+        }
+        let mut file_type = entry.file_type().map_err(failed)?;
+        // A link to nothing stays a file, so that an image that is missing is an error.
+        if file_type.is_symlink()
+            && let Ok(target) = entry.path().metadata()
+        {
+            file_type = target.file_type();
+        }
+        shown.push((entry.file_name(), kind_of(file_type)));
     }
-    Ok(entries)
+    Ok(Entries { shown, num_hidden })
+}
+
+fn kind_of(file_type: fs::FileType) -> Kind {
+    if file_type.is_dir() {
+        Kind::Folder
+    } else if file_type.is_fifo() {
+        Kind::Other("a pipe")
+    } else if file_type.is_socket() {
+        Kind::Other("a socket")
+    } else if file_type.is_char_device() || file_type.is_block_device() {
+        Kind::Other("a device")
+    } else {
+        Kind::File
+    }
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! Label files, for archives that hold only images.
 //!
-//! A line names an image and its class, by name or by its position in the sorted class names
+//! A line names an image and its class, with a tab, a comma or blanks between them, by name or by its position in the sorted class names
 //! (Caffe's `val.txt`). Kaggle's `LOC_val_solution.csv` has the same form. A line of one word is
 //! the class of the next image in the order of names. The bare numbers of ILSVRC's development kit
 //! are rejected: they follow another class order, which only a MATLAB file contains.
@@ -13,6 +13,7 @@ use std::{
 
 use crate::data::{
     error::DataError,
+    format::names::image_stem,
     index::{FileStamp, Index},
 };
 
@@ -45,10 +46,13 @@ impl LabelFile {
             path: path.clone(),
             reason: error.to_string(),
         })?;
+        // Windows' editors begin a file with a byte order mark.
+        let text = text.trim_start_matches('\u{feff}');
+        let separator = Separator::of(text);
         let classes = classes.to_vec();
         let mut file = Self { path, classes, by_name: HashMap::new(), in_order: Vec::new() };
         for (number, line) in text.lines().enumerate() {
-            file.line(line).map_err(|reason| DataError::BadLabel {
+            file.line(separator.split(line)).map_err(|reason| DataError::BadLabel {
                 path: file.path.clone(),
                 line: number + 1,
                 reason,
@@ -57,21 +61,23 @@ impl LabelFile {
         Ok(file)
     }
 
-    fn line(&mut self, line: &str) -> Result<(), String> {
-        let mut words = line.split([' ', '\t', ',']).filter(|word| !word.is_empty());
-        match (words.next(), words.next()) {
-            (None | Some("ImageId"), _) => {}
-            (Some(name), Some(class)) if self.in_order.is_empty() => {
-                let number = class.parse().ok().filter(|&n: &usize| n < self.classes.len());
-                let label = self.label(class).or(number.map(|number| number as u32));
+    fn line(&mut self, (first, second): (&str, &str)) -> Result<(), String> {
+        match (first, second) {
+            ("" | "ImageId", _) => {}
+            (name, class) if !class.is_empty() && self.in_order.is_empty() => {
+                // Behind the class, Kaggle's file has the boxes of objects.
+                let word = class.split([' ', '\t', ',']).next().unwrap_or_default();
+                let number = word.parse().ok().filter(|&n: &usize| n < self.classes.len());
+                let label = self.label(class).or_else(|| self.label(word));
+                let label = label.or(number.map(|number| number as u32));
                 let label = label.ok_or_else(|| self.unknown(class))?;
-                let known = self.by_name.insert(stem(name).to_owned(), label);
+                let known = self.by_name.insert(image_stem(name).to_owned(), label);
                 if let Some(other) = known.filter(|&other| other != label) {
                     let [one, other] = [label, other].map(|label| &self.classes[label as usize]);
                     return Err(format!("{name} has class {one} here and {other} before"));
                 }
             }
-            (Some(class), None) if self.by_name.is_empty() => {
+            (class, "") if self.by_name.is_empty() => {
                 let label = self.label(class).ok_or_else(|| self.unknown(class))?;
                 self.in_order.push(label);
             }
@@ -102,7 +108,7 @@ impl LabelFile {
             let label = if self.by_name.is_empty() {
                 Some(self.in_order[place])
             } else {
-                self.by_name.get(stem(&name)).copied()
+                self.by_name.get(image_stem(&name)).copied()
             };
             index.columns.labels[i] =
                 label.ok_or_else(|| fault(format!("there is no label for {name}")))?;
@@ -114,8 +120,35 @@ impl LabelFile {
     }
 }
 
-/// The last component of a path without its extension.
-fn stem(name: &str) -> &str {
-    let name = name.rsplit('/').next().unwrap_or(name);
-    name.split('.').next().unwrap_or(name)
+/// What is between an image and its class, the same in all lines of a file. With a tab or a comma, both
+/// may contain blanks.
+#[derive(Clone, Copy)]
+enum Separator {
+    Tab,
+    Comma,
+    Blanks,
+}
+
+impl Separator {
+    fn of(text: &str) -> Self {
+        if text.contains('\t') {
+            Self::Tab
+        } else if text.contains(',') {
+            Self::Comma
+        } else {
+            Self::Blanks
+        }
+    }
+
+    /// Image and class; one of them is empty where a line has one word.
+    fn split(self, line: &str) -> (&str, &str) {
+        let line = line.trim();
+        let parts = match self {
+            Self::Tab => line.split_once('\t'),
+            Self::Comma => line.split_once(','),
+            Self::Blanks => line.split_once(' '),
+        };
+        let (first, second) = parts.unwrap_or((line, ""));
+        (first.trim(), second.trim())
+    }
 }

@@ -7,6 +7,7 @@ pub(in crate::data) mod folder;
 pub(in crate::data) mod labels;
 pub(in crate::data) mod manifest;
 pub(in crate::data) mod mds;
+pub(in crate::data) mod names;
 pub(in crate::data) mod recordio;
 pub(in crate::data) mod shards;
 pub(in crate::data) mod tar;

@@ -74,6 +74,22 @@ impl Shard {
     }
 }
 
+/// Fails if a file that begins with `start` is compressed.
+pub(in crate::data) fn check_uncompressed(start: &[u8]) -> io::Result<()> {
+    const KINDS: [(&[u8], &str, &str); 4] = [
+        (&[0x1f, 0x8b, 0x08], "gzip", "gunzip"),
+        (&[0x28, 0xb5, 0x2f, 0xfd], "Zstandard", "unzstd"),
+        (&[0xfd, b'7', b'z', b'X', b'Z'], "xz", "unxz"),
+        (b"BZh", "bzip2", "bunzip2"),
+    ];
+    match KINDS.iter().find(|(magic, ..)| start.starts_with(magic)) {
+        None => Ok(()),
+        Some((_, kind, command)) => Err(invalid(format!(
+            "it is compressed ({kind}), and images are read in place; decompress it with {command}"
+        ))),
+    }
+}
+
 /// Reads small values that are close to each other in one call.
 pub(in crate::data) struct Window<'a> {
     pub(in crate::data) shard: &'a Shard,

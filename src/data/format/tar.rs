@@ -3,11 +3,12 @@
 //! The contents of an archive determine its labels:
 //! - `key.cls` next to `key.jpg`, with the number of the class (`WebDataset`);
 //! - nested archives, one per class (`ILSVRC2012_img_train.tar`);
-//! - images in folders, one per class;
+//! - images in folders: the class is the first folder below those that all images share, as the
+//!   folder of a class is the first below that of the split;
 //! - otherwise, a label file next to the archive (`ILSVRC2012_img_val.tar`).
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::{BTreeSet, HashMap, HashSet},
     ffi::OsStr,
     fs::File,
     io::{self, Read, Seek, SeekFrom},
@@ -18,9 +19,9 @@ use std::{
 use crate::data::{
     error::DataError,
     format::{
-        folder::is_image,
         labels::LabelFile,
-        shards::{class, fault, number_classes},
+        names::{is_hidden_path, is_image},
+        shards::{check_uncompressed, class, fault, number_classes},
     },
     index::{Entry, FileStamp, Index},
 };
@@ -37,15 +38,17 @@ pub(in crate::data) fn scan(
     let mut scan = Scan {
         index: Index::new(archives.to_vec(), stamps),
         class_ids: HashMap::new(),
-        keys: HashMap::new(),
-        numbered: Vec::new(),
+        members: Vec::new(),
+        numbers: HashMap::new(),
+        num_numbered: 0,
+        in_folders: Vec::new(),
     };
     for (place, path) in archives.iter().enumerate() {
         let file = File::open(path).map_err(|error| fault(path, &error))?;
         let length = scan.index.stamps[place].length;
         let section = Section { file: &file, start: 0, length, position: 0 };
         scan.archive(place as u32, section, b"").map_err(|error| fault(path, &error))?;
-        scan.pair(path)?;
+        scan.push_members(place as u32).map_err(|error| fault(path, &error))?;
     }
     scan.finish(archives, labels)
 }
@@ -53,17 +56,34 @@ pub(in crate::data) fn scan(
 struct Scan {
     index: Index,
     class_ids: HashMap<Vec<u8>, u32>,
-    /// Images and class numbers of the current archive, by key.
-    keys: HashMap<Vec<u8>, (Option<usize>, Option<u32>)>,
+    /// Images of the current archive.
+    members: Vec<Member>,
+    /// Class numbers of the current archive, by key.
+    numbers: HashMap<Vec<u8>, u32>,
     /// Samples with a class number.
-    numbered: Vec<(usize, u32)>,
+    num_numbered: usize,
+    /// Samples whose folders name their class.
+    in_folders: Vec<usize>,
 }
+
+/// An image in an archive.
+struct Member {
+    offset: u64,
+    length: u32,
+    name: Vec<u8>,
+    /// Class and path of the archive within the archive.
+    within: Option<(Vec<u8>, Vec<u8>)>,
+}
+
+/// The fields of a `WebDataset` sample that are its image, the first choice first.
+const IMAGE_FIELDS: [&[u8]; 3] = [b"jpg", b"jpeg", b"png"];
 
 /// The label of an image outside any class folder.
 const UNKNOWN: u32 = u32::MAX;
 
 impl Scan {
     fn archive(&mut self, place: u32, section: Section<'_>, within: &[u8]) -> io::Result<()> {
+        section.check_start()?;
         section.check_end()?;
         let mut archive = tar::Archive::new(section.at_start());
         let mut classes = HashSet::new();
@@ -74,6 +94,10 @@ impl Scan {
             let path = Path::new(OsStr::from_bytes(&name));
             let is_sparse = entry.header().entry_type().is_gnu_sparse();
             if !is_sparse && !entry.header().entry_type().is_file() {
+                continue;
+            }
+            if is_hidden_path(&name) {
+                self.index.num_hidden += 1;
                 continue;
             }
             let end = offset.checked_add(length);
@@ -89,53 +113,85 @@ impl Scan {
                     return Err(io::Error::other(format!("{name} occurs twice")));
                 }
                 self.archive(place, inner, &name)?;
-            } else if ending == "cls" {
-                self.keys.entry(key(&name)).or_default().1 = Some(inner.number(path)?);
+            } else if ending.eq_ignore_ascii_case("cls") {
+                self.numbers.insert(split_key(&name).0.to_vec(), inner.number(path)?);
             } else if is_image(path) {
                 let length = u32::try_from(length)
                     .map_err(|_| io::Error::other(format!("{} is too long", path.display())))?;
-                self.image((place, offset, length), within, &name);
+                let class = Path::new(OsStr::from_bytes(within)).file_stem();
+                let within = class.map(|class| (class.as_bytes().to_vec(), within.to_vec()));
+                self.members.push(Member { offset, length, name, within });
             }
         }
         Ok(())
     }
 
-    fn image(&mut self, (place, offset, length): (u32, u64, u32), within: &[u8], name: &[u8]) {
-        let path = Path::new(OsStr::from_bytes(if within.is_empty() { name } else { within }));
-        let class = if within.is_empty() {
-            path.parent().and_then(Path::file_name)
-        } else {
-            path.file_stem()
+    /// Moves the images of an archive into the index. Where the archive has class numbers, an image is
+    /// a field of a sample, like them.
+    fn push_members(&mut self, place: u32) -> io::Result<()> {
+        let members = std::mem::take(&mut self.members);
+        let numbers = std::mem::take(&mut self.numbers);
+        if numbers.is_empty() {
+            members.iter().for_each(|member| self.push(place, member));
+            return Ok(());
+        }
+        let mut images: HashMap<&[u8], (usize, usize)> = HashMap::new();
+        for (i, member) in members.iter().enumerate() {
+            let (key, field) = split_key(&member.name);
+            let field = field.to_ascii_lowercase();
+            let Some(rank) = IMAGE_FIELDS.iter().position(|known| *known == field) else {
+                continue;
+            };
+            let best = images.entry(key).or_insert((rank, i));
+            *best = (*best).min((rank, i));
+        }
+        let lacks = |key: &[u8], what: &str| {
+            io::Error::other(format!("{} has no {what}", String::from_utf8_lossy(key)))
         };
-        let label = class.map_or(UNKNOWN, |class| {
-            let next = self.class_ids.len() as u32;
-            *self.class_ids.entry(class.as_bytes().to_vec()).or_insert(next)
-        });
-        let full = [within, name].join(&b"/"[..]);
-        let full = if within.is_empty() { name } else { &full };
+        if let Some(key) = numbers.keys().find(|key| !images.contains_key(key.as_slice())) {
+            return Err(lacks(key, "image (.jpg, .jpeg or .png)"));
+        }
+        let mut chosen: Vec<_> = images.into_iter().map(|(key, (_, i))| (i, key)).collect();
+        chosen.sort_unstable();
+        for (i, key) in chosen {
+            let number = numbers.get(key).ok_or_else(|| lacks(key, "label (.cls)"))?;
+            self.push(place, &members[i]);
+            let last = self.index.len() - 1;
+            self.index.columns.labels[last] = *number;
+            self.num_numbered += 1;
+        }
+        Ok(())
+    }
+
+    fn push(&mut self, place: u32, member: &Member) {
+        let Member { offset, length, name, within } = member;
+        let (label, name) = match within {
+            Some((class, path)) => {
+                let next = self.class_ids.len() as u32;
+                let label = *self.class_ids.entry(class.clone()).or_insert(next);
+                (label, [path.as_slice(), name].join(&b"/"[..]))
+            }
+            None => {
+                if folders(name).next().is_some() {
+                    self.in_folders.push(self.index.len());
+                }
+                (UNKNOWN, name.clone())
+            }
+        };
+        let (offset, length) = (*offset, *length);
         let (size, flags) = ([0; 2], 0);
-        if within.is_empty() {
-            self.keys.entry(key(name)).or_default().0 = Some(self.index.len());
-        }
-        self.index.push(&Entry { place, offset, length, label, size, flags, name: full });
+        self.index.push(&Entry { place, offset, length, label, size, flags, name: &name });
     }
 
-    /// Joins the class numbers of an archive with its images.
-    fn pair(&mut self, archive: &Path) -> Result<(), DataError> {
-        let reason = |key: &[u8], lacks: &str| DataError::Container {
-            path: archive.to_owned(),
-            reason: format!("{} has no {lacks}", String::from_utf8_lossy(key)),
-        };
-        let has_numbers = self.keys.values().any(|(_, number)| number.is_some());
-        for (key, pair) in self.keys.drain() {
-            match pair {
-                (Some(sample), Some(number)) => self.numbered.push((sample, number)),
-                (None, Some(_)) => return Err(reason(&key, "image")),
-                (Some(_), None) if has_numbers => return Err(reason(&key, "label (.cls)")),
-                _ => {}
-            }
+    /// Labels the images in folders.
+    fn label_folders(&mut self) {
+        let num_shared = num_shared_folders(self.in_folders.iter().map(|&i| self.index.name(i)));
+        for &i in &self.in_folders {
+            let class = folders(self.index.name(i)).nth(num_shared).expect("not shared by all");
+            let next = self.class_ids.len() as u32;
+            let label = *self.class_ids.entry(class.to_vec()).or_insert(next);
+            self.index.columns.labels[i] = label;
         }
-        Ok(())
     }
 
     fn finish(
@@ -143,14 +199,17 @@ impl Scan {
         archives: &[PathBuf],
         labels: &dyn Fn() -> Result<LabelFile, DataError>,
     ) -> Result<Index, DataError> {
-        let mut index = self.index;
-        if index.is_empty() {
+        if self.index.is_empty() {
             return Err(DataError::NoImages(archives[0].clone()));
         }
-        if self.numbered.len() == index.len() {
-            self.numbered.iter().for_each(|&(i, number)| index.columns.labels[i] = number);
+        let has_numbers = self.num_numbered > 0;
+        if !has_numbers {
+            self.label_folders();
+        }
+        let mut index = self.index;
+        if self.num_numbered == index.len() {
             number_classes(&mut index, 0);
-        } else if self.numbered.is_empty() && !index.columns.labels.contains(&UNKNOWN) {
+        } else if !has_numbers && !index.columns.labels.contains(&UNKNOWN) {
             index.classes = vec![String::new(); self.class_ids.len()];
             for (class, id) in self.class_ids.drain() {
                 let class = String::from_utf8(class);
@@ -167,11 +226,29 @@ impl Scan {
     }
 }
 
-/// The name up to the first dot of its last component.
-fn key(name: &[u8]) -> Vec<u8> {
+/// `WebDataset`'s key and field: what is before and behind the first dot of the last component.
+fn split_key(name: &[u8]) -> (&[u8], &[u8]) {
     let start = name.iter().rposition(|&byte| byte == b'/').map_or(0, |slash| slash + 1);
     let dot = name[start..].iter().position(|&byte| byte == b'.');
-    name[..dot.map_or(name.len(), |dot| start + dot)].to_vec()
+    dot.map_or((name, &[]), |dot| (&name[..start + dot], &name[start + dot + 1..]))
+}
+
+/// The folders of a path, without the file.
+fn folders(name: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let end = name.iter().rposition(|&byte| byte == b'/').unwrap_or(0);
+    name[..end].split(|&byte| byte == b'/').filter(|part| !part.is_empty() && *part != b".")
+}
+
+/// The number of folders above those of the classes: all images share them, and each image has one
+/// more.
+fn num_shared_folders<'a>(names: impl Iterator<Item = &'a [u8]> + Clone) -> usize {
+    let depth = names.clone().map(|name| folders(name).count()).min().unwrap_or(0);
+    (0..depth.saturating_sub(1))
+        .find(|&level| {
+            let at_level = names.clone().filter_map(|name| folders(name).nth(level));
+            at_level.collect::<BTreeSet<_>>().len() > 1
+        })
+        .unwrap_or(depth.saturating_sub(1))
 }
 
 /// A part of a file, read like a separate file.
@@ -186,6 +263,12 @@ struct Section<'a> {
 impl Section<'_> {
     fn at_start(self) -> Self {
         Self { position: 0, ..self }
+    }
+
+    fn check_start(mut self) -> io::Result<()> {
+        let mut start = [0; 8];
+        let num_read = self.read(&mut start)?;
+        check_uncompressed(&start[..num_read])
     }
 
     /// An archive ends in blocks of zeros; without them, members may be missing.

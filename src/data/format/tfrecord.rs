@@ -20,7 +20,9 @@ use std::{
 
 use crate::data::{
     error::DataError,
-    format::shards::{Shard, Window, class, each, fault, invalid, number_classes, truncated},
+    format::shards::{
+        Shard, Window, check_uncompressed, class, each, fault, invalid, number_classes, truncated,
+    },
     index::{Entry, Index},
 };
 
@@ -43,6 +45,7 @@ pub(in crate::data) fn scan(shards: &[PathBuf], train: Option<&Index>) -> Result
     let mut labels = Labels::default();
     let mut index = each(shards, |shard, index| {
         let mut window = Window::new(shard);
+        check_uncompressed(&window.array::<8>(0).unwrap_or_default())?;
         let mut at = 0;
         while at < shard.length {
             let message = record(&mut window, at)?;

@@ -7,7 +7,7 @@
 use crate::data::config::OnBad;
 use std::{
     collections::BTreeSet,
-    fs,
+    fs, io,
     ops::ControlFlow,
     path::{Path, PathBuf},
     sync::{
@@ -22,6 +22,7 @@ use serde::{Deserialize, Serialize};
 use crate::data::{
     config::{Split, StoreDivision},
     dataset::{open::Dataset, span_reader::SpanReader},
+    error::is_of_machine,
     format::{
         error::StoreError,
         manifest::{
@@ -242,10 +243,13 @@ impl Work<'_> {
             for (&sample, rewritten) in samples.iter().zip(self.rewrite(part, samples, &sides)) {
                 let (sample, path) = (sample as usize, index.path(sample as usize));
                 match rewritten {
-                    Err(reason) if self.import.on_bad == OnBad::Fail => {
+                    Err(Fault::Machine(source)) => {
+                        return Err(StoreError::Io { what: "read", path, source });
+                    }
+                    Err(Fault::Image(reason)) if self.import.on_bad == OnBad::Fail => {
                         return Err(StoreError::BadImage { path, reason });
                     }
-                    Err(reason) => drop(done.skipped.insert(Note { path, reason })),
+                    Err(Fault::Image(reason)) => drop(done.skipped.insert(Note { path, reason })),
                     Ok(Rewritten { files, repaired }) => {
                         num_rows += 1;
                         done.repaired.extend(repaired.map(|reason| Note { path, reason }));
@@ -301,7 +305,7 @@ impl Work<'_> {
         part: &Part<'_>,
         samples: &[u32],
         sides: &[Option<usize>],
-    ) -> Vec<Result<Rewritten, String>> {
+    ) -> Vec<Result<Rewritten, Fault>> {
         let index = part.index;
         let [of_train, of_eval] = &self.messages;
         let messages = if part.split == Split::Train { of_train } else { of_eval };
@@ -320,8 +324,11 @@ impl Work<'_> {
                         let read = whole.unwrap_or(Ok(()));
                         let rewritten = read
                             .and_then(|()| spans.read(index, sample, &mut bytes))
-                            .map_err(|error| error.to_string())
-                            .and_then(|()| rewriter.rewrite(&bytes, sides, self.import.on_bad));
+                            .map_err(Fault::of)
+                            .and_then(|()| {
+                                let rewritten = rewriter.rewrite(&bytes, sides, self.import.on_bad);
+                                rewritten.map_err(Fault::Image)
+                            });
                         results
                             .lock()
                             .expect("no thread panics while it holds the lock")
@@ -339,7 +346,11 @@ impl Work<'_> {
         let sides = [self.import.max_sides.get(store).copied(), self.source_side];
         Manifest {
             version: VERSION,
-            division: self.division,
+            // A store that lacks images is not the data set of the rules.
+            division: match done.skipped.is_empty() {
+                true => self.division,
+                false => StoreDivision::OpenOnly,
+            },
             max_side: sides.into_iter().flatten().min(),
             source: self.import.source.clone(),
             seed: self.import.seed,
@@ -350,6 +361,20 @@ impl Work<'_> {
             repaired: done.repaired.iter().cloned().collect(),
             skipped: done.skipped.iter().cloned().collect(),
         }
+    }
+}
+
+/// Why an image cannot be rewritten.
+enum Fault {
+    /// The machine cannot read the file.
+    Machine(io::Error),
+    /// The image is bad.
+    Image(String),
+}
+
+impl Fault {
+    fn of(error: io::Error) -> Self {
+        if is_of_machine(&error) { Self::Machine(error) } else { Self::Image(error.to_string()) }
     }
 }
 

@@ -22,7 +22,7 @@ use crate::data::{
     index::{Columns, FileStamp, Index},
 };
 
-const VERSION: u32 = 3;
+const VERSION: u32 = 4;
 const SETTLED: Duration = Duration::from_secs(3);
 
 #[derive(Serialize, Deserialize)]
@@ -34,6 +34,7 @@ struct Header {
     places: Vec<PathBuf>,
     stamps: Vec<FileStamp>,
     division: Option<StoreDivision>,
+    num_hidden: u32,
 }
 
 impl FileStamp {
@@ -82,6 +83,7 @@ pub(in crate::data) fn load(file: &Path) -> Option<Index> {
     let columns = columns(&bytes[header_len + 1..], &header)?;
     let mut index = Index::new(header.places, header.stamps);
     (index.classes, index.columns, index.division) = (header.classes, columns, header.division);
+    index.num_hidden = header.num_hidden;
     (index.is_sound() && !index.is_empty()).then_some(index)
 }
 
@@ -100,6 +102,7 @@ pub(in crate::data) fn store(file: &Path, index: &Index) -> io::Result<()> {
         places: index.places.iter().map(|(place, _)| place.clone()).collect(),
         stamps: index.stamps.clone(),
         division: index.division,
+        num_hidden: index.num_hidden,
     };
     fs::create_dir_all(file.parent().unwrap_or(Path::new(".")))?;
     let partial = file.with_extension(format!("{}.partial", std::process::id()));

@@ -73,6 +73,8 @@ pub struct Index {
     /// The key of the first sample in a cache of images.
     pub(in crate::data) first_key: usize,
     pub(in crate::data) division: Option<StoreDivision>,
+    /// Hidden files and folders that were left out.
+    pub(in crate::data) num_hidden: u32,
 }
 
 impl Index {
@@ -85,6 +87,7 @@ impl Index {
             smaller: Vec::new(),
             first_key: 0,
             division: None,
+            num_hidden: 0,
         }
     }
 
@@ -124,6 +127,11 @@ impl Index {
     /// if they are not in a store.
     pub fn division(&self) -> Option<StoreDivision> {
         self.division
+    }
+
+    /// Hidden files and folders that were left out, such as `._0.jpg` and `.ipynb_checkpoints`.
+    pub fn num_hidden(&self) -> u32 {
+        self.num_hidden
     }
 
     /// Label of sample `i`.

@@ -13,7 +13,8 @@ use crossbeam_channel::Receiver;
 
 use crate::data::{
     config::OnBadImage,
-    error::DataError,
+    error::{DataError, is_of_machine},
+    image::pixels::DecodeError,
     index::Index,
     loader::{
         batch::Pool,
@@ -84,6 +85,10 @@ fn make_row(
             Ok(()) => {
                 made = Some(Made::DecodedImage(index.label(sample as usize) as i64));
                 break;
+            }
+            Err(DecodeError::Read(source)) if is_of_machine(&source) => {
+                let path = index.path(sample as usize);
+                return Err(DataError::Unreadable { path, source });
             }
             Err(reason) => bad.push((sample, reason.to_string())),
         }

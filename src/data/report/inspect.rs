@@ -36,8 +36,10 @@ pub struct Quantiles {
 pub struct SplitSurvey {
     /// Number of images.
     pub num_images: usize,
-    /// Number of classes.
-    pub num_classes: usize,
+    /// Names of the classes in the order of their labels, and their numbers of images.
+    pub classes: Vec<(String, usize)>,
+    /// Hidden files and folders that were left out.
+    pub num_hidden: u32,
     /// Images per class.
     pub class_sizes: Quantiles,
     /// Images whose files were read; the following fields are of these.
@@ -60,8 +62,8 @@ pub struct SplitSurvey {
 
 /// Reads `num` images of a split, chosen by `seed`.
 pub fn survey(index: &Index, num: usize, seed: u64) -> SplitSurvey {
-    let mut class_sizes = vec![0.0; index.num_classes()];
-    (0..index.len()).for_each(|i| class_sizes[index.label(i)] += 1.0);
+    let mut class_sizes = vec![0; index.num_classes()];
+    (0..index.len()).for_each(|i| class_sizes[index.label(i)] += 1);
     let (mut spans, mut decoder, mut file) = (SpanReader::default(), Decoder::new(), Vec::new());
     let (mut sizes, mut bytes, mut bad) = (Vec::new(), Vec::new(), Vec::new());
     let (mut num_progressive, mut num_with_restarts) = (0, 0);
@@ -83,8 +85,9 @@ pub fn survey(index: &Index, num: usize, seed: u64) -> SplitSurvey {
     let of = |measure: fn(&Size) -> f64| quantiles(sizes.iter().map(measure).collect());
     SplitSurvey {
         num_images: index.len(),
-        num_classes: index.num_classes(),
-        class_sizes: quantiles(class_sizes),
+        class_sizes: quantiles(class_sizes.iter().map(|&size| size as f64).collect()),
+        classes: index.classes().iter().cloned().zip(class_sizes).collect(),
+        num_hidden: index.num_hidden(),
         num_looked_at: samples.len(),
         widths: of(|size| size.width as f64),
         heights: of(|size| size.height as f64),
@@ -190,7 +193,8 @@ mod tests {
         fixture::write(&bad, b"GIF89a");
         let index = Index::open(root.path(), Split::Train).unwrap();
         let survey = survey(&index, 100, 0);
-        assert_eq!((survey.num_images, survey.num_classes, survey.num_looked_at), (15, 3, 15));
+        assert_eq!((survey.num_images, survey.num_looked_at), (15, 15));
+        assert_eq!(survey.classes, ["a", "b", "c"].map(|name| (name.to_owned(), 5)));
         assert_eq!(survey.widths, Quantiles { least: 36.0, median: 38.0, greatest: 40.0 });
         assert_eq!(survey.heights, Quantiles { least: 24.0, median: 30.0, greatest: 36.0 });
         let five = Quantiles { least: 5.0, median: 5.0, greatest: 5.0 };

@@ -24,7 +24,7 @@ use crate::data::{
 };
 
 /// An archive of files, as written by `tar`.
-fn archive(path: &Path, files: &[(String, Vec<u8>)]) {
+pub(super) fn archive(path: &Path, files: &[(String, Vec<u8>)]) {
     fs::create_dir_all(path.parent().unwrap()).unwrap();
     let mut builder = tar::Builder::new(File::create(path).unwrap());
     for (name, content) in files {

@@ -2,3 +2,4 @@
 
 mod containers;
 mod fixtures;
+mod found;

@@ -286,6 +286,7 @@ fn a_damaged_tfrecord_is_not_imported() {
     run(&lenient, &out.path().join("skip")).unwrap();
     let left = Manifest::read(&out.path().join("skip")).unwrap();
     assert_eq!((left.num_train + 1, left.skipped.len()), (whole.num_train, 1));
+    assert_eq!(left.division, StoreDivision::OpenOnly, "the rules want all images");
 }
 
 #[test]

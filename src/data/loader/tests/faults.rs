@@ -47,6 +47,25 @@ fn a_bad_image_is_named() {
     assert!(error.contains("but a GIF (convert it to JPEG or PNG)"), "{error}");
 }
 
+/// A folder in place of a file is an error of the system, like a file without permission.
+#[test]
+fn what_the_machine_cannot_read_is_never_skipped() {
+    let root = data_set(4, 1);
+    let folder = open(root.path(), Split::Train);
+    let path = folder.path(5);
+    fs::remove_file(&path).unwrap();
+    fs::create_dir(&path).unwrap();
+    let mut loader = train_loader(&folder, config(2, OnBadImage::Skip));
+    let error = std::iter::from_fn(|| match loader.next_batch() {
+        Ok(batch) => batch.map(|_| None),
+        Err(error) => Some(Some(error.to_string())),
+    });
+    let error = error.flatten().next().expect("it cannot be read");
+    assert!(error.contains(&format!("cannot read {}", path.display())), "{error}");
+    assert!(error.ends_with("check the disk and its permissions"), "{error}");
+    assert!(loader.take_bad().is_empty());
+}
+
 #[test]
 fn training_replaces_a_bad_image_and_reports_it_once() {
     let root = data_set(4, 1);
