@@ -39,6 +39,7 @@ pub(super) struct ReferenceChecks {
     flaws: Vec<Finding>,
     num_flaws: usize,
     num_records: usize,
+    is_utf16: bool,
     crashes: bool,
 }
 
@@ -57,6 +58,7 @@ impl ReferenceChecks {
             flaws: Vec::new(),
             num_flaws: 0,
             num_records: 0,
+            is_utf16: false,
             crashes: false,
         }
     }
@@ -68,6 +70,11 @@ impl ReferenceChecks {
         for reading in &mut self.readings {
             reading.read(key, record);
         }
+    }
+
+    /// Notes that the text is UTF-16, in which no token can be found.
+    pub(super) fn utf16(&mut self) {
+        self.is_utf16 = true;
     }
 
     /// Processes a line that is not a record.
@@ -93,7 +100,11 @@ impl ReferenceChecks {
         let mut findings = std::mem::take(&mut self.flaws);
         let mut crashes = self.crashes;
         if self.num_records + self.num_flaws == 0 {
-            let message = "no line contains the token \":::MLLOG \" (with its space)".into();
+            let mut message =
+                "no line contains the token \":::MLLOG \" (with its space)".to_owned();
+            if self.is_utf16 {
+                message += ", because the file is UTF-16: iconv -f UTF-16 -t UTF-8 converts it";
+            }
             findings.push(Finding { code: Code::NoRecords, key: None, line: None, message });
         }
         if self.num_flaws > MAX_ALIKE {

@@ -145,11 +145,23 @@ codes! {
         "The epochs of the evaluations do not increase, so the log is not one training run in \
          order."
         "log evaluations in the order in which they happen"
+    TimeUnit "time-unit" Fault
+        "The times of the log are not milliseconds since 1970, so that its minutes are wrong."
+        "log time_ms in milliseconds"
+    SecondRun "second-run" Fault
+        "A run begins after another one has started. The log mixes two runs, as after a restart."
+        "write each run into a log of its own"
+    RecordLost "record-lost" Fault
+        "A line has two records. The reference checker reads the last one and drops the other."
+        "write one record a line, from one process"
     StatusContradicts "status-contradicts" Fault
         "The last evaluation of a closed run reached the target, but the status of run_stop is not \
          success."
         "log status success when the accuracy reaches the target"
 
+    AccuracyNotFinite "accuracy-not-finite" Advice
+        "An accuracy is NaN or infinite, as after a training run that diverged."
+        "lower the learning rate, or leave the run out"
     Aborted "aborted" Advice
         "run_stop says that the run was aborted. The reference checker does not read the status \
          and counts an aborted open run as a success."
@@ -193,7 +205,7 @@ impl Code {
     /// The source of the rule.
     pub const fn source(self) -> &'static str {
         match self {
-            Self::NoRecords | Self::BadJson | Self::BadRecord => {
+            Self::NoRecords | Self::BadJson | Self::BadRecord | Self::RecordLost => {
                 "mlperf_logging, compliance_checker/mlp_parser: how lines are read"
             }
             Self::MissingKey
@@ -216,11 +228,15 @@ impl Code {
             Self::TensorsDiffer => {
                 "mlperf_logging, compliance_checker/training_1.1.0 to 2.1.0/closed_resnet.yaml"
             }
-            Self::TimeBackwards | Self::EvalAfterStop | Self::StoppedTwice => {
+            Self::TimeBackwards
+            | Self::TimeUnit
+            | Self::SecondRun
+            | Self::EvalAfterStop
+            | Self::StoppedTwice => {
                 "training_rules: the clock runs from run_start to run_stop, and everything \
                  between counts"
             }
-            Self::EvalEpochsFall | Self::EvalStep | Self::EvalSamples => {
+            Self::AccuracyNotFinite | Self::EvalEpochsFall | Self::EvalStep | Self::EvalSamples => {
                 "training_rules: evaluation, its frequency and its data"
             }
             Self::StatusContradicts | Self::Aborted | Self::StatusWord | Self::OpenBelowTarget => {

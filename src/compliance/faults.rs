@@ -7,6 +7,9 @@ use super::rules::TARGET;
 use super::value::Value;
 use crate::mllog::Key;
 
+/// A time in 2001, long before MLPerf. Today's times in seconds are below it.
+const EARLIEST_MS: f64 = 1e12;
+
 /// Our own checks. The reference makes none of them.
 #[derive(Default)]
 pub(super) struct OwnChecks {
@@ -18,6 +21,8 @@ pub(super) struct OwnChecks {
     evaluations: Evaluations,
     num_epoch_starts: usize,
     num_epoch_stops: usize,
+    /// Line of the first `run_start`.
+    started: Option<usize>,
     momentum: Option<(usize, Value)>,
     batch_size: Option<f64>,
     /// Findings that did not have to wait for the end of the log, one per code.
@@ -52,7 +57,10 @@ impl OwnChecks {
     pub(super) fn read(&mut self, key: Option<Key>, record: &Record) {
         self.time(key, record);
         self.epoch_zero(record);
+        self.lost(record);
         match key {
+            Some(Key::RunStart) => self.run_start(record),
+            Some(key @ (Key::SubmissionBenchmark | Key::InitStart)) => self.second_run(key, record),
             Some(Key::SubmissionDivision) => {
                 self.closed.get_or_insert(record.value.as_str() == Some("closed"));
             }
@@ -114,6 +122,29 @@ impl OwnChecks {
         (timed.line, timed.time_ms) = (line, time_ms);
     }
 
+    fn lost(&mut self, record: &Record) {
+        if record.follows_another {
+            let message = format!("{} follows another record in its line", record.key);
+            let (code, line) = (Code::RecordLost, Some(record.line));
+            self.once(Finding { code, key: None, line, message });
+        }
+    }
+
+    fn run_start(&mut self, record: &Record) {
+        self.started.get_or_insert(record.line);
+        if record.time_ms < EARLIEST_MS {
+            let message = format!("time_ms is {}, as if it were in seconds", record.time_ms);
+            self.once(Finding::of(Code::TimeUnit, Key::RunStart, Some(record.line), message));
+        }
+    }
+
+    fn second_run(&mut self, key: Key, record: &Record) {
+        if let Some(line) = self.started {
+            let message = format!("a second run begins here; the first one started in line {line}");
+            self.once(Finding::of(Code::SecondRun, key, Some(record.line), message));
+        }
+    }
+
     fn run_stop(&mut self, record: &Record) {
         let Some(stop) = &self.stop else {
             let status = record.metadata.get("status").and_then(Value::as_str);
@@ -132,6 +163,10 @@ impl OwnChecks {
             self.once(Finding::of(code, key, line, message));
         } else if let (Some(epoch), Some(accuracy)) = (epoch, record.value.as_f64()) {
             self.evaluations.add(epoch, accuracy);
+        }
+        if record.value.as_f64().is_some_and(|accuracy| !accuracy.is_finite()) {
+            let message = format!("eval_accuracy is {}", record.value);
+            self.once(Finding::of(Code::AccuracyNotFinite, key, line, message));
         }
         let Some(epoch) = epoch else { return };
         if let Some((line_before, before)) = self.evaluations.before
@@ -286,6 +321,23 @@ mod tests {
     fn sound_logs_have_no_findings() {
         assert_eq!(findings(OPEN), []);
         assert_eq!(findings(CLOSED), []);
+    }
+
+    #[test]
+    fn a_log_that_cannot_be_true_says_so() {
+        let seconds = OPEN.replace("\"time_ms\": 17", "\"time_ms\": 0.17");
+        assert_eq!(findings(&seconds)[0].0, "time-unit");
+        let twice = format!("{CLOSED}\n{CLOSED}");
+        let begin = CLOSED.lines().count() + 1;
+        let second: Vec<_> =
+            findings(&twice).into_iter().filter(|(code, ..)| *code == "second-run").collect();
+        assert_eq!(second.len(), 1, "{second:?}");
+        assert!(second[0].1.unwrap() > begin, "{second:?}");
+        let nan = replaced(OPEN, "eval_accuracy", ["\"value\": 0.", "\"value\": NaN, \"was\": 0."]);
+        assert!(codes(&nan).contains(&"accuracy-not-finite"));
+        let glued =
+            with(OPEN, "run_start", |line| format!(":::MLLOG {{\"key\": \"seed\"}} {line}"));
+        assert_eq!(codes(&glued), ["record-lost"]);
     }
 
     #[test]

@@ -28,6 +28,38 @@ pub(super) fn parse(text: &[u8]) -> Result<Value, JsonError> {
     if reader.at < text.len() { Err(reader.error("text after the object")) } else { Ok(value) }
 }
 
+/// A JSON object as Python's `json.load` reads it from a UTF-8 file. What JSON cannot express (NaN,
+/// infinite numbers, lone surrogates) becomes null or U+FFFD.
+pub(crate) fn python_json(text: &str) -> Option<serde_json::Map<String, serde_json::Value>> {
+    let value = parse(text.as_bytes()).ok()?;
+    match plain(&value) {
+        serde_json::Value::Object(members) => Some(members),
+        _ => None,
+    }
+}
+
+fn plain(value: &Value) -> serde_json::Value {
+    use serde_json::Value as Plain;
+    match value {
+        Value::Null => Plain::Null,
+        Value::Bool(yes) => Plain::Bool(*yes),
+        Value::Int(int) => i64::try_from(*int).map_or_else(|_| (*int as f64).into(), Plain::from),
+        Value::Huge(_) => value.as_f64().into(),
+        Value::Float(float) => (*float).into(),
+        Value::Text(text) => Plain::String(utf8(text)),
+        Value::List(items) => items.iter().map(plain).collect(),
+        Value::Map(members) => {
+            Plain::Object(members.iter().map(|(name, it)| (utf8(name), plain(it))).collect())
+        }
+    }
+}
+
+/// The text of bytes that were read one by one.
+fn utf8(text: &str) -> String {
+    let bytes: Option<Vec<u8>> = text.chars().map(|it| u8::try_from(u32::from(it)).ok()).collect();
+    bytes.and_then(|bytes| String::from_utf8(bytes).ok()).unwrap_or_else(|| text.to_owned())
+}
+
 struct Reader<'a> {
     text: &'a [u8],
     at: usize,

@@ -27,6 +27,7 @@ mod value;
 use std::{
     fs::File,
     io::{self, BufRead, BufReader},
+    os::unix::fs::FileTypeExt,
     path::{Path, PathBuf},
     sync::atomic::{AtomicUsize, Ordering},
     thread,
@@ -35,6 +36,7 @@ use std::{
 pub(crate) use code::codes;
 pub use code::{Code, Severity};
 pub use finding::Finding;
+pub(crate) use json::python_json;
 use parse::Entries;
 pub use parse::{Entry, Flaw, FlawKind, Log, Record};
 use report::LogChecker;
@@ -59,6 +61,11 @@ pub fn check_bytes(log: &[u8], ruleset: Ruleset) -> Report {
 
 /// Reads and checks the log at `path`.
 pub fn check_file(path: &Path, ruleset: Ruleset) -> io::Result<Report> {
+    // Opening a pipe would block until somebody writes to it.
+    let kind = path.metadata()?.file_type();
+    if kind.is_fifo() || kind.is_socket() {
+        return Err(io::Error::other("it is a pipe or a socket, not a file"));
+    }
     check_lines(BufReader::with_capacity(BUFFER_BYTES, File::open(path)?), ruleset, path)
 }
 
@@ -67,6 +74,9 @@ fn check_lines(log: impl BufRead, ruleset: Ruleset, path: &Path) -> io::Result<R
     let mut checker = LogChecker::new(ruleset);
     while let Some(entry) = entries.next()? {
         checker.read(entry);
+    }
+    if entries.is_utf16() {
+        checker.utf16();
     }
     Ok(checker.finish(path))
 }
@@ -116,6 +126,15 @@ mod tests {
             assert_eq!(finding.line, Some(number + 1));
         }
         assert!(reports[40].is_err() && reports.len() == 41);
+    }
+
+    #[test]
+    fn a_log_in_utf16_is_named_as_such() {
+        let log: Vec<u8> =
+            [0xff, 0xfe].into_iter().chain(CLOSED.iter().flat_map(|&b| [b, 0])).collect();
+        let report = check_bytes(&log, Ruleset::LATEST);
+        assert_eq!(report.findings[0].code, Code::NoRecords);
+        assert!(report.findings[0].message.contains("the file is UTF-16"));
     }
 
     #[test]

@@ -34,6 +34,8 @@ pub struct Record {
     pub value: Value,
     /// The metadata; usually an object.
     pub metadata: Value,
+    /// Another record precedes this one in the line. The reference drops it.
+    pub follows_another: bool,
 }
 
 /// A line that has the token but is not a record.
@@ -91,11 +93,18 @@ pub(super) struct Entries<R> {
     started: Vec<u8>,
     /// The previous line ended with CR, so an LF that follows belongs to it.
     after_cr: bool,
+    /// The first bytes of the text.
+    start: Option<[u8; 2]>,
 }
 
 impl<R: BufRead> Entries<R> {
     pub(super) fn new(source: R) -> Self {
-        Self { source, num_lines: 0, started: Vec::new(), after_cr: false }
+        Self { source, num_lines: 0, started: Vec::new(), after_cr: false, start: None }
+    }
+
+    /// Whether the text begins with the byte order mark of UTF-16.
+    pub(super) fn is_utf16(&self) -> bool {
+        matches!(self.start, Some([0xff, 0xfe] | [0xfe, 0xff]))
     }
 
     /// The next entry, or `None` at the end.
@@ -107,6 +116,9 @@ impl<R: BufRead> Entries<R> {
             };
             if buffer.is_empty() {
                 return Ok(self.last());
+            }
+            if self.start.is_none() {
+                self.start = Some([buffer[0], buffer.get(1).copied().unwrap_or_default()]);
             }
             if std::mem::take(&mut self.after_cr) && buffer[0] == b'\n' {
                 self.source.consume(1);
@@ -145,10 +157,21 @@ impl<R: BufRead> Entries<R> {
 
 /// What `line` contains, if it has a token.
 fn entry(number: usize, line: &[u8]) -> Option<Entry> {
-    Some(match record(number, after_last_token(line)?) {
-        Ok(record) => Entry::Record(record),
+    let text = after_last_token(line)?;
+    Some(match record(number, text) {
+        Ok(record) => {
+            let follows_another = has_earlier_record(line);
+            Entry::Record(Record { follows_another, ..record })
+        }
         Err((kind, reason)) => Entry::Flaw(Flaw { line: number, kind, reason }),
     })
+}
+
+/// Whether an object begins behind a token other than the last one.
+fn has_earlier_record(line: &[u8]) -> bool {
+    let token = TOKEN.as_bytes();
+    let mut tokens = memmem::rfind_iter(line, token).skip(1);
+    tokens.any(|start| line[start + token.len()..].starts_with(b"{"))
 }
 
 /// The text after the last token, without trailing white space.
@@ -186,7 +209,8 @@ fn record(line: usize, text: &[u8]) -> Result<Record, (FlawKind, String)> {
         Value::Text(key) => key,
         _ => String::new(),
     };
-    Ok(Record { line, time_ms, key, value: member("value")?, metadata: member("metadata")? })
+    let (value, metadata) = (member("value")?, member("metadata")?);
+    Ok(Record { line, time_ms, key, value, metadata, follows_another: false })
 }
 
 /// Python's `float(value)`, which also accepts strings such as `" 1_000.5 "`.

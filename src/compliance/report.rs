@@ -130,6 +130,11 @@ impl LogChecker {
         }
     }
 
+    /// Notes that the text is UTF-16.
+    pub(super) fn utf16(&mut self) {
+        self.reference.utf16();
+    }
+
     fn note(&mut self, key: Key, record: &Record) {
         self.settings.see(key, record);
         let needed = match key {

@@ -112,6 +112,10 @@ codes! {
     NothingSubmitted "nothing-submitted" Fault
         "There are no ResNet results; the package checker counts that as a success."
         "put the logs into results/SYSTEM/resnet/result_0.txt to result_4.txt"
+    PythonJson "python-json" Fault
+        "A description is not JSON, but Python reads it all the same: NaN, an infinite number, a lone \
+         surrogate, or more than 127 levels."
+        "write plain JSON"
     DivisionWord "division-word" Fault
         "The description's division is neither \"open\" nor \"closed\" in exact spelling, so the \
          package checker tests neither seeds nor convergence."

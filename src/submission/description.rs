@@ -8,7 +8,7 @@ use super::code::Code;
 use super::finding::Findings;
 use super::small_file::read_small;
 use super::system::{Availability, FIELDS};
-use crate::compliance::Ruleset;
+use crate::compliance::{Ruleset, python_json};
 
 /// Fields that the reference joins into a line.
 const TEXTS: [&str; 7] = [
@@ -40,14 +40,18 @@ impl Description {
                 return None;
             }
         };
-        match serde_json::from_str(&text) {
-            Ok(members) => Some(Self { members }),
-            Err(error) => {
-                let message = format!("it is not a JSON object ({error})");
-                findings.add(Code::BadDescription, path, message);
-                None
-            }
+        let (error, as_python) = match serde_json::from_str(&text) {
+            Ok(members) => return Some(Self { members }),
+            Err(error) => (error, python_json(&text)),
+        };
+        if let Some(members) = as_python {
+            let message = format!("only Python reads it as JSON ({error})");
+            findings.add(Code::PythonJson, path, message);
+            return Some(Self { members });
         }
+        let message = format!("it is not a JSON object ({error})");
+        findings.add(Code::BadDescription, path, message);
+        None
     }
 
     /// A member that is a string.
@@ -140,6 +144,29 @@ mod tests {
         let told = findings.sorted();
         let told = told.iter().filter(|finding| finding.code != Code::EmptyField);
         told.map(|it| format!("{} {}", it.code, it.message)).collect::<Vec<_>>().join("\n")
+    }
+
+    #[test]
+    fn what_only_python_reads_is_a_fault_and_no_error() {
+        let folder = tempfile::tempdir().unwrap();
+        let deep = format!("{}1{}", "[".repeat(200), "]".repeat(200));
+        for (value, text) in [
+            ("1e999", None),
+            ("NaN", None),
+            ("\"\\ud83d\"", None),
+            (deep.as_str(), None),
+            ("\"Müller\"", Some("Müller")),
+        ] {
+            let json = format!("{{\"division\": \"closed\", \"notes\": {value}, \"other\": NaN}}");
+            std::fs::write(folder.path().join("x.json"), json).unwrap();
+            let mut findings = Findings::default();
+            let read =
+                Description::read(folder.path(), Path::new("x.json"), &mut findings).unwrap();
+            assert!(read.is_closed(), "{value}");
+            assert!(text.is_none() || read.text("notes") == text, "{value}");
+            let codes: Vec<_> = findings.sorted().iter().map(|finding| finding.code).collect();
+            assert_eq!(codes, [Code::PythonJson], "{value}");
+        }
     }
 
     #[test]

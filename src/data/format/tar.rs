@@ -47,7 +47,7 @@ pub(in crate::data) fn scan(
         let file = File::open(path).map_err(|error| fault(path, &error))?;
         let length = scan.index.stamps[place].length;
         let section = Section { file: &file, start: 0, length, position: 0 };
-        scan.archive(place as u32, section, b"").map_err(|error| fault(path, &error))?;
+        scan.archive(section, b"").map_err(|error| fault(path, &error))?;
         scan.push_members(place as u32).map_err(|error| fault(path, &error))?;
     }
     scan.finish(archives, labels)
@@ -82,7 +82,7 @@ const IMAGE_FIELDS: [&[u8]; 3] = [b"jpg", b"jpeg", b"png"];
 const UNKNOWN: u32 = u32::MAX;
 
 impl Scan {
-    fn archive(&mut self, place: u32, section: Section<'_>, within: &[u8]) -> io::Result<()> {
+    fn archive(&mut self, section: Section<'_>, within: &[u8]) -> io::Result<()> {
         section.check_start()?;
         section.check_end()?;
         let mut archive = tar::Archive::new(section.at_start());
@@ -112,7 +112,7 @@ impl Scan {
                     let name = path.display();
                     return Err(io::Error::other(format!("{name} occurs twice")));
                 }
-                self.archive(place, inner, &name)?;
+                self.archive(inner, &name)?;
             } else if ending.eq_ignore_ascii_case("cls") {
                 self.numbers.insert(split_key(&name).0.to_vec(), inner.number(path)?);
             } else if is_image(path) {
@@ -132,7 +132,9 @@ impl Scan {
         let members = std::mem::take(&mut self.members);
         let numbers = std::mem::take(&mut self.numbers);
         if numbers.is_empty() {
-            members.iter().for_each(|member| self.push(place, member));
+            for member in &members {
+                self.push(place, member);
+            }
             return Ok(());
         }
         let mut images: HashMap<&[u8], (usize, usize)> = HashMap::new();
@@ -165,18 +167,15 @@ impl Scan {
 
     fn push(&mut self, place: u32, member: &Member) {
         let Member { offset, length, name, within } = member;
-        let (label, name) = match within {
-            Some((class, path)) => {
-                let next = self.class_ids.len() as u32;
-                let label = *self.class_ids.entry(class.clone()).or_insert(next);
-                (label, [path.as_slice(), name].join(&b"/"[..]))
+        let (label, name) = if let Some((class, path)) = within {
+            let next = self.class_ids.len() as u32;
+            let label = *self.class_ids.entry(class.clone()).or_insert(next);
+            (label, [path.as_slice(), name].join(&b"/"[..]))
+        } else {
+            if folders(name).next().is_some() {
+                self.in_folders.push(self.index.len());
             }
-            None => {
-                if folders(name).next().is_some() {
-                    self.in_folders.push(self.index.len());
-                }
-                (UNKNOWN, name.clone())
-            }
+            (UNKNOWN, name.clone())
         };
         let (offset, length) = (*offset, *length);
         let (size, flags) = ([0; 2], 0);
@@ -185,7 +184,7 @@ impl Scan {
 
     /// Labels the images in folders.
     fn label_folders(&mut self) {
-        let num_shared = num_shared_folders(self.in_folders.iter().map(|&i| self.index.name(i)));
+        let num_shared = num_shared_folders(&self.in_folders.iter().map(|&i| self.index.name(i)));
         for &i in &self.in_folders {
             let class = folders(self.index.name(i)).nth(num_shared).expect("not shared by all");
             let next = self.class_ids.len() as u32;
@@ -241,7 +240,7 @@ fn folders(name: &[u8]) -> impl Iterator<Item = &[u8]> {
 
 /// The number of folders above those of the classes: all images share them, and each image has one
 /// more.
-fn num_shared_folders<'a>(names: impl Iterator<Item = &'a [u8]> + Clone) -> usize {
+fn num_shared_folders<'a>(names: &(impl Iterator<Item = &'a [u8]> + Clone)) -> usize {
     let depth = names.clone().map(|name| folders(name).count()).min().unwrap_or(0);
     (0..depth.saturating_sub(1))
         .find(|&level| {

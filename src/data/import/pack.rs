@@ -347,10 +347,7 @@ impl Work<'_> {
         Manifest {
             version: VERSION,
             // A store that lacks images is not the data set of the rules.
-            division: match done.skipped.is_empty() {
-                true => self.division,
-                false => StoreDivision::OpenOnly,
-            },
+            division: if done.skipped.is_empty() { self.division } else { StoreDivision::OpenOnly },
             max_side: sides.into_iter().flatten().min(),
             source: self.import.source.clone(),
             seed: self.import.seed,

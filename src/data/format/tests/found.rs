@@ -32,7 +32,9 @@ fn archives(train: &[&str], eval: &[&str]) -> TempDir {
 
 fn folder(paths: &[&str]) -> TempDir {
     let root = tempfile::tempdir().unwrap();
-    paths.iter().for_each(|path| write(&root.path().join(path), b""));
+    for path in paths {
+        write(&root.path().join(path), b"");
+    }
     root
 }
 
