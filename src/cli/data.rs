@@ -13,7 +13,7 @@ use crate::{
     },
     console::{self, Counter, Manner},
     data::{
-        Dataset, StoreDivision,
+        Dataset, Index, StoreDivision,
         import::{self, Manifest},
         inspect::{self, Quantiles, SplitSurvey},
     },
@@ -45,6 +45,9 @@ struct InspectArgs {
     /// Write a contact sheet of random images and crops of them
     #[arg(long, value_name = "FILE.png")]
     sheet: Option<PathBuf>,
+    /// Decode all images, to find every bad one; the default decodes 64 of a split
+    #[arg(long, conflicts_with_all = ["num", "seed"])]
+    full: bool,
     /// Images per split whose headers are read
     #[arg(long, value_name = "N", default_value_t = 2000)]
     num: usize,
@@ -104,12 +107,18 @@ fn inspect(args: &InspectArgs) -> Outcome {
     if stores.is_empty() && dataset.division() == Some(StoreDivision::OpenOnly) {
         console::result("store without a manifest: open-only (training images were shrunk)");
     }
+    let survey = |index: &Index| {
+        if args.full {
+            inspect::full_survey(index)
+        } else {
+            inspect::survey(index, args.num, args.seed)
+        }
+    };
     for (name, index) in [("train", &dataset.train), ("val", &dataset.eval)] {
-        let survey = inspect::survey(index, args.num, args.seed);
-        console::result(survey_text(name, &survey));
+        console::result(survey_text(name, &survey(index)));
         for (max_side, smaller) in index.smaller() {
-            let survey = inspect::survey(smaller, args.num, args.seed);
-            console::result(survey_text(&format!("{name} up to {max_side} px"), &survey));
+            let name = format!("{name} up to {max_side} px");
+            console::result(survey_text(&name, &survey(smaller)));
         }
     }
     if let Some(path) = &args.sheet {

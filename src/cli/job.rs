@@ -281,7 +281,9 @@ impl ReadyJob {
 
 /// Detects ranks and images. One error reports both if both are missing.
 fn settle(file: &RecipeFile, machine: &Machine) -> Result<(RankLayout, Images), LaunchError> {
-    let rank_layout = RankLayout::detect(file.run.device, file.run.num_ranks, machine);
+    let omp_num_threads = std::env::var("OMP_NUM_THREADS").ok();
+    let rank_layout = RankLayout::detect(file.run.device, file.run.num_ranks, machine)
+        .map(|rank_layout| rank_layout.inheriting(omp_num_threads.as_deref()));
     match (rank_layout, Images::of(&file.data)) {
         (Ok(rank_layout), Ok(images)) => Ok((rank_layout, images)),
         (Err(LaunchError::NoGpu), Err(missing)) => Err(LaunchError::NoGpuNoImages(missing)),

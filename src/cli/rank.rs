@@ -2,7 +2,12 @@
 
 use std::{
     path::PathBuf,
-    sync::{Arc, atomic::AtomicBool},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread,
+    time::Duration,
 };
 
 use clap::Parser;
@@ -72,7 +77,9 @@ fn run(args: RankArgs, world: World, event_sink: &mut EventSink) -> Outcome {
     for &signal in TERM_SIGNALS {
         flag::register(signal, Arc::clone(&stop)).or_exit(Exit::RankFailed)?;
     }
-    let job = RankJob { recipe: args.recipe, run_dir: args.run_dir, world, stop };
+    let heeds_stop = Arc::new(AtomicBool::new(false));
+    end_if_stuck([&stop, &heeds_stop].map(Arc::clone));
+    let job = RankJob { recipe: args.recipe, run_dir: args.run_dir, world, stop, heeds_stop };
     if let Some(num_steps) = args.bench_steps {
         let bench = StepBench { image_sizes: args.image_sizes, num_steps, data: args.bench_data };
         let mut print = |rates: &StepRates| console::result(rates.to_line());
@@ -91,6 +98,23 @@ fn run(args: RankArgs, world: World, event_sink: &mut EventSink) -> Outcome {
             Err(error).or_exit(exit)
         }
     }
+}
+
+/// Ends the process if a signal comes while it does not look at `stop`: while it waits for other ranks,
+/// or warms up. Nothing has been measured by then.
+fn end_if_stuck([stop, heeds_stop]: [Arc<AtomicBool>; 2]) {
+    const POLL: Duration = Duration::from_millis(200);
+    const GRACE: Duration = Duration::from_secs(1);
+    thread::spawn(move || {
+        while !stop.load(Ordering::Relaxed) {
+            thread::sleep(POLL);
+        }
+        thread::sleep(GRACE);
+        if !heeds_stop.load(Ordering::Relaxed) {
+            // Destructors of libtorch's would wait for what the main thread is waiting for.
+            signal_hook::low_level::exit(Exit::Incomplete as i32);
+        }
+    });
 }
 
 fn launched() -> bool {

@@ -1,4 +1,4 @@
-//! Rank and world size from torchrun's environment variables, read once.
+//! Rank and world size from the environment variables of torchrun, Open MPI, Slurm or PMI, read once.
 
 use crate::libtorch::Rendezvous;
 
@@ -31,6 +31,52 @@ pub struct WorldError {
     wanted: &'static str,
 }
 
+/// The names of the variables of one launcher.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Names {
+    rank: &'static str,
+    world_size: &'static str,
+    local_rank: &'static str,
+    local_world_size: &'static str,
+}
+
+const TORCHRUN: Names = Names {
+    rank: "RANK",
+    world_size: "WORLD_SIZE",
+    local_rank: "LOCAL_RANK",
+    local_world_size: "LOCAL_WORLD_SIZE",
+};
+const OPEN_MPI: Names = Names {
+    rank: "OMPI_COMM_WORLD_RANK",
+    world_size: "OMPI_COMM_WORLD_SIZE",
+    local_rank: "OMPI_COMM_WORLD_LOCAL_RANK",
+    local_world_size: "OMPI_COMM_WORLD_LOCAL_SIZE",
+};
+const SLURM: Names = Names {
+    rank: "SLURM_PROCID",
+    world_size: "SLURM_NTASKS",
+    local_rank: "SLURM_LOCALID",
+    local_world_size: "SLURM_NTASKS_PER_NODE",
+};
+const PMI: Names = Names {
+    rank: "PMI_RANK",
+    world_size: "PMI_SIZE",
+    local_rank: "MPI_LOCALRANKID",
+    local_world_size: "MPI_LOCALNRANKS",
+};
+
+impl Names {
+    /// Torchrun's names, unless only another launcher's are there. `mpirun` within a Slurm job sets
+    /// its own names too, and they describe the ranks.
+    fn of(lookup: &impl Fn(&str) -> Option<String>) -> Self {
+        let is_set = |names: &Self| {
+            [names.rank, names.world_size].iter().any(|name| lookup(name).is_some())
+                || (*names == TORCHRUN && lookup(names.local_rank).is_some())
+        };
+        [TORCHRUN, OPEN_MPI, PMI, SLURM].into_iter().find(is_set).unwrap_or(TORCHRUN)
+    }
+}
+
 impl World {
     /// Reads the environment variables through `lookup`; a single process if they are not set.
     pub fn from_env(lookup: impl Fn(&str) -> Option<String>) -> Result<Self, WorldError> {
@@ -40,17 +86,25 @@ impl World {
                 value.parse().map_err(|_| WorldError { name, value, wanted: "a whole number" })
             }
         };
-        let (rank, world_size) = (number("RANK", 0)?, number("WORLD_SIZE", 1)?);
+        let names = Names::of(&lookup);
+        let (rank, world_size) = (number(names.rank, 0)?, number(names.world_size, 1)?);
         if rank >= world_size {
             let value = rank.to_string();
-            return Err(WorldError { name: "RANK", value, wanted: "below WORLD_SIZE" });
+            return Err(WorldError { name: names.rank, value, wanted: "below the world size" });
         }
-        let local_rank = number("LOCAL_RANK", rank)?;
-        // Without LOCAL_WORLD_SIZE, a rank shares the machine with at least the ranks before it.
-        let local_world_size = number("LOCAL_WORLD_SIZE", world_size.max(local_rank + 1))?;
+        let local_rank = number(names.local_rank, rank)?;
+        // Without a local world size, a rank shares the machine with at least the ranks before it.
+        let num_nodes = number("SLURM_NNODES", 1)?.max(1);
+        let default = if names == SLURM { world_size.div_ceil(num_nodes) } else { world_size };
+        let local_world_size = number(names.local_world_size, default.max(local_rank + 1))?;
         if local_rank >= local_world_size {
             let value = local_world_size.to_string();
-            return Err(WorldError { name: "LOCAL_WORLD_SIZE", value, wanted: "above LOCAL_RANK" });
+            let wanted = "above the local rank";
+            return Err(WorldError { name: names.local_world_size, value, wanted });
+        }
+        if names != TORCHRUN && local_world_size < world_size && lookup("MASTER_ADDR").is_none() {
+            let wanted = "the host of rank 0, which ranks on several hosts need";
+            return Err(WorldError { name: "MASTER_ADDR", value: String::new(), wanted });
         }
         let port = number("MASTER_PORT", 29500)?;
         let master_port = u16::try_from(port).map_err(|_| WorldError {
@@ -123,6 +177,32 @@ mod tests {
     }
 
     #[test]
+    fn other_launchers_names_are_read_where_torchruns_are_not_there() {
+        let slurm = [
+            ("SLURM_PROCID", "3"),
+            ("SLURM_NTASKS", "4"),
+            ("SLURM_LOCALID", "1"),
+            ("SLURM_NNODES", "2"),
+            ("MASTER_ADDR", "node0"),
+        ];
+        let mpi = [
+            ("OMPI_COMM_WORLD_RANK", "1"),
+            ("OMPI_COMM_WORLD_SIZE", "2"),
+            ("OMPI_COMM_WORLD_LOCAL_RANK", "1"),
+            ("OMPI_COMM_WORLD_LOCAL_SIZE", "2"),
+        ];
+        let pmi = [("PMI_RANK", "1"), ("PMI_SIZE", "2")];
+        let numbers =
+            |world: World| [world.rank, world.world_size, world.local_rank, world.local_world_size];
+        assert_eq!(numbers(world(&slurm).unwrap()), [3, 4, 1, 2]);
+        assert_eq!(numbers(world(&mpi).unwrap()), [1, 2, 1, 2]);
+        assert_eq!(numbers(world(&pmi).unwrap()), [1, 2, 1, 2]);
+        assert_eq!(numbers(world(&[&slurm[..], &mpi].concat()).unwrap()), [1, 2, 1, 2]);
+        let torchrun = [("RANK", "0"), ("WORLD_SIZE", "1")];
+        assert_eq!(numbers(world(&[&slurm[..], &torchrun].concat()).unwrap()), [0, 1, 0, 1]);
+    }
+
+    #[test]
     fn cores_are_not_shared_with_ranks_of_other_machines() {
         let many = [("WORLD_SIZE", "64"), ("LOCAL_WORLD_SIZE", "8"), ("RANK", "8")];
         let one_of_64 = world(&[many.as_slice(), &[("LOCAL_RANK", "0")]].concat()).unwrap();
@@ -150,10 +230,14 @@ mod tests {
         for (pairs, named) in [
             (vec![("RANK", "one")], "RANK is 'one'"),
             (vec![("RANK", "2"), ("WORLD_SIZE", "2")], "RANK is '2'"),
+            (
+                vec![("SLURM_PROCID", "0"), ("SLURM_NTASKS", "4"), ("SLURM_NNODES", "2")],
+                "MASTER_ADDR is '', not the host of rank 0",
+            ),
             (vec![("LOCAL_WORLD_SIZE", "0")], "LOCAL_WORLD_SIZE is '0'"),
             (
                 vec![("LOCAL_RANK", "2"), ("LOCAL_WORLD_SIZE", "2")],
-                "LOCAL_WORLD_SIZE is '2', not above LOCAL_RANK",
+                "LOCAL_WORLD_SIZE is '2', not above the local rank",
             ),
             (vec![("MASTER_PORT", "70000")], "MASTER_PORT is '70000'"),
         ] {

@@ -75,9 +75,24 @@ impl RankLayout {
         Ok(Self { device, num_ranks, threads_per_rank: (num_cores / num_ranks).max(1) })
     }
 
+    /// The layout with the threads that ranks inherit in `OMP_NUM_THREADS`, if it is set.
+    #[must_use]
+    pub fn inheriting(self, omp_num_threads: Option<&str>) -> Self {
+        let inherited = omp_num_threads.and_then(|number| number.trim().parse().ok());
+        let threads_per_rank = inherited.filter(|&number| number > 0);
+        Self { threads_per_rank: threads_per_rank.unwrap_or(self.threads_per_rank), ..self }
+    }
+
     /// A warning for the user if `machine` is too small for this layout.
     pub fn warning(&self, machine: &Machine) -> Option<String> {
         let (num_ranks, num_cores) = (self.num_ranks, machine.num_cores);
+        let threads = self.threads_per_rank;
+        if self.device == Device::Cpu && num_ranks <= num_cores && num_ranks * threads > num_cores {
+            return Some(format!(
+                "OMP_NUM_THREADS is {threads}, so that {num_ranks} ranks x {threads} threads share \
+                 {num_cores} processor cores and will be slow; unset it"
+            ));
+        }
         (self.device == Device::Cpu && num_ranks > num_cores).then(|| {
             format!(
                 "{num_ranks} ranks share {num_cores} processor cores and will be slow; \
@@ -164,7 +179,13 @@ mod tests {
         let rank_layout = detect(DeviceChoice::Cpu, 8, two_cores);
         assert_eq!((rank_layout.num_ranks, rank_layout.threads_per_rank), (8, 1));
         assert!(rank_layout.warning(&two_cores).unwrap().contains("--nproc 2"));
-        assert_eq!(detect(DeviceChoice::Cpu, 2, two_cores).warning(&two_cores), None);
+        let rank_layout = detect(DeviceChoice::Cpu, 2, two_cores);
+        assert_eq!(rank_layout.warning(&two_cores), None);
+        assert_eq!(rank_layout.inheriting(None), rank_layout);
+        let inheriting = rank_layout.inheriting(Some("2"));
+        assert_eq!(inheriting.threads_per_rank, 2);
+        let warning = inheriting.warning(&two_cores).unwrap();
+        assert!(warning.contains("2 ranks x 2 threads share 2 processor cores"), "{warning}");
     }
 
     #[test]

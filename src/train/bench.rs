@@ -1,11 +1,6 @@
 //! Measures the training step on one rank, without a log, on noise or on the images of a data set.
 
-use std::{
-    fs,
-    path::PathBuf,
-    sync::{Arc, atomic::AtomicBool},
-    time::Instant,
-};
+use std::{fs, path::PathBuf, sync::Arc, time::Instant};
 
 use tch::{Device, Kind, Tensor};
 
@@ -78,7 +73,7 @@ pub fn bench_steps(
 ) -> Result<(), TrainError> {
     let recipe = resolved(job, run_context)?;
     let device = device(&recipe, &job.world)?;
-    let stop = Arc::new(AtomicBool::new(false));
+    let stop = [&job.stop, &job.heeds_stop].map(Arc::clone);
     let data = bench.data.as_deref().map(Dataset::open).transpose()?;
     let mut trainer = Trainer::build(&recipe, &job.world, device, stop)?;
     let not_fused = trainer.engine.fuse()?;

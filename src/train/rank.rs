@@ -34,6 +34,8 @@ pub struct RankJob {
     pub world: World,
     /// Set by a signal.
     pub stop: Arc<AtomicBool>,
+    /// Set once the training loop looks at `stop` in every step.
+    pub heeds_stop: Arc<AtomicBool>,
 }
 
 /// Trains as `job` says and reports to `event_sink`.
@@ -41,7 +43,8 @@ pub fn run_rank(job: &RankJob, event_sink: &mut EventSink) -> Result<RunEnd, Tra
     let (recipe, data) = read_recipe(job)?;
     let device = device(&recipe, &job.world)?;
     let log = InitLog::open(&job.run_dir.join(run_dir::LOG), &job.world, &recipe)?;
-    let mut trainer = Trainer::build(&recipe, &job.world, device, Arc::clone(&job.stop))?;
+    let stop = [&job.stop, &job.heeds_stop].map(Arc::clone);
+    let mut trainer = Trainer::build(&recipe, &job.world, device, stop)?;
     let ended = train(job, &mut trainer, &data, log, event_sink);
     if ended.is_err() && device.is_cuda() {
         // The process ends now and frees everything. Dropping what belongs to a GPU or a process
@@ -106,6 +109,13 @@ pub(super) fn resolved(job: &RankJob, run_context: &RunContext) -> Result<Recipe
 
 fn read_recipe(job: &RankJob) -> Result<(Recipe, Dataset), TrainError> {
     let file = load(job)?;
+    let (num_ranks, world_size) = (file.run.num_ranks, job.world.world_size);
+    if num_ranks != 0 && num_ranks != world_size {
+        return Err(TrainError::Device(format!(
+            "run.num_ranks is {num_ranks} in the recipe, and this rank is one of {world_size}; start \
+             {num_ranks} ranks, or set run.num_ranks = {world_size}"
+        )));
+    }
     // This reads names and labels only: no image is opened before run_start.
     let path = file.data.path.clone().unwrap_or_default();
     let data = Dataset::open(&path)?;

@@ -43,6 +43,7 @@ pub struct Trainer {
     pub(super) engine: StepEngine,
     pub(super) rank: LoaderRank,
     stop: Arc<AtomicBool>,
+    heeds_stop: Arc<AtomicBool>,
     /// The loader of the next evaluation, once it decodes ahead.
     next_eval: Option<Loader>,
 }
@@ -60,15 +61,16 @@ pub enum RunEnd {
 }
 
 impl Trainer {
-    /// Builds the engine of `recipe`. A signal sets `stop`.
+    /// Builds the engine of `recipe`. A signal sets `stop`; the trainer sets `heeds_stop` once it looks
+    /// at that in every step.
     pub fn build(
         recipe: &Recipe,
         world: &World,
         device: Device,
-        stop: Arc<AtomicBool>,
+        [stop, heeds_stop]: [Arc<AtomicBool>; 2],
     ) -> Result<Self, TrainError> {
         let engine = StepEngine::build(recipe, world, device)?;
-        Ok(Self { engine, rank: loader_rank(world), stop, next_eval: None })
+        Ok(Self { engine, rank: loader_rank(world), stop, heeds_stop, next_eval: None })
     }
 
     /// Trains to the target or to the last epoch. The log always ends in `run_stop`.
@@ -101,6 +103,7 @@ impl Trainer {
         // The first rank here must not open an image before rank 0 has started the clock.
         self.engine.ddp.barrier()?;
         let mut loader = self.train_loader(data)?;
+        self.heeds_stop.store(true, Ordering::Relaxed);
         let mut end = RunEnd::TargetMissed;
         for epoch in 1..=self.engine.recipe.run_length.num_epochs {
             log.write(|session| session.epoch_start(epoch))?;

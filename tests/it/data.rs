@@ -1,14 +1,12 @@
 //! The verbs of data sets as one types them, on sets that misbehave.
 
 use std::{
-    fs::{self, File},
-    os::unix::fs::OpenOptionsExt,
+    fs,
     path::Path,
     process::{Command, Output, Stdio},
     time::{Duration, Instant},
 };
 
-use rustix::fs::OFlags;
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
@@ -73,45 +71,38 @@ fn an_import_that_runs_out_of_room_leaves_no_store_and_goes_on_once_there_is_som
     assert!(verified.status.success(), "{verified:?}");
 }
 
-/// An image that is a pipe holds the import up until its writer is done.
 #[test]
 fn an_import_that_is_interrupted_ends_with_7_and_goes_on() {
     for asked in [Signal::INT, Signal::TERM] {
         let root = TempDir::new().unwrap();
-        let (set, out) = (synth(&root), root.path().join("store"));
-        let classes = fs::read_dir(format!("{set}/train")).unwrap();
-        let class = classes.map(|entry| entry.unwrap().path()).next().unwrap();
-        let image = fs::read_dir(class).unwrap().next().unwrap().unwrap().path();
-        let bytes = fs::read(&image).unwrap();
-        fs::remove_file(&image).unwrap();
-        assert!(Command::new("mkfifo").arg(&image).status().unwrap().success());
+        let [set, store] = ["set", "store"].map(|it| root.path().join(it).display().to_string());
+        // Enough images that the import takes a while.
+        let counts = ["--num-train", "3000", "--num-eval", "8", "--num-classes", "4"];
+        let synth = [&["synth", "--out", &set, "--size", "256"][..], &counts].concat();
+        assert!(data(&synth, root.path()).status.success());
         let mut import = Command::new(env!("CARGO_BIN_EXE_mlperf-run"));
-        let import = import.args(["data", "import", &set, "--out"]).arg(&out);
+        let import = import.args(["data", "import", &set, "--out", &store]);
         let import = import.env("MLPERF_RUN_CACHE", root.path()).stderr(Stdio::piped());
         let import = import.stdout(Stdio::piped()).spawn().unwrap();
         let started = Instant::now();
-        // Opens once the import reads: from then on it listens to signals.
-        let mut pipe = loop {
-            let mut pipe = File::options();
-            match pipe.write(true).custom_flags(OFlags::NONBLOCK.bits() as i32).open(&image) {
-                Ok(pipe) => break pipe,
-                Err(error) => assert!(started.elapsed() < LIMIT, "nobody reads it: {error}"),
-            }
-            std::thread::sleep(Duration::from_millis(5));
+        // Once a shard has been begun, the import listens to signals.
+        let begun = || {
+            let files = fs::read_dir(&store).into_iter().flatten().flatten();
+            files.into_iter().any(|file| file.file_name().to_string_lossy().starts_with("train-"))
         };
+        while !begun() {
+            assert!(started.elapsed() < LIMIT, "no shard");
+            std::thread::sleep(Duration::from_millis(1));
+        }
         kill_process(Pid::from_child(&import), asked).unwrap();
-        std::io::Write::write_all(&mut pipe, &bytes).unwrap();
-        drop(pipe);
         let output = import.wait_with_output().unwrap();
         let said = String::from_utf8_lossy(&output.stderr);
         assert_eq!(output.status.code(), Some(7), "{said}");
         assert!(said.contains("run the same command again to resume"), "{said}");
-        assert!(!out.join("train-00000.arrow").exists(), "half a shard passed for one");
+        assert!(!data(&["verify", &store], root.path()).status.success(), "it is half a store");
 
-        fs::remove_file(&image).unwrap();
-        fs::write(&image, &bytes).unwrap();
-        let store = out.display().to_string();
         assert!(data(&["import", &set, "--out", &store], root.path()).status.success());
+        assert!(data(&["verify", &store], root.path()).status.success());
         let inspected = data(&["inspect", &store], root.path());
         let said = String::from_utf8_lossy(&inspected.stdout);
         assert!(said.starts_with("store: closed-safe (no image was changed)"), "{said}");

@@ -402,6 +402,48 @@ fn a_rank_by_itself_refuses_images_that_its_recipe_may_not_be_trained_on() {
     }
 }
 
+/// A recipe for two ranks, and the command of one of them.
+fn one_of_two(bench: &Bench) -> Command {
+    assert_ok(&bench.run(&images(), &[]), 0);
+    let recipe = fs::read_to_string(bench.path("run_0/recipe.toml")).unwrap();
+    let changed = recipe.replace("num_ranks = 1", "num_ranks = 2");
+    assert_ne!(changed, recipe);
+    fs::write(bench.path("two.toml"), changed).unwrap();
+    let folder = bench.path("two");
+    fs::create_dir(&folder).unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_mlperf-rank"));
+    command.args(["--recipe".as_ref(), bench.path("two.toml").as_os_str()]);
+    command.args(["--run-dir".as_ref(), folder.as_os_str()]);
+    command
+}
+
+#[test]
+fn a_rank_that_is_not_one_of_as_many_as_its_recipe_says_is_refused() {
+    let output = one_of_two(&Bench::new(1)).output().unwrap();
+    assert_ok(&output, 3);
+    let told = String::from_utf8_lossy(&output.stderr);
+    assert!(told.contains("run.num_ranks is 2") && told.contains("one of 1"), "{told}");
+}
+
+#[test]
+fn a_signal_ends_a_rank_that_waits_for_another() {
+    let bench = Bench::new(1);
+    let mut rank = one_of_two(&bench)
+        .env("SLURM_PROCID", "1")
+        .env("SLURM_NTASKS", "2")
+        .env("MASTER_PORT", "1")
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    // Its log is the last thing before it waits.
+    thread::sleep(Duration::from_secs(3));
+    assert!(rank.try_wait().unwrap().is_none(), "nobody listens, so it waits");
+    let begin = Instant::now();
+    kill_process(Pid::from_child(&rank), Signal::TERM).unwrap();
+    assert_eq!(rank.wait().unwrap().code(), Some(7));
+    assert!(begin.elapsed() < LIMIT, "it would wait for ten minutes");
+}
+
 #[test]
 fn the_cuda_bridge_asks_libtorch_for_nothing_it_lacks() {
     let bridge = fs::read(env!("MLPERF_RUN_CUDA_BRIDGE")).unwrap();

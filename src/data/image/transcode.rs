@@ -7,7 +7,7 @@ use std::{ptr, slice};
 
 use turbojpeg::raw;
 
-use crate::data::image::turbojpeg::{Int, init, last_error};
+use crate::data::image::turbojpeg::{Int, init, last_error, last_fault};
 
 /// Transcodes files. Each file gets its own handle, as in `turbojpeg`.
 pub(in crate::data) struct Transcoder {
@@ -79,7 +79,8 @@ impl Transcoder {
             }
             code
         };
-        let result = if code == 0 {
+        let is_whole = code == 0 || (!bytes.is_null() && last_fault(self.handle).is_harmless());
+        let result = if is_whole {
             // SAFETY: C has written `length` bytes there.
             Ok(unsafe { slice::from_raw_parts(bytes, length as usize) }.to_vec())
         } else {

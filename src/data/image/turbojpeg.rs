@@ -27,6 +27,14 @@ pub(in crate::data) struct Fault {
     pub(in crate::data) is_warning: bool,
 }
 
+impl Fault {
+    /// Whether the image is whole all the same: stray bytes before the end marker, which Pillow,
+    /// torchvision and TensorFlow ignore too.
+    pub(in crate::data) fn is_harmless(&self) -> bool {
+        self.is_warning && self.message.contains("extraneous bytes before marker 0xd9")
+    }
+}
+
 /// The color components in which a pixel is stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::data) enum ColorComponents {
@@ -138,7 +146,10 @@ impl Decompressor {
             }
             code
         };
-        if code == 0 { Ok(()) } else { Err(self.fault()) }
+        match code {
+            0 => Ok(()),
+            _ => Some(self.fault()).filter(|fault| !fault.is_harmless()).map_or(Ok(()), Err),
+        }
     }
 
     fn get(&mut self, parameter: raw::TJPARAM) -> Int {
@@ -147,10 +158,7 @@ impl Decompressor {
     }
 
     fn fault(&mut self) -> Fault {
-        // SAFETY: the handle is alive.
-        let code = unsafe { raw::tj3GetErrorCode(self.handle) };
-        let is_warning = code as raw::TJERR == raw::TJERR_TJERR_WARNING;
-        Fault { message: last_error(self.handle), is_warning }
+        last_fault(self.handle)
     }
 }
 
@@ -177,6 +185,13 @@ pub(in crate::data) fn init(kind: raw::TJINIT) -> raw::tjhandle {
     let code = unsafe { raw::tj3Set(handle, raw::TJPARAM_TJPARAM_SCANLIMIT as Int, MAX_SCANS) };
     assert_eq!(code, 0, "libjpeg-turbo accepts any scan limit");
     handle
+}
+
+pub(in crate::data) fn last_fault(handle: raw::tjhandle) -> Fault {
+    // SAFETY: the handle is alive.
+    let code = unsafe { raw::tj3GetErrorCode(handle) };
+    let is_warning = code as raw::TJERR == raw::TJERR_TJERR_WARNING;
+    Fault { message: last_error(handle), is_warning }
 }
 
 pub(in crate::data) fn last_error(handle: raw::tjhandle) -> String {

@@ -10,7 +10,10 @@ use crate::data::{
     config::{EvalTransform, TrainTransform},
     dataset::span_reader::SpanReader,
     error::DataError,
-    image::{decode::Decoder, pixels::Size},
+    image::{
+        decode::Decoder,
+        pixels::{DecodeError, Size},
+    },
     index::Index,
     loader::sample::SampleReader,
     order::plan::Transform,
@@ -56,22 +59,39 @@ pub struct SplitSurvey {
     pub num_progressive: usize,
     /// JPEGs with restart markers, whose parts can be decoded alone.
     pub num_with_restarts: usize,
-    /// Images without a valid header, with the reason.
+    /// Images without a valid header, or that do not decode, with the reason.
     pub bad: Vec<(PathBuf, String)>,
 }
 
-/// Reads `num` images of a split, chosen by `seed`.
+/// Images of a survey that are decoded to their end, if not all are.
+const NUM_DECODED: usize = 64;
+
+/// Reads `num` images of a split, chosen by `seed`, and decodes the first of them.
 pub fn survey(index: &Index, num: usize, seed: u64) -> SplitSurvey {
+    survey_decoding(index, (num, NUM_DECODED), seed)
+}
+
+/// Reads and decodes all images of a split, on this thread.
+pub fn full_survey(index: &Index) -> SplitSurvey {
+    survey_decoding(index, (index.len(), index.len()), 0)
+}
+
+fn survey_decoding(index: &Index, (num, num_decoded): (usize, usize), seed: u64) -> SplitSurvey {
     let mut class_sizes = vec![0; index.num_classes()];
     (0..index.len()).for_each(|i| class_sizes[index.label(i)] += 1);
     let (mut spans, mut decoder, mut file) = (SpanReader::default(), Decoder::new(), Vec::new());
     let (mut sizes, mut bytes, mut bad) = (Vec::new(), Vec::new(), Vec::new());
     let (mut num_progressive, mut num_with_restarts) = (0, 0);
     let samples = choose(index, num, seed);
-    for &i in &samples {
-        let size = spans.read(index, i, &mut file).map_err(|error| error.to_string());
-        let size = size.and_then(|()| decoder.size(&file).map_err(|error| error.to_string()));
-        match size {
+    for (place, &i) in samples.iter().enumerate() {
+        let size = spans.read(index, i, &mut file).map_err(DecodeError::from);
+        let size = size.and_then(|()| decoder.size(&file)).and_then(|size| {
+            if place < num_decoded {
+                decoder.decode(&file)?;
+            }
+            Ok(size)
+        });
+        match size.map_err(|error| error.to_string()) {
             Err(reason) => bad.push((index.path(i), reason)),
             Ok(size) => {
                 sizes.push(size);
@@ -207,6 +227,19 @@ mod tests {
         chosen.sort_unstable();
         chosen.dedup();
         assert_eq!(chosen.len(), 9);
+    }
+
+    #[test]
+    fn a_survey_decodes_images_and_finds_truncated_ones() {
+        let root = fixture::data_set(5, 1);
+        let bad = root.path().join("train/b/002.JPEG");
+        let file = std::fs::read(&bad).unwrap();
+        fixture::write(&bad, &file[..file.len() * 2 / 3]);
+        let index = Index::open(root.path(), Split::Train).unwrap();
+        for survey in [survey(&index, 100, 0), full_survey(&index)] {
+            assert_eq!(survey.num_looked_at, 15);
+            assert_eq!(survey.bad.iter().map(|(path, _)| path).collect::<Vec<_>>(), [&bad]);
+        }
     }
 
     #[test]

@@ -100,17 +100,17 @@ fn fields_of_webdataset_are_read_as_webdataset_reads_them() {
 
 #[test]
 fn label_files_of_other_systems_are_read() {
-    let classes = ["house cat/0.jpg", "white shark/0.jpg"];
+    let classes = ["tabby cat/0.jpg", "white shark/0.jpg"];
     for (text, images) in [
-        ("\u{feff}v0.jpg\twhite shark\r\nv1.jpg\thouse cat\r\n", ["v0.jpg", "v1.jpg"]),
-        ("IMG 0.jpg,white shark\nIMG 1.jpg,house cat\n", ["IMG 0.jpg", "IMG 1.jpg"]),
-        ("a.b.jpg\twhite shark\na.c.jpg\thouse cat\n", ["a.b.jpg", "a.c.jpg"]),
+        ("\u{feff}v0.jpg\twhite shark\r\nv1.jpg\ttabby cat\r\n", ["v0.jpg", "v1.jpg"]),
+        ("IMG 0.jpg,white shark\nIMG 1.jpg,tabby cat\n", ["IMG 0.jpg", "IMG 1.jpg"]),
+        ("a.b.jpg\twhite shark\na.c.jpg\ttabby cat\n", ["a.b.jpg", "a.c.jpg"]),
         ("v0.jpg  1\nv1.jpg  0\n", ["v0.jpg", "v1.jpg"]),
     ] {
         let root = archives(&classes, &images);
         write(&root.path().join("val_labels.txt"), text.as_bytes());
         let eval = Dataset::open(root.path()).unwrap().eval;
-        let expected = [format!("white shark {}", images[0]), format!("house cat {}", images[1])];
+        let expected = [format!("white shark {}", images[0]), format!("tabby cat {}", images[1])];
         assert_eq!(samples(&eval), expected, "{text:?}");
     }
 }

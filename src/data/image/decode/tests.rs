@@ -241,6 +241,15 @@ fn zeros_after_the_end_are_ignored_and_a_missing_end_is_an_error() {
 }
 
 #[test]
+fn stray_bytes_before_the_end_are_ignored_as_by_pillow() {
+    let mut file = fixture::jpeg(&fixture::image(SIZE, 3), SIZE);
+    let whole = decode(&file).unwrap();
+    let end = file.len() - 2;
+    file.splice(end..end, [0x12, 0x34, 0x56]);
+    assert_eq!(decode(&file).unwrap(), whole);
+}
+
+#[test]
 fn an_image_of_excessive_size_is_rejected_before_decoding() {
     let mut file = fixture::jpeg(&fixture::image(SIZE, 5), SIZE);
     let frame = file.windows(2).position(|marker| marker == [0xff, 0xc0]).unwrap();
