@@ -167,6 +167,13 @@ fn survey_text(name: &str, survey: &SplitSurvey) -> String {
         survey.num_with_restarts,
         survey.bad.len(),
     );
+    if survey.num_turned > 0 {
+        let turned = survey.num_turned;
+        text = format!(
+            "{text}\n  {turned} with an Exif orientation, which is not applied (as in torchvision; \
+             Hugging Face's datasets applies it)"
+        );
+    }
     if survey.num_hidden > 0 {
         let hidden = console::counted(survey.num_hidden as usize, "hidden name");
         text = format!("{text}\n  left out: {hidden}, such as ._0.jpg and .ipynb_checkpoints");

@@ -169,6 +169,7 @@ mod tests {
             bytes: size,
             num_progressive: 0,
             num_with_restarts: 0,
+            num_turned: 0,
             bad: Vec::new(),
         };
         let said = advice(&recipe(&[], 1_281_167), Some(&survey)).join("\n");

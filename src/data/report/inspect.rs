@@ -17,6 +17,7 @@ use crate::data::{
     index::Index,
     loader::sample::SampleReader,
     order::plan::Transform,
+    report::exif::orientation,
     rng::Rng,
 };
 
@@ -59,6 +60,8 @@ pub struct SplitSurvey {
     pub num_progressive: usize,
     /// JPEGs with restart markers, whose parts can be decoded alone.
     pub num_with_restarts: usize,
+    /// JPEGs with an Exif orientation other than upright.
+    pub num_turned: usize,
     /// Images without a valid header, or that do not decode, with the reason.
     pub bad: Vec<(PathBuf, String)>,
 }
@@ -81,7 +84,7 @@ fn survey_decoding(index: &Index, (num, num_decoded): (usize, usize), seed: u64)
     (0..index.len()).for_each(|i| class_sizes[index.label(i)] += 1);
     let (mut spans, mut decoder, mut file) = (SpanReader::default(), Decoder::new(), Vec::new());
     let (mut sizes, mut bytes, mut bad) = (Vec::new(), Vec::new(), Vec::new());
-    let (mut num_progressive, mut num_with_restarts) = (0, 0);
+    let (mut num_progressive, mut num_with_restarts, mut num_turned) = (0, 0, 0);
     let samples = choose(index, num, seed);
     for (place, &i) in samples.iter().enumerate() {
         let size = spans.read(index, i, &mut file).map_err(DecodeError::from);
@@ -99,6 +102,7 @@ fn survey_decoding(index: &Index, (num, num_decoded): (usize, usize), seed: u64)
                 let markers = markers(&file);
                 num_progressive += usize::from(markers.contains(&0xc2));
                 num_with_restarts += usize::from(markers.contains(&0xdd));
+                num_turned += usize::from(orientation(&file).is_some_and(|it| it != 1));
             }
         }
     }
@@ -115,6 +119,7 @@ fn survey_decoding(index: &Index, (num, num_decoded): (usize, usize), seed: u64)
         bytes: quantiles(bytes),
         num_progressive,
         num_with_restarts,
+        num_turned,
         bad,
     }
 }
