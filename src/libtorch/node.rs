@@ -166,10 +166,28 @@ impl ConvBackward<'_> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use tch::Kind;
 
     use super::*;
     use crate::libtorch::noise;
+
+    #[test]
+    fn where_gradients_are_off_a_node_keeps_nothing() {
+        let x = noise::normal(&[2]).set_requires_grad(true);
+        let saved = Arc::new(());
+        let (y, kept) = (no_grad(|| &x * 2.0), Arc::clone(&saved));
+        no_grad(|| {
+            attach_node(&[&y], &[&x], move |gradients| {
+                drop(kept);
+                gradients
+            })
+        })
+        .expect("nothing to attach");
+        assert!(!y.requires_grad());
+        assert_eq!(Arc::strong_count(&saved), 1, "the closure is gone");
+    }
 
     #[test]
     fn a_node_computes_the_gradients_of_its_closure() {

@@ -38,6 +38,17 @@ pub enum TrainError {
     /// The machine has no device for this rank.
     #[error("{0}")]
     Device(String),
+    /// The recipe is for another number of ranks.
+    #[error(
+        "run.num_ranks is {wanted} in the recipe, and this rank is one of {world_size}; start \
+         {wanted} ranks, or set run.num_ranks = {world_size}"
+    )]
+    NumRanks {
+        /// The recipe's number.
+        wanted: usize,
+        /// The number of ranks that were started.
+        world_size: usize,
+    },
     /// The benchmark cannot measure what was asked for.
     #[error("{0}")]
     Bench(String),
@@ -79,9 +90,12 @@ impl TrainError {
     /// Who can fix it.
     pub fn kind(&self) -> FailureKind {
         match self {
-            Self::Recipe(_) | Self::Data(_) | Self::World(_) | Self::Device(_) | Self::Bench(_) => {
-                FailureKind::Input
-            }
+            Self::Recipe(_)
+            | Self::Data(_)
+            | Self::World(_)
+            | Self::Device(_)
+            | Self::NumRanks { .. }
+            | Self::Bench(_) => FailureKind::Input,
             // A collective fails when a peer goes away; the peer knows the reason.
             Self::Dist(_) => FailureKind::Peer,
             Self::Interrupted => FailureKind::Interrupted,

@@ -109,12 +109,9 @@ pub(super) fn resolved(job: &RankJob, run_context: &RunContext) -> Result<Recipe
 
 fn read_recipe(job: &RankJob) -> Result<(Recipe, Dataset), TrainError> {
     let file = load(job)?;
-    let (num_ranks, world_size) = (file.run.num_ranks, job.world.world_size);
-    if num_ranks != 0 && num_ranks != world_size {
-        return Err(TrainError::Device(format!(
-            "run.num_ranks is {num_ranks} in the recipe, and this rank is one of {world_size}; start \
-             {num_ranks} ranks, or set run.num_ranks = {world_size}"
-        )));
+    let (wanted, world_size) = (file.run.num_ranks, job.world.world_size);
+    if wanted != 0 && wanted != world_size {
+        return Err(TrainError::NumRanks { wanted, world_size });
     }
     // This reads names and labels only: no image is opened before run_start.
     let path = file.data.path.clone().unwrap_or_default();

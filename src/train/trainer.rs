@@ -135,7 +135,7 @@ impl Trainer {
         meter: &mut Meter,
     ) -> Result<(), TrainError> {
         let steps_per_epoch = self.engine.recipe.run_length.steps_per_epoch;
-        let eval_lead = self.engine.recipe.eval_epochs.contains(&epoch).then_some(EVAL_LEAD_STEPS);
+        let is_evaluated = self.engine.recipe.eval_epochs.contains(&epoch);
         let mut loss_sum = Tensor::zeros([], (Kind::Float, self.engine.device));
         self.engine.progress.epoch = epoch - 1;
         meter.epoch_start(epoch, loader.stats());
@@ -152,7 +152,8 @@ impl Trainer {
                 meter.steps(step, Readout::of(&loss_sum)?, loader.stats())?;
                 let _ = loss_sum.zero_();
             }
-            if self.next_eval.is_none() && eval_lead.is_some_and(|n| step + n >= steps_per_epoch) {
+            let is_due = is_evaluated && step + EVAL_LEAD_STEPS >= steps_per_epoch;
+            if is_due && self.next_eval.is_none() {
                 self.next_eval = Some(self.eval_loader(data));
             }
         }

@@ -28,7 +28,7 @@ impl StepEngine {
         let passes = [(&self.forward, Mode::Train), (&self.eval_forward, Mode::Eval)];
         for (forward, mode) in passes {
             for (name, fused, plain) in trial.errors(forward, mode).map_err(|e| e.to_string())? {
-                if fused.is_nan() || fused > ALLOWED[0] * plain + ALLOWED[1] {
+                if fused.is_nan() || plain.is_nan() || fused > ALLOWED[0] * plain + ALLOWED[1] {
                     return Err(format!(
                         "the fused kernels failed their trial: the {name} of a small network have an \
                          error of {fused:.1e}, and {plain:.1e} on libtorch's; please report this"
