@@ -6,7 +6,7 @@ import subprocess
 import sys
 import time
 
-OURS = "target/release/mlperf-run"
+OURS = "target/bench/release/mlperf-run"
 NUM_SYSTEMS, NUM_RUNS, LOG_BYTES = 56, 5, 304_000
 
 

@@ -174,6 +174,13 @@ fn survey_text(name: &str, survey: &SplitSurvey) -> String {
              Hugging Face's datasets applies it)"
         );
     }
+    if survey.num_warned > 0 {
+        let warned = survey.num_warned;
+        text = format!(
+            "{text}\n  {warned} with stray bytes before the end marker; they decode whole and are \
+             used"
+        );
+    }
     if survey.num_hidden > 0 {
         let hidden = console::counted(survey.num_hidden as usize, "hidden name");
         text = format!("{text}\n  left out: {hidden}, such as ._0.jpg and .ipynb_checkpoints");

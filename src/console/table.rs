@@ -1,4 +1,4 @@
-//! The final table: one line per run.
+//! The final table: one line per run, then the paths of their results.
 
 use super::columns::{Column, aligned};
 use super::numbers::{grouped, percent};
@@ -7,9 +7,13 @@ use crate::events::RunSummary;
 /// The text of an empty cell.
 const NONE: &str = "-";
 
-/// The runs as aligned text, each compared with the first recipe's mean.
+/// The runs as aligned text, each compared with the first recipe's mean. Paths have lines of their
+/// own, because with them the table would be wider than a terminal.
 pub fn table(runs: &[RunSummary]) -> String {
-    aligned(&columns(runs))
+    let results = runs.iter().filter_map(|run| run.result.as_ref());
+    let paths = results.map(|path| format!("result: {}", path.display()));
+    let lines: Vec<String> = std::iter::once(aligned(&columns(runs))).chain(paths).collect();
+    lines.join("\n")
 }
 
 fn columns(runs: &[RunSummary]) -> Vec<Column> {
@@ -23,7 +27,6 @@ fn columns(runs: &[RunSummary]) -> Vec<Column> {
         (None, None) => NONE.to_owned(),
     };
     let speed_up = |run: &RunSummary| Some(format!("{:.2}x", first? / run.minutes_to_target()?));
-    let result = |run: &RunSummary| run.result.as_ref().map(|path| path.display().to_string());
     let mut columns = vec![
         Column::left("recipe", runs.iter().map(|run| run.recipe.clone())),
         Column::right("minutes to target", runs.iter().map(minutes)),
@@ -34,7 +37,7 @@ fn columns(runs: &[RunSummary]) -> Vec<Column> {
         ),
         Column::right("images/s", runs.iter().map(|run| optional(run.images_per_s.map(grouped)))),
         Column::right(
-            "waiting for data",
+            "data wait",
             runs.iter().map(|run| optional(run.data_wait.map(|fraction| percent(fraction, 1)))),
         ),
     ];
@@ -47,7 +50,6 @@ fn columns(runs: &[RunSummary]) -> Vec<Column> {
         columns.push(Column::right("speed-up", speed_ups));
     }
     columns.push(Column::left("log check", runs.iter().map(verdict)));
-    columns.push(Column::left("result", runs.iter().map(|run| optional(result(run)))));
     columns
 }
 
@@ -107,10 +109,9 @@ mod tests {
             "epochs",
             "accuracy",
             "images/s",
-            "waiting for data",
+            "data wait",
             "speed-up",
             "log check",
-            "result",
         ];
         let first = [
             "demo/baseline",
@@ -121,11 +122,12 @@ mod tests {
             "0.3 %",
             "1.00x",
             "accepted (4.0.0)",
-            "results/box/resnet/result_0.txt",
         ];
         assert_eq!(lines[0], titles);
         assert_eq!(lines[1], first);
         assert_eq!((lines[2][1].as_str(), lines[2][6].as_str()), ("1.25", "2.00x"));
+        assert_eq!(lines[3], ["result: results/box/resnet/result_0.txt"]);
+        assert!(table.lines().all(|line| line.len() <= 100), "{table}");
     }
 
     #[test]
@@ -170,6 +172,6 @@ mod tests {
     #[test]
     fn a_run_without_results_has_dashes() {
         let table = table(&[RunSummary::new("demo", 17)]);
-        assert_eq!(table.lines().nth(1).unwrap().matches(" -").count(), 6, "{table}");
+        assert_eq!(table.lines().nth(1).unwrap().matches(" -").count(), 5, "{table}");
     }
 }

@@ -89,6 +89,15 @@ pub enum LaunchError {
         /// The required version.
         needed: &'static str,
     },
+    /// No libtorch was found, and none was known to the build.
+    #[error(
+        "this mlperf-run was built without the feature torch and knows no libtorch {needed}; build \
+         both programs with scripts/setup, or name libtorch's folder with --libtorch DIR"
+    )]
+    BuiltWithoutTorch {
+        /// The required version.
+        needed: &'static str,
+    },
     /// The rank program is missing.
     #[error(
         "mlperf-rank is neither in {} nor in PATH; install both programs with scripts/setup",
@@ -127,6 +136,17 @@ pub enum LaunchError {
         number: usize,
         /// The existing path.
         path: PathBuf,
+    },
+    /// A run cannot be resumed.
+    #[error(
+        "cannot resume {}: {reason}; name another run with --resume RUN, or start one without it",
+        path.display()
+    )]
+    Resume {
+        /// The run.
+        path: PathBuf,
+        /// The reason.
+        reason: String,
     },
     /// The system name is not usable as a folder name.
     #[error("'{0}' is not a valid system name; use letters, digits, '-', '_' and '.'")]

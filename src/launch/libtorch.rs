@@ -76,13 +76,19 @@ impl Candidate {
 
 fn choose(candidates: impl Iterator<Item = Candidate>) -> Result<Libtorch, LaunchError> {
     for Candidate { root, named_by } in candidates {
-        match (root.join("lib/libtorch_cpu.so").is_file(), named_by) {
-            (true, _) => return at(root),
-            (false, Some(origin)) => return Err(LaunchError::NotLibtorch { root, origin }),
-            (false, None) => {}
+        // Python packages, and `scripts/setup`, put it into a subfolder.
+        let mut folders = [root.join("torch"), root.clone()].into_iter();
+        match (folders.rfind(|folder| folder.join("lib/libtorch_cpu.so").is_file()), named_by) {
+            (Some(folder), _) => return at(folder),
+            (None, Some(origin)) => return Err(LaunchError::NotLibtorch { root, origin }),
+            (None, None) => {}
         }
     }
-    Err(LaunchError::NoLibtorch { needed: NEEDED })
+    Err(if cfg!(feature = "torch") {
+        LaunchError::NoLibtorch { needed: NEEDED }
+    } else {
+        LaunchError::BuiltWithoutTorch { needed: NEEDED }
+    })
 }
 
 /// The libtorch in `root`. The path becomes absolute, because the loader must find it from any
@@ -152,6 +158,15 @@ mod tests {
             let says = format!("is version {found}, but this program requires 2.11.0; run");
             assert!(error.contains(&says), "{error}");
         }
+    }
+
+    #[test]
+    fn the_folder_that_contains_the_folder_torch_is_accepted_too() {
+        let (packages, right) = (tempfile::tempdir().unwrap(), fake("__version__ = '2.11.0'"));
+        std::os::unix::fs::symlink(right.path(), packages.path().join("torch")).unwrap();
+        let named = Candidate::named(packages.path().to_owned(), "--libtorch");
+        let found = choose([named].into_iter()).unwrap();
+        assert_eq!(found.lib_dir(), right.path().canonicalize().unwrap().join("lib"));
     }
 
     #[test]

@@ -46,12 +46,14 @@ pub(in crate::data) struct Decoder {
     pixels: Vec<u8>,
     /// Size of the whole image in `pixels`, or of the decodable part of a damaged one.
     decoded: Option<Size>,
+    /// A harmless warning of the last decode.
+    warning: Option<String>,
 }
 
 impl Decoder {
     pub(in crate::data) fn new() -> Self {
         let (decompressor, cropper) = (Decompressor::new(), RestartCropper::default());
-        Self { decompressor, cropper, pixels: Vec::new(), decoded: None }
+        Self { decompressor, cropper, pixels: Vec::new(), decoded: None, warning: None }
     }
 
     /// Size of a file's image, or an error if the file is not an image.
@@ -85,12 +87,17 @@ impl Decoder {
         Some(DecodedImage { pixels: &self.pixels[START..][..width * height * 3], width, height })
     }
 
+    /// The decoder's warning about the last JPEG that was decoded, though it is whole.
+    pub(in crate::data) fn warning(&self) -> Option<&str> {
+        self.warning.as_deref()
+    }
+
     /// Decodes a whole image.
     pub(in crate::data) fn decode<'a>(
         &'a mut self,
         file: &'a [u8],
     ) -> Result<DecodedImage<'a>, DecodeError> {
-        self.decoded = None;
+        (self.decoded, self.warning) = (None, None);
         let Size { height, width } = self.size(file)?;
         let crop = Crop { top: 0, left: 0, height, width };
         Ok(self.decode_part(file, Part { crop, denominator: 1 })?.image)
@@ -139,10 +146,13 @@ impl Decoder {
         let pixels = &mut self.pixels[START..][..bytes];
         let decoded = self.decompressor.decode((file, header), region, pixels);
         self.decoded = Some(Size { height: region.height, width: region.width });
-        if let Err(fault) = decoded {
-            self.decoded
-                .take_if(|_| !fault.is_warning || header.components == ColorComponents::Four);
-            return Err(DecodeError::of(fault));
+        match decoded {
+            Ok(warning) => self.warning = warning.map(|it| it.message),
+            Err(fault) => {
+                self.decoded
+                    .take_if(|_| !fault.is_warning || header.components == ColorComponents::Four);
+                return Err(DecodeError::of(fault));
+            }
         }
         if header.components == ColorComponents::Four {
             cmyk_to_rgb(pixels);

@@ -103,13 +103,13 @@ impl Decompressor {
     }
 
     /// Decodes a part of the file whose header was read last, to RGB or to four color components as
-    /// stored. A warning of libjpeg-turbo is an error.
+    /// stored. Returns a harmless warning of libjpeg-turbo; any other one is an error.
     pub(in crate::data) fn decode(
         &mut self,
         (file, header): (&[u8], Header),
         region: Region,
         pixels: &mut [u8],
-    ) -> Result<(), Fault> {
+    ) -> Result<Option<Fault>, Fault> {
         let (format, bytes) = match header.components {
             ColorComponents::UpToThree => (raw::TJPF_TJPF_RGB, 3),
             ColorComponents::Four => (raw::TJPF_TJPF_CMYK, 4),
@@ -146,9 +146,10 @@ impl Decompressor {
             }
             code
         };
-        match code {
-            0 => Ok(()),
-            _ => Some(self.fault()).filter(|fault| !fault.is_harmless()).map_or(Ok(()), Err),
+        let fault = (code != 0).then(|| self.fault());
+        match fault {
+            Some(fault) if !fault.is_harmless() => Err(fault),
+            warning => Ok(warning),
         }
     }
 

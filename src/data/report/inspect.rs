@@ -62,6 +62,8 @@ pub struct SplitSurvey {
     pub num_with_restarts: usize,
     /// JPEGs with an Exif orientation other than upright.
     pub num_turned: usize,
+    /// JPEGs that decode whole although the decoder warns of them: stray bytes before the end.
+    pub num_warned: usize,
     /// Images without a valid header, or that do not decode, with the reason.
     pub bad: Vec<(PathBuf, String)>,
 }
@@ -85,12 +87,14 @@ fn survey_decoding(index: &Index, (num, num_decoded): (usize, usize), seed: u64)
     let (mut spans, mut decoder, mut file) = (SpanReader::default(), Decoder::new(), Vec::new());
     let (mut sizes, mut bytes, mut bad) = (Vec::new(), Vec::new(), Vec::new());
     let (mut num_progressive, mut num_with_restarts, mut num_turned) = (0, 0, 0);
+    let mut num_warned = 0;
     let samples = choose(index, num, seed);
     for (place, &i) in samples.iter().enumerate() {
         let size = spans.read(index, i, &mut file).map_err(DecodeError::from);
         let size = size.and_then(|()| decoder.size(&file)).and_then(|size| {
             if place < num_decoded {
                 decoder.decode(&file)?;
+                num_warned += usize::from(decoder.warning().is_some());
             }
             Ok(size)
         });
@@ -120,6 +124,7 @@ fn survey_decoding(index: &Index, (num, num_decoded): (usize, usize), seed: u64)
         num_progressive,
         num_with_restarts,
         num_turned,
+        num_warned,
         bad,
     }
 }
@@ -245,6 +250,19 @@ mod tests {
             assert_eq!(survey.num_looked_at, 15);
             assert_eq!(survey.bad.iter().map(|(path, _)| path).collect::<Vec<_>>(), [&bad]);
         }
+    }
+
+    #[test]
+    fn stray_bytes_before_the_end_are_counted_and_the_image_is_good() {
+        let root = fixture::data_set(2, 1);
+        let path = root.path().join("train/b/001.JPEG");
+        let file = std::fs::read(&path).unwrap();
+        let (image, end) = file.split_at(file.len() - 2);
+        // The decoder has read some bytes ahead; it warns of those that it finds later.
+        fixture::write(&path, &[image, &[7; 64], end].concat());
+        let index = Index::open(root.path(), Split::Train).unwrap();
+        let survey = full_survey(&index);
+        assert_eq!((survey.num_warned, survey.bad.len()), (1, 0));
     }
 
     #[test]

@@ -245,7 +245,8 @@ fn stray_bytes_before_the_end_are_ignored_as_by_pillow() {
     let mut file = fixture::jpeg(&fixture::image(SIZE, 3), SIZE);
     let whole = decode(&file).unwrap();
     let end = file.len() - 2;
-    file.splice(end..end, [0x12, 0x34, 0x56]);
+    // The decoder has read some bytes ahead; it warns of those that it finds later.
+    file.splice(end..end, [0x12; 64]);
     assert_eq!(decode(&file).unwrap(), whole);
 }
 
