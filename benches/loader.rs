@@ -47,6 +47,7 @@ fn train_epoch<const IMAGE_SIZE: usize>(bencher: Bencher<'_, '_>, interpolation:
             batch_per_rank: 16,
             steps_per_epoch: NUM_IMAGES / 16,
             epochs: 0..1,
+            start_step: 0,
             image_sizes: vec![IMAGE_SIZE],
             transform: TrainTransform { interpolation, ..TrainTransform::default() },
         };

@@ -38,6 +38,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         batch_per_rank: BATCH,
         steps_per_epoch: dataset.train.len() / BATCH,
         epochs: 0..1,
+        start_step: 0,
         image_sizes: vec![image_size.parse()?],
         transform: config.train,
     };

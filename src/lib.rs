@@ -12,9 +12,10 @@
 //! | 3 | [`recipe`]: recipes, as written and as resolved |
 //! | 2 | [`algorithms`]: the speed-up methods · [`compliance`]: the rules of the log |
 //! | 1 | [`data`] · [`model`] · [`optim`] · `distributed` · [`mllog`] · [`events`] |
-//! | 0 | `libtorch`: the bridge to libtorch's C++ · [`hash`] · [`mlperf`]: shared words · [`problems`]: of recipes |
+//! | 0 | `libtorch`: the bridge to libtorch's C++ · [`hash`] · [`atomic_file`] · [`mlperf`]: shared words · [`problems`]: of recipes |
 
 pub mod algorithms;
+pub mod atomic_file;
 pub mod cli;
 pub mod compliance;
 pub mod console;

@@ -119,6 +119,7 @@ fn train(
         batch_per_rank: BATCH,
         steps_per_epoch: NUM_IMAGES / BATCH,
         epochs: 0..num_epochs,
+        start_step: 0,
         image_sizes: vec![32; num_epochs],
         transform,
     };

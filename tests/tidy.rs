@@ -10,7 +10,7 @@ use std::{
 
 /// Modules by layer, lowest first. A module uses layers below, never its own or a higher one.
 const LAYERS: [&[&str]; 7] = [
-    &["libtorch", "hash", "mlperf", "problems"],
+    &["libtorch", "hash", "atomic_file", "mlperf", "problems"],
     &["data", "model", "optim", "distributed", "mllog", "events"],
     &["algorithms", "compliance"],
     &["recipe"],

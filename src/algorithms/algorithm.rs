@@ -68,10 +68,29 @@ pub trait Algorithm {
         Ok(())
     }
 
-    /// The weights to evaluate instead of the trained ones, in the order of
-    /// [`Weights::all`](crate::model::Weights::all).
-    fn eval_weights(&self) -> Option<&TensorList> {
+    /// The average of the weights that the method keeps.
+    fn average(&self) -> Option<&Average> {
         None
+    }
+
+    /// The same, to put the average of a checkpoint into it.
+    fn average_mut(&mut self) -> Option<&mut Average> {
+        None
+    }
+}
+
+/// An average of the weights over training, to evaluate instead of them.
+pub struct Average {
+    /// In the order of [`Weights::all`](crate::model::Weights::all).
+    pub weights: TensorList,
+    /// How often it was updated; nothing is in it before the first time.
+    pub num_updates: usize,
+}
+
+impl Average {
+    /// An average of tensors like `weights`.
+    pub fn of(weights: &TensorList) -> Result<Self, BridgeError> {
+        Ok(Self { weights: weights.duplicate()?, num_updates: 0 })
     }
 }
 
@@ -128,8 +147,19 @@ impl Algorithms {
         self.0.iter_mut().try_for_each(|method| method.after_step(now))
     }
 
-    /// See [`Algorithm::eval_weights`].
+    /// The weights to evaluate instead of the trained ones.
     pub fn eval_weights(&self) -> Option<&TensorList> {
-        self.0.iter().find_map(|method| method.eval_weights())
+        let average = self.average().filter(|average| average.num_updates > 0)?;
+        Some(&average.weights)
+    }
+
+    /// See [`Algorithm::average`]; at most one method keeps one.
+    pub fn average(&self) -> Option<&Average> {
+        self.0.iter().find_map(|method| method.average())
+    }
+
+    /// See [`Algorithm::average_mut`].
+    pub fn average_mut(&mut self) -> Option<&mut Average> {
+        self.0.iter_mut().find_map(|method| method.average_mut())
     }
 }

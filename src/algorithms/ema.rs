@@ -11,7 +11,7 @@
 use serde::{Deserialize, Serialize};
 
 #[cfg(feature = "torch")]
-use super::algorithm::{Algorithm, MethodContext, Progress};
+use super::algorithm::{Algorithm, Average, MethodContext, Progress};
 use super::method::Method;
 #[cfg(feature = "torch")]
 use crate::libtorch::{BridgeError, TensorList};
@@ -63,8 +63,7 @@ impl Method for Ema {
         let half_life = self.half_life.to_steps(context.run_length).max(1);
         Ok(Some(Box::new(EmaAlgorithm {
             weights: context.weights.shared()?,
-            average: context.weights.duplicate()?,
-            num_updates: 0,
+            average: Average::of(context.weights)?,
             interval,
             smoothing: ema_smoothing(interval, half_life),
         })))
@@ -74,8 +73,7 @@ impl Method for Ema {
 #[cfg(feature = "torch")]
 struct EmaAlgorithm {
     weights: TensorList,
-    average: TensorList,
-    num_updates: usize,
+    average: Average,
     interval: usize,
     smoothing: f64,
 }
@@ -86,14 +84,18 @@ impl Algorithm for EmaAlgorithm {
         if !now.step.is_multiple_of(self.interval) {
             return Ok(());
         }
-        self.num_updates += 1;
-        match self.num_updates {
-            1 => self.average.copy_from(&self.weights),
-            _ => self.average.lerp(&self.weights, 1.0 - self.smoothing),
+        self.average.num_updates += 1;
+        match self.average.num_updates {
+            1 => self.average.weights.copy_from(&self.weights),
+            _ => self.average.weights.lerp(&self.weights, 1.0 - self.smoothing),
         }
     }
 
-    fn eval_weights(&self) -> Option<&TensorList> {
-        (self.num_updates > 0).then_some(&self.average)
+    fn average(&self) -> Option<&Average> {
+        Some(&self.average)
+    }
+
+    fn average_mut(&mut self) -> Option<&mut Average> {
+        Some(&mut self.average)
     }
 }

@@ -37,7 +37,9 @@ pub use registry::*;
 pub use stochastic_depth::{DropDistribution, DropMethod};
 #[cfg(feature = "torch")]
 pub use {
-    algorithm::{Algorithm, Algorithms, Batch, MethodContext, Next, Progress, SampleLosses},
+    algorithm::{
+        Algorithm, Algorithms, Average, Batch, MethodContext, Next, Progress, SampleLosses,
+    },
     colout::colout,
     cutmix::{Region, cutmix},
     cutout::cutout,

@@ -11,7 +11,7 @@
 use serde::{Deserialize, Serialize};
 
 #[cfg(feature = "torch")]
-use super::algorithm::{Algorithm, MethodContext, Progress};
+use super::algorithm::{Algorithm, Average, MethodContext, Progress};
 use super::method::Method;
 #[cfg(feature = "torch")]
 use crate::libtorch::{BridgeError, TensorList};
@@ -43,8 +43,7 @@ impl Method for Swa {
     fn start(&self, context: &MethodContext) -> Result<Option<Box<dyn Algorithm>>, BridgeError> {
         Ok(Some(Box::new(SwaAlgorithm {
             weights: context.weights.shared()?,
-            mean: context.weights.duplicate()?,
-            num_averaged: 0,
+            mean: Average::of(context.weights)?,
             start: self.start.to_steps(context.run_length),
             interval: self.interval.to_steps(context.run_length).max(1),
         })))
@@ -54,8 +53,7 @@ impl Method for Swa {
 #[cfg(feature = "torch")]
 struct SwaAlgorithm {
     weights: TensorList,
-    mean: TensorList,
-    num_averaged: usize,
+    mean: Average,
     start: usize,
     interval: usize,
 }
@@ -66,12 +64,16 @@ impl Algorithm for SwaAlgorithm {
         if now.step <= self.start || !(now.step - self.start).is_multiple_of(self.interval) {
             return Ok(());
         }
-        self.num_averaged += 1;
-        self.mean.lerp(&self.weights, 1.0 / self.num_averaged as f64)
+        self.mean.num_updates += 1;
+        self.mean.weights.lerp(&self.weights, 1.0 / self.mean.num_updates as f64)
     }
 
-    fn eval_weights(&self) -> Option<&TensorList> {
-        (self.num_averaged > 0).then_some(&self.mean)
+    fn average(&self) -> Option<&Average> {
+        Some(&self.mean)
+    }
+
+    fn average_mut(&mut self) -> Option<&mut Average> {
+        Some(&mut self.mean)
     }
 }
 
@@ -99,10 +101,10 @@ mod tests {
         for step in 1..=8 {
             let _ = weight.shallow_clone().fill_(step as f64);
             swa.after_step(Progress { step, epoch: (step - 1) / 2 }).unwrap();
-            assert_eq!(swa.eval_weights().is_some(), step >= 4, "{step}");
+            assert_eq!(swa.average().unwrap().num_updates > 0, step >= 4, "{step}");
         }
         let evaluated = Tensor::from_slice(&[0f64]);
-        TensorList::new([&evaluated]).unwrap().copy_from(swa.eval_weights().unwrap()).unwrap();
+        TensorList::new([&evaluated]).unwrap().copy_from(&swa.average().unwrap().weights).unwrap();
         assert!((evaluated.double_value(&[0]) - (4.0 + 6.0 + 8.0) / 3.0).abs() < 1e-12);
     }
 }

@@ -17,11 +17,11 @@ use crate::{
     events::{FailureKind, LogCheck, RunSummary},
     launch::{
         self, Device, Ending, Images, Interrupts, Launch, LaunchError, Libtorch, Machine,
-        MasterPort, RankFailure, RankLayout, ResultsDir, RunFolder,
+        MasterPort, RankFailure, RankLayout, ResultsDir, Resumption, RunFolder, Strictness,
     },
     mlperf::RunStatus,
     recipe::{self, Recipe, RecipeFile, RunContext},
-    run_dir::{self, DataStamp, ProgramStamp, RecipeStamp, RunManifest},
+    run_dir::{self, DataStamp, ProgramStamp, RecipeStamp, ResumeStamp, RunManifest},
     submission::{SystemDescription, SystemError},
 };
 
@@ -37,6 +37,8 @@ pub(super) struct Stage {
     pub(super) tools: Tools,
     pub(super) interrupts: Interrupts,
     pub(super) manner: Manner,
+    /// What a resumed run may differ in.
+    pub(super) strictness: Strictness,
 }
 
 /// A recipe that was resolved for this machine.
@@ -54,6 +56,7 @@ pub(super) struct ReadyJob {
     job: Job,
     data: DataStamp,
     budget: Budget,
+    results: ResultsDir,
     folders: Vec<RunFolder>,
 }
 
@@ -106,17 +109,22 @@ impl Job {
         Ok(Self { name: source.name, file, rank_layout, images, system })
     }
 
+    /// The same under the name that the interrupted run had.
+    pub(super) fn resuming(self, resumption: &Resumption) -> Self {
+        Self { name: resumption.recipe_name().to_owned(), ..self }
+    }
+
     /// Reserves a results folder for each run, then generates the built-in image set if the recipe
     /// uses it.
     pub(super) fn prepare(self, args: &TrainArgs, manner: Manner) -> Result<ReadyJob, Failure> {
-        let place = ResultsDir::open(&args.results, &self.system).or_exit(Exit::Invalid)?;
+        let results = ResultsDir::open(&args.results, &self.system).or_exit(Exit::Invalid)?;
         let numbers = (0..self.file.mlperf.runs).map(|i| args.result.map(|first| first + i));
-        let folders = numbers.map(|number| place.reserve(number)).collect::<Result<_, _>>();
+        let folders = numbers.map(|number| results.reserve(number)).collect::<Result<_, _>>();
         let folders = folders.or_exit(Exit::Invalid)?;
         let (data, index_bytes) = self.images_on_disk(manner).or_exit(Exit::Invalid)?;
         let budget = self.budget(&data, index_bytes).or_exit(Exit::Invalid)?;
         budget.check().or_exit(Exit::Invalid)?;
-        Ok(ReadyJob { job: self, data, budget, folders })
+        Ok(ReadyJob { job: self, data, budget, results, folders })
     }
 
     /// The images, and the memory that their index takes.
@@ -184,17 +192,32 @@ impl ReadyJob {
         std::mem::take(&mut self.folders)
     }
 
-    /// Runs once. A failure before the ranks start is an error; any other outcome is in [`Done`].
+    /// Reserves one more folder.
+    pub(super) fn another_folder(&self) -> Result<RunFolder, LaunchError> {
+        self.results.reserve(None)
+    }
+
+    /// Runs once, from the beginning or from the checkpoint of another run. A failure before the ranks
+    /// start is an error; any other outcome is in [`Done`].
     pub(super) fn launch(
         &self,
         index: usize,
         folder: &RunFolder,
-        stage: &Stage,
+        (stage, resumption): (&Stage, Option<&Resumption>),
     ) -> Result<Done, Failure> {
         let recipe = self.job.recipe_of(index, &self.data).or_exit(Exit::Invalid)?;
-        self.write_down(&recipe, folder, &stage.tools).or_exit(Exit::Invalid)?;
+        let manifest = self.manifest(&recipe, &stage.tools, resumption.map(Resumption::stamp));
+        if let Some(resumption) = resumption {
+            resumption.check(&manifest, &recipe, stage.strictness).or_exit(Exit::Invalid)?;
+            resumption.copy_log(folder).or_exit(Exit::Invalid)?;
+        }
+        write_down(&recipe, &manifest, folder).or_exit(Exit::Invalid)?;
         let mut screen = Screen::new(stage.manner);
         screen.line(&self.headline(&recipe, folder));
+        if let Some(resumption) = resumption {
+            resumption.warnings.iter().for_each(|it| screen.line(&format!("warning: {it}")));
+            screen.line(&resumption_text(resumption));
+        }
         if index == 0 {
             screen.line(&format!("memory: {}", self.budget));
         }
@@ -206,12 +229,18 @@ impl ReadyJob {
         }
         let mut summary = RunSummary::new(&self.job.name, recipe.seed);
         let mut event_log = folder.event_log().or_exit(Exit::Invalid)?;
+        for event in resumption.map(Resumption::events).unwrap_or_default() {
+            event_log.add(&event);
+            summary.hear(&event);
+        }
+        summary.resumed_after_step = resumption.map(|it| it.checkpoint().step);
         let launch = Launch {
             program: &stage.tools.program.path,
             libtorch: &stage.tools.libtorch,
             rank_layout: &self.job.rank_layout,
             port: stage.tools.port,
             run_dir: folder.path(),
+            checkpoint: resumption.map(|it| it.checkpoint().folder()),
         };
         let ending = launch::run(&launch, &stage.interrupts, &mut |event| {
             event_log.add(event);
@@ -224,11 +253,14 @@ impl ReadyJob {
             screen.line("interrupted; the results so far are kept");
         }
         if ending.status.is_some() {
-            summary.result = Some(folder.publish().or_exit(Exit::Invalid)?);
+            // MLPerf's clock does not stop, so a resumed run is no result.
+            if resumption.is_none() {
+                summary.result = Some(folder.publish().or_exit(Exit::Invalid)?);
+            }
             summary.log_check = Some(check(&folder.log(), &recipe).or_exit(Exit::Invalid)?);
         }
         let json = serde_json::to_string_pretty(&summary).expect("the summary is JSON");
-        folder.write("summary.json", &json).or_exit(Exit::Invalid)?;
+        folder.write(run_dir::SUMMARY, &json).or_exit(Exit::Invalid)?;
         event_log.close().or_exit(Exit::Invalid)?;
         let summary = ending.status.is_some().then_some(summary);
         Ok(Done { summary, outcome: outcome_of(ending, folder) })
@@ -251,14 +283,13 @@ impl ReadyJob {
         )
     }
 
-    /// Writes the recipe for the ranks and the manifest into the run's folder.
-    fn write_down(
+    fn manifest(
         &self,
         recipe: &Recipe,
-        folder: &RunFolder,
         tools: &Tools,
-    ) -> Result<(), LaunchError> {
-        let manifest = RunManifest {
+        resumed: Option<ResumeStamp>,
+    ) -> RunManifest {
+        RunManifest {
             ruleset: recipe.mlperf.ruleset.clone(),
             division: recipe.mlperf.division,
             recipe: RecipeStamp::of(&self.job.name, recipe),
@@ -269,14 +300,32 @@ impl ReadyJob {
             libtorch: tools.libtorch.version().to_owned(),
             commit: option_env!("MLPERF_RUN_COMMIT").map(str::to_owned),
             program: tools.program.clone(),
+            resumed,
             host: launch::host_name(),
             argv: std::env::args_os().map(|arg| arg.to_string_lossy().into_owned()).collect(),
             started: Local::now().to_rfc3339(),
-        };
-        folder.write(run_dir::RECIPE, &recipe.to_toml())?;
-        let json = serde_json::to_string_pretty(&manifest).expect("text and counts are JSON");
-        folder.write(run_dir::MANIFEST, &json)
+        }
     }
+}
+
+/// Writes the recipe for the ranks and the manifest into the run's folder.
+fn write_down(
+    recipe: &Recipe,
+    manifest: &RunManifest,
+    folder: &RunFolder,
+) -> Result<(), LaunchError> {
+    folder.write(run_dir::RECIPE, &recipe.to_toml())?;
+    let json = serde_json::to_string_pretty(manifest).expect("text and counts are JSON");
+    folder.write(run_dir::MANIFEST, &json)
+}
+
+fn resumption_text(resumption: &Resumption) -> String {
+    let ResumeStamp { run, step } = resumption.stamp();
+    format!(
+        "going on from step {step} of {}; a resumed run is no MLPerf result, so its log stays in its \
+         own folder",
+        run.display()
+    )
 }
 
 /// Detects ranks and images. One error reports both if both are missing.

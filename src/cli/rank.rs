@@ -10,6 +10,7 @@ use std::{
     time::Duration,
 };
 
+use anyhow::anyhow;
 use clap::Parser;
 use rustix::process::{Signal, set_parent_process_death_signal};
 use signal_hook::{consts::TERM_SIGNALS, flag};
@@ -20,6 +21,7 @@ use crate::{
     distributed::World,
     events::{FailureKind, RankEvent, StepRates},
     recipe::IMAGENET,
+    run_dir::Checkpoint,
     train::{EventSink, RankJob, RunEnd, StepBench, TrainError, bench_steps, run_rank},
 };
 
@@ -33,6 +35,9 @@ struct RankArgs {
     /// Folder for the files of this run.
     #[arg(long, value_name = "DIR")]
     run_dir: PathBuf,
+    /// Checkpoint to go on from, a folder step_N; the folder of this run has the log up to there.
+    #[arg(long, value_name = "DIR", conflicts_with = "bench_steps")]
+    resume: Option<PathBuf>,
     /// Benchmark this many training steps instead, without a data set.
     #[arg(long, value_name = "N", requires = "image_sizes")]
     bench_steps: Option<usize>,
@@ -79,7 +84,19 @@ fn run(args: RankArgs, world: World, event_sink: &mut EventSink) -> Outcome {
     }
     let heeds_stop = Arc::new(AtomicBool::new(false));
     end_if_stuck([&stop, &heeds_stop].map(Arc::clone));
-    let job = RankJob { recipe: args.recipe, run_dir: args.run_dir, world, stop, heeds_stop };
+    let no_checkpoint = |folder: &PathBuf| {
+        anyhow!("{} is no checkpoint; name a folder step_N of a run", folder.display())
+    };
+    let resume =
+        args.resume.map(|folder| Checkpoint::at(&folder).ok_or_else(|| no_checkpoint(&folder)));
+    let job = RankJob {
+        recipe: args.recipe,
+        run_dir: args.run_dir,
+        world,
+        resume: resume.transpose().or_exit(Exit::Invalid)?,
+        stop,
+        heeds_stop,
+    };
     if let Some(num_steps) = args.bench_steps {
         let bench = StepBench { image_sizes: args.image_sizes, num_steps, data: args.bench_data };
         let mut print = |rates: &StepRates| console::result(rates.to_line());

@@ -1,5 +1,7 @@
 //! `mlperf-run --recipe R`: trains to the target, once or several times, and compares the runs.
 
+use anyhow::anyhow;
+
 use super::{
     exit::{Exit, Failure, OrExit, Outcome},
     job::{Done, Job, ReadyJob, Stage, Tools},
@@ -9,7 +11,7 @@ use super::{
 use crate::{
     console::{self, Manner},
     events::RunSummary,
-    launch::Interrupts,
+    launch::{Interrupts, Resumption, RunFolder},
 };
 
 /// Finds, loads and resolves every recipe, then launches one after another and compares them.
@@ -18,12 +20,23 @@ pub fn run(args: &TrainArgs) -> Outcome {
         return args.recipes.iter().try_fold(Exit::Ok, |_, name| plan::run(&args.as_plan(name)));
     }
     let manner = if args.quiet { Manner::Quiet } else { Manner::of_stderr() };
-    let jobs = each(&args.recipes, |name| Job::resolve(name, args, manner))?;
+    let resumption = args.resumption().or_exit(Exit::Invalid)?;
+    let args = &resumption.as_ref().map_or_else(|| args.clone(), |it| args.resuming(it));
+    if resumption.is_some() && args.recipes.len() > 1 {
+        let error = anyhow!("--resume goes on with one run; give one --recipe or none");
+        return Err(error).or_exit(Exit::Usage);
+    }
+    let jobs = each(&args.recipes, |name| {
+        let job = Job::resolve(name, args, manner)?;
+        Ok(resumption.iter().fold(job, Job::resuming))
+    })?;
     let tools = Tools::find(args.libtorch.as_deref()).or_exit(Exit::Invalid)?;
     let ready = each(jobs, |job| job.prepare(args, manner))?;
     let interrupts = Interrupts::listen().or_exit(Exit::Bug)?;
     let mut summaries = Vec::new();
-    let outcome = launch_all(ready, &Stage { tools, interrupts, manner }, &mut summaries);
+    let stage = Stage { tools, interrupts, manner, strictness: args.strictness() };
+    let series = Series { jobs: ready, resumption, max_restarts: args.max_restarts };
+    let outcome = series.launch(&stage, &mut summaries);
     if !summaries.is_empty() {
         console::result(console::table(&summaries));
     }
@@ -34,20 +47,62 @@ pub fn run(args: &TrainArgs) -> Outcome {
     outcome
 }
 
-/// Launches every run of every job. A failure or an interruption ends the series.
-fn launch_all(jobs: Vec<ReadyJob>, stage: &Stage, summaries: &mut Vec<RunSummary>) -> Outcome {
-    let mut worst = Exit::Ok;
-    for mut job in jobs {
-        for (index, folder) in job.take_folders().into_iter().enumerate() {
-            let Done { summary, outcome } = job.launch(index, &folder, stage)?;
-            summaries.extend(summary);
-            worst = worst.max(outcome?);
-            if worst == Exit::Incomplete {
-                return Ok(worst);
+/// The runs of all recipes.
+struct Series {
+    jobs: Vec<ReadyJob>,
+    /// The run that the first one goes on with.
+    resumption: Option<Resumption>,
+    max_restarts: usize,
+}
+
+impl Series {
+    /// Launches one run after another. A failure or an interruption ends the series.
+    fn launch(mut self, stage: &Stage, summaries: &mut Vec<RunSummary>) -> Outcome {
+        let mut worst = Exit::Ok;
+        for mut job in std::mem::take(&mut self.jobs) {
+            for (index, folder) in job.take_folders().into_iter().enumerate() {
+                let Done { summary, outcome } = self.launch_one(&job, (index, folder), stage)?;
+                summaries.extend(summary);
+                worst = worst.max(outcome?);
+                if worst == Exit::Incomplete {
+                    return Ok(worst);
+                }
+            }
+        }
+        Ok(worst)
+    }
+
+    /// Launches a run, and goes on with it where a rank fails.
+    fn launch_one(
+        &mut self,
+        job: &ReadyJob,
+        (index, mut folder): (usize, RunFolder),
+        stage: &Stage,
+    ) -> Result<Done, Failure> {
+        let mut resumption = self.resumption.take();
+        let mut num_restarts = 0;
+        loop {
+            let done = job.launch(index, &folder, (stage, resumption.as_ref()))?;
+            let Err(Failure { exit: Exit::RankFailed, error }) = &done.outcome else {
+                return Ok(done);
+            };
+            if num_restarts == self.max_restarts {
+                return Ok(done);
+            }
+            num_restarts += 1;
+            // A run that failed before its first checkpoint starts where it was resumed, if it was.
+            resumption = Resumption::of_run(folder.path()).ok().or(resumption);
+            folder = job.another_folder().or_exit(Exit::Invalid)?;
+            if stage.manner != Manner::Quiet {
+                let from = match &resumption {
+                    Some(it) => format!("from step {}", it.checkpoint().step),
+                    None => "from the beginning, because there is no checkpoint".to_owned(),
+                };
+                let max = self.max_restarts;
+                console::note(format!("{error:#}\nrestart {num_restarts} of {max}, {from}"));
             }
         }
     }
-    Ok(worst)
 }
 
 fn each<T, U>(

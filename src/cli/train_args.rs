@@ -5,13 +5,16 @@ use std::{num::NonZeroUsize, path::PathBuf};
 use clap::ValueEnum;
 
 use super::plan::PlanArgs;
-use crate::recipe::DeviceChoice;
+use crate::{
+    launch::{LaunchError, Resumption, Strictness},
+    recipe::DeviceChoice,
+};
 
 /// The options of `mlperf-run --recipe`.
 #[derive(Clone, Debug, clap::Args)]
 pub struct TrainArgs {
     /// A file, a name in ./configs, or a built-in recipe; several run one after another
-    #[arg(long = "recipe", value_name = "RECIPE", required = true)]
+    #[arg(long = "recipe", value_name = "RECIPE", required_unless_present = "resume")]
     pub recipes: Vec<String>,
     /// Device to train on [default: the recipe's]
     #[arg(long, value_enum, value_name = "auto|cpu|cuda", hide_possible_values = true)]
@@ -43,6 +46,15 @@ pub struct TrainArgs {
     /// Folder of libtorch 2.11.0
     #[arg(long, value_name = "DIR")]
     pub libtorch: Option<PathBuf>,
+    /// Go on from the last checkpoint of a run, a folder run_N [default: the newest run in --results]
+    #[arg(long, value_name = "RUN", num_args = 0..=1, conflicts_with_all = ["runs", "dry_run"])]
+    pub resume: Option<Option<PathBuf>>,
+    /// With --resume: go on with another build of the programs too
+    #[arg(long, requires = "resume")]
+    pub force: bool,
+    /// How often a run whose rank fails goes on from its last checkpoint
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub max_restarts: usize,
     /// Show what would be done, but start nothing
     #[arg(long)]
     pub dry_run: bool,
@@ -62,6 +74,35 @@ impl TrainArgs {
             self.runs.map(|runs| format!("mlperf.runs={runs}")),
         ];
         self.overrides.iter().cloned().chain(flags.into_iter().flatten()).collect()
+    }
+
+    /// The run that `--resume` names.
+    pub(super) fn resumption(&self) -> Result<Option<Resumption>, LaunchError> {
+        let Some(run) = &self.resume else { return Ok(None) };
+        let newest = || match &self.system {
+            Some(system) => self.results.join(system),
+            None => self.results.clone(),
+        };
+        Resumption::find(&run.clone().unwrap_or_else(newest)).map(Some)
+    }
+
+    /// The options with which the run of `resumption` goes on: its recipe, seed and place, unless others
+    /// are given.
+    pub(super) fn resuming(&self, resumption: &Resumption) -> Self {
+        let mut args = Self { seed: self.seed.or(Some(resumption.seed())), ..self.clone() };
+        if args.recipes.is_empty() {
+            args.recipes = vec![resumption.recipe().display().to_string()];
+        }
+        if let Some((results, system)) = resumption.place() {
+            (args.results, args.system) = (results.to_owned(), Some(system.to_owned()));
+        }
+        args.runs = NonZeroUsize::new(1);
+        args
+    }
+
+    /// What a resumed run may differ in.
+    pub(super) fn strictness(&self) -> Strictness {
+        if self.force { Strictness::AnyBuild } else { Strictness::Exact }
     }
 
     pub(super) fn as_plan(&self, recipe: &str) -> PlanArgs {

@@ -151,7 +151,10 @@ impl Screen {
                     RunStatus::Aborted => format!("target not reached in {minutes:.2} minutes"),
                 });
             }
-            RankEvent::Ready { .. } | RankEvent::RankStop { .. } | RankEvent::Failed { .. } => {}
+            RankEvent::Ready { .. }
+            | RankEvent::Checkpoint { .. }
+            | RankEvent::RankStop { .. }
+            | RankEvent::Failed { .. } => {}
         }
     }
 

@@ -50,9 +50,7 @@ pub use loader::cache::{Cache, Sharing};
 pub use loader::memory::Free;
 pub use loader::stats::{Bound, LoaderStats};
 pub use loader::{BadImage, Loader, LoaderConfig, LoaderRank};
-pub use order::plan::{
-    BatchPlan, TrainSchedule, Transform, eval_plans, train_plans, train_plans_from,
-};
+pub use order::plan::{BatchPlan, TrainSchedule, Transform, eval_plans, train_plans};
 pub use order::sampler::{Sampler, Shard};
 pub use order::torch::MAX_TORCH_SAMPLES;
 pub use report::cold::{ColdEpoch, ColdRates, ReadAhead, measure_cold};

@@ -85,6 +85,11 @@ pub enum RankEvent {
         /// Duration in seconds.
         eval_s: f64,
     },
+    /// Rank 0's part of a checkpoint is on the disk.
+    Checkpoint {
+        /// Updates made before it.
+        step: usize,
+    },
     /// Something is suboptimal, but the run continues.
     Warning {
         /// The problem and its fix.

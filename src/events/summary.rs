@@ -38,6 +38,9 @@ pub struct RunSummary {
     pub num_skipped: usize,
     /// The result of checking the log; absent if there is no log.
     pub log_check: Option<LogCheck>,
+    /// Updates that an interrupted run had made, if this one goes on with it. Its time is no score.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resumed_after_step: Option<usize>,
     /// The published log.
     pub result: Option<PathBuf>,
 }
@@ -89,6 +92,7 @@ impl RunSummary {
             RankEvent::Ready { .. }
             | RankEvent::RunStart { .. }
             | RankEvent::Steps { .. }
+            | RankEvent::Checkpoint { .. }
             | RankEvent::Warning { .. }
             | RankEvent::Failed { .. } => {}
         }

@@ -7,7 +7,7 @@
 
 use std::{
     env,
-    ffi::OsString,
+    ffi::{OsStr, OsString},
     fs::{self, File},
     io::{self, BufRead, BufReader, Write},
     os::unix::process::CommandExt,
@@ -54,6 +54,7 @@ pub fn find_rank_program() -> Result<PathBuf, LaunchError> {
 pub(super) struct RankCommand<'a> {
     pub(super) program: &'a Path,
     pub(super) run_dir: &'a Path,
+    pub(super) checkpoint: Option<&'a Path>,
     pub(super) variables: Vec<(&'static str, OsString)>,
 }
 
@@ -74,11 +75,13 @@ impl RankProcess {
     ) -> io::Result<Self> {
         let path = command.run_dir.join(format!("rank-{rank}.log"));
         let log = File::options().create(true).append(true).open(&path)?;
+        let resume = command.checkpoint.map(|folder| [OsStr::new("--resume"), folder.as_os_str()]);
         let mut child = Command::new(command.program)
             .arg("--recipe")
             .arg(command.run_dir.join(run_dir::RECIPE))
             .arg("--run-dir")
             .arg(command.run_dir)
+            .args(resume.into_iter().flatten())
             .envs(command.variables.iter().map(|(name, value)| (name, value)))
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
@@ -200,6 +203,7 @@ mod tests {
         let command = RankCommand {
             program: &program,
             run_dir: folder,
+            checkpoint: None,
             variables: vec![("RANK", "3".into())],
         };
         (RankProcess::start(3, &command, send).unwrap(), process_event)

@@ -25,6 +25,8 @@ pub struct Launch<'a> {
     pub port: MasterPort,
     /// The folder for logs.
     pub run_dir: &'a Path,
+    /// The folder of the checkpoint to go on from.
+    pub checkpoint: Option<&'a Path>,
 }
 
 /// Starts all ranks and returns when the last one has ended. The observer gets every event.
@@ -45,7 +47,12 @@ pub fn run(
     let mut processes = Vec::with_capacity(launch.rank_layout.num_ranks);
     for rank in 0..launch.rank_layout.num_ranks {
         let variables = world.variables(rank, |name| env::var_os(name));
-        let command = RankCommand { program: launch.program, run_dir: launch.run_dir, variables };
+        let command = RankCommand {
+            program: launch.program,
+            run_dir: launch.run_dir,
+            checkpoint: launch.checkpoint,
+            variables,
+        };
         let process = RankProcess::start(rank, &command, send.clone()).map_err(|source| {
             LaunchError::Io { what: format!("start {}", launch.program.display()), source }
         })?;

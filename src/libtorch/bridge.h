@@ -83,6 +83,7 @@ int ml_list_new(MlTensor* const* tensors, size_t n, MlList** out);
 void ml_list_free(MlList* list);
 int ml_list_duplicate(const MlList* list, MlList** out);
 int ml_list_share(const MlList* list, MlList** out);
+MlTensor* ml_list_get(const MlList* list, size_t i);  // null past the end
 int ml_list_copy(MlList* into, const MlList* from);
 int ml_list_lerp(MlList* list, const MlList* towards, double fraction);
 // Copies in at::ScalarType `kind`, with the strides of the originals. `out` takes n.

@@ -32,6 +32,10 @@ int ml_list_share(const MlList* list, MlList** out) {
   return ml::guarded([&] { *out = new MlList(*list); });
 }
 
+MlTensor* ml_list_get(const MlList* list, size_t i) {
+  return i < list->tensors.size() ? new at::Tensor(list->tensors[i]) : nullptr;
+}
+
 int ml_list_copy(MlList* into, const MlList* from) {
   return ml::guarded([&] {
     c10::NoGradGuard no_grad;

@@ -16,6 +16,7 @@ unsafe extern "C" {
     fn ml_list_free(list: *mut MlList);
     fn ml_list_duplicate(list: *const MlList, out: *mut *mut MlList) -> c_int;
     fn ml_list_share(list: *const MlList, out: *mut *mut MlList) -> c_int;
+    fn ml_list_get(list: *const MlList, i: usize) -> *mut C_tensor;
     fn ml_list_copy(into: *mut MlList, from: *const MlList) -> c_int;
     fn ml_list_lerp(list: *mut MlList, towards: *const MlList, fraction: f64) -> c_int;
     fn ml_cast(
@@ -52,6 +53,14 @@ impl TensorList {
         // SAFETY: rule 2.
         check(unsafe { ml_list_duplicate(self.0, &raw mut out) })?;
         Ok(Self(out))
+    }
+
+    /// The tensors; they share the list's memory.
+    pub fn tensors(&self) -> Vec<Tensor> {
+        // SAFETY: rules 1 and 2; null is past the end.
+        let get = |i| Some(unsafe { ml_list_get(self.0, i) }).filter(|tensor| !tensor.is_null());
+        // SAFETY: rule 1; we own it.
+        (0..).map_while(get).map(|tensor| unsafe { Tensor::from_ptr(tensor) }).collect()
     }
 
     /// Copies the values of `from`, tensor by tensor.

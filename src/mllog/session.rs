@@ -130,7 +130,22 @@ impl Session<Ready> {
     }
 }
 
+/// The member of `tracked_stats` that marks a log which a resumed run goes on with.
+pub const RESUMED: &str = "resumed_after_step";
+
 impl Session<Running> {
+    /// Goes on with a log whose clock was started at `start_ms`, ms since the Unix epoch.
+    pub fn resume(writer: Box<dyn Write + Send>, clock: Box<dyn Clock>, start_ms: u64) -> Self {
+        Self { sink: Sink::new(writer, clock), state: Running { start_ms, block: None } }
+    }
+
+    /// Logs that the run was interrupted in `epoch`, and goes on from its state after `step` steps. No
+    /// rule of MLPerf knows of resumed runs, so the mark is a statistic.
+    #[track_caller]
+    pub fn resumed(&mut self, epoch: usize, step: usize) -> Result<(), MllogError> {
+        self.tracked_stats(epoch, serde_json::json!({ RESUMED: step }))
+    }
+
     /// The time of `run_start`, ms since the Unix epoch.
     pub fn start_ms(&self) -> u64 {
         self.state.start_ms

@@ -64,6 +64,24 @@ enum Rule {
 /// Momenta and other state by group; see [`Optimizer::snapshot`].
 pub struct OptimizerState(Vec<Vec<Tensor>>);
 
+impl OptimizerState {
+    /// The tensors with names `GROUP/NUMBER`.
+    pub fn into_named(self) -> impl Iterator<Item = (String, Tensor)> {
+        self.0.into_iter().enumerate().flat_map(|(group, tensors)| {
+            let named = move |(number, tensor)| (format!("{group}/{number}"), tensor);
+            tensors.into_iter().enumerate().map(named)
+        })
+    }
+
+    /// A state of `num_groups` groups, from tensors that `take` finds by such names.
+    pub fn from_named(num_groups: usize, mut take: impl FnMut(&str) -> Option<Tensor>) -> Self {
+        let mut group = |group| {
+            (0..).map_while(|number| take(&format!("{group}/{number}"))).collect::<Vec<_>>()
+        };
+        Self((0..num_groups).map(&mut group).collect())
+    }
+}
+
 impl Part {
     /// The rule of the parameter `name` of `dim` dimensions.
     fn of(config: &OptimizerConfig, name: &str, dim: usize) -> Self {
@@ -210,6 +228,11 @@ impl Optimizer {
     pub fn snapshot(&self) -> Result<OptimizerState, BridgeError> {
         let copies = |group: &Group| Ok(group.params.state()?.iter().map(Tensor::copy).collect());
         self.groups.iter().map(copies).collect::<Result<_, _>>().map(OptimizerState)
+    }
+
+    /// Number of groups, each of which has its state.
+    pub fn num_groups(&self) -> usize {
+        self.groups.len()
     }
 
     /// Puts a snapshot back, bit for bit.

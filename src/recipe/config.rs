@@ -3,6 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::checkpoint::CheckpointConfig;
 use crate::{mlperf::Division, optim::Time};
 
 /// `[run]`.
@@ -61,6 +62,8 @@ pub struct TrainConfig {
     pub grad_scaler: GradScalerConfig,
     /// `[train.ddp]`
     pub ddp: DdpConfig,
+    /// `[train.checkpoint]`
+    pub checkpoint: CheckpointConfig,
 }
 
 /// Whether steps on a GPU are captured in CUDA graphs.
@@ -200,6 +203,7 @@ impl Default for TrainConfig {
             fused_kernels: FusedKernels::Auto,
             grad_scaler: GradScalerConfig::default(),
             ddp: DdpConfig::default(),
+            checkpoint: CheckpointConfig::default(),
         }
     }
 }

@@ -6,6 +6,7 @@
 //! a [`RunContext`] gives the facts about them.
 
 mod advice;
+mod checkpoint;
 mod closed;
 mod config;
 mod error;
@@ -23,6 +24,7 @@ mod suggest;
 mod validate;
 
 pub use advice::advice;
+pub use checkpoint::{CheckpointConfig, CheckpointInterval};
 pub use config::{
     CudaGraphs, DdpConfig, DeviceChoice, EvalConfig, FusedKernels, GradScalerConfig, MlperfConfig,
     Precision, RunConfig, TrainConfig,

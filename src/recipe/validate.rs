@@ -241,6 +241,7 @@ fn train(file: &RecipeFile, p: &mut Problems) {
             "train.ddp.timeout_s ({timeout_s}) must be from 1 to {MAX_TIMEOUT_S}, a day"
         ));
     }
+    file.train.checkpoint.check(p);
     p.above_zero("train.grad_scaler.init_scale", file.train.grad_scaler.init_scale);
     p.one_or_more("train.grad_scaler.growth_interval", file.train.grad_scaler.growth_interval);
     for (key, precision) in

@@ -41,6 +41,9 @@ pub struct RunManifest {
     pub commit: Option<String>,
     /// The program of the ranks.
     pub program: ProgramStamp,
+    /// The interrupted run that this one goes on with.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resumed: Option<ResumeStamp>,
     /// The machine.
     pub host: String,
     /// The command line.
@@ -59,6 +62,15 @@ pub struct RecipeStamp {
     /// Hash of the resolved recipe next to this manifest.
     #[serde(default)]
     pub sha256: String,
+}
+
+/// Where a resumed run begins.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ResumeStamp {
+    /// The folder of the interrupted run.
+    pub run: PathBuf,
+    /// Updates made before its checkpoint.
+    pub step: usize,
 }
 
 /// The program of a run.

@@ -3,14 +3,17 @@
 //!
 //! ```text
 //! RESULTS/SYSTEM/run_N/                  all that run N leaves
+//! RESULTS/SYSTEM/run_N/checkpoints/      what it can be resumed from
 //! RESULTS/SYSTEM/resnet/result_N.txt     its MLPerf log, after the clock has stopped
 //! ```
 
 use std::fmt::Display;
 
+mod checkpoint;
 mod manifest;
 
-pub use manifest::{DataStamp, ProgramStamp, RecipeStamp, RunManifest};
+pub use checkpoint::{Checkpoint, CheckpointError, CheckpointStamp, RunState};
+pub use manifest::{DataStamp, ProgramStamp, RecipeStamp, ResumeStamp, RunManifest};
 
 /// The resolved recipe.
 pub const RECIPE: &str = "recipe.toml";
@@ -20,6 +23,8 @@ pub const MANIFEST: &str = "manifest.json";
 pub const EVENTS: &str = "events.jsonl";
 /// The MLPerf log, which rank 0 writes.
 pub const LOG: &str = "mllog.txt";
+/// The results of the run, as a `RunSummary`.
+pub const SUMMARY: &str = "summary.json";
 /// The evaluated weights.
 pub const WEIGHTS: &str = "weights.safetensors";
 /// The folder of the benchmark's results, as submissions name it.

@@ -131,6 +131,7 @@ impl Trainer {
             batch_per_rank: batch_size,
             steps_per_epoch,
             epochs: 0..num_epochs,
+            start_step: 0,
             image_sizes: vec![image_size; num_epochs],
             transform: self.engine.recipe.data.train,
         };

@@ -12,6 +12,7 @@ use crate::{
     libtorch::BridgeError,
     mllog::MllogError,
     recipe::RecipeError,
+    run_dir::CheckpointError,
 };
 
 /// Everything that ends a rank before its run is over.
@@ -63,14 +64,20 @@ pub enum TrainError {
         /// Why.
         source: std::io::Error,
     },
-    /// The weights cannot be written.
+    /// Weights or a state cannot be written or read.
     #[error("{}: {reason}", path.display())]
-    Checkpoint {
+    TensorFile {
         /// The file.
         path: PathBuf,
         /// Why.
         reason: String,
     },
+    /// A checkpoint cannot be read.
+    #[error(transparent)]
+    Checkpoint(#[from] CheckpointError),
+    /// A checkpoint is not one of this recipe.
+    #[error("the checkpoint does not fit the recipe: {0}; resume it with the recipe of its run")]
+    Resume(String),
     /// The loss is not finite.
     #[error(
         "the loss is {loss} in epoch {epoch}; lower optimizer.lr or lengthen scheduler.t_warmup"
@@ -95,6 +102,8 @@ impl TrainError {
             | Self::World(_)
             | Self::Device(_)
             | Self::NumRanks { .. }
+            | Self::Checkpoint(_)
+            | Self::Resume(_)
             | Self::Bench(_) => FailureKind::Input,
             // A collective fails when a peer goes away; the peer knows the reason.
             Self::Dist(_) => FailureKind::Peer,

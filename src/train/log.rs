@@ -155,6 +155,25 @@ impl RunLog {
         }
     }
 
+    /// Goes on with the log of a run that is resumed after `step` steps, in `epoch`, from 1. The clock
+    /// has not stopped.
+    pub fn resume(
+        path: &Path,
+        world: &World,
+        start_ms: u64,
+        [epoch, step]: [usize; 2],
+    ) -> Result<Self, TrainError> {
+        if !world.is_main() {
+            return Ok(Self::Silent);
+        }
+        let file = File::options().append(true).open(path);
+        let file = file.map_err(|source| TrainError::File { path: path.to_owned(), source })?;
+        let mut session =
+            Session::<Running>::resume(Box::new(file), Box::new(SystemClock), start_ms);
+        session.resumed(epoch, step)?;
+        Ok(Self::Running(session))
+    }
+
     /// When the clock was started, ms since the Unix epoch; 0 on ranks other than 0.
     pub fn start_ms(&self) -> u64 {
         match self {

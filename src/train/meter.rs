@@ -29,7 +29,10 @@ pub(super) struct Meter<'a> {
     /// When progress was last due, and after which step.
     last_due: (Mark, usize),
     pending: Option<Pending>,
-    epoch_loss: f64,
+    /// Sum of the losses of this epoch, and the number of steps that it is of.
+    epoch_loss: (f64, usize),
+    /// Steps reported since the run started or was resumed.
+    num_steps: usize,
     /// Time that the host spent copying batches to the device.
     copied: Duration,
     spent: Spent,
@@ -87,7 +90,8 @@ impl<'a> Meter<'a> {
             epoch_start: now,
             last_due: (now, 0),
             pending: None,
-            epoch_loss: 0.0,
+            epoch_loss: (0.0, 0),
+            num_steps: 0,
             copied: Duration::ZERO,
             spent: Spent::default(),
             train_s: 0.0,
@@ -96,16 +100,22 @@ impl<'a> Meter<'a> {
         }
     }
 
-    /// Starts an epoch. `stats` are the loader's so far.
-    pub(super) fn epoch_start(&mut self, epoch: usize, stats: LoaderStats) {
+    /// Starts an epoch, of which a resumed run has made `num_done` steps before. `stats` are the
+    /// loader's so far.
+    pub(super) fn epoch_start(&mut self, epoch: usize, num_done: usize, stats: LoaderStats) {
         self.epoch = epoch;
         self.epoch_start = self.mark(stats);
-        self.last_due = (self.epoch_start, 0);
-        self.epoch_loss = 0.0;
+        self.last_due = (self.epoch_start, num_done);
+        self.epoch_loss = (0.0, 0);
     }
 
     fn mark(&self, stats: LoaderStats) -> Mark {
         Mark { moment: Instant::now(), stats, copied: self.copied }
+    }
+
+    /// Where events go.
+    pub(super) fn event_sink(&mut self) -> &mut EventSink {
+        self.event_sink
     }
 
     /// Adds the time in which the host copied a batch to the device.
@@ -145,7 +155,9 @@ impl<'a> Meter<'a> {
         if !loss.is_finite() {
             return Err(TrainError::Diverged { epoch, loss });
         }
-        self.epoch_loss += loss_sum;
+        self.epoch_loss.0 += loss_sum;
+        self.epoch_loss.1 += steps.num_steps;
+        self.num_steps += steps.num_steps;
         let Pending { step, images_per_s, time, .. } = *steps;
         self.event_sink.send(&RankEvent::Steps { epoch, step, loss, images_per_s, time });
         Ok(())
@@ -165,9 +177,9 @@ impl<'a> Meter<'a> {
         *waits = (waits.0.plus(&stats), waits.1 + train_s);
         self.event_sink.send(&RankEvent::EpochStop {
             epoch: self.epoch,
-            loss: self.epoch_loss / self.steps_per_epoch as f64,
+            loss: self.epoch_loss.0 / self.epoch_loss.1 as f64,
             train_s,
-            images_per_s: (self.steps_per_epoch * self.batch_size) as f64 / train_s,
+            images_per_s: (self.epoch_loss.1 * self.batch_size) as f64 / train_s,
             data_wait: stats.wait_s / train_s,
             time,
             image_size: self.image_sizes[self.epoch - 1],
@@ -210,7 +222,7 @@ impl<'a> Meter<'a> {
             let event = RankEvent::RankStop { rank, data_wait, io_wait, data_verdict, time };
             return self.event_sink.send_own(&event);
         };
-        let images = self.epoch * self.steps_per_epoch * self.batch_size;
+        let images = self.num_steps * self.batch_size;
         self.event_sink.send(&RankEvent::RunStop {
             status,
             epoch: self.epoch,

@@ -1,5 +1,6 @@
 //! Training: the loop, its step, warm-up, evaluation, and the log and events of a run.
 
+mod agreement;
 mod batch;
 mod bench;
 mod captured_step;
@@ -15,18 +16,20 @@ mod meter;
 mod rank;
 mod step;
 mod targets;
+mod tensor_file;
 mod trainer;
 mod trial;
 mod warmup;
+mod weights_file;
 
 pub use bench::{StepBench, bench_steps};
-pub use checkpoint::save_weights;
 pub use engine::StepEngine;
 pub use error::TrainError;
 pub use event_sink::EventSink;
 pub use log::{InitLog, ReadyLog, RunLog};
 pub use rank::{RankJob, run_rank};
 pub use trainer::{RunEnd, Trainer};
+pub use weights_file::save_weights;
 
 #[cfg(test)]
 mod tests;

@@ -9,11 +9,11 @@ use std::{
 use tch::Device;
 
 use super::{
-    checkpoint::save_weights,
     error::TrainError,
     event_sink::EventSink,
-    log::InitLog,
+    log::{InitLog, RunLog},
     trainer::{RunEnd, Trainer},
+    weights_file::save_weights,
 };
 use crate::{
     data::Dataset,
@@ -21,7 +21,7 @@ use crate::{
     events::RankEvent,
     libtorch,
     recipe::{self, DeviceChoice, Origin, Recipe, RecipeFile, RunContext, Source},
-    run_dir,
+    run_dir::{self, Checkpoint},
 };
 
 /// The arguments of a rank.
@@ -32,6 +32,8 @@ pub struct RankJob {
     pub run_dir: PathBuf,
     /// The place of this rank in the world.
     pub world: World,
+    /// The checkpoint that the run goes on from; its log is in the run's folder.
+    pub resume: Option<Checkpoint>,
     /// Set by a signal.
     pub stop: Arc<AtomicBool>,
     /// Set once the training loop looks at `stop` in every step.
@@ -42,7 +44,10 @@ pub struct RankJob {
 pub fn run_rank(job: &RankJob, event_sink: &mut EventSink) -> Result<RunEnd, TrainError> {
     let (recipe, data) = read_recipe(job)?;
     let device = device(&recipe, &job.world)?;
-    let log = InitLog::open(&job.run_dir.join(run_dir::LOG), &job.world, &recipe)?;
+    let log = match job.resume {
+        Some(_) => None,
+        None => Some(InitLog::open(&job.run_dir.join(run_dir::LOG), &job.world, &recipe)?),
+    };
     let stop = [&job.stop, &job.heeds_stop].map(Arc::clone);
     let mut trainer = Trainer::build(&recipe, &job.world, device, stop)?;
     let ended = train(job, &mut trainer, &data, log, event_sink);
@@ -59,7 +64,7 @@ fn train(
     job: &RankJob,
     trainer: &mut Trainer,
     data: &Dataset,
-    log: InitLog,
+    log: Option<InitLog>,
     event_sink: &mut EventSink,
 ) -> Result<RunEnd, TrainError> {
     for message in trainer.engine.warm_up()? {
@@ -75,7 +80,10 @@ fn train(
         num_params: trainer.engine.model.weights().num_parameters(),
     });
     let recipe = trainer.engine.recipe.clone();
-    let log = log.init_stop(&recipe, trainer.engine.model.weights())?.run_start()?;
+    let log = match (log, &job.resume) {
+        (Some(log), None) => log.init_stop(&recipe, trainer.engine.model.weights())?.run_start()?,
+        (_, resume) => resumed(job, trainer, resume.as_ref().expect("else the log was opened"))?,
+    };
     event_sink.send(&RankEvent::RunStart {
         time_ms: log.start_ms(),
         num_train: recipe.run_context.num_train,
@@ -85,6 +93,7 @@ fn train(
         batch_size: recipe.run_length.batch_size,
         target: recipe.mlperf.target,
     });
+    trainer.save_checkpoints(&job.run_dir);
     let end = trainer.run(data, log, event_sink)?;
     if job.world.is_main() {
         let path = job.run_dir.join(run_dir::WEIGHTS);
@@ -92,6 +101,18 @@ fn train(
         save_weights(trainer.engine.eval_weights()?, num_steps, &path)?;
     }
     Ok(end)
+}
+
+/// Puts the state of `checkpoint` into the warmed-up trainer, and goes on with the log.
+fn resumed(
+    job: &RankJob,
+    trainer: &mut Trainer,
+    checkpoint: &Checkpoint,
+) -> Result<RunLog, TrainError> {
+    let run = trainer.resume(checkpoint)?;
+    let progress = trainer.engine.progress;
+    let path = job.run_dir.join(run_dir::LOG);
+    RunLog::resume(&path, &job.world, run.start_ms, [progress.epoch + 1, progress.step])
 }
 
 fn load(job: &RankJob) -> Result<RecipeFile, TrainError> {

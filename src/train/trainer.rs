@@ -6,6 +6,7 @@
 //! for epoch in 1..=num_epochs:
 //!     for batch in epoch:                     prefetched by the loader's threads
 //!         step                                src/train/step.rs
+//!         save a checkpoint or stop, where due
 //!     evaluate, where the recipe says so      over exactly all validation images
 //!     run_stop(success), once accuracy > target
 //! run_stop(aborted), if the target was never reached
@@ -14,6 +15,7 @@
 //! Logging (`log`), events (`event_sink`) and reading images (`data`) are elsewhere.
 
 use std::{
+    path::Path,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -25,7 +27,13 @@ use std::{
 use tch::{Device, Kind, Tensor};
 
 use super::{
-    engine::StepEngine, error::TrainError, event_sink::EventSink, log::RunLog, meter::Meter,
+    agreement::{Agreed, Agreement},
+    checkpoint::{Checkpoints, EpochIs, resume},
+    engine::StepEngine,
+    error::TrainError,
+    event_sink::EventSink,
+    log::RunLog,
+    meter::Meter,
 };
 use crate::{
     data::{
@@ -35,7 +43,9 @@ use crate::{
     distributed::World,
     libtorch::Readout,
     mlperf::{Division, RunStatus},
+    optim::RunLength,
     recipe::Recipe,
+    run_dir::{Checkpoint, RunState},
 };
 
 /// Trains one rank: the engine, and what drives it over epochs.
@@ -46,6 +56,9 @@ pub struct Trainer {
     heeds_stop: Arc<AtomicBool>,
     /// The loader of the next evaluation, once it decodes ahead.
     next_eval: Option<Loader>,
+    agreement: Agreement,
+    /// Absent where nothing is to be resumed, as in benchmarks.
+    checkpoints: Option<Checkpoints>,
 }
 
 /// Steps before an evaluation at which its loader begins to decode.
@@ -70,7 +83,27 @@ impl Trainer {
         [stop, heeds_stop]: [Arc<AtomicBool>; 2],
     ) -> Result<Self, TrainError> {
         let engine = StepEngine::build(recipe, world, device)?;
-        Ok(Self { engine, rank: loader_rank(world), stop, heeds_stop, next_eval: None })
+        Ok(Self {
+            engine,
+            rank: loader_rank(world),
+            stop,
+            heeds_stop,
+            next_eval: None,
+            agreement: Agreement::new(0),
+            checkpoints: None,
+        })
+    }
+
+    /// Saves checkpoints in `run_dir` from now on.
+    pub fn save_checkpoints(&mut self, run_dir: &Path) {
+        self.checkpoints = Some(Checkpoints::new(run_dir, &self.engine));
+    }
+
+    /// Puts the state of `checkpoint` into the warmed-up engine. Returns the state of the run.
+    pub fn resume(&mut self, checkpoint: &Checkpoint) -> Result<RunState, TrainError> {
+        let run = resume(&mut self.engine, checkpoint)?;
+        self.agreement = Agreement::new(checkpoint.step);
+        Ok(run)
     }
 
     /// Trains to the target or to the last epoch. The log always ends in `run_stop`.
@@ -82,6 +115,9 @@ impl Trainer {
     ) -> Result<RunEnd, TrainError> {
         let mut meter = Meter::new(&self.engine.world, &self.engine.recipe, event_sink);
         let trained = self.train(data, &mut log, &mut meter);
+        if let Some(checkpoints) = self.checkpoints.take() {
+            checkpoints.finish(meter.event_sink());
+        }
         // After a signal, a collective may fail because a peer has stopped already.
         let trained = match trained {
             Err(_) if self.stop.load(Ordering::Relaxed) => Err(TrainError::Interrupted),
@@ -105,11 +141,16 @@ impl Trainer {
         let mut loader = self.train_loader(data)?;
         self.heeds_stop.store(true, Ordering::Relaxed);
         let mut end = RunEnd::TargetMissed;
-        for epoch in 1..=self.engine.recipe.run_length.num_epochs {
-            log.write(|session| session.epoch_start(epoch))?;
-            self.train_epoch(epoch, data, &mut loader, meter)?;
+        let RunLength { num_epochs, steps_per_epoch, .. } = self.engine.recipe.run_length;
+        for epoch in self.engine.progress.epoch + 1..=num_epochs {
+            // A run that is resumed within an epoch has logged its start.
+            if self.engine.progress.step == (epoch - 1) * steps_per_epoch {
+                log.write(|session| session.epoch_start(epoch))?;
+            }
+            self.train_epoch(epoch, data, &mut loader, (log, meter))?;
             log.write(|session| session.epoch_stop(epoch))?;
             if !self.engine.recipe.eval_epochs.contains(&epoch) {
+                self.checkpoint_after(epoch, (log, meter))?;
                 continue;
             }
             log.write(|session| session.eval_start(epoch))?;
@@ -123,8 +164,59 @@ impl Trainer {
                     break;
                 }
             }
+            if end == RunEnd::TargetMissed {
+                self.checkpoint_after(epoch, (log, meter))?;
+            }
         }
         Ok(end)
+    }
+
+    /// Saves a checkpoint after `epoch` and its evaluation, if one is due. After the last epoch there is
+    /// nothing to go on with.
+    fn checkpoint_after(
+        &mut self,
+        epoch: usize,
+        (log, meter): (&RunLog, &mut Meter),
+    ) -> Result<(), TrainError> {
+        let recipe = &self.engine.recipe;
+        let is_evaluated = recipe.eval_epochs.contains(&epoch);
+        let is_due = self.checkpoints.as_ref().is_some_and(|checkpoints| {
+            checkpoints.is_due_after(self.engine.progress.step)
+                || (is_evaluated && checkpoints.is_due_after_evaluation())
+        });
+        if is_due && epoch < recipe.run_length.num_epochs {
+            self.save(EpochIs::Over, (log, meter))?;
+        }
+        Ok(())
+    }
+
+    /// Saves a checkpoint, or stops, where all ranks do so after the same step.
+    fn between_steps(&mut self, (log, meter): (&RunLog, &mut Meter)) -> Result<(), TrainError> {
+        let Self { engine, agreement, checkpoints, stop, .. } = self;
+        let (step, is_main) = (engine.progress.step, engine.world.is_main());
+        let asks = |it: fn(&Checkpoints) -> bool| checkpoints.as_ref().is_some_and(it);
+        let agreed = agreement.after(step, &engine.ddp, is_main, || Agreed {
+            stop: stop.load(Ordering::Relaxed),
+            checkpoint: asks(Checkpoints::is_due_by_time),
+        })?;
+        let ends_epoch = step.is_multiple_of(engine.recipe.run_length.steps_per_epoch);
+        let is_due = agreed.checkpoint
+            || checkpoints.as_ref().is_some_and(|checkpoints| checkpoints.is_due_after(step));
+        // What is due at the end of an epoch follows its evaluation.
+        if (is_due && !ends_epoch) || (agreed.stop && asks(Checkpoints::is_due_at_stop)) {
+            self.save(EpochIs::Open, (log, meter))?;
+        }
+        if agreed.stop { Err(TrainError::Interrupted) } else { Ok(()) }
+    }
+
+    fn save(
+        &mut self,
+        epoch_is: EpochIs,
+        (log, meter): (&RunLog, &mut Meter),
+    ) -> Result<(), TrainError> {
+        let Some(checkpoints) = &mut self.checkpoints else { return Ok(()) };
+        let how = (epoch_is, log.start_ms());
+        checkpoints.save(&self.engine, how, meter.event_sink())
     }
 
     fn train_epoch(
@@ -132,17 +224,15 @@ impl Trainer {
         epoch: usize,
         data: &Dataset,
         loader: &mut Loader,
-        meter: &mut Meter,
+        (log, meter): (&RunLog, &mut Meter),
     ) -> Result<(), TrainError> {
         let steps_per_epoch = self.engine.recipe.run_length.steps_per_epoch;
         let is_evaluated = self.engine.recipe.eval_epochs.contains(&epoch);
         let mut loss_sum = Tensor::zeros([], (Kind::Float, self.engine.device));
         self.engine.progress.epoch = epoch - 1;
-        meter.epoch_start(epoch, loader.stats());
-        for step in 1..=steps_per_epoch {
-            if self.stop.load(Ordering::Relaxed) {
-                return Err(TrainError::Interrupted);
-            }
+        let num_done = self.engine.progress.step - (epoch - 1) * steps_per_epoch;
+        meter.epoch_start(epoch, num_done, loader.stats());
+        for step in num_done + 1..=steps_per_epoch {
             let batch = loader.next_batch()?.expect("every step has a plan");
             let begin = Instant::now();
             let device_batch = self.engine.uploader.upload(&batch)?;
@@ -152,6 +242,7 @@ impl Trainer {
                 meter.steps(step, Readout::of(&loss_sum)?, loader.stats())?;
                 let _ = loss_sum.zero_();
             }
+            self.between_steps((log, meter))?;
             let is_due = is_evaluated && step + EVAL_LEAD_STEPS >= steps_per_epoch;
             if is_due && self.next_eval.is_none() {
                 self.next_eval = Some(self.eval_loader(data));
@@ -211,11 +302,12 @@ impl Trainer {
     }
 
     fn train_loader(&self, data: &Dataset) -> Result<Loader, DataError> {
-        let recipe = &self.engine.recipe;
+        let StepEngine { recipe, progress, .. } = &self.engine;
         let schedule = TrainSchedule {
             batch_per_rank: recipe.batch_per_rank,
             steps_per_epoch: recipe.run_length.steps_per_epoch,
-            epochs: 0..recipe.run_length.num_epochs,
+            epochs: progress.epoch..recipe.run_length.num_epochs,
+            start_step: progress.step - progress.epoch * recipe.run_length.steps_per_epoch,
             image_sizes: recipe.crop_sizes.clone(),
             transform: recipe.data.train,
         };

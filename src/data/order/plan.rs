@@ -84,6 +84,8 @@ pub struct TrainSchedule {
     pub steps_per_epoch: usize,
     /// The epochs to plan, from 0.
     pub epochs: Range<usize>,
+    /// Batches of the first epoch that are left out: neither read nor planned.
+    pub start_step: usize,
     /// Crop size of each epoch, px; element `e` belongs to epoch `e`.
     pub image_sizes: Vec<usize>,
     /// Parameters of crop and flip.
@@ -96,18 +98,8 @@ pub fn train_plans(
     sampler: Sampler,
     schedule: TrainSchedule,
 ) -> impl Iterator<Item = BatchPlan> + Send + 'static {
-    train_plans_from(sampler, schedule, 0)
-}
-
-/// The same without the first `start_step` batches of the first epoch. These are neither read nor
-/// planned; skipping them costs nothing beyond drawing the epoch's order.
-pub fn train_plans_from(
-    sampler: Sampler,
-    schedule: TrainSchedule,
-    start_step: usize,
-) -> impl Iterator<Item = BatchPlan> + Send + 'static {
-    let TrainSchedule { batch_per_rank, steps_per_epoch, epochs, image_sizes, transform } =
-        schedule;
+    let TrainSchedule { batch_per_rank, steps_per_epoch, epochs, start_step, .. } = schedule;
+    let TrainSchedule { image_sizes, transform, .. } = schedule;
     let wanted = batch_per_rank * steps_per_epoch;
     assert!(
         wanted < sampler.train_len() + batch_per_rank,
@@ -170,6 +162,7 @@ mod tests {
             batch_per_rank: 3,
             steps_per_epoch: 3,
             epochs: 1..3,
+            start_step: 0,
             image_sizes: vec![8, 12, 16],
             transform: TrainTransform::default(),
         };
@@ -188,15 +181,17 @@ mod tests {
             batch_per_rank: 2,
             steps_per_epoch: 5,
             epochs: 1..3,
+            start_step: 0,
             image_sizes: vec![8; 3],
             transform: TrainTransform::default(),
         };
         let sampler = Sampler::new(23, SHARD, 4);
         let seen = |plan: BatchPlan| (plan.epoch, plan.step, plan.samples, plan.key);
         let all: Vec<_> = train_plans(sampler.clone(), schedule.clone()).map(seen).collect();
-        for start in 0..=5 {
-            let rest = train_plans_from(sampler.clone(), schedule.clone(), start).map(seen);
-            assert_eq!(rest.collect::<Vec<_>>(), all[start..]);
+        for start_step in 0..=5 {
+            let rest = TrainSchedule { start_step, ..schedule.clone() };
+            let rest = train_plans(sampler.clone(), rest).map(seen);
+            assert_eq!(rest.collect::<Vec<_>>(), all[start_step..]);
         }
     }
 

@@ -87,6 +87,7 @@ pub fn measure(
         batch_per_rank,
         steps_per_epoch,
         epochs: 0..2,
+        start_step: 0,
         image_sizes: vec![image_size; 2],
         transform,
     };

@@ -78,8 +78,14 @@ pub fn measure_cold(index: &Arc<Index>, epoch: &ColdEpoch) -> Result<ColdRates, 
     let batch_per_rank = BATCH.min(index.len());
     let steps_per_epoch = (num_images / BATCH).clamp(1, (index.len() / BATCH).max(1));
     let (image_sizes, epochs) = (vec![image_size], 0..1);
-    let schedule =
-        TrainSchedule { batch_per_rank, steps_per_epoch, epochs, image_sizes, transform };
+    let schedule = TrainSchedule {
+        batch_per_rank,
+        steps_per_epoch,
+        epochs,
+        start_step: 0,
+        image_sizes,
+        transform,
+    };
     let alone = Shard { rank: 0, world_size: 1 };
     let mut sampler = Sampler::new(index.len(), alone, 0);
     if transform.block_shuffle {

@@ -198,6 +198,7 @@ fn the_next_epoch_is_prefetched_across_the_epoch_boundary() {
         batch_per_rank: 12,
         steps_per_epoch: 1,
         epochs: 0..2,
+        start_step: 0,
         image_sizes: vec![16, 16],
         transform: TRANSFORM,
     };

@@ -11,7 +11,7 @@ use crate::data::{
     fixture::{data_set, write},
     image::{decode::Decoder, pixels::DecodedImage},
     import::{self, Import, import as import_set},
-    train_plans, train_plans_from,
+    train_plans,
 };
 
 mod batches;
@@ -77,10 +77,11 @@ fn train_loader_from(
         batch_per_rank: 4,
         steps_per_epoch: folder.len() / 4,
         epochs: epoch..3,
+        start_step: step,
         image_sizes: vec![16, 24, 16],
         transform: TRANSFORM,
     };
-    Loader::start(Arc::clone(folder), train_plans_from(sampler, schedule, step), config)
+    Loader::start(Arc::clone(folder), train_plans(sampler, schedule), config)
 }
 
 fn eval_loader(folder: &Arc<Index>, shard: Shard, config: LoaderConfig) -> Loader {

@@ -1,0 +1,223 @@
+//! `--resume`: finds the checkpoint of a run that ended early, and decides whether a new run may go on
+//! from it.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    ffi::OsStr,
+    fmt::Display,
+    fs::{self, File},
+    io::{self, Read},
+    path::{Path, PathBuf},
+};
+
+use super::{LaunchError, RunFolder};
+use crate::{
+    events::{RankEvent, RunSummary},
+    mlperf::RunStatus,
+    recipe::Recipe,
+    run_dir::{self, Checkpoint, ResumeStamp, RunManifest},
+};
+
+/// A run that ended early, and its newest checkpoint.
+#[derive(Clone, Debug)]
+pub struct Resumption {
+    run_dir: PathBuf,
+    manifest: RunManifest,
+    checkpoint: Checkpoint,
+    /// Why newer checkpoints are not used.
+    pub warnings: Vec<String>,
+}
+
+/// What must not change when a run is resumed, and what may with `--force`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Strictness {
+    /// The same programs only, which gives the same weights bit for bit.
+    Exact,
+    /// Another build of the programs too.
+    AnyBuild,
+}
+
+impl Resumption {
+    /// The run named by `run`, a folder `run_N`; or the newest run in `run`, the folder of a system or of
+    /// all results.
+    pub fn find(run: &Path) -> Result<Self, LaunchError> {
+        if run.join(run_dir::MANIFEST).is_file() {
+            return Self::of_run(run);
+        }
+        let systems = folders(run).into_iter().chain([run.to_owned()]);
+        let runs = systems.flat_map(|system| folders(&system));
+        let started = |run: &PathBuf| fs::metadata(run.join(run_dir::MANIFEST))?.modified();
+        let mut runs: Vec<_> = runs.filter_map(|run| Some((started(&run).ok()?, run))).collect();
+        runs.sort_unstable();
+        let newest = runs.pop();
+        let (_, newest) = newest.ok_or_else(|| cannot(run, &"there is no run in it"))?;
+        Self::of_run(&newest)
+    }
+
+    /// The run in `run_dir`, with its newest checkpoint that is not damaged.
+    pub fn of_run(run_dir: &Path) -> Result<Self, LaunchError> {
+        let run_dir = run_dir.canonicalize().map_err(|error| cannot(run_dir, &error))?;
+        let manifest = fs::read(run_dir.join(run_dir::MANIFEST));
+        let manifest = manifest.map_err(|error| cannot(&run_dir, &error))?;
+        let manifest = serde_json::from_slice(&manifest)
+            .map_err(|error| cannot(&run_dir, &format_args!("its manifest.json: {error}")))?;
+        if has_succeeded(&run_dir) {
+            return Err(cannot(&run_dir, &"it has reached its target"));
+        }
+        let mut warnings = Vec::new();
+        for checkpoint in Checkpoint::all(&run_dir).into_iter().rev() {
+            match checkpoint.verify() {
+                Ok(()) => return Ok(Self { run_dir, manifest, checkpoint, warnings }),
+                Err(error) => warnings.push(error.to_string()),
+            }
+        }
+        let damaged = warnings.pop().map(|error| format!(" ({error})")).unwrap_or_default();
+        Err(cannot(&run_dir, &format_args!("it has no whole checkpoint{damaged}")))
+    }
+
+    /// Where its recipe is.
+    pub fn recipe(&self) -> PathBuf {
+        self.run_dir.join(run_dir::RECIPE)
+    }
+
+    /// The name of its recipe.
+    pub fn recipe_name(&self) -> &str {
+        &self.manifest.recipe.name
+    }
+
+    /// Its seed.
+    pub fn seed(&self) -> u64 {
+        self.manifest.seed
+    }
+
+    /// Its folder of results, and the name of its system.
+    pub fn place(&self) -> Option<(&Path, &str)> {
+        let system = self.run_dir.parent()?;
+        Some((system.parent()?, system.file_name().and_then(OsStr::to_str)?))
+    }
+
+    /// The checkpoint.
+    pub fn checkpoint(&self) -> &Checkpoint {
+        &self.checkpoint
+    }
+
+    /// The mark in the manifest of the new run.
+    pub fn stamp(&self) -> ResumeStamp {
+        ResumeStamp { run: self.run_dir.clone(), step: self.checkpoint.step }
+    }
+
+    /// An error unless a run of `manifest` and `recipe` would go on as this one did. Checkpoints may be
+    /// set differently, and the images may be elsewhere.
+    pub fn check(
+        &self,
+        manifest: &RunManifest,
+        recipe: &Recipe,
+        strictness: Strictness,
+    ) -> Result<(), LaunchError> {
+        let (old, new) = (&self.manifest, manifest);
+        let differs = |old: &str, new: &str| {
+            let reason = format!("it had {old}, and this would have {new}");
+            Err(cannot(&self.run_dir, &reason))
+        };
+        if let Some([old, new]) = self.other_value(recipe)? {
+            return differs(&old, &new);
+        }
+        if old.world_size != new.world_size {
+            let [old, new] = [old, new].map(|it| format!("{} ranks", it.world_size));
+            return differs(&old, &new);
+        }
+        let [was, is] = [&old.data_set, &new.data_set].map(|data| {
+            [&data.listing_sha256, data.store_sha256.as_ref().unwrap_or(&data.listing_sha256)]
+        });
+        if was != is {
+            return Err(cannot(&self.run_dir, &"the images are others"));
+        }
+        if old.libtorch != new.libtorch {
+            let [old, new] = [old, new].map(|it| format!("libtorch {}", it.libtorch));
+            return differs(&old, &new);
+        }
+        if strictness == Strictness::Exact && old.program.sha256 != new.program.sha256 {
+            let reason = "mlperf-rank is another build, which --force accepts";
+            return Err(cannot(&self.run_dir, &reason));
+        }
+        Ok(())
+    }
+
+    /// The first value in which the run's recipe differs from `recipe`.
+    fn other_value(&self, recipe: &Recipe) -> Result<Option<[String; 2]>, LaunchError> {
+        let path = self.recipe();
+        let text = fs::read_to_string(&path).map_err(|error| cannot(&path, &error))?;
+        let old = values(&text).map_err(|error| cannot(&path, &error))?;
+        let new = values(&recipe.to_toml()).expect("a recipe is TOML");
+        let keys: BTreeSet<&String> = old.keys().chain(new.keys()).collect();
+        let differing = keys.into_iter().find(|key| old.get(*key) != new.get(*key));
+        Ok(differing.map(|key| {
+            [&old, &new].map(|values| match values.get(key) {
+                Some(value) => format!("{key} = {value}"),
+                None => format!("{key} unset"),
+            })
+        }))
+    }
+
+    /// Copies the log up to the checkpoint into the new run's folder.
+    pub fn copy_log(&self, folder: &RunFolder) -> Result<(), LaunchError> {
+        let path = self.run_dir.join(run_dir::LOG);
+        let copied = self.log().and_then(|log| fs::write(folder.log(), log));
+        copied.map_err(|source| LaunchError::Results { path, source })
+    }
+
+    fn log(&self) -> io::Result<Vec<u8>> {
+        let stamp = self.checkpoint.stamp(0).map_err(io::Error::other)?;
+        let num_bytes = stamp.run.map_or(0, |run| run.log_bytes);
+        let mut log = Vec::new();
+        let file = File::open(self.run_dir.join(run_dir::LOG))?;
+        file.take(num_bytes).read_to_end(&mut log)?;
+        Ok(log)
+    }
+
+    /// The events of the run up to the checkpoint.
+    pub fn events(&self) -> Vec<RankEvent> {
+        let text = fs::read_to_string(self.run_dir.join(run_dir::EVENTS)).unwrap_or_default();
+        let events: Vec<_> = text.lines().filter_map(RankEvent::from_line).collect();
+        let step = self.checkpoint.step;
+        let is_saved = |event: &RankEvent| *event == RankEvent::Checkpoint { step };
+        let num = events.iter().position(is_saved).map_or(events.len(), |at| at + 1);
+        events.into_iter().take(num).collect()
+    }
+}
+
+/// Whether the summary of the run says that it has reached its target.
+fn has_succeeded(run_dir: &Path) -> bool {
+    let summary = fs::read(run_dir.join(run_dir::SUMMARY)).unwrap_or_default();
+    let summary: Option<RunSummary> = serde_json::from_slice(&summary).ok();
+    summary.is_some_and(|summary| summary.status == Some(RunStatus::Success))
+}
+
+fn folders(path: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(path).into_iter().flatten().flatten();
+    entries.map(|entry| entry.path()).filter(|path| path.is_dir()).collect()
+}
+
+/// The values of a recipe by key, as TOML, without those that do not change what is trained.
+fn values(text: &str) -> Result<BTreeMap<String, String>, toml::de::Error> {
+    const OTHERS: [&str; 3] = ["train.checkpoint.", "data.path", "mlperf.runs"];
+    let mut values = BTreeMap::new();
+    flatten("", &toml::Value::Table(toml::from_str(text)?), &mut values);
+    values.retain(|key, _| !OTHERS.iter().any(|other| key.starts_with(other)));
+    Ok(values)
+}
+
+fn flatten(key: &str, value: &toml::Value, values: &mut BTreeMap<String, String>) {
+    let Some(table) = value.as_table() else {
+        values.insert(key.to_owned(), value.to_string());
+        return;
+    };
+    for (name, value) in table {
+        let key = if key.is_empty() { name.clone() } else { format!("{key}.{name}") };
+        flatten(&key, value, values);
+    }
+}
+
+fn cannot(path: &Path, reason: &dyn Display) -> LaunchError {
+    LaunchError::Resume { path: path.to_owned(), reason: reason.to_string() }
+}

@@ -1,0 +1,107 @@
+//! Writes checkpoints on a thread of its own, so that training does not wait for the disk.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    thread::{self, JoinHandle},
+};
+
+use crossbeam_channel::{Receiver, Sender, TrySendError, bounded, unbounded};
+
+use super::super::tensor_file;
+use crate::{
+    atomic_file, hash,
+    model::Named,
+    run_dir::{Checkpoint, CheckpointStamp, RunState},
+};
+
+/// A rank's part of a checkpoint.
+pub(super) struct Part {
+    pub(super) checkpoint: Checkpoint,
+    pub(super) rank: usize,
+    pub(super) world_size: usize,
+    /// Rank 0 knows it.
+    pub(super) run: Option<RunState>,
+    /// Copies, on their device.
+    pub(super) tensors: Vec<Named>,
+}
+
+/// What became of a part: its checkpoint, or why it is not written.
+pub(super) type Written = Result<Checkpoint, String>;
+
+/// The thread and its channels.
+pub(super) struct Writer {
+    parts: Sender<Part>,
+    written: Receiver<Written>,
+    thread: JoinHandle<()>,
+}
+
+impl Writer {
+    /// A writer. With `(run_dir, keep)`, it also removes all checkpoints of that run but the newest ones.
+    pub(super) fn start(tidy: Option<(PathBuf, usize)>) -> Self {
+        // One part may wait while another one is written.
+        let (parts, to_write) = bounded::<Part>(1);
+        let (report, written) = unbounded();
+        let thread = thread::spawn(move || {
+            for part in to_write {
+                let outcome = write(&part).map(|()| part.checkpoint.clone());
+                if let Some((run_dir, keep)) = &tidy {
+                    remove_old(run_dir, *keep);
+                }
+                // Nobody listens after the run.
+                let _ = report.send(outcome);
+            }
+        });
+        Self { parts, written, thread }
+    }
+
+    /// Hands a part over. It is not written if two others wait for the disk.
+    pub(super) fn write(&self, part: Part) -> Result<(), String> {
+        match self.parts.try_send(part) {
+            Ok(()) => Ok(()),
+            Err(TrySendError::Full(_)) => Err("the disk is still busy with the last one; raise \
+                 train.checkpoint.interval"
+                .to_owned()),
+            Err(TrySendError::Disconnected(_)) => Err("its thread panicked".to_owned()),
+        }
+    }
+
+    /// What has been written since the last call.
+    pub(super) fn written(&self) -> impl Iterator<Item = Written> {
+        self.written.try_iter()
+    }
+
+    /// Waits until everything is written.
+    pub(super) fn finish(self) -> Vec<Written> {
+        drop(self.parts);
+        // A panic was reported to standard error.
+        let _ = self.thread.join();
+        self.written.try_iter().collect()
+    }
+}
+
+/// Writes tensors first and the stamp last.
+fn write(part: &Part) -> Result<(), String> {
+    let Part { checkpoint, rank, .. } = part;
+    let bytes = tensor_file::encode(&part.tensors)?;
+    let stamp = CheckpointStamp {
+        world_size: part.world_size,
+        sha256: hash::sha256(&bytes),
+        run: part.run,
+    };
+    let stamp = serde_json::to_vec_pretty(&stamp).expect("text and numbers are JSON");
+    fs::create_dir_all(checkpoint.folder())
+        .and_then(|()| atomic_file::write(&checkpoint.tensors(*rank), &bytes))
+        .and_then(|()| atomic_file::write(&checkpoint.stamp_file(*rank), &stamp))
+        .map_err(|error| format!("{}: {error}", checkpoint.folder().display()))
+}
+
+/// Removes checkpoints that are older than the newest `keep` whole ones. One that other ranks are still
+/// writing does not count.
+fn remove_old(run_dir: &Path, keep: usize) {
+    let all = Checkpoint::all(run_dir);
+    for old in &all[..all.len().saturating_sub(keep)] {
+        // It only takes space. The next call tries again.
+        let _ = old.remove();
+    }
+}
