@@ -240,6 +240,7 @@ impl ReadyJob {
             rank_layout: &self.job.rank_layout,
             port: stage.tools.port,
             run_dir: folder.path(),
+            watch: &recipe.train.watch,
             checkpoint: resumption.map(|it| it.checkpoint().folder()),
         };
         let ending = launch::run(&launch, &stage.interrupts, &mut |event| {

@@ -19,7 +19,7 @@ use super::exit::{Exit, Failure, OrExit, Outcome};
 use crate::{
     console,
     distributed::World,
-    events::{FailureKind, RankEvent, StepRates},
+    events::{FailureKind, Pulse, RankEvent, StepRates},
     recipe::IMAGENET,
     run_dir::Checkpoint,
     train::{EventSink, RankJob, RunEnd, StepBench, TrainError, bench_steps, run_rank},
@@ -82,8 +82,11 @@ fn run(args: RankArgs, world: World, event_sink: &mut EventSink) -> Outcome {
     for &signal in TERM_SIGNALS {
         flag::register(signal, Arc::clone(&stop)).or_exit(Exit::RankFailed)?;
     }
-    let heeds_stop = Arc::new(AtomicBool::new(false));
-    end_if_stuck([&stop, &heeds_stop].map(Arc::clone));
+    let pulse = Arc::new(Pulse::default());
+    end_if_stuck(Arc::clone(&stop), Arc::clone(&pulse));
+    if launched() {
+        report_pulse(world.rank, Arc::clone(&pulse));
+    }
     let no_checkpoint = |folder: &PathBuf| {
         anyhow!("{} is no checkpoint; name a folder step_N of a run", folder.display())
     };
@@ -95,7 +98,7 @@ fn run(args: RankArgs, world: World, event_sink: &mut EventSink) -> Outcome {
         world,
         resume: resume.transpose().or_exit(Exit::Invalid)?,
         stop,
-        heeds_stop,
+        pulse,
     };
     if let Some(num_steps) = args.bench_steps {
         let bench = StepBench { image_sizes: args.image_sizes, num_steps, data: args.bench_data };
@@ -119,7 +122,7 @@ fn run(args: RankArgs, world: World, event_sink: &mut EventSink) -> Outcome {
 
 /// Ends the process if a signal comes while it does not look at `stop`: while it waits for other ranks,
 /// or warms up. Nothing has been measured by then.
-fn end_if_stuck([stop, heeds_stop]: [Arc<AtomicBool>; 2]) {
+fn end_if_stuck(stop: Arc<AtomicBool>, pulse: Arc<Pulse>) {
     const POLL: Duration = Duration::from_millis(200);
     const GRACE: Duration = Duration::from_secs(1);
     thread::spawn(move || {
@@ -127,9 +130,21 @@ fn end_if_stuck([stop, heeds_stop]: [Arc<AtomicBool>; 2]) {
             thread::sleep(POLL);
         }
         thread::sleep(GRACE);
-        if !heeds_stop.load(Ordering::Relaxed) {
+        if !pulse.is_training() {
             // Destructors of libtorch's would wait for what the main thread is waiting for.
             signal_hook::low_level::exit(Exit::Incomplete as i32);
+        }
+    });
+}
+
+/// Tells the launcher every second what the rank does.
+fn report_pulse(rank: usize, pulse: Arc<Pulse>) {
+    const INTERVAL: Duration = Duration::from_secs(1);
+    thread::spawn(move || {
+        loop {
+            let (activity, num_steps) = pulse.read();
+            print_event(&RankEvent::Alive { rank, activity, num_steps });
+            thread::sleep(INTERVAL);
         }
     });
 }

@@ -153,6 +153,7 @@ impl Screen {
             }
             RankEvent::Ready { .. }
             | RankEvent::Checkpoint { .. }
+            | RankEvent::Alive { .. }
             | RankEvent::RankStop { .. }
             | RankEvent::Failed { .. } => {}
         }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use super::Spent;
+use super::{Activity, Spent};
 
 /// An event of a rank. Epochs and steps count from 1.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -84,6 +84,15 @@ pub enum RankEvent {
         num_images: u64,
         /// Duration in seconds.
         eval_s: f64,
+    },
+    /// The rank is alive. Sent every second, to the launcher only.
+    Alive {
+        /// The rank.
+        rank: usize,
+        /// What it does.
+        activity: Activity,
+        /// Steps made and batches evaluated since it started.
+        num_steps: usize,
     },
     /// Rank 0's part of a checkpoint is on the disk.
     Checkpoint {

@@ -3,11 +3,13 @@
 //! prints.
 
 mod event;
+mod pulse;
 mod spent;
 mod step_rates;
 mod summary;
 
 pub use event::{FailureKind, RankEvent};
+pub use pulse::{Activity, Pulse};
 pub use spent::Spent;
 pub use step_rates::{StepParts, StepRates};
 pub use summary::{LogCheck, RunSummary};

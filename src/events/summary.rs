@@ -93,6 +93,7 @@ impl RunSummary {
             | RankEvent::RunStart { .. }
             | RankEvent::Steps { .. }
             | RankEvent::Checkpoint { .. }
+            | RankEvent::Alive { .. }
             | RankEvent::Warning { .. }
             | RankEvent::Failed { .. } => {}
         }

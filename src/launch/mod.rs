@@ -19,6 +19,7 @@ mod resume;
 mod run;
 mod signals;
 mod supervise;
+mod watch;
 
 pub use bench::{StepMeasurement, measure_steps};
 pub use devices::{Device, Machine, RankLayout, host_name};

@@ -109,6 +109,12 @@ impl Process for RankProcess {
         self.send(Signal::KILL);
     }
 
+    fn state(&self) -> Option<char> {
+        let stat = fs::read_to_string(format!("/proc/{}/stat", self.child.id())).ok()?;
+        // The name of the program may contain anything, parentheses included.
+        stat.rsplit_once(") ")?.1.chars().next()
+    }
+
     fn log_tail(&self) -> String {
         let bytes = fs::read(&self.log).unwrap_or_default();
         let text = String::from_utf8_lossy(&bytes);

@@ -1,6 +1,6 @@
 //! Executes one run, from starting the first process to the end of the last.
 
-use std::{env, path::Path};
+use std::{env, path::Path, time::Instant};
 
 use crossbeam_channel::unbounded;
 
@@ -10,7 +10,7 @@ use super::{
     process::{RankCommand, RankProcess},
     supervise::{Supervisor, Timeouts, supervise},
 };
-use crate::events::RankEvent;
+use crate::{events::RankEvent, recipe::WatchConfig};
 
 /// The inputs of a run. `run_dir` contains its `recipe.toml`.
 #[derive(Clone, Copy, Debug)]
@@ -25,6 +25,8 @@ pub struct Launch<'a> {
     pub port: MasterPort,
     /// The folder for logs.
     pub run_dir: &'a Path,
+    /// How long a rank may do nothing.
+    pub watch: &'a WatchConfig,
     /// The folder of the checkpoint to go on from.
     pub checkpoint: Option<&'a Path>,
 }
@@ -58,6 +60,6 @@ pub fn run(
         })?;
         processes.push(process);
     }
-    let supervisor = Supervisor::new(processes, Timeouts::default());
+    let supervisor = Supervisor::new(processes, Timeouts::of(launch.watch), Instant::now());
     Ok(supervise(supervisor, &process_event, interrupts.channel(), observer))
 }

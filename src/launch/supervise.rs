@@ -7,11 +7,13 @@
 
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver, at, never, select};
+use crossbeam_channel::{Receiver, at, never, select, tick};
 
+use super::watch::{Vitals, WatchTimeouts, hung_rank};
 use crate::{
     events::{FailureKind, RankEvent},
     mlperf::RunStatus,
+    recipe::WatchConfig,
 };
 
 /// The duration of each phase.
@@ -26,15 +28,23 @@ pub(super) struct Timeouts {
     pub(super) closing: Duration,
     /// From SIGTERM to SIGKILL if the user stopped the run, for ending the step and the log.
     pub(super) interrupt_grace: Duration,
+    /// For ranks that hang.
+    pub(super) watch: WatchTimeouts,
 }
 
-impl Default for Timeouts {
-    fn default() -> Self {
+impl Timeouts {
+    /// Those of a recipe, and the constants.
+    pub(super) fn of(watch: &WatchConfig) -> Self {
         Self {
             gather: Duration::from_millis(300),
             grace: Duration::from_secs(3),
             closing: Duration::from_secs(120),
             interrupt_grace: Duration::from_secs(30),
+            watch: WatchTimeouts {
+                stopped: Duration::from_secs(watch.stopped_timeout_s),
+                stall: Duration::from_secs(watch.stall_timeout_s),
+                start: Duration::from_secs(watch.start_timeout_s),
+            },
         }
     }
 }
@@ -45,6 +55,8 @@ pub(super) trait Process {
     fn terminate(&mut self);
     /// Ends it (SIGKILL).
     fn kill(&mut self);
+    /// Its state, as `/proc/PID/stat` writes it.
+    fn state(&self) -> Option<char>;
     /// The last lines it wrote to its log.
     fn log_tail(&self) -> String;
 }
@@ -106,6 +118,7 @@ pub(super) struct Supervisor<P> {
 struct RankSlot<P> {
     process: P,
     alive: bool,
+    vitals: Vitals,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -124,13 +137,15 @@ pub(super) fn supervise<P: Process>(
     signals: &Receiver<()>,
     observer: &mut dyn FnMut(&RankEvent),
 ) -> Ending {
+    let ticks = tick(Duration::from_secs(1));
     while !supervisor.done() {
         let deadline = supervisor.deadline().map_or_else(never, at);
         select! {
             recv(process_event) -> message => {
                 let (rank, process_event) = message.expect("a rank's thread sends until its end");
-                if let ProcessEvent::Event(event) = &process_event {
-                    observer(event);
+                match &process_event {
+                    ProcessEvent::Event(RankEvent::Alive { .. }) | ProcessEvent::Gone(_) => {}
+                    ProcessEvent::Event(event) => observer(event),
                 }
                 supervisor.hear(rank, process_event, Instant::now());
             }
@@ -139,6 +154,7 @@ pub(super) fn supervise<P: Process>(
                 supervisor.interrupt(Instant::now());
             }
             recv(deadline) -> _ => supervisor.time_passed(Instant::now()),
+            recv(ticks) -> _ => supervisor.watch(Instant::now()),
         }
     }
     supervisor.into_ending()
@@ -146,9 +162,10 @@ pub(super) fn supervise<P: Process>(
 
 impl<P: Process> Supervisor<P> {
     /// A supervisor of processes that have just been started, rank 0 first.
-    pub(super) fn new(processes: Vec<P>, timeouts: Timeouts) -> Self {
+    pub(super) fn new(processes: Vec<P>, timeouts: Timeouts, now: Instant) -> Self {
+        let slot = |process| RankSlot { process, alive: true, vitals: Vitals::new(now) };
         Self {
-            slots: processes.into_iter().map(|process| RankSlot { process, alive: true }).collect(),
+            slots: processes.into_iter().map(slot).collect(),
             timeouts,
             phase: Phase::Running,
             failures: Vec::new(),
@@ -182,11 +199,31 @@ impl<P: Process> Supervisor<P> {
             ProcessEvent::Event(RankEvent::Failed { kind, message, .. }) => {
                 self.fail(RankFailure { rank, kind, message }, now);
             }
+            ProcessEvent::Event(RankEvent::Alive { activity, num_steps, .. }) => {
+                self.slots[rank].vitals.hear((activity, num_steps), now);
+            }
             ProcessEvent::Event(_) => {}
             ProcessEvent::Gone(exit_status) => {
                 self.slots[rank].alive = false;
                 self.classify_exit(rank, exit_status, now);
             }
+        }
+    }
+
+    /// Looks for a rank that hangs, while the run should go on.
+    fn watch(&mut self, now: Instant) {
+        if self.phase != Phase::Running {
+            return;
+        }
+        let slots = self.slots.iter_mut().enumerate().filter(|(_, slot)| slot.alive);
+        let living: Vec<_> = slots
+            .map(|(rank, slot)| {
+                slot.vitals.see(slot.process.state(), now);
+                (rank, slot.vitals)
+            })
+            .collect();
+        if let Some((rank, message)) = hung_rank(&living, &self.timeouts.watch, now) {
+            self.fail(RankFailure { rank, kind: FailureKind::Internal, message }, now);
         }
     }
 

@@ -64,6 +64,20 @@ pub struct TrainConfig {
     pub ddp: DdpConfig,
     /// `[train.checkpoint]`
     pub checkpoint: CheckpointConfig,
+    /// `[train.watch]`
+    pub watch: WatchConfig,
+}
+
+/// `[train.watch]`: when the launcher ends a run that does not go on.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct WatchConfig {
+    /// A rank may be stopped for so long, as by SIGSTOP, s.
+    pub stopped_timeout_s: u64,
+    /// No rank makes a step for so long, s.
+    pub stall_timeout_s: u64,
+    /// No rank goes on for so long before the first step, s: warm-up may compile kernels.
+    pub start_timeout_s: u64,
 }
 
 /// Whether steps on a GPU are captured in CUDA graphs.
@@ -204,7 +218,14 @@ impl Default for TrainConfig {
             grad_scaler: GradScalerConfig::default(),
             ddp: DdpConfig::default(),
             checkpoint: CheckpointConfig::default(),
+            watch: WatchConfig::default(),
         }
+    }
+}
+
+impl Default for WatchConfig {
+    fn default() -> Self {
+        Self { stopped_timeout_s: 5, stall_timeout_s: 300, start_timeout_s: 1800 }
     }
 }
 

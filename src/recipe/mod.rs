@@ -27,7 +27,7 @@ pub use advice::advice;
 pub use checkpoint::{CheckpointConfig, CheckpointInterval};
 pub use config::{
     CudaGraphs, DdpConfig, DeviceChoice, EvalConfig, FusedKernels, GradScalerConfig, MlperfConfig,
-    Precision, RunConfig, TrainConfig,
+    Precision, RunConfig, TrainConfig, WatchConfig,
 };
 pub use error::{Place, RecipeError};
 pub use feeds::Feeds;

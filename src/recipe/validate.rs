@@ -235,11 +235,16 @@ fn train(file: &RecipeFile, p: &mut Problems) {
         }
     }
     p.one_or_more("train.ddp.bucket_mb", file.train.ddp.bucket_mb);
-    let timeout_s = file.train.ddp.timeout_s;
-    if !(1..=MAX_TIMEOUT_S).contains(&timeout_s) {
-        p.add(format!(
-            "train.ddp.timeout_s ({timeout_s}) must be from 1 to {MAX_TIMEOUT_S}, a day"
-        ));
+    let watch = &file.train.watch;
+    for (key, timeout_s) in [
+        ("train.ddp.timeout_s", file.train.ddp.timeout_s),
+        ("train.watch.stopped_timeout_s", watch.stopped_timeout_s),
+        ("train.watch.stall_timeout_s", watch.stall_timeout_s),
+        ("train.watch.start_timeout_s", watch.start_timeout_s),
+    ] {
+        if !(1..=MAX_TIMEOUT_S).contains(&timeout_s) {
+            p.add(format!("{key} ({timeout_s}) must be from 1 to {MAX_TIMEOUT_S}, a day"));
+        }
     }
     file.train.checkpoint.check(p);
     p.above_zero("train.grad_scaler.init_scale", file.train.grad_scaler.init_scale);

@@ -73,9 +73,9 @@ pub fn bench_steps(
 ) -> Result<(), TrainError> {
     let recipe = resolved(job, run_context)?;
     let device = device(&recipe, &job.world)?;
-    let stop = [&job.stop, &job.heeds_stop].map(Arc::clone);
+    let shared = (Arc::clone(&job.stop), Arc::clone(&job.pulse));
     let data = bench.data.as_deref().map(Dataset::open).transpose()?;
-    let mut trainer = Trainer::build(&recipe, &job.world, device, stop)?;
+    let mut trainer = Trainer::build(&recipe, &job.world, device, shared)?;
     let not_fused = trainer.engine.fuse()?;
     let ceilings = Ceilings::measure(recipe.train.precision, device);
     trainer.engine.warm_evaluation()?;

@@ -18,7 +18,7 @@ use super::{
 use crate::{
     data::Dataset,
     distributed::World,
-    events::RankEvent,
+    events::{Pulse, RankEvent},
     libtorch,
     recipe::{self, DeviceChoice, Origin, Recipe, RecipeFile, RunContext, Source},
     run_dir::{self, Checkpoint},
@@ -36,8 +36,8 @@ pub struct RankJob {
     pub resume: Option<Checkpoint>,
     /// Set by a signal.
     pub stop: Arc<AtomicBool>,
-    /// Set once the training loop looks at `stop` in every step.
-    pub heeds_stop: Arc<AtomicBool>,
+    /// Says what the rank does.
+    pub pulse: Arc<Pulse>,
 }
 
 /// Trains as `job` says and reports to `event_sink`.
@@ -48,8 +48,8 @@ pub fn run_rank(job: &RankJob, event_sink: &mut EventSink) -> Result<RunEnd, Tra
         Some(_) => None,
         None => Some(InitLog::open(&job.run_dir.join(run_dir::LOG), &job.world, &recipe)?),
     };
-    let stop = [&job.stop, &job.heeds_stop].map(Arc::clone);
-    let mut trainer = Trainer::build(&recipe, &job.world, device, stop)?;
+    let shared = (Arc::clone(&job.stop), Arc::clone(&job.pulse));
+    let mut trainer = Trainer::build(&recipe, &job.world, device, shared)?;
     let ended = train(job, &mut trainer, &data, log, event_sink);
     if ended.is_err() && device.is_cuda() {
         // The process ends now and frees everything. Dropping what belongs to a GPU or a process

@@ -41,6 +41,7 @@ use crate::{
         TrainSchedule,
     },
     distributed::World,
+    events::{Activity, Pulse},
     libtorch::Readout,
     mlperf::{Division, RunStatus},
     optim::RunLength,
@@ -53,7 +54,7 @@ pub struct Trainer {
     pub(super) engine: StepEngine,
     pub(super) rank: LoaderRank,
     stop: Arc<AtomicBool>,
-    heeds_stop: Arc<AtomicBool>,
+    pulse: Arc<Pulse>,
     /// The loader of the next evaluation, once it decodes ahead.
     next_eval: Option<Loader>,
     agreement: Agreement,
@@ -74,20 +75,21 @@ pub enum RunEnd {
 }
 
 impl Trainer {
-    /// Builds the engine of `recipe`. A signal sets `stop`; the trainer sets `heeds_stop` once it looks
-    /// at that in every step.
+    /// Builds the engine of `recipe`. A signal sets `stop`; the trainer says in `pulse` what it does.
     pub fn build(
         recipe: &Recipe,
         world: &World,
         device: Device,
-        [stop, heeds_stop]: [Arc<AtomicBool>; 2],
+        (stop, pulse): (Arc<AtomicBool>, Arc<Pulse>),
     ) -> Result<Self, TrainError> {
+        pulse.enter(Activity::Joining);
         let engine = StepEngine::build(recipe, world, device)?;
+        pulse.enter(Activity::WarmingUp);
         Ok(Self {
             engine,
             rank: loader_rank(world),
             stop,
-            heeds_stop,
+            pulse,
             next_eval: None,
             agreement: Agreement::new(0),
             checkpoints: None,
@@ -139,7 +141,6 @@ impl Trainer {
         // The first rank here must not open an image before rank 0 has started the clock.
         self.engine.ddp.barrier()?;
         let mut loader = self.train_loader(data)?;
-        self.heeds_stop.store(true, Ordering::Relaxed);
         let mut end = RunEnd::TargetMissed;
         let RunLength { num_epochs, steps_per_epoch, .. } = self.engine.recipe.run_length;
         for epoch in self.engine.progress.epoch + 1..=num_epochs {
@@ -233,7 +234,9 @@ impl Trainer {
         let num_done = self.engine.progress.step - (epoch - 1) * steps_per_epoch;
         meter.epoch_start(epoch, num_done, loader.stats());
         for step in num_done + 1..=steps_per_epoch {
+            self.pulse.enter(Activity::Loading);
             let batch = loader.next_batch()?.expect("every step has a plan");
+            self.pulse.enter(Activity::Stepping);
             let begin = Instant::now();
             let device_batch = self.engine.uploader.upload(&batch)?;
             meter.copied(begin.elapsed());
@@ -242,6 +245,7 @@ impl Trainer {
                 meter.steps(step, Readout::of(&loss_sum)?, loader.stats())?;
                 let _ = loss_sum.zero_();
             }
+            self.pulse.count();
             self.between_steps((log, meter))?;
             let is_due = is_evaluated && step + EVAL_LEAD_STEPS >= steps_per_epoch;
             if is_due && self.next_eval.is_none() {
@@ -256,6 +260,7 @@ impl Trainer {
     /// Top-1 accuracy over all validation images. Exactly one rank evaluates each image, once.
     fn evaluate(&mut self, data: &Dataset, meter: &mut Meter) -> Result<f64, TrainError> {
         let start = Instant::now();
+        self.pulse.enter(Activity::Evaluating);
         let mut loader = self.next_eval.take().unwrap_or_else(|| self.eval_loader(data));
         if self.engine.recipe.train.ddp.bn_sync_before_eval {
             let buffers = self.engine.model.weights().buffers().iter().map(|(_, tensor)| tensor);
@@ -268,6 +273,7 @@ impl Trainer {
             if self.stop.load(Ordering::Relaxed) {
                 return Err(TrainError::Interrupted);
             }
+            self.pulse.count();
             if !batch.is_empty() {
                 num_images += batch.len() as i64;
                 self.engine.evaluate(&self.engine.uploader.upload(&batch)?)?;

@@ -30,6 +30,8 @@ mod plan;
 mod recipe;
 #[cfg(all(test, feature = "torch"))]
 mod rehearsal;
+#[cfg(all(test, feature = "torch"))]
+mod resume;
 #[cfg(test)]
 mod score;
 #[cfg(test)]

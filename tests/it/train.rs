@@ -23,7 +23,7 @@ use tempfile::TempDir;
 const LIMIT: Duration = Duration::from_secs(120);
 
 /// A tiny image set, made once for all tests and runs.
-fn images() -> PathBuf {
+pub(crate) fn images() -> PathBuf {
     let config = SynthConfig {
         num_classes: 4,
         num_train: 96,
@@ -36,12 +36,12 @@ fn images() -> PathBuf {
 }
 
 /// A folder with a recipe for seconds of training, and room for results.
-struct Bench {
+pub(crate) struct Bench {
     folder: TempDir,
 }
 
 impl Bench {
-    fn new(num_ranks: usize) -> Self {
+    pub(crate) fn new(num_ranks: usize) -> Self {
         let folder = TempDir::new().unwrap();
         let recipe = format!(
             "[run]\ndevice = \"cpu\"\nnum_ranks = {num_ranks}\nseed = 3\nmax_duration = \"2ep\"\n\
@@ -57,7 +57,7 @@ impl Bench {
         Self { folder }
     }
 
-    fn command(&self, data: &Path, extra: &[&str]) -> Command {
+    pub(crate) fn command(&self, data: &Path, extra: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_mlperf-run"));
         command
             .current_dir(self.folder.path())
@@ -68,16 +68,23 @@ impl Bench {
         command
     }
 
-    fn run(&self, data: &Path, extra: &[&str]) -> Output {
+    pub(crate) fn run(&self, data: &Path, extra: &[&str]) -> Output {
         self.command(data, extra).output().unwrap()
     }
 
-    fn path(&self, name: &str) -> PathBuf {
+    /// Runs the program with `words` only.
+    pub(crate) fn bare(&self, words: &[&str]) -> Output {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_mlperf-run"));
+        command.current_dir(self.folder.path()).args(words).env("OMP_NUM_THREADS", "1");
+        command.output().unwrap()
+    }
+
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join("results/here").join(name)
     }
 
     /// Waits until the first run has told of `event`.
-    fn wait_for(&self, event: &str) {
+    pub(crate) fn wait_for(&self, event: &str) {
         let (start, events) = (Instant::now(), self.path("run_0/events.jsonl"));
         while !fs::read_to_string(&events).is_ok_and(|text| text.contains(event)) {
             assert!(start.elapsed() < LIMIT, "the run never came to {event}");
@@ -85,12 +92,12 @@ impl Bench {
         }
     }
 
-    fn json(&self, name: &str) -> Value {
+    pub(crate) fn json(&self, name: &str) -> Value {
         serde_json::from_str(&fs::read_to_string(self.path(name)).unwrap()).unwrap()
     }
 
     /// Value of each key of a log, the last one where it repeats.
-    fn log(&self, name: &str) -> BTreeMap<String, Value> {
+    pub(crate) fn log(&self, name: &str) -> BTreeMap<String, Value> {
         let text = fs::read_to_string(self.path(name)).unwrap();
         let records = text.lines().map(|line| line.strip_prefix(":::MLLOG ").expect("a record"));
         records
@@ -100,7 +107,7 @@ impl Bench {
     }
 }
 
-fn assert_ok(output: &Output, code: i32) {
+pub(crate) fn assert_ok(output: &Output, code: i32) {
     let stderr = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(code), "{stderr}");
 }

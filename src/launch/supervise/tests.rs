@@ -25,6 +25,11 @@ impl Process for Mock {
         self.sent.borrow_mut().push(Sent::Kill(self.rank));
     }
 
+    fn state(&self) -> Option<char> {
+        // Of rank 3, as if it had been sent SIGSTOP.
+        Some(if self.rank == 3 { 'T' } else { 'S' })
+    }
+
     fn log_tail(&self) -> String {
         format!("  log of {}", self.rank)
     }
@@ -41,8 +46,9 @@ impl Stage {
     fn with_ranks(num_ranks: usize) -> Self {
         let sent = Rc::default();
         let mocks = (0..num_ranks).map(|rank| Mock { rank, sent: Rc::clone(&sent) }).collect();
-        let supervisor = Supervisor::new(mocks, Timeouts::default());
-        Self { supervisor, sent, start: Instant::now() }
+        let start = Instant::now();
+        let timeouts = Timeouts::of(&WatchConfig::default());
+        Self { supervisor: Supervisor::new(mocks, timeouts, start), sent, start }
     }
 
     fn at(&self, ms: u64) -> Instant {
@@ -273,4 +279,24 @@ fn the_loop_drains_its_channels_and_shows_every_event() {
     let supervisor = Stage::with_ranks(1).supervisor;
     let ending = supervise(supervisor, &process_event, &signals, &mut |_| seen += 1);
     assert_eq!((ending.status, seen), (Some(RunStatus::Success), 1));
+}
+
+#[test]
+fn a_stopped_rank_ends_the_run_and_is_named() {
+    let mut stage = Stage::with_ranks(4);
+    stage.supervisor.watch(stage.at(1_000));
+    stage.supervisor.watch(stage.at(5_900));
+    assert_eq!(stage.supervisor.phase, Phase::Running);
+    stage.supervisor.watch(stage.at(6_000));
+    // Its victims report that they have lost a peer, or end.
+    stage.hears(6_100, 0, failed(FailureKind::Peer, "connection closed"));
+    stage.time_passes(6_300);
+    assert_eq!(stage.sent(), (0..4).map(Sent::Term).collect::<Vec<_>>());
+    (0..3).for_each(|rank| stage.hears(7_000, rank, gone(7)));
+    stage.time_passes(9_300);
+    assert_eq!(stage.sent()[4..], [Sent::Kill(3)], "a stopped process does not see SIGTERM");
+    stage.hears(9_400, 3, ProcessEvent::Gone(ExitStatus::Signal(9)));
+    let failure = stage.ending().failure.unwrap();
+    assert_eq!(failure.rank, 3);
+    assert!(failure.message.starts_with("has been stopped for 5 s"), "{}", failure.message);
 }
