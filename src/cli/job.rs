@@ -230,7 +230,7 @@ impl ReadyJob {
         let mut summary = RunSummary::new(&self.job.name, recipe.seed);
         let mut event_log = folder.event_log().or_exit(Exit::Invalid)?;
         for event in resumption.map(Resumption::events).unwrap_or_default() {
-            event_log.add(&event);
+            let _ = event_log.add(&event);
             summary.hear(&event);
         }
         summary.resumed_after_step = resumption.map(|it| it.checkpoint().step);
@@ -244,9 +244,11 @@ impl ReadyJob {
             checkpoint: resumption.map(|it| it.checkpoint().folder()),
         };
         let ending = launch::run(&launch, &stage.interrupts, &mut |event| {
-            event_log.add(event);
             summary.hear(event);
             screen.show(event);
+            if let Some(error) = event_log.add(event) {
+                screen.line(&format!("warning: cannot write events ({error}); free the disk"));
+            }
         });
         screen.clear();
         let ending = ending.or_exit(Exit::Invalid)?;
@@ -261,10 +263,12 @@ impl ReadyJob {
             summary.log_check = Some(check(&folder.log(), &recipe).or_exit(Exit::Invalid)?);
         }
         let json = serde_json::to_string_pretty(&summary).expect("the summary is JSON");
-        folder.write(run_dir::SUMMARY, &json).or_exit(Exit::Invalid)?;
-        event_log.close().or_exit(Exit::Invalid)?;
+        let kept = folder.write(run_dir::SUMMARY, &json).and(event_log.close());
         let summary = ending.status.is_some().then_some(summary);
-        Ok(Done { summary, outcome: outcome_of(ending, folder) })
+        // The table shows what was measured, even if a file of the run could not be written.
+        let outcome =
+            outcome_of(ending, folder).and_then(|exit| kept.or_exit(Exit::Invalid).map(|()| exit));
+        Ok(Done { summary, outcome })
     }
 
     fn headline(&self, recipe: &Recipe, folder: &RunFolder) -> String {

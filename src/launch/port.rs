@@ -36,7 +36,7 @@ impl MasterPort {
             Self::Named(port) => port,
             Self::Free => 0,
         };
-        let free = TcpListener::bind(("0.0.0.0", wanted)).and_then(|socket| socket.local_addr());
+        let free = TcpListener::bind(("127.0.0.1", wanted)).and_then(|socket| socket.local_addr());
         free.map(|address| address.port()).map_err(|error| LaunchError::Port {
             port: wanted.to_string(),
             reason: error.to_string(),

@@ -133,11 +133,12 @@ pub struct EventLog {
 
 impl EventLog {
     /// Adds an event. A failing disk must not stop a run that is being timed, so [`Self::close`]
-    /// reports the first failure.
-    pub fn add(&mut self, event: &RankEvent) {
-        if let Err(error) = writeln!(self.file, "{}", event.to_line()) {
-            self.failure.get_or_insert(error);
-        }
+    /// reports the first failure again. It is returned when it happens.
+    pub fn add(&mut self, event: &RankEvent) -> Option<&io::Error> {
+        let error = writeln!(self.file, "{}", event.to_line()).err()?;
+        let is_first = self.failure.is_none();
+        let failure = self.failure.get_or_insert(error);
+        is_first.then_some(failure)
     }
 
     /// Returns the first failure, if an event could not be written.

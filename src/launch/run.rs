@@ -60,6 +60,7 @@ pub fn run(
         })?;
         processes.push(process);
     }
-    let supervisor = Supervisor::new(processes, Timeouts::of(launch.watch), Instant::now());
+    let supervisor =
+        Supervisor::new(processes, Timeouts::of(launch.watch), (launch.run_dir, Instant::now()));
     Ok(supervise(supervisor, &process_event, interrupts.channel(), observer))
 }

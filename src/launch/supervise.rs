@@ -5,7 +5,10 @@
 //! (a rank failed; others may report the cause) -> `Stopping` (SIGTERM was sent) -> `Killing`
 //! (SIGKILL was sent). It is done when every rank has ended.
 
-use std::time::{Duration, Instant};
+use std::{
+    path::{Path, PathBuf},
+    time::{Duration, Instant},
+};
 
 use crossbeam_channel::{Receiver, at, never, select, tick};
 
@@ -113,6 +116,8 @@ pub(super) struct Supervisor<P> {
     phase: Phase,
     failures: Vec<RankFailure>,
     ending: Ending,
+    /// The folder of the run; without it, nothing that the ranks do is kept.
+    run_dir: PathBuf,
 }
 
 struct RankSlot<P> {
@@ -162,7 +167,11 @@ pub(super) fn supervise<P: Process>(
 
 impl<P: Process> Supervisor<P> {
     /// A supervisor of processes that have just been started, rank 0 first.
-    pub(super) fn new(processes: Vec<P>, timeouts: Timeouts, now: Instant) -> Self {
+    pub(super) fn new(
+        processes: Vec<P>,
+        timeouts: Timeouts,
+        (run_dir, now): (&Path, Instant),
+    ) -> Self {
         let slot = |process| RankSlot { process, alive: true, vitals: Vitals::new(now) };
         Self {
             slots: processes.into_iter().map(slot).collect(),
@@ -170,6 +179,7 @@ impl<P: Process> Supervisor<P> {
             phase: Phase::Running,
             failures: Vec::new(),
             ending: Ending::default(),
+            run_dir: run_dir.to_owned(),
         }
     }
 
@@ -214,6 +224,11 @@ impl<P: Process> Supervisor<P> {
     fn watch(&mut self, now: Instant) {
         if self.phase != Phase::Running {
             return;
+        }
+        if !self.run_dir.is_dir() {
+            let path = self.run_dir.display();
+            let message = format!("its folder {path} was removed; keep it until the run ends");
+            return self.fail(RankFailure { rank: 0, kind: FailureKind::Input, message }, now);
         }
         let slots = self.slots.iter_mut().enumerate().filter(|(_, slot)| slot.alive);
         let living: Vec<_> = slots

@@ -8,6 +8,13 @@
 #include <torch/csrc/distributed/c10d/reducer.hpp>
 #include <torch/version.h>
 
+#include <arpa/inet.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstdlib>
+#include <cstring>
 #include <limits>
 #include <string>
 
@@ -17,6 +24,36 @@ thread_local std::string last_error;
 constexpr size_t kFirstBucketBytes = 1 << 20;
 // The batch-norm statistics are broadcast in one bucket.
 constexpr size_t kBroadcastBytes = 250 << 20;
+
+bool is_loopback(const char* host) {
+  return std::strcmp(host, "127.0.0.1") == 0 || std::strcmp(host, "localhost") == 0;
+}
+
+// A socket that only this machine can reach. A TCPStore without one listens on every interface.
+int loopback_socket(uint16_t port) {
+  int fd = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  sockaddr_in address{};
+  address.sin_family = AF_INET;
+  address.sin_port = htons(port);
+  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  int on = 1;
+  if (fd < 0 || ::setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on) != 0 ||
+      ::bind(fd, reinterpret_cast<sockaddr*>(&address), sizeof address) != 0) {
+    int error = errno;
+    if (fd >= 0) ::close(fd);
+    TORCH_CHECK(false, "cannot listen on port ", port, " (", std::strerror(error), ")");
+  }
+  return fd;
+}
+
+// The network through which CPU tensors travel: the named interface, as in PyTorch, or this machine's
+// own, or the one of its host name.
+std::shared_ptr<gloo::transport::Device> gloo_device(const char* host) {
+  if (const char* name = std::getenv("GLOO_SOCKET_IFNAME"); name && *name)
+    return c10d::ProcessGroupGloo::createDeviceForInterface(name);
+  if (is_loopback(host)) return c10d::ProcessGroupGloo::createDeviceForHostname("127.0.0.1");
+  return c10d::ProcessGroupGloo::createDefaultDevice();
+}
 }  // namespace
 
 void ml::set_error(const char* message) { last_error = message; }
@@ -37,10 +74,10 @@ int ml_group_new(const MlWorld* w, MlGroup** out) {
     options.isServer = w->rank == 0;
     options.numWorkers = w->world_size;
     options.timeout = timeout;
+    if (options.isServer && is_loopback(w->host)) options.masterListenFd = loopback_socket(w->port);
     auto store = c10::make_intrusive<c10d::TCPStore>(w->host, options);
     auto gloo_options = c10d::ProcessGroupGloo::Options::create_default(timeout);
-    if (gloo_options->devices.empty())
-      gloo_options->devices.push_back(c10d::ProcessGroupGloo::createDefaultDevice());
+    gloo_options->devices = {gloo_device(w->host)};
     auto gloo = c10::make_intrusive<c10d::ProcessGroupGloo>(
         c10::make_intrusive<c10d::PrefixStore>("gloo", store), w->rank, w->world_size,
         gloo_options);

@@ -80,12 +80,18 @@ pub enum TrainError {
     Resume(String),
     /// The loss is not finite.
     #[error(
-        "the loss is {loss} in epoch {epoch}; lower optimizer.lr or lengthen scheduler.t_warmup"
+        "the loss is {loss} in steps {} to {} of epoch {epoch}, at a learning rate of {lr}; lower \
+         optimizer.lr or lengthen scheduler.t_warmup",
+        steps.0, steps.1
     )]
     Diverged {
         /// Epoch, from 1.
         epoch: usize,
-        /// The loss.
+        /// The first and the last step of which the loss is, from 1.
+        steps: (usize, usize),
+        /// Learning rate of the last of them.
+        lr: f64,
+        /// The mean loss.
         loss: f64,
     },
     /// A signal.
@@ -104,6 +110,7 @@ impl TrainError {
             | Self::NumRanks { .. }
             | Self::Checkpoint(_)
             | Self::Resume(_)
+            | Self::Diverged { .. }
             | Self::Bench(_) => FailureKind::Input,
             // A collective fails when a peer goes away; the peer knows the reason.
             Self::Dist(_) => FailureKind::Peer,

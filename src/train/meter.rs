@@ -10,6 +10,7 @@ use crate::{
     events::{RankEvent, Spent},
     libtorch::Readout,
     mlperf::RunStatus,
+    optim::Schedule,
     recipe::Recipe,
 };
 
@@ -24,6 +25,7 @@ pub(super) struct Meter<'a> {
     steps_per_epoch: usize,
     is_main: bool,
     image_sizes: Vec<usize>,
+    schedule: Schedule,
     epoch: usize,
     epoch_start: Mark,
     /// When progress was last due, and after which step.
@@ -86,6 +88,7 @@ impl<'a> Meter<'a> {
             steps_per_epoch: recipe.run_length.steps_per_epoch,
             is_main: world.is_main(),
             image_sizes: recipe.image_sizes.clone(),
+            schedule: recipe.schedule.clone(),
             epoch: 0,
             epoch_start: now,
             last_due: (now, 0),
@@ -153,7 +156,13 @@ impl<'a> Meter<'a> {
         let (epoch, loss_sum) = (self.epoch, steps.loss_sum.value()?);
         let loss = loss_sum / steps.num_steps as f64;
         if !loss.is_finite() {
-            return Err(TrainError::Diverged { epoch, loss });
+            let steps_before = (epoch - 1) * self.steps_per_epoch;
+            return Err(TrainError::Diverged {
+                epoch,
+                steps: (steps.step + 1 - steps.num_steps, steps.step),
+                lr: self.schedule.lr(steps_before + steps.step - 1),
+                loss,
+            });
         }
         self.epoch_loss.0 += loss_sum;
         self.epoch_loss.1 += steps.num_steps;

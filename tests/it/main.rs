@@ -19,6 +19,8 @@ mod golden;
 #[cfg(test)]
 mod launch;
 #[cfg(all(test, feature = "torch"))]
+mod launchers;
+#[cfg(all(test, feature = "torch"))]
 mod network_methods;
 #[cfg(test)]
 mod oracle;

@@ -44,6 +44,9 @@ pub enum StoreError {
     /// The output folder contains something else.
     #[error("{} contains other files or another import; name a new folder, or remove it", .0.display())]
     Occupied(PathBuf),
+    /// Another import writes to the output folder.
+    #[error("another import writes to {}; wait for its end, or name another folder", .0.display())]
+    Busy(PathBuf),
     /// No image of a split can be read.
     #[error("no readable image in {0}; see the reasons above and repair the images")]
     Nothing(&'static str),

@@ -7,7 +7,8 @@
 use crate::data::config::OnBad;
 use std::{
     collections::BTreeSet,
-    fs, io,
+    fs::{self, File},
+    io,
     ops::ControlFlow,
     path::{Path, PathBuf},
     sync::{
@@ -17,6 +18,10 @@ use std::{
     thread,
 };
 
+use rustix::{
+    fs::{FlockOperation, flock},
+    io::Errno,
+};
 use serde::{Deserialize, Serialize};
 
 use crate::data::{
@@ -95,7 +100,12 @@ pub fn import(
     progress: &(dyn Fn(usize) -> ControlFlow<()> + Sync),
 ) -> Result<Vec<PathBuf>, StoreError> {
     check_sides(&import.max_sides)?;
-    let dataset = open_source(&import.source, out)?;
+    check_apart(&import.source, out)?;
+    let _lock = lock(out)?;
+    let dataset = open_source(&import.source, out).inspect_err(|_| {
+        // It stays if it was there before with something in it.
+        let _ = fs::remove_dir(out);
+    })?;
     let folders = match import.max_sides.as_slice() {
         [] | [_] => vec![out.to_owned()],
         sides => sides.iter().map(|side| out.join(side.to_string())).collect(),
@@ -124,6 +134,18 @@ pub fn import(
         fs::remove_dir_all(&spool).map_err(StoreError::io("remove", &spool))?;
     }
     Ok(work.folders)
+}
+
+/// Keeps other imports out of `out` while it lives, and creates the folder.
+fn lock(out: &Path) -> Result<File, StoreError> {
+    fs::create_dir_all(out).map_err(StoreError::io("create", out))?;
+    let folder = File::open(out).map_err(StoreError::io("open", out))?;
+    match flock(&folder, FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => Ok(folder),
+        Err(Errno::WOULDBLOCK) => Err(StoreError::Busy(out.to_owned())),
+        // Some network file systems have no locks.
+        Err(_) => Ok(folder),
+    }
 }
 
 /// Opens the data set `source` for an import into `out`: Parquet is first unpacked next to `out`,

@@ -9,6 +9,9 @@ use crate::data::{
 /// Up to this crop size, decoding at a reduced scale saves more than a few percent.
 const DCT_PAYS_TO: usize = 112;
 
+/// Waiting that is not worth advice, s.
+const NEGLIGIBLE_S: f64 = 1.0;
+
 /// The data set, the machine and the recipe of the waiting run.
 #[derive(Clone, Copy, Debug)]
 pub struct LoaderContext {
@@ -35,6 +38,9 @@ pub fn diagnosis(
     [(first, first_s), (later, later_s)]: [(LoaderStats, f64); 2],
     context: &LoaderContext,
 ) -> Option<String> {
+    if first.wait_s + later.wait_s < NEGLIGIBLE_S {
+        return None;
+    }
     if let Some(remedy) = context.remedy(later.bound(later_s)) {
         let percent = |part_s: f64| 100.0 * part_s / later_s;
         return Some(format!(
@@ -149,6 +155,8 @@ mod tests {
         let said = diagnosis([(NO_WAIT, 9.0), (DECODING, 10.0)], &context).unwrap();
         assert!(said.contains("; add threads (data.num_workers; 4 threads on 8 cores)"), "{said}");
         assert_eq!(diagnosis([(NO_WAIT, 9.0), (DECODING, 1000.0)], &context), None);
+        let short = LoaderStats { wait_s: 0.5, ..DECODING };
+        assert_eq!(diagnosis([(NO_WAIT, 0.1), (short, 1.0)], &context), None);
     }
 
     #[test]

@@ -48,7 +48,7 @@ impl Stage {
         let mocks = (0..num_ranks).map(|rank| Mock { rank, sent: Rc::clone(&sent) }).collect();
         let start = Instant::now();
         let timeouts = Timeouts::of(&WatchConfig::default());
-        Self { supervisor: Supervisor::new(mocks, timeouts, start), sent, start }
+        Self { supervisor: Supervisor::new(mocks, timeouts, (Path::new("/"), start)), sent, start }
     }
 
     fn at(&self, ms: u64) -> Instant {

@@ -7,6 +7,7 @@ use std::{
 };
 
 use crossbeam_channel::{Receiver, Sender, TrySendError, bounded, unbounded};
+use tch::Tensor;
 
 use super::super::tensor_file;
 use crate::{
@@ -83,6 +84,9 @@ impl Writer {
 /// Writes tensors first and the stamp last.
 fn write(part: &Part) -> Result<(), String> {
     let Part { checkpoint, rank, .. } = part;
+    if let Some((name, _)) = part.tensors.iter().find(|(_, tensor)| !is_finite(tensor)) {
+        return Err(format!("{name} has numbers that are not finite"));
+    }
     let bytes = tensor_file::encode(&part.tensors)?;
     let stamp = CheckpointStamp {
         world_size: part.world_size,
@@ -94,6 +98,11 @@ fn write(part: &Part) -> Result<(), String> {
         .and_then(|()| atomic_file::write(&checkpoint.tensors(*rank), &bytes))
         .and_then(|()| atomic_file::write(&checkpoint.stamp_file(*rank), &stamp))
         .map_err(|error| format!("{}: {error}", checkpoint.folder().display()))
+}
+
+/// Whether training can go on from the numbers of `tensor`.
+fn is_finite(tensor: &Tensor) -> bool {
+    !tensor.is_floating_point() || tensor.isfinite().all().int64_value(&[]) == 1
 }
 
 /// Removes checkpoints that are older than the newest `keep` whole ones. One that other ranks are still

@@ -290,6 +290,21 @@ fn a_damaged_tfrecord_is_not_imported() {
 }
 
 #[test]
+fn two_imports_do_not_write_to_one_folder() {
+    let (source, out) = (data_set(6, 1), TempDir::new().unwrap());
+    let import = request(source.path(), &[]);
+    let refused = AtomicUsize::new(0);
+    crate::data::import::import(&import, out.path(), 1, &|_| {
+        let second = run(&import, out.path()).unwrap_err();
+        assert!(matches!(second, StoreError::Busy(_)), "{second}");
+        refused.fetch_add(1, Ordering::Relaxed);
+        Continue(())
+    })
+    .unwrap();
+    assert!(refused.into_inner() > 0);
+}
+
+#[test]
 fn a_store_inside_its_source_is_rejected() {
     let source = data_set(3, 2);
     let links = TempDir::new().unwrap();

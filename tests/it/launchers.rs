@@ -1,0 +1,113 @@
+//! Ranks that other launchers start: the same training, and no socket that other machines can reach.
+
+use std::{
+    collections::BTreeSet,
+    fs,
+    net::TcpListener,
+    path::Path,
+    process::{Child, Command, Stdio},
+};
+
+use crate::train::{Bench, assert_ok, images};
+
+/// Starts the ranks of a world of two, each with its own variables.
+fn start(
+    bench: &Bench,
+    run_dir: &Path,
+    variables: impl Fn(usize) -> Vec<(&'static str, String)>,
+) -> Vec<Child> {
+    let port = TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().port();
+    let start = |rank| {
+        Command::new(env!("CARGO_BIN_EXE_mlperf-rank"))
+            .arg("--recipe")
+            .arg(bench.path("run_0/recipe.toml"))
+            .arg("--run-dir")
+            .arg(run_dir)
+            .envs(variables(rank))
+            .env("MASTER_PORT", port.to_string())
+            .env("OMP_NUM_THREADS", "1")
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap()
+    };
+    (0..2).map(start).collect()
+}
+
+#[test]
+fn ranks_train_alike_whoever_starts_them() {
+    let bench = Bench::new(2);
+    assert_ok(&bench.run(&images(), &[]), 0);
+    let expected = fs::read(bench.path("run_0/weights.safetensors")).unwrap();
+    let text = |number: usize| number.to_string();
+    let torchrun =
+        |rank| vec![("RANK", text(rank)), ("LOCAL_RANK", text(rank)), ("WORLD_SIZE", text(2))];
+    let open_mpi = |rank| {
+        vec![
+            ("OMPI_COMM_WORLD_RANK", text(rank)),
+            ("OMPI_COMM_WORLD_SIZE", text(2)),
+            ("OMPI_COMM_WORLD_LOCAL_RANK", text(rank)),
+            ("OMPI_COMM_WORLD_LOCAL_SIZE", text(2)),
+        ]
+    };
+    let slurm = |rank| {
+        vec![
+            ("SLURM_PROCID", text(rank)),
+            ("SLURM_NTASKS", text(2)),
+            ("SLURM_LOCALID", text(rank)),
+            ("SLURM_NNODES", text(1)),
+        ]
+    };
+    for (name, ranks) in [
+        ("torchrun", &torchrun as &dyn Fn(usize) -> Vec<(&'static str, String)>),
+        ("open_mpi", &open_mpi),
+        ("slurm", &slurm),
+    ] {
+        let run_dir = bench.path(name);
+        fs::create_dir(&run_dir).unwrap();
+        for rank in start(&bench, &run_dir, ranks) {
+            assert_ok(&rank.wait_with_output().unwrap(), 0);
+        }
+        let weights = fs::read(run_dir.join("weights.safetensors")).unwrap();
+        assert!(weights == expected, "{name}: the weights differ");
+    }
+}
+
+/// Local addresses on which `process` listens, in the hexadecimal digits of `/proc/net/tcp`.
+fn listening(process: u32) -> BTreeSet<String> {
+    let links = fs::read_dir(format!("/proc/{process}/fd")).into_iter().flatten().flatten();
+    let sockets: Vec<String> = links
+        .filter_map(|entry| fs::read_link(entry.path()).ok())
+        .filter_map(|link| {
+            Some(link.to_str()?.strip_prefix("socket:[")?.strip_suffix(']')?.to_owned())
+        })
+        .collect();
+    let mut addresses = BTreeSet::new();
+    for table in ["tcp", "tcp6"] {
+        let text = fs::read_to_string(format!("/proc/{process}/net/{table}")).unwrap_or_default();
+        for line in text.lines().skip(1) {
+            let fields: Vec<&str> = line.split_whitespace().collect();
+            // State 0A is LISTEN.
+            if fields[3] == "0A" && sockets.iter().any(|inode| inode == fields[9]) {
+                addresses.insert(fields[1].split_once(':').unwrap().0.to_owned());
+            }
+        }
+    }
+    addresses
+}
+
+#[test]
+fn ranks_of_one_machine_listen_on_the_loopback_interface_only() {
+    let bench = Bench::new(2);
+    let long = ["--set", "run.max_duration=200ep", "--set", "mlperf.target=0.999"];
+    let mut command = bench.command(&images(), &long);
+    let mut run = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    bench.wait_for("\"run_start\"");
+    let children = fs::read_to_string(format!("/proc/{0}/task/{0}/children", run.id())).unwrap();
+    let ranks: Vec<u32> = children.split_whitespace().map(|word| word.parse().unwrap()).collect();
+    let found: Vec<_> = ranks.iter().map(|rank| listening(*rank)).collect();
+    run.kill().unwrap();
+    run.wait().unwrap();
+    assert_eq!(ranks.len(), 2);
+    let loopback = BTreeSet::from(["0100007F".to_owned()]);
+    assert_eq!(found, [loopback.clone(), loopback]);
+}
