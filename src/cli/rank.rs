@@ -1,6 +1,7 @@
 //! `mlperf-rank`: one training process, from its command line to its exit code.
 
 use std::{
+    num::NonZeroI32,
     path::PathBuf,
     sync::{
         Arc,
@@ -12,7 +13,7 @@ use std::{
 
 use anyhow::anyhow;
 use clap::Parser;
-use rustix::process::{Signal, set_parent_process_death_signal};
+use rustix::process::{Pid, Signal, getppid, set_parent_process_death_signal};
 use signal_hook::{consts::TERM_SIGNALS, flag};
 
 use super::exit::{Exit, Failure, OrExit, Outcome};
@@ -35,7 +36,7 @@ struct RankArgs {
     /// Folder for the files of this run.
     #[arg(long, value_name = "DIR")]
     run_dir: PathBuf,
-    /// Checkpoint to go on from, a folder step_N; the folder of this run has the log up to there.
+    /// Checkpoint to go on from, a folder `step_N`; the folder of this run has the log up to there.
     #[arg(long, value_name = "DIR", conflicts_with = "bench_steps")]
     resume: Option<PathBuf>,
     /// Benchmark this many training steps instead, without a data set.
@@ -77,6 +78,10 @@ fn run(args: RankArgs, world: World, event_sink: &mut EventSink) -> Outcome {
     // The kernel ends the ranks whatever ends the launcher, even SIGKILL.
     if launched() {
         set_parent_process_death_signal(Some(Signal::KILL)).or_exit(Exit::RankFailed)?;
+        // It may have ended before that call.
+        if is_orphaned() {
+            return Ok(Exit::Incomplete);
+        }
     }
     let stop = Arc::new(AtomicBool::new(false));
     for &signal in TERM_SIGNALS {
@@ -147,6 +152,13 @@ fn report_pulse(rank: usize, pulse: Arc<Pulse>) {
             thread::sleep(INTERVAL);
         }
     });
+}
+
+/// Whether the launcher has ended.
+fn is_orphaned() -> bool {
+    let launcher = std::env::var("MLPERF_RUN_LAUNCHER").ok().and_then(|pid| pid.parse().ok());
+    let parent = getppid().map(Pid::as_raw_nonzero).map(NonZeroI32::get);
+    launcher.is_some_and(|launcher: i32| parent != Some(launcher))
 }
 
 fn launched() -> bool {

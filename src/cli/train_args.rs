@@ -46,9 +46,9 @@ pub struct TrainArgs {
     /// Folder of libtorch 2.11.0
     #[arg(long, value_name = "DIR")]
     pub libtorch: Option<PathBuf>,
-    /// Go on from the last checkpoint of a run, a folder run_N [default: the newest run in --results]
+    /// Go on from the last checkpoint of a run, a folder `run_N` [default: the newest run in --results]
     #[arg(long, value_name = "RUN", num_args = 0..=1, conflicts_with_all = ["runs", "dry_run"])]
-    pub resume: Option<Option<PathBuf>>,
+    pub resume: Option<Vec<PathBuf>>,
     /// With --resume: go on with another build of the programs too
     #[arg(long, requires = "resume")]
     pub force: bool,
@@ -83,7 +83,7 @@ impl TrainArgs {
             Some(system) => self.results.join(system),
             None => self.results.clone(),
         };
-        Resumption::find(&run.clone().unwrap_or_else(newest)).map(Some)
+        Resumption::find(&run.first().cloned().unwrap_or_else(newest)).map(Some)
     }
 
     /// The options with which the run of `resumption` goes on: its recipe, seed and place, unless others

@@ -44,6 +44,7 @@ impl World<'_> {
             ("MASTER_PORT", self.port.to_string().into()),
             ("LD_LIBRARY_PATH", library_path),
             ("MLPERF_RUN_EVENTS", "json".into()),
+            ("MLPERF_RUN_LAUNCHER", std::process::id().to_string().into()),
         ];
         if inherited("OMP_NUM_THREADS").is_none() {
             variables

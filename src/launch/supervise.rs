@@ -277,7 +277,12 @@ impl<P: Process> Supervisor<P> {
             ExitStatus::Code(DONE) if rank != 0 || self.ending.status.is_some() => {
                 return;
             }
-            ExitStatus::Code(ASKED_TO_STOP) => return self.interrupt(now),
+            ExitStatus::Code(ASKED_TO_STOP) => {
+                // Ranks that lost it may have reported that before it ended.
+                let only_peers = |failure: &RankFailure| failure.kind == FailureKind::Peer;
+                self.ending.interrupted |= self.failures.iter().all(only_peers);
+                return self.interrupt(now);
+            }
             _ => {}
         }
         let how = match exit_status {

@@ -87,9 +87,10 @@ pub(super) fn hung_rank(
         return Some((*rank, message));
     }
     let trains = ranks.iter().all(|(_, vitals)| vitals.is_training());
-    let (limit, key) = match trains {
-        true => (timeouts.stall, "train.watch.stall_timeout_s"),
-        false => (timeouts.start, "train.watch.start_timeout_s"),
+    let (limit, key) = if trains {
+        (timeouts.stall, "train.watch.stall_timeout_s")
+    } else {
+        (timeouts.start, "train.watch.start_timeout_s")
     };
     let last_change = ranks.iter().map(|(_, vitals)| vitals.changed).max()?;
     (now - last_change >= limit).then(|| {

@@ -19,14 +19,15 @@ pub(super) struct Agreed {
 
 /// The exchanges of a rank. They pass a few numbers between the hosts and do not wait for a GPU.
 pub(super) struct Agreement {
+    rank: usize,
     last: (usize, Instant),
     next_step: usize,
 }
 
 impl Agreement {
-    /// Ranks that have made `step` steps. The first exchange follows the next step.
-    pub(super) fn new(step: usize) -> Self {
-        Self { last: (step, Instant::now()), next_step: step + 1 }
+    /// `rank`, like all others, has made `step` steps. The first exchange follows the next step.
+    pub(super) fn new(rank: usize, step: usize) -> Self {
+        Self { rank, last: (step, Instant::now()), next_step: step + 1 }
     }
 
     /// Exchanges wishes after `step` steps, twice a second; nothing after most steps. Any rank can stop
@@ -35,24 +36,21 @@ impl Agreement {
         &mut self,
         step: usize,
         ddp: &Ddp,
-        is_main: bool,
         wish: impl FnOnce() -> Agreed,
     ) -> Result<Agreed, DistError> {
         if step < self.next_step {
             return Ok(Agreed::default());
         }
         let wish = wish();
-        let (checkpoint, num_steps) = match is_main {
-            true => (wish.checkpoint, self.num_steps(step)),
-            false => (false, 0),
-        };
+        let (checkpoint, num_steps) =
+            if self.rank == 0 { (wish.checkpoint, self.num_steps(step)) } else { (false, 0) };
         let numbers = [i64::from(wish.stop), i64::from(checkpoint), num_steps as i64];
         let sum = Tensor::from_slice(&numbers);
         ddp.sum(&sum)?;
-        let [stop, checkpoint, num_steps] = [0, 1, 2].map(|i| sum.int64_value(&[i]));
+        let [num_stop, num_save, num_steps] = [0, 1, 2].map(|i| sum.int64_value(&[i]));
         self.last = (step, Instant::now());
         self.next_step = step + num_steps as usize;
-        Ok(Agreed { stop: stop > 0, checkpoint: checkpoint > 0 })
+        Ok(Agreed { stop: num_stop > 0, checkpoint: num_save > 0 })
     }
 
     /// Steps until the next exchange, by the speed since the last one.
@@ -83,15 +81,16 @@ mod tests {
     #[test]
     fn what_a_rank_wishes_is_agreed_on_when_the_exchange_is_due() {
         let ddp = Ddp::alone();
-        let mut agreement = Agreement::new(10);
+        let mut agreement = Agreement::new(0, 10);
         let both = Agreed { stop: true, checkpoint: true };
-        assert_eq!(agreement.after(11, &ddp, true, || both).unwrap(), both);
+        assert_eq!(agreement.after(11, &ddp, || both).unwrap(), both);
         agreement.next_step = 14;
         for step in 12..14 {
-            let asked = agreement.after(step, &ddp, true, || unreachable!("step {step}"));
+            let asked = agreement.after(step, &ddp, || unreachable!("step {step}"));
             assert_eq!(asked.unwrap(), Agreed::default());
         }
-        let other = agreement.after(14, &ddp, false, || both).unwrap();
+        let mut other = Agreement::new(1, 13);
+        let other = other.after(14, &ddp, || both).unwrap();
         assert_eq!(other, Agreed { stop: true, checkpoint: false }, "only rank 0 has a clock");
     }
 }

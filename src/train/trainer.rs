@@ -91,7 +91,7 @@ impl Trainer {
             stop,
             pulse,
             next_eval: None,
-            agreement: Agreement::new(0),
+            agreement: Agreement::new(world.rank, 0),
             checkpoints: None,
         })
     }
@@ -104,7 +104,7 @@ impl Trainer {
     /// Puts the state of `checkpoint` into the warmed-up engine. Returns the state of the run.
     pub fn resume(&mut self, checkpoint: &Checkpoint) -> Result<RunState, TrainError> {
         let run = resume(&mut self.engine, checkpoint)?;
-        self.agreement = Agreement::new(checkpoint.step);
+        self.agreement = Agreement::new(self.engine.world.rank, checkpoint.step);
         Ok(run)
     }
 
@@ -194,9 +194,9 @@ impl Trainer {
     /// Saves a checkpoint, or stops, where all ranks do so after the same step.
     fn between_steps(&mut self, (log, meter): (&RunLog, &mut Meter)) -> Result<(), TrainError> {
         let Self { engine, agreement, checkpoints, stop, .. } = self;
-        let (step, is_main) = (engine.progress.step, engine.world.is_main());
+        let step = engine.progress.step;
         let asks = |it: fn(&Checkpoints) -> bool| checkpoints.as_ref().is_some_and(it);
-        let agreed = agreement.after(step, &engine.ddp, is_main, || Agreed {
+        let agreed = agreement.after(step, &engine.ddp, || Agreed {
             stop: stop.load(Ordering::Relaxed),
             checkpoint: asks(Checkpoints::is_due_by_time),
         })?;
@@ -271,7 +271,7 @@ impl Trainer {
         let mut num_images = 0;
         while let Some(batch) = loader.next_batch()? {
             if self.stop.load(Ordering::Relaxed) {
-                return Err(TrainError::Interrupted);
+                break;
             }
             self.pulse.count();
             if !batch.is_empty() {
@@ -280,11 +280,15 @@ impl Trainer {
             }
         }
         self.engine.eval_weights.swap_out()?;
-        // [correct, evaluated], over all ranks.
+        // [correct, evaluated, asked to stop], over all ranks.
         let correct = Readout::of(&self.engine.num_correct)?.value()? as i64;
-        let counts = Tensor::from_slice(&[correct, num_images]);
+        let is_asked_to_stop = i64::from(self.stop.load(Ordering::Relaxed));
+        let counts = Tensor::from_slice(&[correct, num_images, is_asked_to_stop]);
         self.engine.ddp.sum(&counts)?;
-        let counts = Vec::<i64>::try_from(&counts).expect("two numbers");
+        let counts = Vec::<i64>::try_from(&counts).expect("three numbers");
+        if counts[2] > 0 {
+            return Err(TrainError::Interrupted);
+        }
         meter.left_out(loader.take_bad());
         let counts = [counts[0] as u64, counts[1] as u64];
         Ok(meter.evaluated(counts, start.elapsed().as_secs_f64()))

@@ -141,10 +141,9 @@ fn lock(out: &Path) -> Result<File, StoreError> {
     fs::create_dir_all(out).map_err(StoreError::io("create", out))?;
     let folder = File::open(out).map_err(StoreError::io("open", out))?;
     match flock(&folder, FlockOperation::NonBlockingLockExclusive) {
-        Ok(()) => Ok(folder),
         Err(Errno::WOULDBLOCK) => Err(StoreError::Busy(out.to_owned())),
         // Some network file systems have no locks.
-        Err(_) => Ok(folder),
+        Ok(()) | Err(_) => Ok(folder),
     }
 }
 

@@ -300,3 +300,13 @@ fn a_stopped_rank_ends_the_run_and_is_named() {
     assert_eq!(failure.rank, 3);
     assert!(failure.message.starts_with("has been stopped for 5 s"), "{}", failure.message);
 }
+
+#[test]
+fn a_rank_that_is_asked_to_stop_is_no_failure_of_those_that_lose_it() {
+    let mut stage = Stage::with_ranks(2);
+    stage.hears(0, 1, failed(FailureKind::Peer, "connection closed"));
+    stage.hears(100, 0, gone(7));
+    stage.hears(200, 1, gone(6));
+    let ending = stage.ending();
+    assert!(ending.interrupted && ending.failure.is_none(), "{ending:?}");
+}
