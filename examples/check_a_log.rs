@@ -28,7 +28,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         }
     }
     if let Some(last) = report.curve.last() {
-        println!("{:.2} % top-1 after epoch {}", 100.0 * last.accuracy, last.epoch);
+        println!("{:.2} % top-1 after epoch {}", 100.0 * last.accuracy, last.position);
     }
     Ok(())
 }

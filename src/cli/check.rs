@@ -10,11 +10,12 @@ use serde::Serialize;
 
 use crate::{
     cli::{
+        check_explain::explanation,
         exit::{Exit, Failure, OrExit, Outcome},
-        findings::{StrictnessArgs, code_parser},
+        findings::StrictnessArgs,
         ruleset::RulesetChoice,
     },
-    compliance::{Code, Finding, Report, Severity, Strictness, check_files},
+    compliance::{Finding, Report, Severity, Strictness, check_files},
     console::{self, Paint, painted},
     submission::{LayoutError, RulesetGuess, SystemResults, Tree},
 };
@@ -28,8 +29,8 @@ pub struct CheckArgs {
     /// Logs, or folders whose result_*.txt files are all checked
     #[arg(value_name = "PATH", required_unless_present = "explain")]
     pub paths: Vec<PathBuf>,
-    /// Ruleset: 0.7.0 to 4.0.0; auto uses that of the run's manifest or of a folder such as v2.0,
-    /// otherwise 4.0.0
+    /// Ruleset: 0.7.0 to 6.1.0; auto uses that of the run's manifest or of a folder such as v5.1,
+    /// otherwise the latest with the log's benchmark
     #[arg(long, value_name = "RULESET", default_value = "auto")]
     pub ruleset: RulesetChoice,
     /// Which findings reject.
@@ -38,9 +39,12 @@ pub struct CheckArgs {
     /// Print JSON
     #[arg(long)]
     pub json: bool,
-    /// Explain a finding's code
-    #[arg(long, value_name = "CODE", conflicts_with = "paths", value_parser = code_parser(Code::ALL, |code| code.as_str()))]
-    pub explain: Option<Code>,
+    /// Explain a finding's code, or with --benchmark what the ruleset says about a key
+    #[arg(long, value_name = "CODE|KEY", conflicts_with = "paths")]
+    pub explain: Option<String>,
+    /// The benchmark whose rules --explain shows
+    #[arg(long, value_name = "BENCHMARK", requires = "explain")]
+    pub benchmark: Option<String>,
 }
 
 /// Checks and prints. Ends with [`Exit::NotCompliant`] if a log is rejected.
@@ -52,8 +56,9 @@ pub fn run(args: &CheckArgs) -> Outcome {
 
 /// The output and exit code of [`run`].
 pub fn answer(args: &CheckArgs) -> Result<(String, Exit), Failure> {
-    if let Some(code) = args.explain {
-        return Ok((explanation(code), Exit::Ok));
+    if let Some(name) = &args.explain {
+        let explained = explanation(name, args.benchmark.as_deref(), args.ruleset);
+        return Ok((explained.or_exit(Exit::Usage)?, Exit::Ok));
     }
     let strictness = args.strictness.strictness();
     let checked = check_all(args).or_exit(Exit::Invalid)?;
@@ -98,11 +103,7 @@ fn systems_at(path: &Path) -> Result<Vec<SystemResults>, LayoutError> {
     if !metadata.is_dir() {
         return Ok(vec![SystemResults::of_log(path)]);
     }
-    let tree = Tree::find(path)?;
-    for other in &tree.other_benchmarks {
-        console::note(format!("{} is not a ResNet result: not checked", other.display()));
-    }
-    Ok(tree.systems)
+    Ok(Tree::find(path)?.systems)
 }
 
 /// The submitter in the system's description. Logs are checked even if the description is
@@ -117,22 +118,6 @@ fn submitter(system: &SystemResults) -> Option<String> {
     }
 }
 
-fn explanation(code: Code) -> String {
-    format!(
-        "{code} ({severity})\n{meaning}\nFix: {cure}.\nSource: {source}.\n",
-        severity = match code.severity() {
-            Severity::Error => "error: the reference checker rejects the log",
-            Severity::Warning =>
-                "warning: rejects with --werror, here and in the reference checker",
-            Severity::Fault => "fault: rejects with --strict; the reference checker overlooks it",
-            Severity::Advice => "advice: never rejects",
-        },
-        meaning = code.meaning(),
-        cure = code.cure(),
-        source = code.source(),
-    )
-}
-
 /// One line per log, followed by its findings.
 fn human(checked: &[Checked], strictness: Strictness) -> String {
     let mut text = String::new();
@@ -142,10 +127,11 @@ fn human(checked: &[Checked], strictness: Strictness) -> String {
         let accepted = report.accepted(strictness);
         num_rejected += usize::from(!accepted);
         put(format!(
-            "{verdict}  {path}  ruleset {ruleset} ({why}), {division}, {minutes}",
+            "{verdict}  {path}  ruleset {ruleset} ({why}), {benchmark}, {division}, {minutes}",
             verdict = painted_verdict(accepted),
             path = report.path.display(),
             ruleset = report.ruleset,
+            benchmark = report.benchmark.as_deref().unwrap_or("no benchmark"),
             division = report.division.as_deref().unwrap_or("no division"),
             minutes = match report.timing {
                 Some(timing) => format!("{:.2} min", timing.minutes),
@@ -207,6 +193,7 @@ struct Answer<'a> {
 struct FileAnswer<'a> {
     path: String,
     ruleset: &'static str,
+    benchmark: Option<&'a str>,
     division: Option<&'a str>,
     reference_accepts: bool,
     findings: Vec<FindingAnswer>,
@@ -238,6 +225,7 @@ fn json(checked: &[Checked], rejected: usize) -> String {
     let files = checked.iter().map(|Checked { report, .. }| FileAnswer {
         path: report.path.to_string_lossy().into_owned(),
         ruleset: report.ruleset.as_str(),
+        benchmark: report.benchmark.as_deref(),
         division: report.division.as_deref(),
         reference_accepts: report.reference_accepts(),
         findings: report.findings.iter().map(FindingAnswer::of).collect(),

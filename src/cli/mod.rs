@@ -5,6 +5,7 @@ use clap::{Parser, Subcommand};
 pub mod bench;
 mod bench_step;
 pub mod check;
+mod check_explain;
 pub mod data;
 mod data_import;
 mod data_synth;

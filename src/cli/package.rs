@@ -1,6 +1,6 @@
 //! `mlperf-run package`: packages and verifies submissions.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use anyhow::anyhow;
 
@@ -12,7 +12,9 @@ use crate::{
         ruleset::RulesetChoice,
     },
     console, launch,
-    submission::{Code, PackageError, PackageRequest, Verdict, package, submissions_in, verify},
+    submission::{
+        Code, PackageError, PackageRequest, Tree, Verdict, package, submissions_in, verify,
+    },
 };
 
 /// Arguments of `package`.
@@ -39,8 +41,8 @@ pub struct PackageArgs {
     /// Source of mlperf-run: a clone that has the commit of the runs
     #[arg(long, value_name = "DIR", default_value = ".", conflicts_with = "verify")]
     pub source: PathBuf,
-    /// Ruleset for --verify: 0.7.0 to 4.0.0; auto uses that of a folder such as v2.0, otherwise
-    /// 4.0.0
+    /// Ruleset for --verify: 0.7.0 to 6.1.0; auto uses that of a folder such as v5.1, otherwise the
+    /// latest with the benchmark of a log
     #[arg(long, value_name = "RULESET", default_value = "auto", requires = "verify")]
     pub ruleset: RulesetChoice,
     /// Which findings reject.
@@ -134,7 +136,10 @@ fn verify_all(args: &PackageArgs) -> anyhow::Result<Vec<Verdict>> {
             ));
         }
         for submission in submissions {
-            let ruleset = args.ruleset.of(&submission.join(Path::new("results")))?.ruleset;
+            let results = submission.join("results");
+            let logs = Tree::find(&results).map_or(Vec::new(), |tree| tree.systems);
+            let log = logs.first().map_or(&results, |system| &system.logs[0]);
+            let ruleset = args.ruleset.of(log)?.ruleset;
             verdicts.push(verify(&submission, ruleset, args.strictness.strictness()));
         }
     }

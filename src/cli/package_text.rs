@@ -55,7 +55,14 @@ pub(super) fn verdicts(verdicts: &[Verdict], strictness: Strictness) -> String {
 /// The verdict of each reference tool.
 fn tools(verdict: &Verdict) -> String {
     let word = |accepts: bool| if accepts { "accepts" } else { "rejects" };
-    let seeds = verdict.seed_checker_accepts().map_or("does not run", word);
+    let seeds = match verdict.seed_checker_accepts() {
+        None => "does not run".into(),
+        Some(accepts) if verdict.reaches_seed_checker() => word(accepts).to_owned(),
+        Some(accepts) => format!(
+            "is not reached (the package checker crashes before it; here it {})",
+            word(accepts)
+        ),
+    };
     format!(
         "package checker {}, seed checker {seeds}, repository checker {}",
         word(verdict.package_checker_accepts()),
@@ -83,8 +90,9 @@ fn put_system(system: &SystemVerdict, strictness: Strictness, put: &mut impl FnM
     let minutes = |minutes: Option<f64>| minutes.map_or("-".into(), |it| format!("{it:.4}"));
     let score = &system.score;
     put(format!(
-        "  {}  {}, {} logs, olympic mean {} min, score {} min",
+        "  {}  {}, {}, {} logs, olympic mean {} min, score {} min",
         score.results.system,
+        score.benchmark,
         score.division.as_deref().unwrap_or("no division"),
         system.reports.len(),
         minutes(score.olympic_minutes),
@@ -162,6 +170,7 @@ fn verdict_json(verdict: &Verdict) -> Value {
         "reference_accepts": verdict.reference_accepts(),
         "package_checker_accepts": verdict.package_checker_accepts(),
         "seed_checker_accepts": verdict.seed_checker_accepts(),
+        "seed_checker_reached": verdict.reaches_seed_checker(),
         "repo_checker_accepts": verdict.repo_checker_accepts(),
         "findings": findings.collect::<Vec<_>>(),
         "systems": verdict.systems.iter().map(system_json).collect::<Vec<_>>(),

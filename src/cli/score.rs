@@ -11,7 +11,7 @@ use crate::{
         exit::{Exit, Failure, OrExit, Outcome},
         ruleset::RulesetChoice,
     },
-    compliance::{Ruleset, check_files},
+    compliance::{Ruleset, benchmarks, check_files},
     console,
     submission::{
         RcpCheck, RcpObstacle, RcpTable, SystemScore, Tree, leaders, summary_columns, summary_row,
@@ -25,8 +25,8 @@ pub struct ScoreArgs {
     /// A submission, a folder of several, or a part of one
     #[arg(value_name = "DIR", required_unless_present_any = ["rcp_table", "leaders"])]
     pub dir: Option<PathBuf>,
-    /// Ruleset of the round: 0.7.0 to 4.0.0; auto uses that of the runs' manifests or of a folder
-    /// such as v2.0, otherwise 4.0.0
+    /// Ruleset of the round: 0.7.0 to 6.1.0; auto uses that of the runs' manifests or of a folder
+    /// such as v5.1, otherwise the latest with the logs' benchmark
     #[arg(long, value_name = "RULESET", default_value = "auto")]
     pub ruleset: RulesetChoice,
     /// Print JSON
@@ -95,9 +95,6 @@ pub fn answer(args: &ScoreArgs) -> Result<(String, Exit), Failure> {
 fn score_all(args: &ScoreArgs) -> anyhow::Result<Vec<SystemScore>> {
     let Some(dir) = &args.dir else { return Ok(Vec::new()) };
     let tree = Tree::find(dir)?;
-    for other in &tree.other_benchmarks {
-        console::note(format!("{} is not a ResNet result: not scored", other.display()));
-    }
     let mut logs = Vec::new();
     let mut rulesets = Vec::new();
     for system in &tree.systems {
@@ -129,24 +126,29 @@ fn write_scaling(scores: &[SystemScore]) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The points of each ruleset among the scores, or of the named one.
+/// The points of each benchmark and ruleset among the scores. Without scores, those of the named
+/// ruleset, otherwise those of `ResNet`.
 fn rcp_tables(args: &ScoreArgs, scores: &[SystemScore]) -> anyhow::Result<Vec<String>> {
-    let mut rulesets: Vec<Ruleset> = scores.iter().map(|score| score.ruleset).collect();
-    if rulesets.is_empty() {
-        rulesets.push(match args.ruleset {
-            RulesetChoice::Named(ruleset) => ruleset,
-            RulesetChoice::Auto => Ruleset::LATEST,
-        });
+    let mut pairs: Vec<_> =
+        scores.iter().map(|score| (score.ruleset, score.benchmark.as_str())).collect();
+    match args.ruleset {
+        _ if !scores.is_empty() => {}
+        RulesetChoice::Named(ruleset) => {
+            pairs.extend(benchmarks(ruleset).into_iter().map(|name| (ruleset, name)));
+        }
+        RulesetChoice::Auto => pairs.push((Ruleset::LAST_WITH_RESNET, "resnet")),
     }
-    rulesets.sort_unstable();
-    rulesets.dedup();
-    let tables = rulesets.into_iter().map(|ruleset| {
-        let table = RcpTable::of(ruleset).ok_or_else(|| {
-            anyhow!("ruleset {ruleset} has no reference convergence points; choose a later one")
-        })?;
-        Ok(score_text::rcp_table(ruleset, &table))
-    });
-    tables.collect()
+    pairs.sort_unstable();
+    pairs.dedup();
+    let table =
+        |(ruleset, name)| Some(score_text::rcp_table(ruleset, &RcpTable::of(name, ruleset)?));
+    let tables: Vec<_> = pairs.iter().copied().filter_map(table).collect();
+    match (tables.is_empty(), pairs.first()) {
+        (true, Some((ruleset, _))) => Err(anyhow!(
+            "ruleset {ruleset} has no reference convergence points; choose a later one"
+        )),
+        _ => Ok(tables),
+    }
 }
 
 fn csv(scores: &[SystemScore]) -> anyhow::Result<String> {
@@ -174,6 +176,7 @@ pub(super) fn json_of(score: &SystemScore) -> Value {
         json!({
             "file": run.file.to_string_lossy(),
             "minutes": run.minutes,
+            score.unit().as_str(): run.length,
             "compliant": run.compliant,
             "status": run.status,
         })
@@ -181,6 +184,7 @@ pub(super) fn json_of(score: &SystemScore) -> Value {
     json!({
         "submitter": score.submitter,
         "system": score.results.system,
+        "benchmark": score.benchmark,
         "division": score.division,
         "ruleset": score.ruleset.as_str(),
         "runs": runs.collect::<Vec<_>>(),
@@ -197,10 +201,11 @@ fn rcp_json(rcp: &Result<RcpCheck, RcpObstacle>) -> Value {
             "passed": check.passed,
             "result": check.result(),
             "batch_size": check.batch_size,
-            "mean_epochs": check.mean_epochs,
-            "reference_mean_epochs": check.reference.mean_epochs,
-            "reference_stdev_epochs": check.reference.stdev_epochs,
-            "min_epochs": check.reference.min_epochs,
+            "unit": check.unit,
+            "mean": check.mean,
+            "reference_mean": check.reference.mean,
+            "reference_stdev": check.reference.stdev,
+            "min": check.reference.min,
             "scaling_factor": check.scaling,
         }),
         Err(obstacle) => json!({ "passed": false, "result": obstacle.to_string() }),

@@ -1,9 +1,9 @@
 //! Scores as text.
 
 use crate::{
-    compliance::{Ruleset, RunTiming},
+    compliance::{ConvergenceUnit, Ruleset, RunTiming},
     console::{Column, Paint, aligned, painted},
-    submission::{Leader, RcpTable, RunScore, SystemScore},
+    submission::{Leader, RcpTable, ReferenceRecipe, RunScore, SystemScore, num_dropped},
 };
 
 const NONE: &str = "-";
@@ -25,8 +25,9 @@ pub(super) fn system(score: &SystemScore) -> String {
     let title = format!("{submitter}: {}", score.results.system);
     let division = score.division.as_deref().unwrap_or("no division");
     let heading = painted(&title, Paint::Heading);
-    let mut lines = vec![format!("{heading} ({division}, ruleset {})", score.ruleset)];
-    lines.push(indented(&runs(&score.runs)));
+    let benchmark = &score.benchmark;
+    let mut lines = vec![format!("{heading} ({benchmark}, {division}, ruleset {})", score.ruleset)];
+    lines.push(indented(&runs(score)));
     lines.push(String::new());
     lines.extend(figures(score).into_iter().map(|line| format!("  {line}")));
     for problem in &score.problems {
@@ -35,22 +36,26 @@ pub(super) fn system(score: &SystemScore) -> String {
     lines.join("\n")
 }
 
-fn runs(runs: &[RunScore]) -> String {
-    let column = |cell: fn(&RunScore) -> String| runs.iter().map(cell).collect::<Vec<_>>();
+fn runs(score: &SystemScore) -> String {
+    let SystemScore { runs, benchmark, .. } = score;
+    let metric = |run: &RunScore| match run.accuracy {
+        None => NONE.into(),
+        Some(accuracy) if benchmark == "resnet" => format!("{:.2} %", 100.0 * accuracy),
+        Some(metric) => format!("{metric:.5}"),
+    };
+    let column = |cell: &dyn Fn(&RunScore) -> String| runs.iter().map(cell).collect::<Vec<_>>();
+    let number = |value: Option<f64>| value.map_or(NONE.into(), |it| it.to_string());
     let right = |title, cells: Vec<String>| Column::right(title, cells.into_iter());
     let left = |title, cells: Vec<String>| Column::left(title, cells.into_iter());
     aligned(&[
-        left("run", column(name)),
-        right("minutes", column(|run| optional(run.minutes, 4))),
-        right("epochs", column(|run| run.epochs.map_or(NONE.into(), |it| it.to_string()))),
-        right(
-            "accuracy",
-            column(|run| run.accuracy.map_or(NONE.into(), |it| format!("{:.2} %", 100.0 * it))),
-        ),
-        right("batch", column(|run| run.batch_size.map_or(NONE.into(), |it| it.to_string()))),
-        left("status", column(|run| run.status.clone().unwrap_or(NONE.into()))),
-        left("log", column(|run| if run.compliant { "accepted" } else { "rejected" }.into())),
-        left("counts", counts(runs)),
+        left("run", column(&name)),
+        right("minutes", column(&|run| optional(run.minutes, 4))),
+        right(score.unit().as_str(), column(&|run| number(run.length))),
+        right(if benchmark == "resnet" { "accuracy" } else { "metric" }, column(&metric)),
+        right("batch", column(&|run| number(run.batch_size))),
+        left("status", column(&|run| run.status.clone().unwrap_or(NONE.into()))),
+        left("log", column(&|run| if run.compliant { "accepted" } else { "rejected" }.into())),
+        left("counts", counts(runs, num_dropped(benchmark))),
     ])
 }
 
@@ -82,21 +87,26 @@ fn name(run: &RunScore) -> String {
     run.file.file_name().unwrap_or_default().to_string_lossy().into_owned()
 }
 
-/// Which runs count for the mean.
-fn counts(runs: &[RunScore]) -> Vec<String> {
-    let minutes = |run: &RunScore| run.minutes.filter(|_| run.compliant);
-    let counted = || runs.iter().enumerate().filter_map(|(at, run)| Some((at, minutes(run)?)));
-    let fastest = counted().min_by(|a, b| a.1.total_cmp(&b.1)).map(|(at, _)| at);
-    let failed = counted().count() < runs.len();
-    let slowest = counted().max_by(|a, b| a.1.total_cmp(&b.1)).filter(|_| !failed);
-    let slowest = slowest.map(|(at, _)| at);
-    let word = |(at, run): (usize, &RunScore)| match minutes(run) {
-        None => "failed".into(),
-        Some(_) if Some(at) == fastest => "fastest, dropped".into(),
-        Some(_) if Some(at) == slowest => "slowest, dropped".into(),
-        Some(_) => "yes".into(),
-    };
-    runs.iter().enumerate().map(word).collect()
+/// Which runs count for the mean, which drops `num_dropped` at each end.
+fn counts(runs: &[RunScore], num_dropped: usize) -> Vec<String> {
+    let minutes = |at: usize| runs[at].minutes.filter(|_| runs[at].compliant);
+    let mut counted: Vec<usize> = (0..runs.len()).filter(|at| minutes(*at).is_some()).collect();
+    counted.sort_by(|a, b| {
+        minutes(*a).unwrap_or_default().total_cmp(&minutes(*b).unwrap_or_default())
+    });
+    let num_slow = num_dropped.saturating_sub(runs.len() - counted.len());
+    let first_slow = counted.len().saturating_sub(num_slow);
+    let mut words = vec!["failed".to_owned(); runs.len()];
+    for (rank, at) in counted.into_iter().enumerate() {
+        words[at] = if rank < num_dropped {
+            "fastest, dropped".into()
+        } else if rank >= first_slow {
+            "slowest, dropped".into()
+        } else {
+            "yes".into()
+        };
+    }
+    words
 }
 
 fn figures(score: &SystemScore) -> Vec<String> {
@@ -148,21 +158,28 @@ pub(super) fn rcp_table(ruleset: Ruleset, table: &RcpTable) -> String {
         (0..points.len()).map(cell).collect::<Vec<_>>().into_iter()
     };
     let converged = |at: usize| points[at].convergence;
-    let recipe = |at: usize| points[at].recipe;
+    let recipe = |at: usize, value: fn(&ReferenceRecipe) -> f64| {
+        points[at].recipe.as_ref().map_or(NONE.into(), |recipe| value(recipe).to_string())
+    };
+    let unit = table.unit.as_str();
+    let decimals = if table.unit == ConvergenceUnit::Epochs { 4 } else { 0 };
     let body = aligned(&[
         Column::right("batch size", column(&|at| converged(at).batch_size.to_string())),
         Column::right("runs", column(&|at| points[at].num_runs.to_string())),
-        Column::right("mean epochs", column(&|at| format!("{:.4}", converged(at).mean_epochs))),
-        Column::right("deviation", column(&|at| format!("{:.4}", converged(at).stdev_epochs))),
-        Column::right("least epochs", column(&|at| format!("{:.4}", converged(at).min_epochs))),
+        Column::right("mean", column(&|at| format!("{:.decimals$}", converged(at).mean))),
+        Column::right("deviation", column(&|at| format!("{:.decimals$}", converged(at).stdev))),
+        Column::right("least", column(&|at| format!("{:.decimals$}", converged(at).min))),
         Column::right("speed-up", column(&|at| format!("{:.5}", converged(at).max_speedup()))),
-        Column::right("lr", column(&|at| recipe(at).learning_rate.to_string())),
-        Column::right("warm-up", column(&|at| recipe(at).warmup_epochs.to_string())),
-        Column::right("momentum", column(&|at| recipe(at).momentum.to_string())),
-        Column::right("decay", column(&|at| recipe(at).weight_decay.to_string())),
+        Column::right("lr", column(&|at| recipe(at, |it| it.learning_rate))),
+        Column::right("warm-up", column(&|at| recipe(at, |it| it.warmup_epochs))),
+        Column::right("momentum", column(&|at| recipe(at, |it| it.momentum))),
+        Column::right("decay", column(&|at| recipe(at, |it| it.weight_decay))),
         Column::left("used", column(&|at| if points[at].pruned { "no" } else { "yes" }.into())),
     ]);
-    let title = format!("Reference convergence points of ruleset {ruleset}");
+    let title = format!(
+        "Reference convergence points of {}, ruleset {ruleset}, in {unit}",
+        table.benchmark
+    );
     format!("{}\n{}", painted(&title, Paint::Heading), indented(&body))
 }
 

@@ -3,7 +3,7 @@
 use super::code::Code;
 use super::finding::Finding;
 use super::parse::Record;
-use super::rules::TARGET;
+use super::rules::TargetPart;
 use super::value::Value;
 use crate::mllog::Key;
 
@@ -84,14 +84,16 @@ impl OwnChecks {
         }
     }
 
-    /// All findings.
-    pub(super) fn finish(mut self) -> Vec<Finding> {
+    /// All findings, for a log of this benchmark with this target of the closed division.
+    pub(super) fn finish(mut self, benchmark: &str, target: Option<&[TargetPart]>) -> Vec<Finding> {
         let backwards = self.timed.take().and_then(|timed| timed.backwards);
         let mut findings = std::mem::take(&mut self.findings);
         findings.extend(backwards);
-        findings.extend(self.status());
+        findings.extend(self.status(target));
         findings.extend(self.unpaired());
-        if self.closed == Some(true) {
+        if benchmark != "resnet" {
+            findings.retain(|finding| !is_about_resnet(finding.code));
+        } else if self.closed == Some(true) {
             findings.extend(self.evaluations.step());
             findings.extend(self.momentum());
         }
@@ -108,7 +110,7 @@ impl OwnChecks {
     /// Within the timed part, no record may be older than the one before it.
     fn time(&mut self, key: Option<Key>, record: &Record) {
         let Record { line, time_ms, .. } = *record;
-        if self.stop.is_some() {
+        if self.stop.is_some() || is_computed_later(record) {
             return;
         }
         if key == Some(Key::RunStart) {
@@ -159,6 +161,9 @@ impl OwnChecks {
     }
 
     fn evaluation(&mut self, record: &Record) {
+        if is_computed_later(record) {
+            return;
+        }
         let (code, key, line) = (Code::EvalAfterStop, Key::EvalAccuracy, Some(record.line));
         let epoch = record.metadata.get("epoch_num").and_then(Value::as_f64);
         if let Some(stop) = &self.stop {
@@ -214,23 +219,27 @@ impl OwnChecks {
         self.once(Finding::of(Code::CacheNotCleared, Key::CacheClear, line, message));
     }
 
-    fn status(&self) -> Option<Finding> {
+    fn status(&self, target: Option<&[TargetPart]>) -> Option<Finding> {
         let stop = self.stop.as_ref()?;
         let closed = self.closed == Some(true);
         let accuracy = self.evaluations.last.map(|(_, accuracy)| accuracy);
-        let reached = accuracy.is_some_and(|accuracy| accuracy >= TARGET);
-        let (code, message) = match (stop.status.as_deref()?, accuracy) {
-            ("success", Some(accuracy)) if !reached && !closed => (
+        let number = |name: &str| self.batch_size.filter(|_| name == "global_batch_size");
+        let reached = accuracy.zip(target).and_then(|(accuracy, target)| {
+            TargetPart::all_met(target, &Value::Float(accuracy), &number)
+        });
+        let target = target.map_or(String::new(), |target| target[0].describe());
+        let (code, message) = match (stop.status.as_deref()?, accuracy, reached) {
+            ("success", Some(accuracy), Some(false)) if !closed => (
                 Code::OpenBelowTarget,
-                format!("status is success, but the last accuracy is {accuracy}, below {TARGET}"),
+                format!("status is success, but the last accuracy is {accuracy}, not {target}"),
             ),
-            ("success", _) => return None,
-            (word, Some(accuracy)) if reached && closed => (
+            ("success", ..) => return None,
+            (word, Some(accuracy), Some(true)) if closed => (
                 Code::StatusContradicts,
-                format!("status is {word}, but the last accuracy is {accuracy}, at least {TARGET}"),
+                format!("status is {word}, but the last accuracy is {accuracy}, {target}"),
             ),
-            ("aborted", _) => (Code::Aborted, "status is aborted".into()),
-            (word, _) => {
+            ("aborted", ..) => (Code::Aborted, "status is aborted".into()),
+            (word, ..) => {
                 (Code::StatusWord, format!("status is {word:?}, neither success nor aborted"))
             }
         };
@@ -282,4 +291,15 @@ impl Evaluations {
         };
         Some(Finding::of(Code::EvalStep, Key::EvalAccuracy, None, message))
     }
+}
+
+/// Whether the record is one of several metrics of an evaluation, which may be computed after the
+/// run from what the run has saved.
+fn is_computed_later(record: &Record) -> bool {
+    record.key == Key::EvalAccuracy.as_str() && record.metadata.contains("metric") == Some(true)
+}
+
+/// Whether a code is about the data of `ResNet`.
+fn is_about_resnet(code: Code) -> bool {
+    matches!(code, Code::TrainSamples | Code::EvalSamples)
 }

@@ -1,17 +1,15 @@
-//! Checks a log against MLPerf Training's rules for ResNet, rulesets 0.7.0 to 4.0.0.
+//! Checks a log against MLPerf Training's rules, rulesets 0.7.0 to 6.1.0, all benchmarks.
 //!
 //! Two verdicts are separate. *What the reference accepts* agrees with the checker of
 //! `mlperf_logging` on pass and fail, including its oddities. Where that checker ends in a
 //! traceback, we reject the log with a reason. *What we report in addition* is stricter. Both
 //! consist of findings with a code, a severity and a line number.
 //!
-//! Known difference: logs of other benchmarks are rejected, because only ResNet's rules are
-//! implemented.
-//!
-//! Not here: folders, scores and system descriptions (see `submission`), and other rulesets.
+//! Not here: folders, scores and system descriptions (see `submission`).
 
 mod check;
 mod code;
+mod convergence;
 mod faults;
 mod finding;
 mod json;
@@ -20,7 +18,6 @@ mod report;
 mod rules;
 mod ruleset;
 mod settings;
-mod state;
 mod timing;
 mod value;
 
@@ -33,14 +30,18 @@ use std::{
     thread,
 };
 
+use crate::mllog::Key;
+
 pub(crate) use code::codes;
 pub use code::{Code, Severity};
+pub use convergence::{Convergence, ConvergenceUnit};
 pub use finding::Finding;
 pub(crate) use json::python_json;
 use parse::Entries;
 pub use parse::{Entry, Flaw, FlawKind, Log, Record};
 use report::LogChecker;
 pub use report::{Report, Strictness};
+pub use rules::{KeyRule, benchmarks, explain, latest_ruleset};
 pub use ruleset::{Ruleset, UnknownRuleset};
 pub use settings::{Seed, Settings};
 pub use timing::{Curve, CurvePoint, RunTiming};
@@ -61,12 +62,16 @@ pub fn check_bytes(log: &[u8], ruleset: Ruleset) -> Report {
 
 /// Reads and checks the log at `path`.
 pub fn check_file(path: &Path, ruleset: Ruleset) -> io::Result<Report> {
+    check_lines(open(path)?, ruleset, path)
+}
+
+fn open(path: &Path) -> io::Result<BufReader<File>> {
     // Opening a pipe would block until somebody writes to it.
     let kind = path.metadata()?.file_type();
     if kind.is_fifo() || kind.is_socket() {
         return Err(io::Error::other("it is a pipe or a socket, not a file"));
     }
-    check_lines(BufReader::with_capacity(BUFFER_BYTES, File::open(path)?), ruleset, path)
+    Ok(BufReader::with_capacity(BUFFER_BYTES, File::open(path)?))
 }
 
 fn check_lines(log: impl BufRead, ruleset: Ruleset, path: &Path) -> io::Result<Report> {
@@ -79,6 +84,19 @@ fn check_lines(log: impl BufRead, ruleset: Ruleset, path: &Path) -> io::Result<R
         checker.utf16();
     }
     Ok(checker.finish(path))
+}
+
+/// The benchmark that the first `submission_benchmark` of a log names. Reads no further than that.
+pub fn benchmark_of(path: &Path) -> io::Result<Option<String>> {
+    let mut entries = Entries::new(open(path)?);
+    while let Some(entry) = entries.next()? {
+        if let Entry::Record(record) = entry
+            && record.key == Key::SubmissionBenchmark.as_str()
+        {
+            return Ok(record.value.as_str().map(str::to_owned));
+        }
+    }
+    Ok(None)
 }
 
 /// Reads and checks many logs on all processors. The reports come in the order of `logs`.

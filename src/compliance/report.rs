@@ -4,9 +4,11 @@ use std::path::{Path, PathBuf};
 
 use super::check::{ReferenceChecks, ReferenceVerdict};
 use super::code::{Code, Severity};
+use super::convergence::{Convergence, Positions};
 use super::faults::OwnChecks;
 use super::finding::Finding;
 use super::parse::{Entry, Record};
+use super::rules::Catalogue;
 use super::ruleset::Ruleset;
 use super::settings::{Seed, Settings};
 use super::timing::{Curve, RunTiming, Stopwatch};
@@ -32,6 +34,8 @@ pub struct Report {
     pub path: PathBuf,
     /// The ruleset it was checked against.
     pub ruleset: Ruleset,
+    /// The benchmark that it names, even if no such benchmark exists.
+    pub benchmark: Option<String>,
     /// The division that it names, even if no such division exists.
     pub division: Option<String>,
     /// The status of `run_stop`.
@@ -46,9 +50,8 @@ pub struct Report {
     pub settings: Settings,
     /// Every `seed`.
     pub seeds: Vec<Seed>,
-    /// Line of an `eval_accuracy` whose epoch is not a number, or of a `run_stop` without a status.
-    /// The reference's convergence test ends in a traceback there.
-    pub stops_convergence: Option<usize>,
+    /// How long it took to its target.
+    pub convergence: Convergence,
     /// The reference checker ends in a traceback, and so does every tool that calls it.
     pub reference_crashes: bool,
     /// Its timed part, if it has a start and an end.
@@ -72,7 +75,7 @@ pub(super) struct LogChecker {
     batch_size: Option<f64>,
     settings: Settings,
     seeds: Vec<Seed>,
-    stops_convergence: Option<usize>,
+    positions: Positions,
 }
 
 /// The first value of a key, if it is a string.
@@ -112,7 +115,7 @@ impl LogChecker {
             batch_size: None,
             settings: Settings::default(),
             seeds: Vec::new(),
-            stops_convergence: None,
+            positions: Positions::new(ruleset),
         }
     }
 
@@ -122,7 +125,7 @@ impl LogChecker {
             Entry::Flaw(flaw) => return self.reference.flaw(flaw),
         };
         let key = Key::named(&record.key);
-        self.reference.read(key, &record);
+        self.reference.read(&record);
         self.own.read(key, &record);
         self.stopwatch.read(key, &record);
         if let Some(key) = key {
@@ -137,41 +140,39 @@ impl LogChecker {
 
     fn note(&mut self, key: Key, record: &Record) {
         self.settings.see(key, record);
-        let needed = match key {
-            Key::SubmissionOrg => return self.org.see(Some(&record.value)),
-            Key::SubmissionDivision => return self.division.see(Some(&record.value)),
-            Key::SubmissionStatus => return self.availability.see(Some(&record.value)),
+        self.positions.read(key, record);
+        match key {
+            Key::SubmissionOrg => self.org.see(Some(&record.value)),
+            Key::SubmissionDivision => self.division.see(Some(&record.value)),
+            Key::SubmissionStatus => self.availability.see(Some(&record.value)),
             // The last record counts, as in the reference's convergence test.
-            Key::GlobalBatchSize => return self.batch_size = record.value.as_f64(),
-            Key::Seed if self.seeds.len() < MAX_SEEDS => return self.seeds.push(Seed::of(record)),
-            Key::RunStop => {
-                self.status.see(record.metadata.get("status"));
-                record.metadata.get("status").map(drop)
-            }
-            Key::EvalAccuracy => record.metadata.get("epoch_num").and_then(Value::as_f64).map(drop),
-            _ => return,
-        };
-        if needed.is_none() {
-            self.stops_convergence.get_or_insert(record.line);
+            Key::GlobalBatchSize => self.batch_size = record.value.as_f64(),
+            Key::Seed if self.seeds.len() < MAX_SEEDS => self.seeds.push(Seed::of(record)),
+            Key::RunStop => self.status.see(record.metadata.get("status")),
+            _ => {}
         }
     }
 
     pub(super) fn finish(self, path: &Path) -> Report {
-        let ReferenceVerdict { mut findings, crashes } = self.reference.finish();
-        findings.extend(self.own.finish());
+        let ReferenceVerdict { mut findings, crashes, benchmark } = self.reference.finish();
+        let name = benchmark.as_deref().unwrap_or("resnet");
+        findings.extend(self.own.finish(name, Catalogue::of(self.ruleset).target(name)));
         findings.sort_by_key(|finding| (finding.severity(), finding.line.unwrap_or(usize::MAX)));
         let (timing, curve) = self.stopwatch.finish();
+        let status = self.status.text();
+        let convergence = self.positions.finish(name, self.ruleset, status.as_deref());
         Report {
             path: path.into(),
             ruleset: self.ruleset,
+            benchmark,
             division: self.division.text(),
-            status: self.status.text(),
+            status,
             org: self.org.text(),
             availability: self.availability.text(),
             batch_size: self.batch_size,
             settings: self.settings,
             seeds: self.seeds,
-            stops_convergence: self.stops_convergence,
+            convergence,
             reference_crashes: crashes,
             timing,
             curve,

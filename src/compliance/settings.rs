@@ -66,7 +66,7 @@ impl Seed {
 }
 
 /// A string that two values share exactly if they are the same key of a Python dictionary.
-fn hashed(value: &Value) -> Option<String> {
+pub(super) fn hashed(value: &Value) -> Option<String> {
     match value {
         Value::Text(text) => Some(text.clone()),
         Value::Null => Some("null".into()),
@@ -78,7 +78,8 @@ fn hashed(value: &Value) -> Option<String> {
     }
 }
 
-fn python_int(value: &Value) -> Option<String> {
+/// Python's `int(value)` as digits; `None` where Python raises an error.
+pub(super) fn python_int(value: &Value) -> Option<String> {
     match value {
         Value::Bool(yes) => Some(u8::from(*yes).to_string()),
         Value::Int(int) => Some(int.to_string()),
@@ -117,7 +118,7 @@ mod tests {
             ":::MLLOG {{\"time_ms\": 1, \"key\": \"seed\", \"value\": {value}, \"metadata\": \
              {metadata}}}"
         );
-        check_bytes(line.as_bytes(), Ruleset::LATEST).seeds.remove(0)
+        check_bytes(line.as_bytes(), Ruleset::LAST_WITH_RESNET).seeds.remove(0)
     }
 
     #[test]
@@ -158,7 +159,7 @@ mod tests {
                 ":::MLLOG {{\"time_ms\": 1, \"key\": \"global_batch_size\", \"value\": {batch}, \
                  \"metadata\": {{}}}}"
             );
-            check_bytes(line.as_bytes(), Ruleset::LATEST).settings
+            check_bytes(line.as_bytes(), Ruleset::LAST_WITH_RESNET).settings
         };
         assert!(settings("32").difference(&settings("32.0")).is_none());
         let (one, other) = (settings("32"), settings("64"));

@@ -64,7 +64,7 @@ impl RunTiming {
     }
 }
 
-/// Accuracy by epoch.
+/// Accuracy by epoch, or by samples.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Curve {
     /// In the order of the file.
@@ -74,9 +74,9 @@ pub struct Curve {
 /// One `eval_accuracy`.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct CurvePoint {
-    /// `metadata.epoch_num`.
-    pub epoch: f64,
-    /// Top-1 accuracy, 0 to 1.
+    /// `metadata.epoch_num`, or `samples_count` in logs that count samples.
+    pub position: f64,
+    /// The value: an accuracy from 0 to 1, a loss or another metric.
     pub accuracy: f64,
     /// ms since the Unix epoch.
     pub time_ms: f64,
@@ -89,9 +89,10 @@ impl Curve {
     }
 
     fn add(&mut self, record: &Record) {
-        let epoch = record.metadata.get("epoch_num").and_then(Value::as_f64);
-        if let (Some(epoch), Some(accuracy)) = (epoch, record.value.as_f64()) {
-            let point = CurvePoint { epoch, accuracy, time_ms: record.time_ms };
+        let member = |name: &str| record.metadata.get(name).and_then(Value::as_f64);
+        let position = member("epoch_num").or_else(|| member("samples_count"));
+        if let (Some(position), Some(accuracy)) = (position, record.value.as_f64()) {
+            let point = CurvePoint { position, accuracy, time_ms: record.time_ms };
             if self.points.len() == MAX_POINTS {
                 self.points.pop();
             }
@@ -273,6 +274,6 @@ mod tests {
         let curve = watched(&log).1;
         assert_eq!(curve.points.len(), 2);
         let last = curve.last().unwrap();
-        assert!((last.epoch - 12.0).abs() < 1e-12 && (last.accuracy - 0.7).abs() < 1e-12);
+        assert!((last.position - 12.0).abs() < 1e-12 && (last.accuracy - 0.7).abs() < 1e-12);
     }
 }

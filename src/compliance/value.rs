@@ -63,6 +63,16 @@ impl Value {
         }
     }
 
+    /// Python's `len(self)`; `None` where Python raises an error.
+    pub(super) fn length(&self) -> Option<usize> {
+        match self {
+            Self::Map(members) => Some(members.len()),
+            Self::List(items) => Some(items.len()),
+            Self::Text(text) => Some(text.chars().count()),
+            _ => None,
+        }
+    }
+
     /// Python's `==`, where NaN is one object and equals itself.
     #[expect(clippy::float_cmp, reason = "Python compares exactly")]
     pub(super) fn same(&self, other: &Self) -> bool {

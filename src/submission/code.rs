@@ -34,7 +34,7 @@ codes! {
 
     NoResults "no-results" Error
         "The folder results is missing; the package checker ends in a traceback."
-        "put the logs into results/SYSTEM/resnet/result_0.txt to result_4.txt"
+        "put the logs into results/SYSTEM/BENCHMARK/result_0.txt and so on"
     NoDescription "no-description" Error
         "A folder of results has no system description; the package checker ends in a traceback."
         "write systems/SYSTEM.json, named like the folder in results"
@@ -55,7 +55,7 @@ codes! {
          Internal (RDI)"
     RunCount "run-count" Error
         "The number of result_*.txt files is not the required one."
-        "submit exactly 5 runs, as result_0.txt to result_4.txt"
+        "submit as many runs as the benchmark requires, numbered from result_0.txt"
     LogUnreadable "log-unreadable" Error
         "A log cannot be read as a file; the package checker ends in a traceback."
         "replace it with the log file"
@@ -64,9 +64,9 @@ codes! {
          even if one failed run were allowed."
         "see the log's own findings, and submit a log that can be checked"
     TooManyFailed "too-many-failed" Error
-        "More than one run is rejected because of its log or its power measurements; olympic \
-         scoring allows one."
-        "submit a set of runs of which at most one failed"
+        "More runs are rejected because of their logs or their power measurements than olympic \
+         scoring allows: one, and four of unet3d."
+        "submit a set of runs of which so few failed"
     SeedMissing "seed-missing" Error
         "A closed run logs no seed."
         "log the seed of every run through MLLOG"
@@ -110,8 +110,8 @@ codes! {
         "A link points outside the submission, so whoever unpacks it lacks the file."
         "replace the link with the file"
     NothingSubmitted "nothing-submitted" Fault
-        "There are no ResNet results; the package checker counts that as a success."
-        "put the logs into results/SYSTEM/resnet/result_0.txt to result_4.txt"
+        "There are no results of the round's benchmarks; the package checker counts that as a success."
+        "put the logs into results/SYSTEM/BENCHMARK/result_0.txt and so on"
     PythonJson "python-json" Fault
         "A description is not JSON, but Python reads it all the same: NaN, an infinite number, a lone \
          surrogate, or more than 127 levels."
@@ -145,11 +145,11 @@ codes! {
         "restore the files, or package again"
     NoImplementation "no-implementation" Fault
         "There is no code, but a result must be reproducible from the submission."
-        "put the source, README.md and scripts into benchmarks/resnet/implementations/NAME"
+        "put the source, README.md and scripts into benchmarks/BENCHMARK/implementations/NAME"
 
     OneRunFailed "one-run-failed" Advice
-        "One run is rejected because of its log or its power measurements; it counts as the \
-         slowest."
+        "A run is rejected because of its log or its power measurements; it counts as the slowest. \
+         Olympic scoring allows one such run, and four of unet3d."
         "no action is required"
     SeveralSeeds "several-seeds" Advice
         "A closed run logs more than one seed; the seed checker warns."
@@ -162,8 +162,9 @@ codes! {
         "The package checker does not know a file next to the logs; it warns."
         "name logs result_N.txt, and leave other files out"
     OtherBenchmark "other-benchmark" Advice
-        "A folder of results is not ResNet's and was not checked here."
-        "check it with the reference's package checker"
+        "The round does not have the benchmark of this folder, so the reference's package checker \
+         skips it."
+        "remove the folder, or verify with the ruleset that has the benchmark"
     PowerIncomplete "power-incomplete" Advice
         "A run's power measurements are incomplete; the run counts as failed."
         "put node_J.txt and sw_K.txt, numbered from 0, into power/result_N for every run"
@@ -202,6 +203,20 @@ codes! {
 }
 
 impl Code {
+    /// Whether the reference's package checker ends in a traceback there, before it compares seeds.
+    pub const fn crashes_before_seeds(self) -> bool {
+        matches!(
+            self,
+            Self::NoResults
+                | Self::NoDescription
+                | Self::BadDescription
+                | Self::FieldNotText
+                | Self::LogUnreadable
+                | Self::LogCrashes
+                | Self::PowerUnreadable
+        )
+    }
+
     /// The tool to whose verdict the finding belongs; only errors change a verdict.
     pub const fn tool(self) -> Tool {
         match self {

@@ -2,12 +2,13 @@
 //! consistent.
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeSet, HashMap},
     path::{Path, PathBuf},
 };
 
 use serde_json::Value;
 
+use super::benchmark::num_dropped;
 use super::code::Code;
 use super::description::Description;
 use super::finding::Findings;
@@ -18,16 +19,23 @@ use super::system::Availability;
 use crate::{compliance::Report, hash::sha256_of};
 
 /// Checks what belongs to no single system: license and code.
-pub(super) fn whole(root: &Path, inventory: &Inventory, findings: &mut Findings) {
+pub(super) fn whole(
+    root: &Path,
+    inventory: &Inventory,
+    benchmarks: &BTreeSet<&str>,
+    findings: &mut Findings,
+) {
     let files = || inventory.files.iter();
     if !files().any(|file| file.parent() == Some(Path::new("")) && starts(file, "LICENSE")) {
         findings.add(Code::NoLicense, Path::new("LICENSE"), "it does not exist");
     }
-    let implementations = Path::new("benchmarks/resnet/implementations");
-    let code = || files().filter(|file| file.starts_with(implementations));
-    if !code().any(|file| starts(file, "README")) || code().count() < 2 {
-        let message = "no implementation has code and a README";
-        findings.add(Code::NoImplementation, implementations, message);
+    for benchmark in benchmarks {
+        let implementations = Path::new("benchmarks").join(benchmark).join("implementations");
+        let code = || files().filter(|file| file.starts_with(&implementations));
+        if !code().any(|file| starts(file, "README")) || code().count() < 2 {
+            let message = "no implementation has code and a README";
+            findings.add(Code::NoImplementation, &implementations, message);
+        }
     }
     if let Some(name) = root.file_name().and_then(|name| name.to_str()) {
         submitters(root, name, inventory, findings);
@@ -155,7 +163,8 @@ impl System<'_> {
         let runs = &self.score.runs;
         let converged = runs.iter().filter(|run| run.status.as_deref() == Some("success"));
         let minutes: Vec<f64> = converged.filter_map(RunScore::counted).collect();
-        let by_rule = olympic_mean(&minutes, runs.len() - minutes.len());
+        let num_failed = runs.len() - minutes.len();
+        let by_rule = olympic_mean(&minutes, num_failed, num_dropped(&self.score.benchmark));
         if by_rule.is_none_or(|by_rule| by_rule > theirs) {
             let by_rule = by_rule.map_or("none".into(), |it| format!("{it:.4} min"));
             let message =

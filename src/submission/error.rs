@@ -4,7 +4,7 @@ use std::{io, path::PathBuf};
 
 use super::system::SystemError;
 use super::verify::Verdict;
-use crate::compliance::UnknownRuleset;
+use crate::compliance::{Ruleset, UnknownRuleset};
 
 /// Why there is no submission. In every case nothing was written.
 #[derive(Debug, thiserror::Error)]
@@ -95,6 +95,12 @@ pub enum PackageError {
     /// The manifest names an unknown ruleset.
     #[error(transparent)]
     Ruleset(#[from] UnknownRuleset),
+    /// The manifest names a ruleset without `ResNet`.
+    #[error(
+        "ruleset {0} of the runs' manifests has no ResNet, the benchmark of mlperf-run; run again \
+         with ruleset {last}", last = Ruleset::LAST_WITH_RESNET
+    )]
+    WithoutResnet(Ruleset),
     /// Systems that cannot share a submission.
     #[error(
         "{what} of {one} is {ours}, of {other} {theirs}; package systems of one round, run with \

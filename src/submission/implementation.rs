@@ -6,8 +6,8 @@ use std::fmt::Write as _;
 
 use toml::{Table, Value};
 
+use super::benchmark::NUM_RUNS;
 use super::runs::{Run, RunSet};
-use super::score::NUM_RUNS;
 
 /// Builds the program from the source next to it.
 pub(super) const SETUP: &str = r#"#!/usr/bin/env bash
@@ -161,7 +161,7 @@ fn row(run: &Run, number: Option<usize>) -> String {
     let result = number.map_or("not chosen".into(), |number| format!("result_{number}.txt"));
     let last = run.report.curve.last();
     let (epochs, accuracy) = match last {
-        Some(point) => (point.epoch.to_string(), format!("{:.2} %", 100.0 * point.accuracy)),
+        Some(point) => (point.position.to_string(), format!("{:.2} %", 100.0 * point.accuracy)),
         None => ("-".into(), "-".into()),
     };
     let (seed, minutes) = (run.manifest.seed, run.timing.minutes);

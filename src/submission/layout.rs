@@ -1,4 +1,4 @@
-//! Finds logs in a tree of results. Known layouts: `SUBMITTER/results/SYSTEM/resnet/result_*.txt`
+//! Finds logs in a tree of results. Known layouts: `SUBMITTER/results/SYSTEM/BENCHMARK/result_*.txt`
 //! with `SUBMITTER/systems/SYSTEM.json`, as one such tree, several, or a part of one; and the
 //! layout of runs, `DIR/SYSTEM/resnet/result_N.txt` with `DIR/SYSTEM/run_N/manifest.json`.
 //!
@@ -12,47 +12,20 @@ use std::{
 use serde_json::{Map, Value};
 
 use crate::{
-    compliance::{Ruleset, UnknownRuleset},
+    compliance::{Ruleset, UnknownRuleset, benchmark_of, latest_ruleset},
     run_dir,
 };
 
-/// Names of results folders of other benchmarks than ResNet.
-pub(super) const OTHER_BENCHMARKS: [&str; 23] = [
-    "bert",
-    "dlrm",
-    "dlrm_dcnv2",
-    "flux1",
-    "gnmt",
-    "gnn",
-    "gpt3",
-    "llama2_70b_lora",
-    "llama31_405b",
-    "llama31_8b",
-    "mask",
-    "maskrcnn",
-    "minigo",
-    "ncf",
-    "retinanet",
-    "rgat",
-    "rnnt",
-    "ssd",
-    "stable_diffusion",
-    "transformer",
-    "translation",
-    "unet3d",
-    "single_stage_detector",
-];
+use super::benchmark::is_benchmark;
 
 /// The results found below a folder.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Tree {
-    /// One entry for each folder with ResNet results, by path.
+    /// One entry for each folder with logs, by path.
     pub systems: Vec<SystemResults>,
-    /// Folders with results of other benchmarks.
-    pub other_benchmarks: Vec<PathBuf>,
 }
 
-/// The ResNet results of one system.
+/// The results of one system in one benchmark.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SystemResults {
     /// The folder of the logs.
@@ -61,6 +34,8 @@ pub struct SystemResults {
     pub logs: Vec<PathBuf>,
     /// Name of the system's folder.
     pub system: String,
+    /// Name of the benchmark's folder, if the tree has one.
+    pub benchmark: Option<String>,
     /// Name of the submitter's folder, if the tree has one.
     pub submitter: Option<String>,
     /// The path of `systems/SYSTEM.json`, if the tree has a `results` folder; the file may not
@@ -109,7 +84,6 @@ impl Tree {
             return Err(LayoutError::NoLogs(folder.into()));
         }
         tree.systems.sort_by(|a, b| a.folder.cmp(&b.folder));
-        tree.other_benchmarks.sort();
         Ok(tree)
     }
 
@@ -127,12 +101,7 @@ impl Tree {
             }
         }
         if !logs.is_empty() {
-            let other = folder.file_name().and_then(|name| name.to_str());
-            if other.is_some_and(|name| OTHER_BENCHMARKS.contains(&name)) {
-                self.other_benchmarks.push(folder.into());
-            } else {
-                self.systems.push(SystemResults::new(folder, logs));
-            }
+            self.systems.push(SystemResults::new(folder, logs));
         }
         Ok(())
     }
@@ -155,8 +124,10 @@ impl SystemResults {
     /// The system whose logs are in `folder`, without the logs.
     fn around(folder: &Path) -> Self {
         let absolute = std::path::absolute(folder).unwrap_or_else(|_| folder.into());
-        let is_benchmark = absolute.file_name().is_some_and(|name| name == "resnet");
-        let system_folder = if is_benchmark { absolute.parent() } else { Some(absolute.as_path()) };
+        let last = absolute.file_name().map(|name| name.to_string_lossy().into_owned());
+        let benchmark = last.filter(|name| is_benchmark(name));
+        let system_folder =
+            if benchmark.is_some() { absolute.parent() } else { Some(absolute.as_path()) };
         let results = system_folder.and_then(Path::parent);
         let submitter = results
             .filter(|folder| folder.file_name().is_some_and(|name| name == "results"))
@@ -169,6 +140,7 @@ impl SystemResults {
             description: submitter.map(|it| it.join("systems").join(format!("{system}.json"))),
             submitter: submitter.and_then(name),
             system,
+            benchmark,
         }
     }
 
@@ -206,7 +178,7 @@ pub struct RulesetGuess {
 }
 
 /// The ruleset in the manifest of the log's run; otherwise the round in the name of a parent folder
-/// (`v2.0`, `training_results_v2.0`); otherwise the latest.
+/// (`v2.0`, `training_results_v2.0`); otherwise the latest with the log's benchmark.
 pub fn guess_ruleset(log: &Path) -> Result<RulesetGuess, LayoutError> {
     let absolute = std::path::absolute(log).unwrap_or_else(|_| log.into());
     if let Some(guess) = ruleset_of_manifest(&absolute)? {
@@ -221,9 +193,18 @@ pub fn guess_ruleset(log: &Path) -> Result<RulesetGuess, LayoutError> {
         let name = folder.file_name().expect("it has just been read").to_string_lossy();
         return Ok(RulesetGuess { ruleset, why: format!("folder {name}") });
     }
-    Ok(RulesetGuess {
-        ruleset: Ruleset::LATEST,
-        why: "the default; choose another with --ruleset".into(),
+    // An unreadable log has an error of its own later.
+    let benchmark = benchmark_of(log).ok().flatten();
+    let latest = benchmark.and_then(|name| Some((latest_ruleset(&name)?, name)));
+    Ok(match latest {
+        Some((ruleset, name)) => RulesetGuess {
+            ruleset,
+            why: format!("the latest with {name}; choose another with --ruleset"),
+        },
+        None => RulesetGuess {
+            ruleset: Ruleset::LATEST,
+            why: "the latest; choose another with --ruleset".into(),
+        },
     })
 }
 
@@ -277,12 +258,12 @@ mod tests {
         for log in ["result_10.txt", "result_2.txt", "scaling.json", "result-3.txt"] {
             put(root.path(), &format!("v2.0/Somebody/results/box/resnet/{log}"), "");
         }
-        put(root.path(), "v2.0/Somebody/results/box/bert/result_0.txt", "");
         put(root.path(), "v2.0/Somebody/systems/box.json", r#"{"division": "open"}"#);
         for from in ["", "v2.0/Somebody", "v2.0/Somebody/results/box/resnet"] {
             let tree = Tree::find(&root.path().join(from)).unwrap();
             let [system] = &tree.systems[..] else { panic!("{tree:?}") };
             assert_eq!(system.system, "box");
+            assert_eq!(system.benchmark.as_deref(), Some("resnet"));
             assert_eq!(system.submitter.as_deref(), Some("Somebody"));
             let names: Vec<_> = system.logs.iter().map(|log| log.file_name().unwrap()).collect();
             assert_eq!(names, ["result_2.txt", "result_10.txt"]);
@@ -290,7 +271,10 @@ mod tests {
             let guess = guess_ruleset(&system.logs[0]).unwrap();
             assert_eq!((guess.ruleset, guess.why.as_str()), (Ruleset::V2_0_0, "folder v2.0"));
         }
-        assert_eq!(Tree::find(root.path()).unwrap().other_benchmarks.len(), 1);
+        put(root.path(), "v2.0/Somebody/results/box/bert/result_0.txt", "");
+        let tree = Tree::find(root.path()).unwrap();
+        let benchmarks: Vec<_> = tree.systems.iter().map(|it| it.benchmark.as_deref()).collect();
+        assert_eq!(benchmarks, [Some("bert"), Some("resnet")]);
     }
 
     #[test]
@@ -313,7 +297,7 @@ mod tests {
         for other in ["ngc22.04", "gpu-v100-8", "v", "rev2.0", "v2", "v2.x"] {
             assert_eq!(round_named(other), None, "{other}");
         }
-        let error = guess_ruleset(Path::new("/v5.0/a/result_0.txt")).unwrap_err();
-        assert!(error.to_string().contains("5.0.0"), "{error}");
+        let error = guess_ruleset(Path::new("/v9.0/a/result_0.txt")).unwrap_err();
+        assert!(error.to_string().contains("9.0.0"), "{error}");
     }
 }

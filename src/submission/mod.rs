@@ -2,6 +2,7 @@
 //! packages and their verification.
 
 mod archive;
+mod benchmark;
 mod checksums;
 mod code;
 mod consistency;
@@ -27,6 +28,7 @@ mod summary;
 mod system;
 mod verify;
 
+pub use benchmark::{NUM_RUNS, num_dropped, num_runs};
 pub use code::{Code, Tool};
 pub use error::PackageError;
 pub use finding::Finding;
@@ -34,11 +36,11 @@ pub use layout::{LayoutError, RulesetGuess, SystemResults, Tree, guess_ruleset};
 pub use leaders::{Leader, leaders};
 pub use package::{Package, PackageRequest, package};
 pub use rcp::{
-    Basis, Convergence, RcpCheck, RcpObstacle, RcpTable, ReferencePoint, ReferenceRecipe,
+    Basis, RcpCheck, RcpObstacle, RcpTable, ReferenceConvergence, ReferencePoint, ReferenceRecipe,
     RunConvergence,
 };
 pub use runs::{Run, RunSet};
-pub use score::{NUM_RUNS, RunScore, SystemScore, olympic_mean};
+pub use score::{RunScore, SystemScore, olympic_mean};
 pub use summary::{summary_columns, summary_row};
 pub use system::{Availability, SystemDescription, SystemError};
 pub use verify::{SystemVerdict, Verdict, submissions_in, verify};

@@ -5,27 +5,29 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use super::benchmark::{is_benchmark, num_dropped, num_runs, of_round};
 use super::code::Code;
 use super::consistency;
 use super::description::Description;
 use super::finding::Findings;
-use super::layout::{OTHER_BENCHMARKS, SystemResults, is_result};
+use super::layout::{SystemResults, is_result};
 use super::listing::{names, subfolders, visible};
 use super::power::check_power;
-use super::rcp::{RcpObstacle, RcpTable};
-use super::score::{NUM_RUNS, RunScore, SystemScore};
+use super::rcp::RcpObstacle;
+use super::score::{SystemScore, convergence};
 use super::seeds::{advise_open_seeds, check_seeds};
 use super::small_file::read_small;
 use super::verify::SystemVerdict;
-use crate::compliance::{Report, Ruleset, Strictness, check_files};
+use crate::compliance::{ConvergenceUnit, Report, Ruleset, Strictness, check_files};
 
 /// Parameters of the package checker, in the results folder of a system or a benchmark.
 const PARAMS: &str = "package_checker_params";
 /// The largest log that is read, in bytes.
 const MAX_LOG_BYTES: u64 = 1 << 30;
 
-/// One folder of ResNet results.
+/// One folder of results.
 struct Folder {
+    benchmark: String,
     results: SystemResults,
     /// Relative to the submission's folder.
     path: PathBuf,
@@ -73,7 +75,7 @@ impl PackageChecker<'_> {
         }
     }
 
-    /// Folders of ResNet results, by system.
+    /// Folders of results of the round's benchmarks, by system. The reference skips all others.
     fn folders(&mut self) -> Vec<Folder> {
         let results = Path::new("results");
         if !self.root.join(results).is_dir() {
@@ -91,14 +93,16 @@ impl PackageChecker<'_> {
             let description = self.description_of(&name, &path);
             for folder in benchmarks {
                 let benchmark = folder.file_name().unwrap_or_default().to_string_lossy();
-                if benchmark == "resnet" {
-                    let results = self.results(&folder, &name);
-                    let description = description.clone();
-                    folders.push(Folder { results, path: path.join("resnet"), description });
+                let path = path.join(&*benchmark);
+                if of_round(self.ruleset).contains(&&*benchmark) {
+                    let results = self.results(&folder, &name, &benchmark);
+                    let (benchmark, description) = (benchmark.into(), description.clone());
+                    folders.push(Folder { benchmark, results, path, description });
+                } else if is_benchmark(&benchmark) {
+                    let message = format!("ruleset {} does not have it", self.ruleset);
+                    self.findings.add(Code::OtherBenchmark, &path, message);
                 } else {
-                    let known = OTHER_BENCHMARKS.contains(&&*benchmark);
-                    let code = if known { Code::OtherBenchmark } else { Code::UnknownFile };
-                    self.findings.add(code, &path.join(&*benchmark), "it was not checked");
+                    self.findings.add(Code::UnknownFile, &path, "it was not checked");
                 }
             }
         }
@@ -126,13 +130,14 @@ impl PackageChecker<'_> {
         Some(description)
     }
 
-    fn results(&self, folder: &Path, system: &str) -> SystemResults {
+    fn results(&self, folder: &Path, system: &str, benchmark: &str) -> SystemResults {
         let submitter = self.root.file_name().map(|name| name.to_string_lossy().into_owned());
         let names = visible(&names(folder));
         SystemResults {
             folder: folder.into(),
             logs: names.iter().filter(|it| is_result(it)).map(|it| folder.join(it)).collect(),
             system: system.into(),
+            benchmark: Some(benchmark.into()),
             submitter,
             description: Some(self.root.join("systems").join(format!("{system}.json"))),
         }
@@ -215,8 +220,9 @@ impl PackageChecker<'_> {
 
     fn count(&mut self, folder: &Folder) {
         let num_logs = folder.results.logs.len();
-        if num_logs != NUM_RUNS {
-            let message = format!("found {num_logs} result_*.txt; {NUM_RUNS} are required");
+        let wanted = num_runs(&folder.benchmark);
+        if num_logs != wanted {
+            let message = format!("found {num_logs} result_*.txt; {wanted} are required");
             self.findings.add(Code::RunCount, &folder.path, message);
         }
         for name in visible(&names(&folder.results.folder)) {
@@ -251,14 +257,13 @@ impl PackageChecker<'_> {
             }
         }
         let names: Vec<_> = rejected.keys().map(String::as_str).collect();
-        if let [name] = names[..] {
-            let message = format!("it is rejected: {}", rejected[name]);
-            self.findings.add(
-                Code::OneRunFailed,
-                &folder.path.join(format!("{name}.txt")),
-                message,
-            );
-        } else if !names.is_empty() {
+        if names.len() <= num_dropped(&folder.benchmark) {
+            for name in names {
+                let message = format!("it is rejected: {}", rejected[name]);
+                let path = folder.path.join(format!("{name}.txt"));
+                self.findings.add(Code::OneRunFailed, &path, message);
+            }
+        } else {
             let message = format!("{} runs are rejected: {}", names.len(), names.join(", "));
             self.findings.add(Code::TooManyFailed, &folder.path, message);
         }
@@ -297,15 +302,15 @@ impl PackageChecker<'_> {
 
     /// The convergence test, as the package checker runs it.
     fn convergence(&mut self, folder: &Folder, reports: &[Report], bypass: &Bypass) {
-        let Some(table) = RcpTable::of(self.ruleset) else { return };
-        let stops = |report: &&Report| report.stops_convergence.is_some();
-        if let Some(report) = reports.iter().find(stops) {
-            let line = report.stops_convergence.unwrap_or_default();
-            let message = format!("line {line} lacks an epoch or a status; the test crashes there");
-            return self.findings.add(Code::ConvergenceUntested, &folder.log(report), message);
+        let Some(test) = convergence(&folder.benchmark, self.ruleset, reports) else { return };
+        let stops = |report: &Report| Some((report.convergence.untestable?, folder.log(report)));
+        if let Some((line, log)) = reports.iter().find_map(stops) {
+            let unit = ConvergenceUnit::of(&folder.benchmark, self.ruleset).as_str();
+            let message =
+                format!("line {line} lacks {unit}, metric or status; the test crashes there");
+            return self.findings.add(Code::ConvergenceUntested, &log, message);
         }
-        let runs: Vec<_> = reports.iter().map(|it| RunScore::of(it).convergence()).collect();
-        match table.check(&runs) {
+        match test {
             Ok(check) if !check.passed && !bypass.convergence => {
                 self.findings.add(Code::ConvergenceFailed, &folder.path, check.result());
             }

@@ -13,8 +13,9 @@ use std::{
 
 use toml::{Table, Value};
 
+use super::benchmark::NUM_RUNS;
 use super::error::PackageError;
-use super::score::{NUM_RUNS, RunScore, olympic_mean};
+use super::score::{RunScore, olympic_mean};
 use super::small_file::read_small;
 use crate::{
     compliance::{Report, Ruleset, RunTiming, check_files},
@@ -80,6 +81,9 @@ impl RunSet {
         }
         drafts.iter().try_for_each(Draft::check_division)?;
         let ruleset: Ruleset = first.manifest.ruleset.parse()?;
+        if ruleset > Ruleset::LAST_WITH_RESNET {
+            return Err(PackageError::WithoutResnet(ruleset));
+        }
         let jobs: Vec<_> = drafts.iter().map(|draft| (draft.log(), ruleset)).collect();
         let reports = check_files(&jobs).into_iter().zip(drafts);
         let runs = reports.map(|(report, draft)| {
@@ -109,7 +113,7 @@ impl RunSet {
 fn median_window(minutes: &[Option<f64>]) -> Option<Range<usize>> {
     let score = |window: &[Option<f64>]| {
         let counted: Vec<f64> = window.iter().copied().flatten().collect();
-        olympic_mean(&counted, window.len() - counted.len()).unwrap_or(f64::INFINITY)
+        olympic_mean(&counted, window.len() - counted.len(), 1).unwrap_or(f64::INFINITY)
     };
     let mut windows: Vec<_> = minutes.windows(NUM_RUNS).map(score).enumerate().collect();
     // A stable sort: of equal windows the earliest.

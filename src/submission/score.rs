@@ -9,12 +9,10 @@ use std::{
 
 use serde_json::{Map, Value};
 
+use super::benchmark::{num_dropped, num_runs};
 use super::layout::{LayoutError, SystemResults};
 use super::rcp::{RcpCheck, RcpObstacle, RcpTable, RunConvergence};
-use crate::compliance::{Report, Ruleset, RunTiming, Severity};
-
-/// Result files of a ResNet submission, in every round.
-pub const NUM_RUNS: usize = 5;
+use crate::compliance::{ConvergenceUnit, Report, Ruleset, RunTiming, Severity};
 
 /// The score of one system.
 #[derive(Clone, Debug)]
@@ -25,11 +23,13 @@ pub struct SystemScore {
     pub submitter: Option<String>,
     /// `open` or `closed`, from the description, otherwise from the logs.
     pub division: Option<String>,
+    /// The benchmark: that of the folder, otherwise that of the logs, otherwise `resnet`.
+    pub benchmark: String,
     /// The ruleset.
     pub ruleset: Ruleset,
     /// Its runs, by number.
     pub runs: Vec<RunScore>,
-    /// Mean minutes without the fastest and the slowest run; `None` if two runs failed.
+    /// Mean minutes without the fastest and the slowest runs; `None` if too many runs failed.
     pub olympic_minutes: Option<f64>,
     /// The convergence test; `None` where the rules have none.
     pub rcp: Option<Result<RcpCheck, RcpObstacle>>,
@@ -53,9 +53,9 @@ pub struct RunScore {
     pub compliant: bool,
     /// Status of `run_stop`.
     pub status: Option<String>,
-    /// Epoch of the last evaluation.
-    pub epochs: Option<f64>,
-    /// The last evaluation's top-1 accuracy.
+    /// How long it took to the target, in the benchmark's unit.
+    pub length: Option<f64>,
+    /// The last evaluation's accuracy, loss or other metric.
     pub accuracy: Option<f64>,
     /// `global_batch_size`.
     pub batch_size: Option<f64>,
@@ -74,7 +74,7 @@ impl RunScore {
             timing: report.timing,
             compliant: report.reference_accepts(),
             status: report.status.clone(),
-            epochs: last.map(|point| point.epoch),
+            length: report.convergence.at,
             accuracy: last.map(|point| point.accuracy),
             batch_size: report.batch_size,
             error: error.map(|finding| format!("{}: {}", finding.code, finding.message)),
@@ -86,12 +86,12 @@ impl RunScore {
         self.minutes.filter(|_| self.compliant)
     }
 
-    /// Python's `round(epoch, 3)`, only for runs that claim success.
+    /// Python's `round(length, 3)`, only for runs that claim success.
     pub(super) fn convergence(&self) -> RunConvergence {
-        let epochs = self.epochs.filter(|_| self.status.as_deref() == Some("success"));
+        let length = self.length.filter(|_| self.status.as_deref() == Some("success"));
         RunConvergence {
             batch_size: self.batch_size,
-            epochs: epochs.map(|epochs| (epochs * 1e3).round() / 1e3),
+            length: length.map(|length| (length * 1e3).round() / 1e3),
         }
     }
 
@@ -100,13 +100,13 @@ impl RunScore {
     }
 }
 
-/// Mean without the fastest and the slowest. At most one run may have failed, and it counts as the
-/// slowest. `None` if more failed or no value is left.
-pub fn olympic_mean(values: &[f64], num_failed: usize) -> Option<f64> {
+/// Mean without the `num_dropped` fastest and slowest. As many runs may have failed, and they count as
+/// the slowest. `None` if more failed or no value is left.
+pub fn olympic_mean(values: &[f64], num_failed: usize, num_dropped: usize) -> Option<f64> {
     let mut sorted = values.to_vec();
     sorted.sort_by(f64::total_cmp);
-    let end = sorted.len().checked_sub(1_usize.checked_sub(num_failed)?)?;
-    let counted = sorted.get(1..end).filter(|counted| !counted.is_empty())?;
+    let end = sorted.len().checked_sub(num_dropped.checked_sub(num_failed)?)?;
+    let counted = sorted.get(num_dropped..end).filter(|counted| !counted.is_empty())?;
     Some(counted.iter().sum::<f64>() / counted.len() as f64)
 }
 
@@ -141,23 +141,25 @@ impl SystemScore {
                 .push(format!("the description's division is {division}, the log's is {logged}"));
         }
         let runs: Vec<_> = reports.iter().map(RunScore::of).collect();
+        let logged = reports.iter().find_map(|report| report.benchmark.as_deref());
+        let benchmark = results.benchmark.as_deref().or(logged).unwrap_or("resnet");
         let closed = division.as_deref() == Some("closed");
-        let rcp = RcpTable::of(ruleset)
-            .filter(|_| closed)
-            .map(|table| table.check(&runs.iter().map(RunScore::convergence).collect::<Vec<_>>()));
-        problems.extend(problems_of_runs(&runs));
+        let rcp = closed.then(|| convergence(benchmark, ruleset, reports)).flatten();
+        problems.extend(problems_of_runs(&runs, benchmark));
         problems.extend(match &rcp {
             Some(Err(obstacle)) => Some(format!("no convergence test: {obstacle}")),
             Some(Ok(check)) if !check.passed => Some(format!("convergence {}", check.result())),
             _ => None,
         });
         let minutes: Vec<f64> = runs.iter().filter_map(RunScore::counted).collect();
-        let olympic_minutes = olympic_mean(&minutes, runs.len() - minutes.len());
+        let num_failed = runs.len() - minutes.len();
+        let olympic_minutes = olympic_mean(&minutes, num_failed, num_dropped(benchmark));
         let scaling = rcp.as_ref().and_then(|rcp| rcp.as_ref().ok()).map_or(1.0, |it| it.scaling);
         Self {
             results: results.clone(),
             submitter: member("submitter").or_else(|| results.submitter.clone()),
             division,
+            benchmark: benchmark.into(),
             ruleset,
             scaled_minutes: olympic_minutes.map(|minutes| minutes * scaling),
             olympic_minutes,
@@ -167,16 +169,21 @@ impl SystemScore {
         }
     }
 
+    /// The unit of the runs' lengths.
+    pub fn unit(&self) -> ConvergenceUnit {
+        ConvergenceUnit::of(&self.benchmark, self.ruleset)
+    }
+
     /// The factor that the convergence test requires.
     pub fn scaling(&self) -> f64 {
         self.rcp.as_ref().and_then(|rcp| rcp.as_ref().ok()).map_or(1.0, |check| check.scaling)
     }
 
-    /// Whether the score is valid under the rules: five runs, of which at most one failed, and a
-    /// passed convergence test.
+    /// Whether the score is valid under the rules: as many runs as the benchmark requires, few of
+    /// which failed, and a passed convergence test.
     pub fn is_valid(&self) -> bool {
         let converges = self.rcp.as_ref().is_none_or(|rcp| matches!(rcp, Ok(it) if it.passed));
-        self.olympic_minutes.is_some() && self.runs.len() == NUM_RUNS && converges
+        self.olympic_minutes.is_some() && self.runs.len() == num_runs(&self.benchmark) && converges
     }
 
     /// Writes the factor to `scaling.json` in the submission, where the reference summarizer looks
@@ -194,6 +201,22 @@ impl SystemScore {
     }
 }
 
+/// The convergence test of `benchmark`, if the round has one. As in the reference, the logs' own
+/// benchmark determines the points.
+pub(super) fn convergence(
+    benchmark: &str,
+    ruleset: Ruleset,
+    reports: &[Report],
+) -> Option<Result<RcpCheck, RcpObstacle>> {
+    let mut logged = reports.iter().filter_map(|report| report.benchmark.as_deref());
+    let first = logged.next().unwrap_or(benchmark);
+    if let Some(other) = logged.find(|other| *other != first) {
+        return Some(Err(RcpObstacle::BenchmarksDiffer(first.into(), other.into())));
+    }
+    let runs: Vec<_> = reports.iter().map(|report| RunScore::of(report).convergence()).collect();
+    Some(RcpTable::of(first, ruleset)?.check(&runs))
+}
+
 fn remove_if_there(path: &Path) -> io::Result<()> {
     match fs::remove_file(path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
@@ -201,11 +224,12 @@ fn remove_if_there(path: &Path) -> io::Result<()> {
     }
 }
 
-fn problems_of_runs(runs: &[RunScore]) -> Vec<String> {
+fn problems_of_runs(runs: &[RunScore], benchmark: &str) -> Vec<String> {
     let mut problems = Vec::new();
-    if runs.len() != NUM_RUNS {
+    let wanted = num_runs(benchmark);
+    if runs.len() != wanted {
         let num_runs = runs.len();
-        problems.push(format!("found {num_runs} result_*.txt; the rules require {NUM_RUNS}"));
+        problems.push(format!("found {num_runs} result_*.txt; the rules require {wanted}"));
     }
     for run in runs {
         let name = run.name();
@@ -219,8 +243,9 @@ fn problems_of_runs(runs: &[RunScore]) -> Vec<String> {
         }
     }
     let num_failed = runs.iter().filter(|run| run.counted().is_none()).count();
-    if num_failed > 1 {
-        problems.push(format!("no score: {num_failed} runs failed; at most one may fail"));
+    let allowed = num_dropped(benchmark);
+    if num_failed > allowed {
+        problems.push(format!("no score: {num_failed} runs failed; at most {allowed} may fail"));
     }
     problems
 }
@@ -261,13 +286,13 @@ mod tests {
     #[test]
     fn the_fastest_and_slowest_do_not_count_and_a_failed_run_is_the_slowest() {
         let close = |a: Option<f64>, b: f64| (a.unwrap() - b).abs() < 1e-12;
-        assert!(close(olympic_mean(&[9.0, 1.0, 2.0, 3.0, 4.0], 0), 3.0));
-        assert!(close(olympic_mean(&[1.0, 2.0, 3.0, 4.0], 1), 3.0));
-        assert!(close(olympic_mean(&[4.0, 1.0, 2.0, 3.0], 0), 2.5));
-        assert_eq!(olympic_mean(&[1.0, 2.0, 3.0], 2), None);
-        assert_eq!(olympic_mean(&[1.0, 2.0], 0), None);
-        assert_eq!(olympic_mean(&[], 0), None);
-        assert_eq!(olympic_mean(&[], 1), None);
+        assert!(close(olympic_mean(&[9.0, 1.0, 2.0, 3.0, 4.0], 0, 1), 3.0));
+        assert!(close(olympic_mean(&[1.0, 2.0, 3.0, 4.0], 1, 1), 3.0));
+        assert!(close(olympic_mean(&[4.0, 1.0, 2.0, 3.0], 0, 1), 2.5));
+        assert_eq!(olympic_mean(&[1.0, 2.0, 3.0], 2, 1), None);
+        assert_eq!(olympic_mean(&[1.0, 2.0], 0, 1), None);
+        assert_eq!(olympic_mean(&[], 0, 1), None);
+        assert_eq!(olympic_mean(&[], 1, 1), None);
     }
 
     #[test]
@@ -302,7 +327,7 @@ mod tests {
         result_1.txt counts, as in the reference, although its status is aborted
         result_2.txt does not count: no-records: no line contains the token ":::MLLOG " (with its space)
         result_3.txt does not count: no-records: no line contains the token ":::MLLOG " (with its space)
-        no score: 2 runs failed; at most one may fail
+        no score: 2 runs failed; at most 1 may fail
         no convergence test: a run does not log global_batch_size; log it
         "#);
     }

@@ -80,7 +80,10 @@ mod tests {
 
     /// The log with its seed lines replaced.
     fn with_seeds(lines: &[String]) -> Report {
-        check_bytes(CLOSED.replace(seed_line(), &lines.join("\n")).as_bytes(), Ruleset::LATEST)
+        check_bytes(
+            CLOSED.replace(seed_line(), &lines.join("\n")).as_bytes(),
+            Ruleset::LAST_WITH_RESNET,
+        )
     }
 
     fn seeded(value: &str) -> String {

@@ -2,6 +2,7 @@
 
 use serde_json::{Map, Value};
 
+use super::benchmark::of_round;
 use super::layout::LayoutError;
 use super::score::SystemScore;
 use crate::compliance::Ruleset;
@@ -24,40 +25,7 @@ const SYSTEM: [&str; 12] = [
 
 /// Column names: the system, the round's benchmarks, links.
 pub fn summary_columns(ruleset: Ruleset) -> Vec<&'static str> {
-    let benchmarks: &[&str] = match ruleset {
-        Ruleset::V0_7_0 => {
-            &["bert", "dlrm", "gnmt", "maskrcnn", "minigo", "resnet", "ssd", "transformer"]
-        }
-        Ruleset::V1_0_0 | Ruleset::V1_1_0 | Ruleset::V2_0_0 | Ruleset::V2_1_0 => {
-            &["bert", "dlrm", "maskrcnn", "minigo", "resnet", "ssd", "rnnt", "unet3d"]
-        }
-        Ruleset::V3_0_0 => {
-            &["bert", "dlrm_dcnv2", "gpt3", "maskrcnn", "resnet", "ssd", "rnnt", "unet3d"]
-        }
-        Ruleset::V3_1_0 => &[
-            "bert",
-            "dlrm_dcnv2",
-            "gpt3",
-            "maskrcnn",
-            "resnet",
-            "ssd",
-            "rnnt",
-            "unet3d",
-            "stable_diffusion",
-        ],
-        Ruleset::V4_0_0 => &[
-            "bert",
-            "dlrm_dcnv2",
-            "gpt3",
-            "resnet",
-            "ssd",
-            "unet3d",
-            "stable_diffusion",
-            "llama2_70b_lora",
-            "gnn",
-        ],
-    };
-    [&SYSTEM, benchmarks, &["details_url", "code_url"]].concat()
+    [&SYSTEM, &of_round(ruleset)[..], &["details_url", "code_url"]].concat()
 }
 
 /// The row of one system. A field that the description lacks leaves its cell empty. The minutes are
@@ -65,7 +33,9 @@ pub fn summary_columns(ruleset: Ruleset) -> Vec<&'static str> {
 pub fn summary_row(score: &SystemScore) -> Result<Vec<String>, LayoutError> {
     let members = score.results.read_description()?.unwrap_or_default();
     let cell = |column: &&str| match *column {
-        "resnet" => score.olympic_minutes.map(|it| it.to_string()).unwrap_or_default(),
+        column if *column == score.benchmark => {
+            score.olympic_minutes.map(|it| it.to_string()).unwrap_or_default()
+        }
         "division" => score.division.clone().unwrap_or_default(),
         "submitter" => score.submitter.clone().unwrap_or_default(),
         "details_url" => {

@@ -3,8 +3,6 @@
 //!
 //! The tree may come from anywhere. Nothing in it is written, links to folders are followed only
 //! where the reference follows them, and pipes and devices are not opened.
-//!
-//! Known difference from the reference: other benchmarks are not checked.
 
 use std::path::{Path, PathBuf};
 
@@ -27,7 +25,7 @@ pub struct Verdict {
     pub ruleset: Ruleset,
     /// Findings about the tree, the most serious first.
     pub findings: Vec<Finding>,
-    /// One entry for each folder with ResNet results.
+    /// One entry for each folder with results.
     pub systems: Vec<SystemVerdict>,
     /// Whether the reference compares seeds, which it does if there is a closed system.
     pub compares_seeds: bool,
@@ -51,6 +49,12 @@ impl Verdict {
     /// Whether its seed test accepts; `None` if the reference does not run it.
     pub fn seed_checker_accepts(&self) -> Option<bool> {
         self.compares_seeds.then(|| !self.has_error_of(&[Tool::SeedChecker]))
+    }
+
+    /// Whether the reference gets as far as its seed test. It does not if it ends in a traceback
+    /// before, in a description or in a log.
+    pub fn reaches_seed_checker(&self) -> bool {
+        !self.findings.iter().any(|finding| finding.code.crashes_before_seeds())
     }
 
     /// Whether `repo_checker` accepts.
@@ -104,9 +108,11 @@ pub fn verify(root: &Path, ruleset: Ruleset, strictness: Strictness) -> Verdict 
     let mut findings = Findings::default();
     let inventory = Inventory::of(root, &mut findings);
     let systems = PackageChecker { root, ruleset, strictness, findings: &mut findings }.systems();
-    consistency::whole(root, &inventory, &mut findings);
+    let benchmarks = systems.iter().map(|(_, system)| system.score.benchmark.as_str());
+    consistency::whole(root, &inventory, &benchmarks.collect(), &mut findings);
     if systems.is_empty() {
-        findings.add(Code::NothingSubmitted, Path::new(""), "no system has results of ResNet");
+        let message = format!("no system has results of a benchmark of {ruleset}");
+        findings.add(Code::NothingSubmitted, Path::new(""), message);
     }
     verify_checksums(root, &inventory.files, &mut findings);
     let compares_seeds = systems.iter().any(|(closed, _)| *closed);

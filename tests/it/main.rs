@@ -9,6 +9,8 @@
 #[cfg(all(test, feature = "torch"))]
 mod bench_step;
 #[cfg(test)]
+mod benchmarks;
+#[cfg(test)]
 mod check;
 #[cfg(test)]
 mod cli;
@@ -18,6 +20,8 @@ mod data;
 mod golden;
 #[cfg(test)]
 mod launch;
+#[cfg(test)]
+mod mutants;
 #[cfg(all(test, feature = "torch"))]
 mod launchers;
 #[cfg(all(test, feature = "torch"))]
@@ -34,6 +38,8 @@ mod recipe;
 mod rehearsal;
 #[cfg(all(test, feature = "torch"))]
 mod resume;
+#[cfg(test)]
+mod rounds;
 #[cfg(test)]
 mod score;
 #[cfg(test)]

@@ -14,7 +14,7 @@ fn findings(log: &str, ruleset: Ruleset) -> Vec<String> {
     let Log { records, flaws } = Log::parse(log.as_bytes());
     let mut checks = ReferenceChecks::new(ruleset);
     for record in &records {
-        checks.read(Key::named(&record.key), record);
+        checks.read(record);
     }
     for flaw in flaws {
         checks.flaw(flaw);

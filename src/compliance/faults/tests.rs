@@ -1,6 +1,8 @@
 //! Logs with one of our own findings each.
 
 use super::super::parse::Log;
+use super::super::rules::Catalogue;
+use super::super::ruleset::Ruleset;
 use super::*;
 
 const OPEN: &str = include_str!("../../../tests/logs/ok_open.txt");
@@ -11,7 +13,8 @@ fn findings(log: &str) -> Vec<(&'static str, Option<usize>, String)> {
     for record in &Log::parse(log.as_bytes()).records {
         checks.read(Key::named(&record.key), record);
     }
-    let mut found = checks.finish();
+    let target = Catalogue::of(Ruleset::V4_0_0).target("resnet");
+    let mut found = checks.finish("resnet", target);
     found.sort_by_key(|finding| finding.code as usize);
     found.into_iter().map(|it| (it.code.as_str(), it.line, it.message)).collect()
 }

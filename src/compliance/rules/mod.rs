@@ -1,186 +1,213 @@
-//! The rules as data. A [`RuleFile`] corresponds to one YAML file of the reference. The log selects
-//! them one after the other by naming its division, benchmark and optimizer. Each one goes through
-//! the whole log with its own state.
+//! The rules as data. The TOML files of this folder hold what the rule files of the reference say:
+//! `any_benchmark.toml` for every log, and one file for each benchmark.
+//!
+//! A file has a table for each division, with the rulesets in which the division has the benchmark.
+//! Each key has one rule, or one for each span of rulesets. [`Rule`] documents the kinds of rules.
 
-mod any_division;
-mod resnet;
-mod tensors;
-
-use crate::mllog::Key;
+mod catalogue;
+mod describe;
+mod explain;
+mod formula;
+mod pattern;
+mod text;
 
 use super::ruleset::Ruleset;
+use super::value::Value;
 use crate::mlperf::Division;
 
-pub(super) use tensors::reference_tensors;
-
-/// One rule file of the reference.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum RuleFile {
-    /// For every log.
-    Common,
-    /// For every log of a division.
-    Division(Division),
-    /// For every ResNet log of a division.
-    Resnet(Division),
-    /// For closed ResNet logs with this optimizer.
-    Optimizer(Family),
-}
-
-/// The optimizers of the closed division.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Family {
-    Sgd,
-    Lars,
-}
-
-impl RuleFile {
-    /// The rules under `ruleset`.
-    pub(super) fn rules(self, ruleset: Ruleset) -> Vec<Rule> {
-        match self {
-            Self::Common => any_division::common(ruleset),
-            Self::Division(division) => any_division::division(ruleset, division),
-            Self::Resnet(Division::Open) => resnet::open(ruleset),
-            Self::Resnet(Division::Closed) => resnet::closed(ruleset),
-            Self::Optimizer(Family::Sgd) => resnet::sgd(),
-            Self::Optimizer(Family::Lars) => resnet::lars(),
-        }
-    }
-}
+pub(super) use catalogue::{Catalogue, RuleFile};
+pub use catalogue::{benchmarks, latest_ruleset};
+pub use explain::{KeyRule, explain};
+pub(super) use formula::{Equation, Formula};
+#[cfg(feature = "fuzz")]
+pub(super) use text::RulesText;
 
 /// What a rule file says about one key.
 #[derive(Clone, Debug)]
 pub(super) struct Rule {
-    pub(super) key: Key,
+    pub(super) key: String,
     pub(super) need: Need,
     /// What every record must meet (for `submission_*` keys, only the first).
     pub(super) checks: Vec<Check>,
-    /// What one of the records must meet.
-    pub(super) any: Option<Accuracy>,
-    /// What a record does, whether its checks pass or not.
-    pub(super) effect: Option<Effect>,
-}
-
-impl Rule {
-    fn new(key: Key, need: Need) -> Self {
-        Self { key, need, checks: Vec::new(), any: None, effect: None }
-    }
-
-    fn once(key: Key) -> Self {
-        Self::new(key, Need::ExactlyOne)
-    }
-
-    fn some(key: Key) -> Self {
-        Self::new(key, Need::AtLeastOne)
-    }
-
-    fn or(key: Key, other: Key) -> Self {
-        Self::new(key, Need::AtLeastOneOr(other))
-    }
-
-    fn check(mut self, check: Check) -> Self {
-        self.checks.push(check);
-        self
-    }
-
-    fn any(mut self, any: Accuracy) -> Self {
-        self.any = Some(any);
-        self
-    }
-
-    fn then(mut self, effect: Effect) -> Self {
-        self.effect = Some(effect);
-        self
-    }
+    /// What the first record's metadata must have: a member, with this value as an integer.
+    pub(super) first: Option<(String, Formula)>,
+    /// What one of the records must meet. Empty if there is no such condition.
+    pub(super) target: Vec<TargetPart>,
+    /// Values that a record leaves for later formulas, by name and in this order.
+    pub(super) remember: Vec<(String, Formula)>,
+    /// Whether the record's own value is left too, under the key.
+    pub(super) is_remembered: bool,
+    /// The value of a record selects further rules.
+    pub(super) selects: Option<Selects>,
+    /// Patterns of the tensors that must occur once each in `metadata.tensor`.
+    pub(super) tensors: Vec<String>,
+    /// The records are not in the log; each is joined from several records of another key.
+    pub(super) join: Option<Join>,
 }
 
 /// How often a key must occur.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub(super) enum Need {
     /// Exactly once; repeating it with equal values is a warning.
+    #[default]
     ExactlyOne,
     AtLeastOne,
+    AtLeast(usize),
     /// This key or the other one.
-    AtLeastOneOr(Key),
+    Or(String),
+    Optional,
 }
 
 /// What a record must meet.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Debug)]
 pub(super) enum Check {
     /// The value is not the empty string (null passes).
     NotEmpty,
-    OneOf(&'static [&'static str]),
-    /// The value is a number above 0.
-    Positive,
-    Equals(f64),
-    /// The value is a whole multiple of this.
-    MultipleOf(f64),
+    /// The value equals one of these, as Python compares.
+    OneOf(Vec<Value>),
+    /// The value is a number and whole within 1e-5.
+    Whole,
+    /// The value is an integer or a boolean.
+    Integer,
+    /// The value is a number in this relation to another one.
+    Compare(Relation, Formula),
+    /// The value is a whole multiple of the unit. If `global_batch_size` is below the second number,
+    /// the value may also divide the unit.
+    MultipleOf(f64, Option<f64>),
+    /// The second item of the value is a whole multiple of this.
+    SecondMultipleOf(f64),
     /// The value is this times a power of two.
     PowerOfTwoTimes(f64),
+    /// The value differs from this by less than 1e-9.
+    CloseTo(Formula),
+    /// Both sides are equal.
+    Equal(Equation),
+    /// The value has this many items.
+    Length(usize),
+    /// The value has this member.
+    ValueHas(String),
     /// The metadata has one of these members.
-    Has(&'static [&'static str]),
+    Has(Vec<String>),
     /// If the metadata has the first member, it also has the second one.
-    HasWith(&'static str, &'static str),
-    /// If the metadata has this member, it is a number above 0.
-    MemberPositive(&'static str),
-    /// If the metadata has this member, it is a number of at least 0.
-    MemberNotNegative(&'static str),
-    /// The log has reached this mark.
-    After(Mark),
-    /// The log has not reached this mark.
-    Before(Mark),
+    HasWith(String, String),
+    /// If the metadata has this member, it meets the condition.
+    Member(String, MemberMust),
+    /// The member of the metadata has the remembered value, which then rises by the second name's.
+    Step(Step),
+    /// A record with this key comes before.
+    After(String),
+    /// No record with this key comes before.
+    Before(String),
     /// Less than this many minutes have passed since the earliest `init_start`.
     InitWithin(InitLimit),
 }
 
-/// The stages of a log.
+/// How a number compares.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Mark {
-    InitStarted,
-    InitStopped,
-    RunStarted,
+pub(super) enum Relation {
+    Above,
+    AtLeast,
+    Below,
+    AtMost,
 }
 
-impl Mark {
-    /// The key that reaches this mark.
-    pub(super) const fn key(self) -> Key {
+impl Relation {
+    pub(super) fn holds(self, number: f64, bound: f64) -> bool {
         match self {
-            Self::InitStarted => Key::InitStart,
-            Self::InitStopped => Key::InitStop,
-            Self::RunStarted => Key::RunStart,
+            Self::Above => number > bound,
+            Self::AtLeast => number >= bound,
+            Self::Below => number < bound,
+            Self::AtMost => number <= bound,
         }
     }
 }
 
-/// The time limit on initialization.
-#[derive(Clone, Copy, Debug, PartialEq)]
+/// What a member of the metadata must meet.
+#[derive(Clone, Debug)]
+pub(super) enum MemberMust {
+    Compare(Relation, Formula),
+    OneOf(Vec<Value>),
+    /// A whole multiple of this, exactly.
+    DivisibleBy(Formula),
+}
+
+/// Evaluations that must come in steps of equal size.
+#[derive(Clone, Debug, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Step {
+    pub(super) member: String,
+    pub(super) name: String,
+    pub(super) by: String,
+}
+
+/// The time limit on initialization, in minutes.
+#[derive(Clone, Copy, Debug, PartialEq, serde::Deserialize)]
+#[serde(untagged, expecting = "minutes, or minutes for closed and open")]
 pub(super) enum InitLimit {
-    Minutes(f64),
-    /// 240 min open, 30 min closed; every time is rejected until the division has been logged.
-    ByDivision,
+    Always(f64),
+    /// Every time is rejected until the division has been logged.
+    ByDivision {
+        closed: f64,
+        open: f64,
+    },
 }
 
-/// An accuracy that one evaluation must have.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Accuracy {
-    /// Below 1.
-    Any,
-    /// 0.759 or more, and below 1.
-    Target,
+/// A condition on an accuracy or on one of several metrics.
+#[derive(Clone, Debug)]
+pub(super) struct TargetPart {
+    /// The member of the value that is compared, instead of the value itself.
+    pub(super) member: Option<String>,
+    pub(super) bounds: Vec<(Relation, Formula)>,
+    /// The metric improves as it falls.
+    pub(super) falls: bool,
 }
 
-/// Top-1 accuracy to reach.
-pub(super) const TARGET: f64 = 0.759;
+impl TargetPart {
+    /// Whether `value` meets all `parts`; `None` where Python raises an error.
+    pub(super) fn all_met(
+        parts: &[Self],
+        value: &Value,
+        lookup: &dyn Fn(&str) -> Option<f64>,
+    ) -> Option<bool> {
+        for part in parts {
+            let metric = match &part.member {
+                Some(member) => value.get(member)?,
+                None => value,
+            };
+            let number = metric.as_f64()?;
+            for (relation, bound) in &part.bounds {
+                if !relation.holds(number, bound.value(lookup)?) {
+                    return Some(false);
+                }
+            }
+        }
+        Some(true)
+    }
+}
 
-/// What a record does to the state of its rule file.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Effect {
-    /// Selects the rule file of the division and sets its limit on initialization.
-    EnterDivision,
-    /// Selects the rule file of the benchmark in this division.
-    EnterBenchmark(Division),
-    /// Selects the rule file of the optimizer.
-    EnterOptimizer,
-    Reach(Mark),
-    /// Collects `metadata.tensor`, for the comparison at the end.
-    CollectTensor,
+/// What a key's value selects.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Selects {
+    Division,
+    Benchmark,
+    Optimizer,
+}
+
+/// How records of several metrics become one record.
+#[derive(Clone, Debug, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Join {
+    /// The key of the records, which name their metric in `metadata.metric`.
+    pub(super) key: String,
+    /// The member of the metadata that records of one evaluation share.
+    pub(super) by: String,
+}
+
+impl Rule {
+    /// The tensors that must occur once each.
+    pub(super) fn tensor_names(&self) -> Vec<String> {
+        self.tensors.iter().flat_map(|pattern| pattern::names(pattern)).collect()
+    }
 }

@@ -21,7 +21,7 @@ use rustix::fs::{CWD, Mode, mkfifoat};
 use serde_json::Value;
 
 use super::tree::{self, Change};
-use crate::{check::say, oracle::seed_and_count};
+use crate::{check::say, mutants::seed_and_count};
 
 #[derive(Parser)]
 struct Command {

@@ -1,0 +1,210 @@
+//! The rules of a ruleset, indexed by key.
+
+use std::{
+    collections::HashMap,
+    sync::{LazyLock, OnceLock},
+};
+
+use super::text::{RulesText, Section};
+use super::{Check, Rule, Ruleset, Selects, TargetPart, Value};
+use crate::mlperf::Division;
+
+/// One table of rules. A log selects them one after the other by naming its division, benchmark and
+/// optimizer. Each one goes through the whole log with its own state.
+#[derive(Debug)]
+pub(crate) struct RuleFile {
+    /// `None` for the rules of every benchmark.
+    pub(in super::super) benchmark: Option<&'static str>,
+    /// `None` for the rules of both divisions.
+    pub(in super::super) division: Option<Division>,
+    /// The value of `opt_name` that selects these rules.
+    pub(in super::super) optimizer: Option<&'static str>,
+    pub(in super::super) rules: Vec<Rule>,
+}
+
+/// All rules of a ruleset.
+#[derive(Debug)]
+pub(crate) struct Catalogue {
+    pub(in super::super) files: Vec<RuleFile>,
+    /// Which rules concern a key: indices of the file and of the rule.
+    places: HashMap<String, Vec<(usize, usize)>>,
+}
+
+/// Rules for every benchmark.
+static ANY_BENCHMARK: LazyLock<RulesText> =
+    LazyLock::new(|| read("any_benchmark", include_str!("any_benchmark.toml")));
+
+/// Lists the benchmarks with their files.
+macro_rules! benchmarks {
+    ($($name:literal)*) => {
+        static BENCHMARKS: [(&str, LazyLock<RulesText>); [$($name),*].len()] = [
+            $(($name, LazyLock::new(|| read($name, include_str!(concat!($name, ".toml"))))),)*
+        ];
+    };
+}
+
+benchmarks! {
+    "bert" "deepseekv3_671b" "dlrm" "dlrm_dcnv2" "dlrmv4" "flux1" "gnmt" "gnn" "gpt3" "gpt_oss_20b"
+    "llama2_70b_lora" "llama31_405b" "llama31_8b" "maskrcnn" "minigo" "qwen35_397b_grpo" "resnet"
+    "retinanet" "rgat" "rnnt" "ssd" "stable_diffusion" "transformer" "unet3d"
+}
+
+/// One of our own files, whose form the tests check.
+fn read(name: &str, text: &str) -> RulesText {
+    toml::from_str(text).unwrap_or_else(|error| panic!("{name}.toml: {error}"))
+}
+
+impl Catalogue {
+    /// The rules of `ruleset`. The first call for a ruleset reads them.
+    pub(crate) fn of(ruleset: Ruleset) -> &'static Self {
+        static CATALOGUES: [OnceLock<Catalogue>; Ruleset::ALL.len()] =
+            [const { OnceLock::new() }; Ruleset::ALL.len()];
+        CATALOGUES[ruleset as usize].get_or_init(|| Self::read(ruleset))
+    }
+
+    fn read(ruleset: Ruleset) -> Self {
+        let mut files = Vec::new();
+        let mut known = [Vec::new(), Vec::new()];
+        for (name, text) in &BENCHMARKS {
+            let optimizers = text.optimizer.iter().map(|(optimizer, section)| {
+                (Division::Closed, Some(optimizer.as_str()), Some(section))
+            });
+            let divisions = [
+                (Division::Closed, None, text.closed.as_ref()),
+                (Division::Open, None, text.open.as_ref()),
+            ];
+            for (division, optimizer, section) in divisions.into_iter().chain(optimizers) {
+                let Some(section) = section.filter(|section| section.covers(ruleset)) else {
+                    continue;
+                };
+                known[division as usize].push(*name);
+                files.push(RuleFile {
+                    benchmark: Some(name),
+                    division: Some(division),
+                    optimizer,
+                    rules: section.rules(ruleset),
+                });
+            }
+        }
+        let any = &*ANY_BENCHMARK;
+        let rules = |section: &Option<Section>| {
+            section.as_ref().map_or(Vec::new(), |section| section.rules(ruleset))
+        };
+        let everywhere = (None, rules(&any.any));
+        let closed = (Some(Division::Closed), rules(&any.closed));
+        let open = (Some(Division::Open), rules(&any.open));
+        for (division, mut rules) in [everywhere, closed, open] {
+            if let Some(division) = division {
+                rules.push(benchmark_rule(&known[division as usize]));
+            }
+            files.push(RuleFile { benchmark: None, division, optimizer: None, rules });
+        }
+        let mut places: HashMap<String, Vec<_>> = HashMap::new();
+        for (file_index, file) in files.iter().enumerate() {
+            for (index, rule) in file.rules.iter().enumerate() {
+                let keys = rule.join.iter().map(|join| &join.key).chain([&rule.key]);
+                for key in keys {
+                    places.entry(key.clone()).or_default().push((file_index, index));
+                }
+            }
+        }
+        Self { files, places }
+    }
+
+    /// The rules that concern `key`: indices of the file and of the rule in it.
+    pub(in super::super) fn places(&self, key: &str) -> &[(usize, usize)] {
+        self.places.get(key).map_or(&[], Vec::as_slice)
+    }
+
+    /// The index of the file with these rules.
+    pub(in super::super) fn find(
+        &self,
+        benchmark: Option<&str>,
+        division: Option<Division>,
+        optimizer: Option<&str>,
+    ) -> Option<usize> {
+        self.files.iter().position(|file| {
+            file.benchmark == benchmark && file.division == division && file.optimizer == optimizer
+        })
+    }
+
+    /// The target of the closed division, on one metric that is the value of `eval_accuracy`.
+    pub(in super::super) fn target(&self, benchmark: &str) -> Option<&[TargetPart]> {
+        let rules = self.closed(benchmark)?;
+        let rule = rules.iter().find(|rule| rule.key == "eval_accuracy")?;
+        let is_plain = matches!(&rule.target[..], [part] if part.member.is_none());
+        is_plain.then_some(&rule.target)
+    }
+
+    /// The target of the closed division on metrics that are joined from several records.
+    pub(in super::super) fn joined_target(&self, benchmark: &str) -> Option<&[TargetPart]> {
+        let rule = self.closed(benchmark)?.iter().find(|rule| rule.join.is_some())?;
+        Some(&rule.target)
+    }
+
+    fn closed(&self, benchmark: &str) -> Option<&[Rule]> {
+        let file = self.find(Some(benchmark), Some(Division::Closed), None)?;
+        Some(&self.files[file].rules)
+    }
+}
+
+/// The benchmarks that `ruleset` has, by name.
+pub fn benchmarks(ruleset: Ruleset) -> Vec<&'static str> {
+    let mut names: Vec<_> =
+        Catalogue::of(ruleset).files.iter().filter_map(|file| file.benchmark).collect();
+    names.dedup();
+    names
+}
+
+/// The newest ruleset that has `benchmark`; `None` if none has it.
+pub fn latest_ruleset(benchmark: &str) -> Option<Ruleset> {
+    let (_, text) = BENCHMARKS.iter().find(|(name, _)| *name == benchmark)?;
+    let sections = [&text.closed, &text.open];
+    let has = |ruleset: &Ruleset| sections.into_iter().flatten().any(|it| it.covers(*ruleset));
+    Ruleset::ALL.into_iter().rev().find(has)
+}
+
+/// `submission_benchmark` is one of the benchmarks that the division has.
+fn benchmark_rule(known: &[&str]) -> Rule {
+    Rule {
+        key: "submission_benchmark".into(),
+        need: super::Need::ExactlyOne,
+        checks: vec![Check::OneOf(known.iter().map(|name| Value::Text((*name).into())).collect())],
+        first: None,
+        target: Vec::new(),
+        remember: Vec::new(),
+        is_remembered: false,
+        selects: Some(Selects::Benchmark),
+        tensors: Vec::new(),
+        join: None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_ruleset_has_its_benchmarks() {
+        assert_eq!(
+            benchmarks(Ruleset::V6_1_0),
+            [
+                "deepseekv3_671b",
+                "dlrmv4",
+                "flux1",
+                "gpt_oss_20b",
+                "llama2_70b_lora",
+                "llama31_8b",
+                "qwen35_397b_grpo"
+            ]
+        );
+        assert!(benchmarks(Ruleset::V4_0_0).contains(&"resnet"));
+        assert!(!benchmarks(Ruleset::V4_1_0).contains(&"resnet"));
+        for (name, _) in &BENCHMARKS {
+            let latest = latest_ruleset(name).unwrap();
+            assert!(benchmarks(latest).contains(name), "{latest} has no {name}");
+        }
+        assert_eq!(latest_ruleset("resnet"), Some(Ruleset::LAST_WITH_RESNET));
+        assert_eq!(latest_ruleset("no_such_benchmark"), None);
+    }
+}
