@@ -105,6 +105,8 @@ def texts():
         if "systems" not in path.parts:
             seed("recipe", f"{path.parent.name}-{path.name}", path.read_bytes())
     seed("recipe", "overrides", b'extends = "optimized"', b"train.batch_size=64\nalgorithms.ema=false\n")
+    for path in ROOT.glob("src/compliance/rules/*.toml"):
+        seed("rules", path.name, path.read_bytes())
     toml = (ROOT / "configs/systems/example.toml").read_bytes()
     description = json.dumps(tomllib.loads(toml.decode()), indent=1).encode()
     hashes = b"%s  systems/box.json\n" % (b"0" * 64)

@@ -9,6 +9,7 @@ use super::score;
 use crate::{
     compliance::{Report, Severity, Strictness},
     console::{Paint, painted},
+    mlperf::{LEGEND, UNVERIFIED},
     submission::{Code, Finding, Package, SystemVerdict, Tool, Verdict},
 };
 
@@ -44,6 +45,9 @@ pub(super) fn verdicts(verdicts: &[Verdict], strictness: Strictness) -> String {
         for system in &verdict.systems {
             put_system(system, strictness, &mut put);
         }
+    }
+    if verdicts.iter().any(|verdict| !verdict.systems.is_empty()) {
+        put(format!("{UNVERIFIED} {LEGEND}"));
     }
     if verdicts.len() > 1 {
         let accepted = verdicts.iter().filter(|verdict| verdict.accepted(strictness)).count();
@@ -90,7 +94,7 @@ fn put_system(system: &SystemVerdict, strictness: Strictness, put: &mut impl FnM
     let minutes = |minutes: Option<f64>| minutes.map_or("-".into(), |it| format!("{it:.4}"));
     let score = &system.score;
     put(format!(
-        "  {}  {}, {}, {} logs, olympic mean {} min, score {} min",
+        "  {}  {}, {}, {} logs, olympic mean {} min, unverified score {} min",
         score.results.system,
         score.benchmark,
         score.division.as_deref().unwrap_or("no division"),

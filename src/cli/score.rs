@@ -13,8 +13,9 @@ use crate::{
     },
     compliance::{Ruleset, benchmarks, check_files},
     console,
+    mlperf::{COMPARED, LEGEND, UNVERIFIED},
     submission::{
-        RcpCheck, RcpObstacle, RcpTable, SystemScore, Tree, leaders, summary_columns, summary_row,
+        RcpCheck, RcpObstacle, RcpTable, SystemScore, Tree, summary_columns, summary_row,
     },
 };
 
@@ -66,11 +67,13 @@ pub fn answer(args: &ScoreArgs) -> Result<(String, Exit), Failure> {
     let exit = if valid { Exit::Ok } else { Exit::NotCompliant };
     if args.json {
         let systems: Vec<_> = scores.iter().map(json_of).collect();
-        let text = serde_json::to_string_pretty(&json!({ "systems": systems }))
-            .expect("all keys are strings");
+        let answer = json!({ "systems": systems, "notice": format!("{UNVERIFIED} {LEGEND}") });
+        let text = serde_json::to_string_pretty(&answer).expect("all keys are strings");
         return Ok((text, exit));
     }
     if args.csv {
+        // The reference's columns have no place for it.
+        console::note(format!("{UNVERIFIED} {LEGEND}"));
         return Ok((csv(&scores).or_exit(Exit::Invalid)?, exit));
     }
     let mut parts = Vec::new();
@@ -87,7 +90,17 @@ pub fn answer(args: &ScoreArgs) -> Result<(String, Exit), Failure> {
         parts.extend(rcp_tables(args, &scores).or_exit(Exit::Usage)?);
     }
     if args.leaders {
-        parts.push(score_text::leaders(&leaders(), &scores));
+        let mut names: Vec<_> = scores.iter().map(|score| score.benchmark.as_str()).collect();
+        names.sort_unstable();
+        names.dedup();
+        if names.is_empty() {
+            names.push("resnet");
+        }
+        parts.extend(names.into_iter().map(|name| score_text::leaders(name, &scores)));
+    }
+    if !scores.is_empty() {
+        let compared = if args.leaders { format!(" {COMPARED}") } else { String::new() };
+        parts.push(format!("{UNVERIFIED}{compared} {LEGEND}"));
     }
     Ok((parts.join("\n\n"), exit))
 }
@@ -134,7 +147,7 @@ fn rcp_tables(args: &ScoreArgs, scores: &[SystemScore]) -> anyhow::Result<Vec<St
     match args.ruleset {
         _ if !scores.is_empty() => {}
         RulesetChoice::Named(ruleset) => {
-            pairs.extend(benchmarks(ruleset).into_iter().map(|name| (ruleset, name)));
+            pairs.extend(benchmarks(ruleset).iter().map(|name| (ruleset, *name)));
         }
         RulesetChoice::Auto => pairs.push((Ruleset::LAST_WITH_RESNET, "resnet")),
     }
@@ -160,7 +173,11 @@ fn csv(scores: &[SystemScore]) -> anyhow::Result<String> {
             other.ruleset
         ));
     }
-    let mut rows = scores.iter().map(summary_row).collect::<Result<Vec<_>, _>>()?;
+    let of_one_system = |a: &SystemScore, b: &SystemScore| {
+        (&a.submitter, &a.results.system) == (&b.submitter, &b.results.system)
+    };
+    let systems = scores.chunk_by(of_one_system);
+    let mut rows = systems.map(summary_row).collect::<Result<Vec<_>, _>>()?;
     rows.sort();
     let mut writer = csv::Writer::from_writer(Vec::new());
     writer.write_record(summary_columns(ruleset))?;
@@ -190,6 +207,7 @@ pub(super) fn json_of(score: &SystemScore) -> Value {
         "runs": runs.collect::<Vec<_>>(),
         "olympic_minutes": score.olympic_minutes,
         "scaled_minutes": score.scaled_minutes,
+        "label": "unverified",
         "rcp": score.rcp.as_ref().map(rcp_json),
         "problems": score.problems,
     })

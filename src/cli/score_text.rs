@@ -3,7 +3,10 @@
 use crate::{
     compliance::{ConvergenceUnit, Ruleset, RunTiming},
     console::{Column, Paint, aligned, painted},
-    submission::{Leader, RcpTable, ReferenceRecipe, RunScore, SystemScore, num_dropped},
+    submission::{
+        Leader, RcpTable, ReferenceRecipe, RunScore, SystemScore, leaders as leaders_of,
+        num_dropped,
+    },
 };
 
 const NONE: &str = "-";
@@ -122,7 +125,7 @@ fn figures(score: &SystemScore) -> Vec<String> {
     }
     let paint = if score.is_valid() { Paint::Good } else { Paint::Bad };
     let minutes = match score.scaled_minutes.filter(|_| score.is_valid()) {
-        Some(minutes) => format!("{minutes:.4} min"),
+        Some(minutes) => format!("{minutes:.4} min, unverified"),
         None => "none that the rules allow".into(),
     };
     lines.push(format!("score         {}", painted(&minutes, paint)));
@@ -146,7 +149,7 @@ pub(super) fn overview(scores: &[SystemScore]) -> String {
         Column::right("accepted", column(&failed)),
         Column::right("olympic min", column(&|it| optional(it.olympic_minutes, 4))),
         Column::right("scaling", column(&|it| format!("{:.5}", it.scaling()))),
-        Column::right("score min", column(&|it| optional(it.scaled_minutes, 4))),
+        Column::right("unverified score min", column(&|it| optional(it.scaled_minutes, 4))),
         Column::left("valid", column(&|it| if it.is_valid() { "yes" } else { "no" }.into())),
     ])
 }
@@ -185,11 +188,16 @@ pub(super) fn rcp_table(ruleset: Ruleset, table: &RcpTable) -> String {
 
 /// Published results. With one score, also how many times faster it is than each result of its
 /// division.
-pub(super) fn leaders(leaders: &[Leader], scores: &[SystemScore]) -> String {
+pub(super) fn leaders(benchmark: &str, scores: &[SystemScore]) -> String {
+    let leaders = leaders_of(benchmark);
+    if leaders.is_empty() {
+        return format!("No published results of {benchmark} are known here");
+    }
     let ours = match scores {
         [score] => score.scaled_minutes.map(|minutes| (score, minutes)),
         _ => None,
     };
+    let title = format!("Published results of {benchmark}, verified by MLCommons Association");
     let compared = |leader: &Leader| {
         let same = ours.filter(|(score, _)| score.division.as_ref() == Some(&leader.division));
         same.map_or(NONE.into(), |(_, minutes)| format!("{:.3}x", leader.scaled_minutes / minutes))
@@ -206,7 +214,7 @@ pub(super) fn leaders(leaders: &[Leader], scores: &[SystemScore]) -> String {
         Column::right("score min", column(&|it| format!("{:.4}", it.scaled_minutes))),
     ];
     if ours.is_some() {
-        columns.push(Column::right("score is faster", column(&compared)));
+        columns.push(Column::right("unverified score is faster", column(&compared)));
     }
-    format!("{}\n{}", painted("Published results", Paint::Heading), indented(&aligned(&columns)))
+    format!("{}\n{}", painted(&title, Paint::Heading), indented(&aligned(&columns)))
 }

@@ -60,8 +60,8 @@ pub struct Convergence {
     /// Position of the last evaluation before `run_stop`; with joined metrics, of the first one that
     /// reached the target.
     pub at: Option<f64>,
-    /// Line of an evaluation without a position, or of a `run_stop` without a status. The
-    /// reference's convergence test ends in a traceback there.
+    /// Line of an evaluation without a position, or of a `run_stop` without a status or without an
+    /// evaluation before it. The reference's convergence test ends in a traceback there.
     pub untestable: Option<usize>,
 }
 
@@ -155,15 +155,14 @@ impl Positions {
     ) -> Convergence {
         let unit = ConvergenceUnit::of(benchmark, ruleset);
         let (at, lacking) = match Catalogue::of(ruleset).joined_target(benchmark) {
-            Some(target) => {
-                let at = self.joined.first_reaching(target, &self.join.by);
-                let claims = status == Some("success") && at.is_none();
-                (at, self.unjoined.or(self.stopped.filter(|_| claims)))
-            }
+            Some(target) => (self.joined.first_reaching(target, &self.join.by), self.unjoined),
             None if unit == ConvergenceUnit::Samples => (self.samples.at, self.samples.lacking),
             None => (self.epochs.at, self.epochs.lacking),
         };
-        let untestable = [lacking, self.no_status].into_iter().flatten().min();
+        // The reference looks for the length of every run that claims success.
+        let is_claimed = status == Some("success") && at.is_none();
+        let unknown = self.stopped.filter(|_| is_claimed);
+        let untestable = [lacking, unknown, self.no_status].into_iter().flatten().min();
         Convergence { unit, at, untestable }
     }
 }

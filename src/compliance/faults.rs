@@ -28,6 +28,8 @@ pub(super) struct OwnChecks {
     started: Option<usize>,
     momentum: Option<(usize, Value)>,
     batch_size: Option<f64>,
+    /// Some metrics were computed after the run, so that records may be out of order.
+    evaluates_later: bool,
     /// Findings that did not have to wait for the end of the log, one per code.
     findings: Vec<Finding>,
 }
@@ -88,7 +90,7 @@ impl OwnChecks {
     pub(super) fn finish(mut self, benchmark: &str, target: Option<&[TargetPart]>) -> Vec<Finding> {
         let backwards = self.timed.take().and_then(|timed| timed.backwards);
         let mut findings = std::mem::take(&mut self.findings);
-        findings.extend(backwards);
+        findings.extend(backwards.filter(|_| !self.evaluates_later));
         findings.extend(self.status(target));
         findings.extend(self.unpaired());
         if benchmark != "resnet" {
@@ -110,7 +112,8 @@ impl OwnChecks {
     /// Within the timed part, no record may be older than the one before it.
     fn time(&mut self, key: Option<Key>, record: &Record) {
         let Record { line, time_ms, .. } = *record;
-        if self.stop.is_some() || is_computed_later(record) {
+        self.evaluates_later |= is_computed_later(record);
+        if self.stop.is_some() {
             return;
         }
         if key == Some(Key::RunStart) {

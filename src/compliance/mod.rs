@@ -12,6 +12,8 @@ mod code;
 mod convergence;
 mod faults;
 mod finding;
+#[cfg(feature = "fuzz")]
+pub mod fuzz;
 mod json;
 mod parse;
 mod report;

@@ -11,7 +11,7 @@ use super::system::{Availability, SystemDescription};
 use crate::mlperf::Division;
 
 /// `submission_org` of a run that is not a submission.
-const UNOFFICIAL: &str = "unofficial, not a submission";
+const UNVERIFIED: &str = "unverified, not a submission";
 
 impl SystemDescription {
     /// This machine.
@@ -28,7 +28,7 @@ impl SystemDescription {
         let models: BTreeSet<&str> = gpus.iter().map(String::as_str).collect();
         let models = models.into_iter().collect::<Vec<_>>().join(", ");
         Self {
-            submitter: UNOFFICIAL.to_owned(),
+            submitter: UNVERIFIED.to_owned(),
             division: Division::Open,
             status: Availability::Research,
             system_name: name(&processor, gpus.len(), &models),
@@ -271,6 +271,6 @@ mod tests {
         assert_eq!(system.system_name, "1x unknown processor, 1 threads");
         assert_eq!(system.accelerator_model_name, "N/A");
         assert_eq!(system.host_memory_capacity, "");
-        assert_eq!(system.submitter, UNOFFICIAL);
+        assert_eq!(system.submitter, UNVERIFIED);
     }
 }

@@ -22,7 +22,12 @@ use super::runs::RunSet;
 use super::source::Source;
 use super::system::{Availability, SystemDescription, SystemError};
 use super::verify::{Verdict, verify};
-use crate::{compliance::Strictness, hash::sha256_of, recipe::DeviceChoice};
+use crate::{
+    compliance::Strictness,
+    hash::sha256_of,
+    mlperf::{LEGEND, UNVERIFIED},
+    recipe::DeviceChoice,
+};
 
 const LICENSE: &str = include_str!("../../LICENSE");
 const IMPLEMENTATION: &str = "benchmarks/resnet/implementations/mlperf-run";
@@ -270,7 +275,7 @@ fn top_readme(sets: &[RunSet]) -> String {
         "# MLPerf Training, ResNet-50, ruleset {}\n\n{}\n\
          `systems/` describes them, `results/` has their logs, and `{IMPLEMENTATION}/README.md` \
          explains how to repeat the runs. `sha256sum -c {CHECKSUMS}` verifies every file.\n\n\
-         Unofficial until MLCommons has reviewed it.\n",
+         Unverified until MLCommons has reviewed it: \"{UNVERIFIED}\" {LEGEND}\n",
         sets[0].ruleset,
         systems.concat(),
     )
@@ -371,7 +376,7 @@ mod tests {
 
     #[test]
     fn a_submitters_folder_has_a_name_that_the_repository_checker_accepts() {
-        assert_eq!(folder_name("unofficial, not a submission"), "unofficial-not-a-submission");
+        assert_eq!(folder_name("unverified, not a submission"), "unverified-not-a-submission");
         assert_eq!(folder_name("Zürich Labs"), "Zürich-Labs");
         assert_eq!(folder_name(" ../.hidden"), "hidden".to_owned());
         assert_eq!(folder_name("..."), "submitter");

@@ -28,21 +28,23 @@ pub fn summary_columns(ruleset: Ruleset) -> Vec<&'static str> {
     [&SYSTEM, &of_round(ruleset)[..], &["details_url", "code_url"]].concat()
 }
 
-/// The row of one system. A field that the description lacks leaves its cell empty. The minutes are
-/// the olympic mean, as the summarizer writes them for a folder without `scaling.json`.
-pub fn summary_row(score: &SystemScore) -> Result<Vec<String>, LayoutError> {
+/// The row of one system from its scores in all benchmarks, of which there is at least one. A field
+/// that the description lacks leaves its cell empty. The minutes are the olympic mean, as the
+/// summarizer writes them for a folder without `scaling.json`.
+pub fn summary_row(scores: &[SystemScore]) -> Result<Vec<String>, LayoutError> {
+    let score = &scores[0];
     let members = score.results.read_description()?.unwrap_or_default();
     let cell = |column: &&str| match *column {
-        column if *column == score.benchmark => {
-            score.olympic_minutes.map(|it| it.to_string()).unwrap_or_default()
-        }
         "division" => score.division.clone().unwrap_or_default(),
         "submitter" => score.submitter.clone().unwrap_or_default(),
         "details_url" => {
             format!("{}/systems/{}.json", url(score, "main"), score.results.system)
         }
         "code_url" => format!("{}/benchmarks", url(score, "master")),
-        column => described(&members, column),
+        column => match scores.iter().find(|score| score.benchmark == column) {
+            Some(score) => score.olympic_minutes.map(|it| it.to_string()).unwrap_or_default(),
+            None => described(&members, column),
+        },
     };
     Ok(summary_columns(score.ruleset).iter().map(cell).collect())
 }

@@ -353,9 +353,9 @@ mod tests {
     fn a_file_takes_precedence_over_a_built_in_description() {
         let folder = tempfile::tempdir().unwrap();
         let find = |name| SystemDescription::find_in(folder.path(), name);
-        assert_eq!(find("example").unwrap().unwrap().submitter, "unofficial");
+        assert_eq!(find("example").unwrap().unwrap().submitter, "unverified");
         assert_eq!(find("nobody-wrote-this").unwrap(), None);
-        let text = example().replace("\"unofficial\"", "\"Example Labs\"");
+        let text = example().replace("\"unverified\"", "\"Example Labs\"");
         fs::write(folder.path().join("example.toml"), text).unwrap();
         assert_eq!(find("example").unwrap().unwrap().submitter, "Example Labs");
     }
@@ -379,7 +379,7 @@ mod tests {
             ..written.clone()
         };
         let both = written.completed_by(&machine);
-        assert_eq!((&*both.cooling, &*both.submitter), ("air", "unofficial"));
+        assert_eq!((&*both.cooling, &*both.submitter), ("air", "unverified"));
     }
 
     #[test]

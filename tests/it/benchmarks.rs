@@ -139,9 +139,9 @@ fn every_benchmark_has_a_sound_log_that_is_accepted() {
         }
     }
     for ruleset in Ruleset::ALL {
-        for benchmark in benchmarks(ruleset).into_iter().filter(|name| *name != "resnet") {
+        for benchmark in benchmarks(ruleset).iter().filter(|name| **name != "resnet") {
             let has = |log: &SoundLog| {
-                log.benchmark == benchmark && log.rulesets.iter().any(|it| it == ruleset.as_str())
+                log.benchmark == *benchmark && log.rulesets.iter().any(|it| it == ruleset.as_str())
             };
             assert!(logs.iter().any(has), "{ruleset} {benchmark} has no sound log");
         }

@@ -195,7 +195,7 @@ fn changed(log: &str, changes: &[(prop::sample::Index, Change)]) -> String {
                 touched[at] = true;
             }
             Change::Cut(end) => {
-                let end = end.index(lines[at].len());
+                let end = end.index(lines[at].len().max(1)).min(lines[at].len());
                 // A cut within a character would be no string here.
                 let end = (0..=end).rev().find(|end| lines[at].is_char_boundary(*end)).unwrap();
                 lines[at].truncate(end);

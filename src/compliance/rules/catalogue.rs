@@ -28,6 +28,8 @@ pub(crate) struct Catalogue {
     pub(in super::super) files: Vec<RuleFile>,
     /// Which rules concern a key: indices of the file and of the rule.
     places: HashMap<String, Vec<(usize, usize)>>,
+    /// By name.
+    benchmarks: Vec<&'static str>,
 }
 
 /// Rules for every benchmark.
@@ -74,10 +76,12 @@ impl Catalogue {
                 (Division::Open, None, text.open.as_ref()),
             ];
             for (division, optimizer, section) in divisions.into_iter().chain(optimizers) {
-                let Some(section) = section.filter(|section| section.covers(ruleset)) else {
+                let Some(section) = section else { continue };
+                if section.covers(ruleset) {
+                    known[division as usize].push(*name);
+                } else if !section.is_unlisted(ruleset) {
                     continue;
-                };
-                known[division as usize].push(*name);
+                }
                 files.push(RuleFile {
                     benchmark: Some(name),
                     division: Some(division),
@@ -108,7 +112,10 @@ impl Catalogue {
                 }
             }
         }
-        Self { files, places }
+        let mut benchmarks = known.concat();
+        benchmarks.sort_unstable();
+        benchmarks.dedup();
+        Self { files, places, benchmarks }
     }
 
     /// The rules that concern `key`: indices of the file and of the rule in it.
@@ -149,11 +156,8 @@ impl Catalogue {
 }
 
 /// The benchmarks that `ruleset` has, by name.
-pub fn benchmarks(ruleset: Ruleset) -> Vec<&'static str> {
-    let mut names: Vec<_> =
-        Catalogue::of(ruleset).files.iter().filter_map(|file| file.benchmark).collect();
-    names.dedup();
-    names
+pub fn benchmarks(ruleset: Ruleset) -> &'static [&'static str] {
+    &Catalogue::of(ruleset).benchmarks
 }
 
 /// The newest ruleset that has `benchmark`; `None` if none has it.

@@ -20,7 +20,7 @@ pub use catalogue::{benchmarks, latest_ruleset};
 pub use explain::{KeyRule, explain};
 pub(super) use formula::{Equation, Formula};
 #[cfg(feature = "fuzz")]
-pub(super) use text::RulesText;
+pub(super) use text::statements;
 
 /// What a rule file says about one key.
 #[derive(Clone, Debug)]

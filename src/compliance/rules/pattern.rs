@@ -1,13 +1,17 @@
 //! Short patterns for long lists of names: `layer{1..3}_{a,b}` stands for six names.
 
-/// All names that `pattern` stands for, the first alternatives first.
+/// The most names that one pattern stands for.
+const MAX_NAMES: usize = 10_000;
+
+/// The names that `pattern` stands for, the first alternatives first.
 pub(super) fn names(pattern: &str) -> Vec<String> {
     let Some((before, rest)) = pattern.split_once('{') else { return vec![pattern.into()] };
     let Some((inner, after)) = rest.split_once('}') else { return vec![pattern.into()] };
     let alternatives = alternatives(inner);
     let ends = names(after);
     let starts = alternatives.iter().map(|word| format!("{before}{word}"));
-    starts.flat_map(|start| ends.iter().map(move |end| format!("{start}{end}"))).collect()
+    let all = starts.flat_map(|start| ends.iter().map(move |end| format!("{start}{end}")));
+    all.take(MAX_NAMES).collect()
 }
 
 fn alternatives(inner: &str) -> Vec<String> {
@@ -16,7 +20,7 @@ fn alternatives(inner: &str) -> Vec<String> {
         Some(number(first)?..=number(last)?)
     });
     match range {
-        Some(range) => range.map(|number| number.to_string()).collect(),
+        Some(range) => range.take(MAX_NAMES).map(|number| number.to_string()).collect(),
         None => inner.split(',').map(str::to_owned).collect(),
     }
 }

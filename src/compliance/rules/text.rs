@@ -12,7 +12,7 @@ use super::{
 /// A rule file.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(in super::super) struct RulesText {
+pub(super) struct RulesText {
     /// Rules for every division. Only `any_benchmark.toml` has them.
     #[serde(default)]
     pub(super) any: Option<Section>,
@@ -32,6 +32,10 @@ pub(super) struct Section {
     since: Ruleset,
     #[serde(default)]
     until: Option<Ruleset>,
+    /// Rulesets that have these rules although they do not list the benchmark. The reference rejects
+    /// such logs without a traceback.
+    #[serde(default)]
+    unlisted: Vec<Ruleset>,
     /// Keys that must occur exactly once, with any value.
     #[serde(default)]
     once: Vec<String>,
@@ -147,6 +151,11 @@ impl Section {
     /// Whether `ruleset` has these rules.
     pub(super) fn covers(&self, ruleset: Ruleset) -> bool {
         spans(Some(self.since), self.until, ruleset)
+    }
+
+    /// Whether `ruleset` has these rules but not the benchmark.
+    pub(super) fn is_unlisted(&self, ruleset: Ruleset) -> bool {
+        self.unlisted.contains(&ruleset)
     }
 
     /// The rules under `ruleset`, by key.
@@ -292,5 +301,76 @@ impl Rule {
         let formulas = targets.chain(self.first.iter().map(|(_, formula)| formula));
         let formulas = formulas.chain(self.remember.iter().map(|(_, formula)| formula));
         in_checks.chain(formulas.flat_map(Formula::names))
+    }
+}
+
+/// What the rules of the rule file `text` say under `ruleset`.
+#[cfg(any(test, feature = "fuzz"))]
+pub(in super::super) fn statements(text: &str, ruleset: Ruleset) -> Result<Vec<String>, String> {
+    let file: RulesText = toml::from_str(text).map_err(|error| error.to_string())?;
+    let sections = [&file.any, &file.closed, &file.open].into_iter().flatten();
+    let rules = sections.chain(file.optimizer.values()).flat_map(|section| section.rules(ruleset));
+    Ok(rules.flat_map(|rule| rule.describe()).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const LLAMA: &str = include_str!("llama31_405b.toml");
+
+    fn said(rules: &str) -> Vec<String> {
+        let text = format!("[closed]\nsince = \"0.7.0\"\n\n[closed.keys]\n{rules}\n");
+        statements(&text, Ruleset::LATEST).unwrap()
+    }
+
+    fn error(rules: &str) -> String {
+        let text = format!("[closed]\nsince = \"0.7.0\"\n\n[closed.keys]\n{rules}\n");
+        statements(&text, Ruleset::LATEST).unwrap_err()
+    }
+
+    #[test]
+    fn a_rule_holds_for_its_span_of_rulesets() {
+        let warmup = "opt_learning_rate_warmup_steps";
+        let remembers = |ruleset| {
+            let left = format!("sets {warmup} = ");
+            statements(LLAMA, ruleset).unwrap().iter().any(|it| it.starts_with(&left))
+        };
+        assert!(!remembers(Ruleset::V5_0_0));
+        assert!(remembers(Ruleset::V5_1_0));
+    }
+
+    #[test]
+    fn a_pattern_gives_several_keys_one_rule() {
+        assert_eq!(said("\"{a,b}_size\" = { above = 0 }").len(), 4);
+    }
+
+    #[test]
+    fn what_is_no_rule_is_refused_with_the_place() {
+        for (rules, words) in [
+            ("a = { abvoe = 0 }", "known fields"),
+            ("a = { above = \"1 +\" }", "known fields"),
+            ("a = { equation = \"a + b\" }", "known fields"),
+            ("a = 7", "known fields"),
+        ] {
+            assert!(error(rules).contains(words), "{}", error(rules));
+        }
+        let since = statements("[closed]\nsince = \"9.9.9\"", Ruleset::LATEST).unwrap_err();
+        assert!(since.contains("9.9.9") && since.contains("line 2"), "{since}");
+    }
+
+    proptest! {
+        #[test]
+        fn no_change_of_a_rule_file_causes_a_panic(
+            place in any::<prop::sample::Index>(),
+            text in r#"[\[\]{}="., a-z0-9()*/^+-]{0,20}"#,
+            ruleset in proptest::sample::select(&Ruleset::ALL[..]),
+        ) {
+            let at = place.index(LLAMA.len());
+            let changed = format!("{}{text}{}", &LLAMA[..at], &LLAMA[at..]);
+            let _ = statements(&changed, ruleset);
+        }
     }
 }

@@ -139,7 +139,7 @@ fn a_described_system_signs_the_log() {
     let stage = Stage::with_ranks(GOOD);
     let example = include_str!("../../../configs/systems/example.toml");
     let box_ = example
-        .replace("submitter = \"unofficial\"", "submitter = \"Example Labs\"")
+        .replace("submitter = \"unverified\"", "submitter = \"Example Labs\"")
         .replace("Research, Development, or Internal (RDI)", "Available on-premise");
     stage.put("configs/systems/box.toml", &box_);
     stage.train(&[]).expect(0, &[]);

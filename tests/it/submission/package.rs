@@ -105,7 +105,7 @@ impl Bench {
     }
 
     fn submission(&self) -> PathBuf {
-        self.path("out_v4.0/unofficial-not-a-submission")
+        self.path("out_v4.0/unverified-not-a-submission")
     }
 
     fn description(&self) -> Value {
@@ -219,14 +219,14 @@ fn hashes_and_archive_are_what_coreutils_and_tar_read() {
     };
     check(&bench.submission(), "SHA256SUMS");
     let out = bench.path("out_v4.0");
-    let archive = "unofficial-not-a-submission.tar.gz";
+    let archive = "unverified-not-a-submission.tar.gz";
     check(&out, &format!("{archive}.sha256"));
     let unpacked = bench.path("unpacked");
     fs::create_dir(&unpacked).unwrap();
     let mut tar = Command::new("tar");
     let status = tar.arg("xzf").arg(out.join(archive)).current_dir(&unpacked).status().unwrap();
     assert!(status.success());
-    let unpacked = unpacked.join("unofficial-not-a-submission");
+    let unpacked = unpacked.join("unverified-not-a-submission");
     assert_eq!(files(&unpacked), files(&bench.submission()));
     check(&unpacked, "SHA256SUMS");
 }
@@ -279,13 +279,13 @@ fn a_description_is_completed_by_the_machine_and_has_the_words_of_the_round() {
     let bench = Bench::open();
     bench.edit_all("4.0.0", "3.0.0");
     bench
-        .package(&["--description", "example", "--submitter", "Unofficial, not a submission"])
+        .package(&["--description", "example", "--submitter", "Unverified, not a submission"])
         .unwrap();
-    let submission = bench.path("out_v4.0/Unofficial-not-a-submission");
+    let submission = bench.path("out_v4.0/Unverified-not-a-submission");
     let text = fs::read_to_string(submission.join("systems/box.json")).unwrap();
     let description: Value = serde_json::from_str(&text).unwrap();
     assert_eq!(description["status"], "research");
-    assert_eq!(description["submitter"], "Unofficial, not a submission");
+    assert_eq!(description["submitter"], "Unverified, not a submission");
     assert_eq!(description["system_name"], "example");
     assert_eq!(description["other_software_stack"], "libtorch 2.11.0+cpu");
     assert_ne!(description["operating_system"], "");

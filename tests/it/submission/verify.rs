@@ -117,7 +117,7 @@ fn published_submissions_that_the_reference_accepts_have_no_faults_of_ours() {
 }
 
 /// What the reference's tools say of each folder: packages, seeds (unknown after a crash), names.
-fn reference(ruleset: Ruleset, folders: &[PathBuf]) -> Vec<[Option<bool>; 3]> {
+pub(super) fn reference(ruleset: Ruleset, folders: &[PathBuf]) -> Vec<[Option<bool>; 3]> {
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts/oracle/mlcommons");
     let mut command = process::Command::new(script);
     command.args(["--packages", ruleset.as_str()]).args(folders);
@@ -178,6 +178,26 @@ fn trees_with_a_change_are_judged_as_the_reference_judges_them() {
         say(&format!("{ruleset} {division}: {} trees, {accepted} accepted", each.len()));
         assert!(accepted > 10 && accepted < each.len() - 10);
     }
+}
+
+#[test]
+fn seeds_count_as_unreached_where_the_package_checker_crashes_before() {
+    let folder = tempfile::tempdir().unwrap();
+    let root = folder.path().join("Somebody");
+    tree::sound(&root, "closed");
+    let log = root.join("results/box/resnet/result_0.txt");
+    let text = fs::read_to_string(&log).unwrap();
+    let sound = verify(&root, Ruleset::V4_0_0, Strictness::default());
+    assert!(sound.reaches_seed_checker() && sound.seed_checker_accepts() == Some(true));
+    fs::write(&log, text.replace("0.7612", "null")).unwrap();
+    let crashing = verify(&root, Ruleset::V4_0_0, Strictness::default());
+    assert!(!crashing.reaches_seed_checker() && crashing.seed_checker_accepts() == Some(true));
+    let path = root.to_str().unwrap();
+    let (text, exit) = package(&["--verify", path, "--ruleset", "4.0.0"]).unwrap();
+    assert_eq!(exit, Exit::NotCompliant);
+    let words =
+        "seed checker is not reached (the package checker crashes before it; here it accepts)";
+    assert!(text.contains(words), "{text}");
 }
 
 #[test]
