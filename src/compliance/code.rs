@@ -115,15 +115,16 @@ codes! {
          init_stop."
         "initialize faster, or start the clock when the limit is reached"
     AccuracyNotANumber "accuracy-not-a-number" Error
-        "An eval_accuracy is not a number. The reference checker ends in a traceback here."
-        "log the accuracy as a JSON number from 0 to 1"
+        "An eval_accuracy is not a number, or lacks one of its metrics. The reference checker ends in \
+         a traceback here."
+        "log the accuracy as a JSON number, or as an object with all metrics"
     TargetNotReached "target-not-reached" Error
-        "No evaluation has the accuracy that the rules require: at least 0.759 and below 1 in the \
-         closed division and in 0.7.0, otherwise any value below 1."
+        "No evaluation reaches the target of the benchmark and division, such as an accuracy of at \
+         least 0.759 for ResNet or a loss of at most 3.3 for llama31_8b, both closed."
         "count the run as failed"
     TensorsDiffer "tensors-differ" Error
-        "The closed division of rulesets 1.1.0 to 2.1.0 requires the initialization of each of \
-         ResNet-50's 161 tensors to be logged once, under the reference's name."
+        "The closed division of rulesets 1.0.0 to 2.1.0 requires the initialization of each tensor of \
+         the network to be logged once, under the reference's name (161 tensors for ResNet-50)."
         "log weights_initialization with metadata.tensor for each tensor"
 
     RepeatedEqualKey "repeated-equal-key" Warning
@@ -174,8 +175,8 @@ codes! {
         "The status of run_stop is neither success nor aborted, the values that the rules define."
         "log status success or aborted"
     OpenBelowTarget "open-below-target" Advice
-        "The run claims success, but its last accuracy is below 0.759. The open division allows \
-         that if the submission discloses it."
+        "The run claims success, but its last accuracy misses the closed division's target. The open \
+         division allows that if the submission discloses it."
         "report the final quality"
     EpochsFromZero "epochs-from-zero" Advice
         "The log counts epochs from 0; the rules count them from 1."
@@ -222,11 +223,11 @@ impl Code {
                  closed division's hyperparameters"
             }
             Self::AccuracyNotANumber | Self::TargetNotReached => {
-                "mlperf_logging, compliance_checker/training_VERSION/DIVISION_resnet.yaml; \
+                "mlperf_logging, compliance_checker/training_VERSION/DIVISION_BENCHMARK.yaml; \
                  training_rules: quality targets"
             }
             Self::TensorsDiffer => {
-                "mlperf_logging, compliance_checker/training_1.1.0 to 2.1.0/closed_resnet.yaml"
+                "mlperf_logging, compliance_checker/training_1.0.0 to 2.1.0/closed_BENCHMARK.yaml"
             }
             Self::TimeBackwards
             | Self::TimeUnit

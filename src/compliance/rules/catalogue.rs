@@ -2,6 +2,7 @@
 
 use std::{
     collections::HashMap,
+    ops::RangeInclusive,
     sync::{LazyLock, OnceLock},
 };
 
@@ -36,19 +37,52 @@ pub(crate) struct Catalogue {
 static ANY_BENCHMARK: LazyLock<RulesText> =
     LazyLock::new(|| read("any_benchmark", include_str!("any_benchmark.toml")));
 
+/// The rule file of a benchmark.
+struct Benchmark {
+    name: &'static str,
+    /// The first and the last ruleset with rules for it. No other ruleset has to read the file.
+    span: RangeInclusive<Ruleset>,
+    text: LazyLock<RulesText>,
+}
+
 /// Lists the benchmarks with their files.
 macro_rules! benchmarks {
-    ($($name:literal)*) => {
-        static BENCHMARKS: [(&str, LazyLock<RulesText>); [$($name),*].len()] = [
-            $(($name, LazyLock::new(|| read($name, include_str!(concat!($name, ".toml"))))),)*
+    ($($name:literal $since:ident $until:ident,)*) => {
+        static BENCHMARKS: [Benchmark; [$($name),*].len()] = [
+            $(Benchmark {
+                name: $name,
+                span: Ruleset::$since..=Ruleset::$until,
+                text: LazyLock::new(|| read($name, include_str!(concat!($name, ".toml")))),
+            },)*
         ];
     };
 }
 
 benchmarks! {
-    "bert" "deepseekv3_671b" "dlrm" "dlrm_dcnv2" "dlrmv4" "flux1" "gnmt" "gnn" "gpt3" "gpt_oss_20b"
-    "llama2_70b_lora" "llama31_405b" "llama31_8b" "maskrcnn" "minigo" "qwen35_397b_grpo" "resnet"
-    "retinanet" "rgat" "rnnt" "ssd" "stable_diffusion" "transformer" "unet3d"
+    "bert" V0_7_0 V5_1_0,
+    "deepseekv3_671b" V6_0_0 V6_1_0,
+    "dlrm" V0_7_0 V3_1_0,
+    "dlrm_dcnv2" V3_0_0 V6_0_0,
+    "dlrmv4" V6_1_0 V6_1_0,
+    "flux1" V5_1_0 V6_1_0,
+    "gnmt" V0_7_0 V0_7_0,
+    "gnn" V4_0_0 V4_1_0,
+    "gpt3" V3_0_0 V4_1_0,
+    "gpt_oss_20b" V6_0_0 V6_1_0,
+    "llama2_70b_lora" V4_0_0 V6_1_0,
+    "llama31_405b" V5_0_0 V6_0_0,
+    "llama31_8b" V5_1_0 V6_1_0,
+    "maskrcnn" V0_7_0 V3_1_0,
+    "minigo" V0_7_0 V3_1_0,
+    "qwen35_397b_grpo" V6_1_0 V6_1_0,
+    "resnet" V0_7_0 V4_0_0,
+    "retinanet" V5_0_0 V5_1_0,
+    "rgat" V5_0_0 V5_1_0,
+    "rnnt" V1_0_0 V3_1_0,
+    "ssd" V0_7_0 V4_1_0,
+    "stable_diffusion" V3_1_0 V5_0_0,
+    "transformer" V0_7_0 V0_7_0,
+    "unet3d" V1_0_0 V4_0_0,
 }
 
 /// One of our own files, whose form the tests check.
@@ -67,7 +101,8 @@ impl Catalogue {
     fn read(ruleset: Ruleset) -> Self {
         let mut files = Vec::new();
         let mut known = [Vec::new(), Vec::new()];
-        for (name, text) in &BENCHMARKS {
+        let in_span = |benchmark: &&Benchmark| benchmark.span.contains(&ruleset);
+        for Benchmark { name, text, .. } in BENCHMARKS.iter().filter(in_span) {
             let optimizers = text.optimizer.iter().map(|(optimizer, section)| {
                 (Division::Closed, Some(optimizer.as_str()), Some(section))
             });
@@ -162,7 +197,7 @@ pub fn benchmarks(ruleset: Ruleset) -> &'static [&'static str] {
 
 /// The newest ruleset that has `benchmark`; `None` if none has it.
 pub fn latest_ruleset(benchmark: &str) -> Option<Ruleset> {
-    let (_, text) = BENCHMARKS.iter().find(|(name, _)| *name == benchmark)?;
+    let Benchmark { text, .. } = BENCHMARKS.iter().find(|known| known.name == benchmark)?;
     let sections = [&text.closed, &text.open];
     let has = |ruleset: &Ruleset| sections.into_iter().flatten().any(|it| it.covers(*ruleset));
     Ruleset::ALL.into_iter().rev().find(has)
@@ -204,9 +239,15 @@ mod tests {
         );
         assert!(benchmarks(Ruleset::V4_0_0).contains(&"resnet"));
         assert!(!benchmarks(Ruleset::V4_1_0).contains(&"resnet"));
-        for (name, _) in &BENCHMARKS {
+        for Benchmark { name, span, text } in &BENCHMARKS {
             let latest = latest_ruleset(name).unwrap();
             assert!(benchmarks(latest).contains(name), "{latest} has no {name}");
+            let sections = [&text.closed, &text.open];
+            for ruleset in Ruleset::ALL {
+                let has = |it: &Section| it.covers(ruleset) || it.is_unlisted(ruleset);
+                let has_rules = sections.into_iter().flatten().any(has);
+                assert_eq!(span.contains(&ruleset), has_rules, "{name} {ruleset}");
+            }
         }
         assert_eq!(latest_ruleset("resnet"), Some(Ruleset::LAST_WITH_RESNET));
         assert_eq!(latest_ruleset("no_such_benchmark"), None);

@@ -4,7 +4,10 @@
 
 use std::{fmt, str::FromStr};
 
-use serde::{Deserialize, Deserializer, de};
+use serde::{
+    Deserialize, Deserializer,
+    de::{self, Visitor},
+};
 
 /// How deeply brackets may nest.
 const MAX_DEPTH: usize = 32;
@@ -121,20 +124,37 @@ impl FromStr for Formula {
     }
 }
 
+impl From<f64> for Formula {
+    fn from(number: f64) -> Self {
+        Self { root: Node::Number(number), text: number.to_string() }
+    }
+}
+
 impl<'de> Deserialize<'de> for Formula {
     fn deserialize<D: Deserializer<'de>>(source: D) -> Result<Self, D::Error> {
-        #[derive(Deserialize)]
-        #[serde(untagged, expecting = "a number or a formula")]
-        enum Written {
-            Number(f64),
-            Text(String),
-        }
-        match Written::deserialize(source)? {
-            Written::Number(number) => {
-                Ok(Self { root: Node::Number(number), text: number.to_string() })
-            }
-            Written::Text(text) => text.parse().map_err(de::Error::custom),
-        }
+        source.deserialize_any(FormulaVisitor)
+    }
+}
+
+struct FormulaVisitor;
+
+impl Visitor<'_> for FormulaVisitor {
+    type Value = Formula;
+
+    fn expecting(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str("a number or a formula")
+    }
+
+    fn visit_f64<E: de::Error>(self, number: f64) -> Result<Formula, E> {
+        Ok(number.into())
+    }
+
+    fn visit_i64<E: de::Error>(self, number: i64) -> Result<Formula, E> {
+        Ok((number as f64).into())
+    }
+
+    fn visit_str<E: de::Error>(self, text: &str) -> Result<Formula, E> {
+        text.parse().map_err(E::custom)
     }
 }
 

@@ -1,8 +1,21 @@
 //! How rules are written in TOML, and their translation into [`Rule`]s.
 
-use std::collections::{BTreeMap, BTreeSet};
+#[cfg(test)]
+mod tests;
 
-use serde::Deserialize;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+    marker::PhantomData,
+};
+
+use serde::{
+    Deserialize, Deserializer,
+    de::{
+        MapAccess, SeqAccess, Visitor,
+        value::{MapAccessDeserializer, SeqAccessDeserializer},
+    },
+};
 
 use super::{
     Check, Equation, Formula, InitLimit, Join, MemberMust, Need, Relation, Rule, Ruleset, Selects,
@@ -44,11 +57,34 @@ pub(super) struct Section {
     keys: BTreeMap<String, OneOrMore<RuleText>>,
 }
 
-#[derive(Debug, Deserialize)]
-#[serde(untagged, expecting = "a table of a rule's known fields, or a list of such tables")]
+#[derive(Debug)]
 enum OneOrMore<T> {
     One(Box<T>),
     More(Vec<T>),
+}
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for OneOrMore<T> {
+    fn deserialize<D: Deserializer<'de>>(source: D) -> Result<Self, D::Error> {
+        source.deserialize_any(OneOrMoreVisitor(PhantomData))
+    }
+}
+
+struct OneOrMoreVisitor<T>(PhantomData<T>);
+
+impl<'de, T: Deserialize<'de>> Visitor<'de> for OneOrMoreVisitor<T> {
+    type Value = OneOrMore<T>;
+
+    fn expecting(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str("a table or a list of tables")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Self::Value, A::Error> {
+        T::deserialize(MapAccessDeserializer::new(map)).map(|one| OneOrMore::One(Box::new(one)))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, list: A) -> Result<Self::Value, A::Error> {
+        Vec::deserialize(SeqAccessDeserializer::new(list)).map(OneOrMore::More)
+    }
 }
 
 impl<T> OneOrMore<T> {
@@ -311,66 +347,4 @@ pub(in super::super) fn statements(text: &str, ruleset: Ruleset) -> Result<Vec<S
     let sections = [&file.any, &file.closed, &file.open].into_iter().flatten();
     let rules = sections.chain(file.optimizer.values()).flat_map(|section| section.rules(ruleset));
     Ok(rules.flat_map(|rule| rule.describe()).collect())
-}
-
-#[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-
-    const LLAMA: &str = include_str!("llama31_405b.toml");
-
-    fn said(rules: &str) -> Vec<String> {
-        let text = format!("[closed]\nsince = \"0.7.0\"\n\n[closed.keys]\n{rules}\n");
-        statements(&text, Ruleset::LATEST).unwrap()
-    }
-
-    fn error(rules: &str) -> String {
-        let text = format!("[closed]\nsince = \"0.7.0\"\n\n[closed.keys]\n{rules}\n");
-        statements(&text, Ruleset::LATEST).unwrap_err()
-    }
-
-    #[test]
-    fn a_rule_holds_for_its_span_of_rulesets() {
-        let warmup = "opt_learning_rate_warmup_steps";
-        let remembers = |ruleset| {
-            let left = format!("sets {warmup} = ");
-            statements(LLAMA, ruleset).unwrap().iter().any(|it| it.starts_with(&left))
-        };
-        assert!(!remembers(Ruleset::V5_0_0));
-        assert!(remembers(Ruleset::V5_1_0));
-    }
-
-    #[test]
-    fn a_pattern_gives_several_keys_one_rule() {
-        assert_eq!(said("\"{a,b}_size\" = { above = 0 }").len(), 4);
-    }
-
-    #[test]
-    fn what_is_no_rule_is_refused_with_the_place() {
-        for (rules, words) in [
-            ("a = { abvoe = 0 }", "known fields"),
-            ("a = { above = \"1 +\" }", "known fields"),
-            ("a = { equation = \"a + b\" }", "known fields"),
-            ("a = 7", "known fields"),
-        ] {
-            assert!(error(rules).contains(words), "{}", error(rules));
-        }
-        let since = statements("[closed]\nsince = \"9.9.9\"", Ruleset::LATEST).unwrap_err();
-        assert!(since.contains("9.9.9") && since.contains("line 2"), "{since}");
-    }
-
-    proptest! {
-        #[test]
-        fn no_change_of_a_rule_file_causes_a_panic(
-            place in any::<prop::sample::Index>(),
-            text in r#"[\[\]{}="., a-z0-9()*/^+-]{0,20}"#,
-            ruleset in proptest::sample::select(&Ruleset::ALL[..]),
-        ) {
-            let at = place.index(LLAMA.len());
-            let changed = format!("{}{text}{}", &LLAMA[..at], &LLAMA[at..]);
-            let _ = statements(&changed, ruleset);
-        }
-    }
 }
