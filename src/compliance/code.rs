@@ -167,6 +167,10 @@ codes! {
         "run_stop says that the run was aborted. The reference checker does not read the status \
          and counts an aborted open run as a success."
         "leave the run out of an open submission, or disclose it"
+    Resumed "resumed" Advice
+        "The run was interrupted and went on from a checkpoint. MLPerf's clock does not stop, but the \
+         time between is in no rule of the reference checker."
+        "leave the run out; `score` and `package` do not take it"
     OrgDiffers "org-differs" Advice
         "submission_org is not the submitter that systems/SYSTEM.json names. This is common in \
          logs that a reseller made with a vendor's code."
@@ -232,6 +236,7 @@ impl Code {
             Self::TimeBackwards
             | Self::TimeUnit
             | Self::SecondRun
+            | Self::Resumed
             | Self::EvalAfterStop
             | Self::StoppedTwice => {
                 "training_rules: the clock runs from run_start to run_stop, and everything \

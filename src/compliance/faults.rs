@@ -5,7 +5,7 @@ use super::finding::Finding;
 use super::parse::Record;
 use super::rules::TargetPart;
 use super::value::Value;
-use crate::mllog::Key;
+use crate::mllog::{Key, RESUMED};
 
 #[cfg(test)]
 mod tests;
@@ -82,6 +82,7 @@ impl OwnChecks {
                 self.batch_size = self.batch_size.or(record.value.as_f64());
             }
             Some(Key::CacheClear) => self.cache(record),
+            Some(Key::TrackedStats) => self.resumed(record),
             _ => {}
         }
     }
@@ -207,6 +208,14 @@ impl OwnChecks {
             let key = if code == Code::TrainSamples { Key::TrainSamples } else { Key::EvalSamples };
             let message = format!("{} is {}, not {wanted}", record.key, record.value);
             self.once(Finding::of(code, key, Some(record.line), message));
+        }
+    }
+
+    fn resumed(&mut self, record: &Record) {
+        if let Some(step) = record.value.get(RESUMED) {
+            let message = format!("the run goes on after step {step} of an interrupted one");
+            let line = Some(record.line);
+            self.once(Finding::of(Code::Resumed, Key::TrackedStats, line, message));
         }
     }
 

@@ -11,6 +11,7 @@ use std::{
 };
 
 use crossbeam_channel::{Receiver, at, never, select, tick};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
 use super::watch::{Vitals, WatchTimeouts, hung_rank};
 use crate::{
@@ -277,7 +278,8 @@ impl<P: Process> Supervisor<P> {
             ExitStatus::Code(DONE) if rank != 0 || self.ending.status.is_some() => {
                 return;
             }
-            ExitStatus::Code(ASKED_TO_STOP) => {
+            // Before it catches signals, a rank dies of the one that asks it to stop.
+            ExitStatus::Code(ASKED_TO_STOP) | ExitStatus::Signal(SIGHUP | SIGINT | SIGTERM) => {
                 // Ranks that lost it may have reported that before it ended.
                 let only_peers = |failure: &RankFailure| failure.kind == FailureKind::Peer;
                 self.ending.interrupted |= self.failures.iter().all(only_peers);

@@ -40,6 +40,12 @@ pub enum PackageError {
          package without it, or repeat it", .0.display()
     )]
     NotStopped(PathBuf),
+    /// A run was interrupted and resumed.
+    #[error(
+        "{} goes on with an interrupted run, so its time is no MLPerf result; name the runs to \
+         package without it, or repeat it", .0.display()
+    )]
+    Resumed(PathBuf),
     /// A log does not belong to its run.
     #[error(
         "{}: mllog.txt has {reason}, so it is not the log of this run; restore it, or leave the \

@@ -80,6 +80,7 @@ impl RunSet {
             }
         }
         drafts.iter().try_for_each(Draft::check_division)?;
+        drafts.iter().try_for_each(Draft::check_unbroken)?;
         let ruleset: Ruleset = first.manifest.ruleset.parse()?;
         if ruleset > Ruleset::LAST_WITH_RESNET {
             return Err(PackageError::WithoutResnet(ruleset));
@@ -201,6 +202,14 @@ impl Draft {
         let found = shared.find(|((_, ours), (_, theirs))| ours != theirs);
         let found = found.map(|((what, ours), (_, theirs))| (what.to_owned(), ours, theirs));
         found.or_else(|| first_difference(&self.recipe, &other.recipe))
+    }
+
+    /// MLPerf's clock does not stop for an interruption.
+    fn check_unbroken(&self) -> Result<(), PackageError> {
+        match self.manifest.resumed {
+            Some(_) => Err(PackageError::Resumed(self.folder.clone())),
+            None => Ok(()),
+        }
     }
 
     /// The closed division requires unmodified images.

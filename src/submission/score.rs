@@ -12,7 +12,7 @@ use serde_json::{Map, Value};
 use super::benchmark::{num_dropped, num_runs};
 use super::layout::{LayoutError, SystemResults};
 use super::rcp::{RcpCheck, RcpObstacle, RcpTable, RunConvergence};
-use crate::compliance::{ConvergenceUnit, Report, Ruleset, RunTiming, Severity};
+use crate::compliance::{Code, ConvergenceUnit, Finding, Report, Ruleset, RunTiming, Severity};
 
 /// The score of one system.
 #[derive(Clone, Debug)]
@@ -48,8 +48,8 @@ pub struct RunScore {
     pub minutes: Option<f64>,
     /// How the time was spent.
     pub timing: Option<RunTiming>,
-    /// Whether the reference checker accepts the log (without `--werror`); only then does the run
-    /// count.
+    /// Whether the reference checker accepts the log (without `--werror`), and the run is not a resumed
+    /// one; only then does it count.
     pub compliant: bool,
     /// Status of `run_stop`.
     pub status: Option<String>,
@@ -67,12 +67,15 @@ impl RunScore {
     /// The score's inputs from the report on a log.
     pub fn of(report: &Report) -> Self {
         let last = report.curve.last();
+        let is_resumed = |finding: &&Finding| finding.code == Code::Resumed;
+        let resumed = report.findings.iter().find(is_resumed);
         let error = report.findings.iter().find(|it| it.severity() == Severity::Error);
+        let error = resumed.or(error);
         Self {
             file: report.path.clone(),
             minutes: report.timing.map(|timing| timing.minutes),
             timing: report.timing,
-            compliant: report.reference_accepts(),
+            compliant: report.reference_accepts() && resumed.is_none(),
             status: report.status.clone(),
             length: report.convergence.at,
             accuracy: last.map(|point| point.accuracy),

@@ -20,10 +20,10 @@ mod data;
 mod golden;
 #[cfg(test)]
 mod launch;
-#[cfg(test)]
-mod mutants;
 #[cfg(all(test, feature = "torch"))]
 mod launchers;
+#[cfg(test)]
+mod mutants;
 #[cfg(all(test, feature = "torch"))]
 mod network_methods;
 #[cfg(test)]

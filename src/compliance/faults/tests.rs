@@ -44,6 +44,16 @@ fn sound_logs_have_no_findings() {
 }
 
 #[test]
+fn a_resumed_run_is_noticed() {
+    let line = OPEN.lines().find(|line| line.contains("\"epoch_stop\"")).unwrap();
+    let mark = line.replace("epoch_stop", "tracked_stats");
+    let mark = mark.replace("\"value\": null", "\"value\": {\"resumed_after_step\": 74}");
+    let resumed = OPEN.replacen(line, &format!("{mark}\n{line}"), 1);
+    assert_eq!(codes(&resumed), ["resumed"]);
+    assert!(findings(&resumed)[0].2.contains("after step 74"));
+}
+
+#[test]
 fn a_log_that_cannot_be_true_says_so() {
     let seconds = OPEN.replace("\"time_ms\": 17", "\"time_ms\": 0.17");
     assert_eq!(findings(&seconds)[0].0, "time-unit");

@@ -302,6 +302,15 @@ fn a_stopped_rank_ends_the_run_and_is_named() {
 }
 
 #[test]
+fn a_rank_that_dies_of_sigterm_was_asked_to_stop() {
+    let mut stage = Stage::with_ranks(2);
+    stage.hears(0, 1, ProcessEvent::Gone(ExitStatus::Signal(15)));
+    stage.hears(100, 0, gone(7));
+    let ending = stage.ending();
+    assert!(ending.interrupted && ending.failure.is_none(), "{ending:?}");
+}
+
+#[test]
 fn a_rank_that_is_asked_to_stop_is_no_failure_of_those_that_lose_it() {
     let mut stage = Stage::with_ranks(2);
     stage.hears(0, 1, failed(FailureKind::Peer, "connection closed"));

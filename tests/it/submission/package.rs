@@ -392,6 +392,10 @@ const DAMAGES: &[Damage] = &[
     ("commit is unknown there and abc here", |bench| {
         bench.edit("results/box/run_2/manifest.json", "\"commit\":null", "\"commit\":\"abc\"");
     }),
+    ("run_2 goes on with an interrupted run", |bench| {
+        let resumed = "\"commit\":null,\"resumed\":{\"run\":\"results/box/run_0\",\"step\":74}";
+        bench.edit("results/box/run_2/manifest.json", "\"commit\":null", resumed);
+    }),
     ("mllog.txt has seed 41, manifest.json 42", |bench| {
         fs::copy(bench.path("results/box/run_1/mllog.txt"), bench.path("results/box/x")).unwrap();
         fs::rename(bench.path("results/box/x"), bench.path("results/box/run_2/mllog.txt")).unwrap();
