@@ -88,11 +88,27 @@ impl Checkpoint {
 
     /// The whole checkpoints of the run in `run_dir`, oldest first.
     pub fn all(run_dir: &Path) -> Vec<Self> {
-        let entries = fs::read_dir(run_dir.join(FOLDER)).into_iter().flatten().flatten();
-        let mut found: Vec<Self> =
-            entries.filter_map(|entry| Self::at(&entry.path())).filter(Self::is_whole).collect();
+        let mut found = Self::folders(run_dir);
+        found.retain(Self::is_whole);
         found.sort_unstable();
         found
+    }
+
+    /// Removes what is older than the newest `keep` whole checkpoints of the run in `run_dir`. Ranks may
+    /// still be writing to a newer one.
+    pub fn remove_old(run_dir: &Path, keep: usize) {
+        let whole = Self::all(run_dir);
+        let Some(oldest) = whole.len().checked_sub(keep).map(|at| whole[at].step) else { return };
+        for old in Self::folders(run_dir).iter().filter(|old| old.step < oldest) {
+            // It only takes space. The next call tries again.
+            let _ = fs::remove_dir_all(&old.folder);
+        }
+    }
+
+    /// Checkpoints that are whole or not.
+    fn folders(run_dir: &Path) -> Vec<Self> {
+        let entries = fs::read_dir(run_dir.join(FOLDER)).into_iter().flatten().flatten();
+        entries.filter_map(|entry| Self::at(&entry.path())).collect()
     }
 
     /// Its folder.
@@ -137,11 +153,6 @@ impl Checkpoint {
         (0..world_size).try_for_each(|rank| self.read(rank).map(drop))
     }
 
-    /// Removes it.
-    pub fn remove(&self) -> io::Result<()> {
-        fs::remove_dir_all(&self.folder)
-    }
-
     fn is_whole(&self) -> bool {
         let stamp = self.stamp(0);
         stamp.is_ok_and(|stamp| (1..stamp.world_size).all(|rank| self.stamp(rank).is_ok()))
@@ -184,7 +195,19 @@ mod tests {
         fs::write(checkpoint.tensors(1), "two").unwrap();
         let error = checkpoint.verify().unwrap_err().to_string();
         assert!(error.contains("rank_1.safetensors is damaged: its SHA-256"), "{error}");
-        checkpoint.remove().unwrap();
-        assert_eq!(Checkpoint::all(run_dir.path()), []);
+    }
+
+    #[test]
+    fn what_is_older_than_the_kept_ones_is_removed() {
+        let run_dir = tempfile::tempdir().unwrap();
+        let steps = [1, 2, 3, 4, 5].map(|step| Checkpoint::new(run_dir.path(), step));
+        for (checkpoint, num_ranks) in steps.iter().zip([2, 1, 2, 2, 1]) {
+            (0..num_ranks).for_each(|rank| save(checkpoint, rank, b"numbers"));
+        }
+        Checkpoint::remove_old(run_dir.path(), 4);
+        assert_eq!(Checkpoint::all(run_dir.path()).len(), 3, "there are no more than four");
+        Checkpoint::remove_old(run_dir.path(), 2);
+        let left = steps.map(|checkpoint| checkpoint.folder().exists());
+        assert_eq!(left, [false, false, true, true, true], "ranks may still write to step 5");
     }
 }

@@ -89,7 +89,14 @@ impl Checkpoints {
     ) -> Result<(), TrainError> {
         self.report(event_sink);
         let step = engine.progress.step;
-        let run = engine.world.is_main().then(|| self.run_state(epoch_is, start_ms)).transpose()?;
+        let run = engine.world.is_main().then(|| self.run_state(epoch_is, start_ms)).transpose();
+        let run = match run {
+            Ok(run) => run,
+            Err(reason) => {
+                report(&Err(reason), event_sink);
+                return Ok(());
+            }
+        };
         let mut tensors = own_state(engine)?;
         if engine.world.is_main() {
             tensors.extend(shared_state(engine)?);
@@ -108,10 +115,10 @@ impl Checkpoints {
         Ok(())
     }
 
-    fn run_state(&self, epoch_is: EpochIs, start_ms: u64) -> Result<RunState, TrainError> {
+    fn run_state(&self, epoch_is: EpochIs, start_ms: u64) -> Result<RunState, String> {
         let path = self.run_dir.join(LOG);
         let log_bytes =
-            fs::metadata(&path).map_err(|source| TrainError::File { path, source })?.len();
+            fs::metadata(&path).map_err(|error| format!("{}: {error}", path.display()))?.len();
         Ok(RunState { start_ms, log_bytes, epoch_is_over: epoch_is == EpochIs::Over })
     }
 

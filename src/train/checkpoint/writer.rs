@@ -2,7 +2,7 @@
 
 use std::{
     fs,
-    path::{Path, PathBuf},
+    path::PathBuf,
     thread::{self, JoinHandle},
 };
 
@@ -45,9 +45,12 @@ impl Writer {
         let (report, written) = unbounded();
         let thread = thread::spawn(move || {
             for part in to_write {
-                let outcome = write(&part).map(|()| part.checkpoint.clone());
+                let outcome = write(&part).map(|()| part.checkpoint.clone()).inspect_err(|_| {
+                    // It stays if a rank has written something there.
+                    let _ = fs::remove_dir(part.checkpoint.folder());
+                });
                 if let Some((run_dir, keep)) = &tidy {
-                    remove_old(run_dir, *keep);
+                    Checkpoint::remove_old(run_dir, *keep);
                 }
                 // Nobody listens after the run.
                 let _ = report.send(outcome);
@@ -103,14 +106,4 @@ fn write(part: &Part) -> Result<(), String> {
 /// Whether training can go on from the numbers of `tensor`.
 fn is_finite(tensor: &Tensor) -> bool {
     !tensor.is_floating_point() || tensor.isfinite().all().int64_value(&[]) == 1
-}
-
-/// Removes checkpoints that are older than the newest `keep` whole ones. One that other ranks are still
-/// writing does not count.
-fn remove_old(run_dir: &Path, keep: usize) {
-    let all = Checkpoint::all(run_dir);
-    for old in &all[..all.len().saturating_sub(keep)] {
-        // It only takes space. The next call tries again.
-        let _ = old.remove();
-    }
 }
