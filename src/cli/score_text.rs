@@ -144,6 +144,7 @@ pub(super) fn overview(scores: &[SystemScore]) -> String {
     aligned(&[
         Column::left("submitter", column(&|it| it.submitter.clone().unwrap_or(NONE.into()))),
         Column::left("system", column(&|it| it.results.system.clone())),
+        Column::left("benchmark", column(&|it| it.benchmark.clone())),
         Column::left("division", column(&|it| it.division.clone().unwrap_or(NONE.into()))),
         Column::left("ruleset", column(&|it| it.ruleset.to_string())),
         Column::right("accepted", column(&failed)),
