@@ -209,7 +209,6 @@ impl ReadyJob {
         let manifest = self.manifest(&recipe, &stage.tools, resumption.map(Resumption::stamp));
         if let Some(resumption) = resumption {
             resumption.check(&manifest, &recipe, stage.strictness).or_exit(Exit::Invalid)?;
-            resumption.copy_log(folder).or_exit(Exit::Invalid)?;
         }
         write_down(&recipe, &manifest, folder).or_exit(Exit::Invalid)?;
         let mut screen = Screen::new(stage.manner);

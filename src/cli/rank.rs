@@ -36,7 +36,7 @@ struct RankArgs {
     /// Folder for the files of this run.
     #[arg(long, value_name = "DIR")]
     run_dir: PathBuf,
-    /// Checkpoint to go on from, a folder `step_N`; the folder of this run has the log up to there.
+    /// Checkpoint to go on from, a folder `step_N` of another run.
     #[arg(long, value_name = "DIR", conflicts_with = "bench_steps")]
     resume: Option<PathBuf>,
     /// Benchmark this many training steps instead, without a data set.

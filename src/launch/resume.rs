@@ -5,12 +5,11 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     ffi::OsStr,
     fmt::Display,
-    fs::{self, File},
-    io::{self, Read},
+    fs,
     path::{Path, PathBuf},
 };
 
-use super::{LaunchError, RunFolder};
+use super::LaunchError;
 use crate::{
     events::{RankEvent, RunSummary},
     mlperf::RunStatus,
@@ -157,22 +156,6 @@ impl Resumption {
                 None => format!("{key} unset"),
             })
         }))
-    }
-
-    /// Copies the log up to the checkpoint into the new run's folder.
-    pub fn copy_log(&self, folder: &RunFolder) -> Result<(), LaunchError> {
-        let path = self.run_dir.join(run_dir::LOG);
-        let copied = self.log().and_then(|log| fs::write(folder.log(), log));
-        copied.map_err(|source| LaunchError::Results { path, source })
-    }
-
-    fn log(&self) -> io::Result<Vec<u8>> {
-        let stamp = self.checkpoint.stamp(0).map_err(io::Error::other)?;
-        let num_bytes = stamp.run.map_or(0, |run| run.log_bytes);
-        let mut log = Vec::new();
-        let file = File::open(self.run_dir.join(run_dir::LOG))?;
-        file.take(num_bytes).read_to_end(&mut log)?;
-        Ok(log)
     }
 
     /// The events of the run up to the checkpoint.

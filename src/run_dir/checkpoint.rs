@@ -9,7 +9,8 @@
 //! norm's statistics. A checkpoint is whole if the stamps of all ranks are there.
 
 use std::{
-    fs, io,
+    fs::{self, File},
+    io::{self, Read},
     path::{Path, PathBuf},
 };
 
@@ -145,6 +146,17 @@ impl Checkpoint {
         }
         let reason = "its SHA-256 is not the one in its stamp".to_owned();
         Err(CheckpointError::Damaged { path, reason })
+    }
+
+    /// Copies the MLPerf log of its run, up to the checkpoint, to `path`.
+    pub fn copy_log(&self, path: &Path) -> Result<(), CheckpointError> {
+        let run_dir = self.folder.parent().and_then(Path::parent).unwrap_or(Path::new("."));
+        let num_bytes = self.stamp(0)?.run.map_or(0, |run| run.log_bytes);
+        let from = run_dir.join(super::LOG);
+        let failed = |source| CheckpointError::Io { path: from.clone(), source };
+        let mut log = File::open(&from).map_err(failed)?.take(num_bytes);
+        let mut copy = File::create_new(path).map_err(failed)?;
+        io::copy(&mut log, &mut copy).map(drop).map_err(failed)
     }
 
     /// Compares the hash of every rank's tensors with its stamp.

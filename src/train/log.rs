@@ -35,12 +35,16 @@ pub enum RunLog {
 impl InitLog {
     /// Opens `path`, empties the page cache and logs `init_start`.
     pub fn open(path: &Path, world: &World, recipe: &Recipe) -> Result<Self, TrainError> {
+        let mlperf = &recipe.mlperf;
         if !world.is_main() {
+            // Each machine has its own page cache; the log tells of that of rank 0.
+            if world.local_rank == 0 {
+                clear_page_cache(&mlperf.cache_clear);
+            }
             return Ok(Self(None));
         }
         let file = File::create_new(path)
             .map_err(|source| TrainError::File { path: path.to_owned(), source })?;
-        let mlperf = &recipe.mlperf;
         let submission = Submission {
             org: mlperf.org.clone(),
             platform: mlperf.platform.clone(),

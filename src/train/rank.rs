@@ -32,7 +32,7 @@ pub struct RankJob {
     pub run_dir: PathBuf,
     /// The place of this rank in the world.
     pub world: World,
-    /// The checkpoint that the run goes on from; its log is in the run's folder.
+    /// The checkpoint that the run goes on from.
     pub resume: Option<Checkpoint>,
     /// Set by a signal.
     pub stop: Arc<AtomicBool>,
@@ -112,6 +112,9 @@ fn resumed(
     let run = trainer.resume(checkpoint)?;
     let progress = trainer.engine.progress;
     let path = job.run_dir.join(run_dir::LOG);
+    if job.world.is_main() {
+        checkpoint.copy_log(&path)?;
+    }
     RunLog::resume(&path, &job.world, run.start_ms, [progress.epoch + 1, progress.step])
 }
 

@@ -3,7 +3,7 @@
 use std::{
     fs,
     path::{Path, PathBuf},
-    process::{Child, Output, Stdio},
+    process::{Child, Command, Output, Stdio},
     thread,
     time::{Duration, Instant},
 };
@@ -189,4 +189,17 @@ fn a_stopped_rank_is_named_and_not_those_that_wait_for_it() {
         assert!(start.elapsed() < Duration::from_secs(5), "a rank outlived the run");
         thread::sleep(Duration::from_millis(50));
     }
+}
+
+#[test]
+fn runs_that_are_broken_at_random_end_as_they_should() {
+    let folder = tempfile::tempdir().unwrap();
+    let chaos = Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts/chaos");
+    let output = Command::new(chaos)
+        .args(["--seed", "5", "--count", "10", "--program", env!("CARGO_BIN_EXE_mlperf-run")])
+        .arg("--out")
+        .arg(folder.path().join("chaos.tsv"))
+        .output()
+        .unwrap();
+    assert_ok(&output, 0);
 }
