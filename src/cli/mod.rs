@@ -28,11 +28,15 @@ mod train_args;
 
 use exit::Outcome;
 
+/// By itself, clap would leave out `--recipe`, because `--resume` can stand for it.
+const USAGE: &str = "mlperf-run [OPTIONS] --recipe <RECIPE>\n       mlperf-run [OPTIONS] --resume [<RUN>]\n       mlperf-run <COMMAND>";
+
 const AFTER_HELP: &str = "\
 Examples:
   mlperf-run --recipe demo/optimized                        takes minutes, needs no data or GPU
   mlperf-run --recipe demo/baseline --recipe demo/optimized compare the two
   mlperf-run --recipe optimized --data /path/to/imagenet    train on ImageNet, on GPUs
+  mlperf-run --resume                                       go on with an interrupted run
 
 Exit codes: 0 target reached, 1 bug, 2 wrong command line, 3 invalid recipe or data, or
 unsuitable machine, 4 a log or submission breaks a rule, 5 target missed, 6 a rank failed,
@@ -43,7 +47,7 @@ unsuitable machine, 4 a log or submission breaks a rule, 5 target missed, 6 a ra
 #[derive(Debug, Parser)]
 #[command(name = "mlperf-run", version = env!("MLPERF_RUN_VERSION"))]
 #[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
-#[command(after_help = AFTER_HELP)]
+#[command(override_usage = USAGE, after_help = AFTER_HELP)]
 pub struct Cli {
     #[command(subcommand)]
     verb: Option<Verb>,

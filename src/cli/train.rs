@@ -86,7 +86,8 @@ impl Series {
             let Err(Failure { exit: Exit::RankFailed, error }) = &done.outcome else {
                 return Ok(done);
             };
-            if num_restarts == self.max_restarts {
+            // A run that has stopped its clock has its result, whatever fails after that.
+            if num_restarts == self.max_restarts || done.summary.is_some() {
                 return Ok(done);
             }
             num_restarts += 1;

@@ -162,10 +162,22 @@ impl Resumption {
     pub fn events(&self) -> Vec<RankEvent> {
         let text = fs::read_to_string(self.run_dir.join(run_dir::EVENTS)).unwrap_or_default();
         let events: Vec<_> = text.lines().filter_map(RankEvent::from_line).collect();
-        let step = self.checkpoint.step;
-        let is_saved = |event: &RankEvent| *event == RankEvent::Checkpoint { step };
-        let num = events.iter().position(is_saved).map_or(events.len(), |at| at + 1);
-        events.into_iter().take(num).collect()
+        let mut steps_per_epoch = 0;
+        let is_before = |event: &RankEvent| match *event {
+            RankEvent::RunStart { steps_per_epoch: num, .. } => {
+                steps_per_epoch = num;
+                true
+            }
+            RankEvent::Steps { epoch, step, .. } => {
+                (epoch - 1) * steps_per_epoch + step <= self.checkpoint.step
+            }
+            RankEvent::EpochStop { epoch, .. } | RankEvent::Evaluated { epoch, .. } => {
+                epoch * steps_per_epoch <= self.checkpoint.step
+            }
+            RankEvent::RunStop { .. } | RankEvent::RankStop { .. } => false,
+            _ => true,
+        };
+        events.into_iter().take_while(is_before).collect()
     }
 }
 
@@ -183,10 +195,13 @@ fn folders(path: &Path) -> Vec<PathBuf> {
 
 /// The values of a recipe by key, as TOML, without those that do not change what is trained.
 fn values(text: &str) -> Result<BTreeMap<String, String>, toml::de::Error> {
-    const OTHERS: [&str; 3] = ["train.checkpoint.", "data.path", "mlperf.runs"];
+    const SECTIONS: [&str; 2] = ["train.checkpoint.", "train.watch."];
+    const KEYS: [&str; 3] = ["train.ddp.timeout_s", "data.path", "mlperf.runs"];
     let mut values = BTreeMap::new();
     flatten("", &toml::Value::Table(toml::from_str(text)?), &mut values);
-    values.retain(|key, _| !OTHERS.iter().any(|other| key.starts_with(other)));
+    values.retain(|key, _| {
+        !SECTIONS.iter().any(|section| key.starts_with(section)) && !KEYS.contains(&key.as_str())
+    });
     Ok(values)
 }
 

@@ -74,6 +74,9 @@ pub(super) enum ProcessEvent {
     Gone(ExitStatus),
 }
 
+/// The launcher looks at its ranks every second, unless it was stopped.
+const ABSENCE: Duration = Duration::from_secs(5);
+
 /// The exit codes of a rank that ended normally: done, or asked to stop. The command line uses the
 /// same codes.
 const DONE: i32 = 0;
@@ -119,6 +122,7 @@ pub(super) struct Supervisor<P> {
     ending: Ending,
     /// The folder of the run; without it, nothing that the ranks do is kept.
     run_dir: PathBuf,
+    last_watch: Instant,
 }
 
 struct RankSlot<P> {
@@ -181,6 +185,7 @@ impl<P: Process> Supervisor<P> {
             failures: Vec::new(),
             ending: Ending::default(),
             run_dir: run_dir.to_owned(),
+            last_watch: now,
         }
     }
 
@@ -223,8 +228,13 @@ impl<P: Process> Supervisor<P> {
 
     /// Looks for a rank that hangs, while the run should go on.
     fn watch(&mut self, now: Instant) {
+        let last = std::mem::replace(&mut self.last_watch, now);
         if self.phase != Phase::Running {
             return;
+        }
+        // The launcher itself was stopped, and perhaps all ranks with it.
+        if now - last > ABSENCE {
+            self.slots.iter_mut().for_each(|slot| slot.vitals = Vitals::new(now));
         }
         if !self.run_dir.is_dir() {
             let path = self.run_dir.display();

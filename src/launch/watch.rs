@@ -80,7 +80,7 @@ pub(super) fn hung_rank(
         |vitals: &Vitals| vitals.stopped.is_some_and(|since| now - since >= timeouts.stopped);
     if let Some((rank, _)) = ranks.iter().find(|(_, vitals)| has_stopped(vitals)) {
         let message = format!(
-            "has been stopped for {} s, as by SIGSTOP or a frozen container; end what stops it, or raise \
+            "has been stopped for {} s, as by SIGSTOP; end what stops it, or raise \
              train.watch.stopped_timeout_s",
             timeouts.stopped.as_secs()
         );

@@ -171,6 +171,9 @@ impl Drop for Ring {
 /// A number that is being copied from the device to the host.
 pub struct Readout(*mut MlReadout);
 
+// SAFETY: a tensor and an event, which any thread may wait for; only one thread has them.
+unsafe impl Send for Readout {}
+
 impl Readout {
     /// The value that `number`, `[]`, will have after the device's work so far.
     pub fn of(number: &Tensor) -> Result<Self, BridgeError> {

@@ -71,11 +71,19 @@ int ml_group_new(const MlWorld* w, MlGroup** out) {
     auto timeout = std::chrono::milliseconds(w->timeout_ms);
     c10d::TCPStoreOptions options;
     options.port = w->port;
-    options.isServer = w->rank == 0;
+    // The agent of torchrun keeps a store at this address already; each restart has its own keys.
+    const char* agent = std::getenv("TORCHELASTIC_USE_AGENT_STORE");
+    const bool has_agent = agent && std::strcmp(agent, "True") == 0;
+    options.isServer = w->rank == 0 && !has_agent;
     options.numWorkers = w->world_size;
     options.timeout = timeout;
     if (options.isServer && is_loopback(w->host)) options.masterListenFd = loopback_socket(w->port);
-    auto store = c10::make_intrusive<c10d::TCPStore>(w->host, options);
+    c10::intrusive_ptr<c10d::Store> store = c10::make_intrusive<c10d::TCPStore>(w->host, options);
+    if (has_agent) {
+      const char* restart = std::getenv("TORCHELASTIC_RESTART_COUNT");
+      store = c10::make_intrusive<c10d::PrefixStore>(
+          std::string("/worker/attempt_") + (restart ? restart : "0"), store);
+    }
     auto gloo_options = c10d::ProcessGroupGloo::Options::create_default(timeout);
     gloo_options->devices = {gloo_device(w->host)};
     auto gloo = c10::make_intrusive<c10d::ProcessGroupGloo>(

@@ -77,9 +77,11 @@ struct MlParams {
     return grads;
   }
 
-  List state() const {
+  // The state before the first step is none. A replayed step does not run the code that counts.
+  List state() const { return first_step ? List{} : full_state(); }
+
+  List full_state() const {
     List all;
-    if (first_step) return all;
     all.insert(all.end(), momenta.begin(), momenta.end());
     all.insert(all.end(), squares.begin(), squares.end());
     if (num_updates.defined()) all.push_back(num_updates);
@@ -187,6 +189,13 @@ int ml_params_ascend(MlParams* p, MlTensor* factor) {
 int ml_params_state(MlParams* p, size_t i, MlTensor** out) {
   return ml::guarded([&] {
     auto all = p->state();
+    *out = i < all.size() ? new at::Tensor(all[i]) : nullptr;
+  });
+}
+
+int ml_params_full_state(MlParams* p, size_t i, MlTensor** out) {
+  return ml::guarded([&] {
+    auto all = p->full_state();
     *out = i < all.size() ? new at::Tensor(all[i]) : nullptr;
   });
 }

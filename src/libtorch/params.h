@@ -52,6 +52,7 @@ int ml_params_scale_grads(MlParams* params, MlTensor* factor);
 int ml_params_clamp_grads(MlParams* params, double most);
 int ml_params_ascend(MlParams* params, MlTensor* factor);
 int ml_params_state(MlParams* params, size_t i, MlTensor** out);
+int ml_params_full_state(MlParams* params, size_t i, MlTensor** out);
 // n = 0 restores the state before the first step.
 int ml_params_set_state(MlParams* params, MlTensor* const* state, size_t n);
 

@@ -100,6 +100,7 @@ unsafe extern "C" {
     fn ml_params_clamp_grads(params: *mut MlParams, most: f64) -> c_int;
     fn ml_params_ascend(params: *mut MlParams, factor: *const C_tensor) -> c_int;
     fn ml_params_state(params: *mut MlParams, i: usize, out: *mut *mut C_tensor) -> c_int;
+    fn ml_params_full_state(params: *mut MlParams, i: usize, out: *mut *mut C_tensor) -> c_int;
     fn ml_params_set_state(params: *mut MlParams, state: *const *const C_tensor, n: usize)
     -> c_int;
     fn ml_params_memory(params: *mut MlParams, out: *mut ParameterMemory) -> c_int;
@@ -288,17 +289,15 @@ impl Params {
     /// The state (shared, not copied): momenta, and with [`Moments::Two`] also second moments and
     /// the number of updates. Empty before the first step.
     pub fn state(&self) -> Result<Vec<Tensor>, BridgeError> {
-        let mut all = Vec::new();
-        loop {
-            let mut out = ptr::null_mut();
-            // SAFETY: rule 2.
-            check(unsafe { ml_params_state(self.raw, all.len(), &raw mut out) })?;
-            if out.is_null() {
-                return Ok(all);
-            }
-            // SAFETY: rule 1; we own a non-null `out`.
-            all.push(unsafe { Tensor::from_ptr(out) });
-        }
+        // SAFETY: rule 2.
+        tensors(|i, out| unsafe { ml_params_state(self.raw, i, out) })
+    }
+
+    /// The same after any number of steps. Steps that a CUDA graph replays are not counted here, so
+    /// [`Params::state`] may be empty after them.
+    pub fn full_state(&self) -> Result<Vec<Tensor>, BridgeError> {
+        // SAFETY: rule 2.
+        tensors(|i, out| unsafe { ml_params_full_state(self.raw, i, out) })
     }
 
     /// Copies a state back. An empty one restores the state before the first step.
@@ -306,6 +305,20 @@ impl Params {
         let lent = lend(state);
         // SAFETY: rules 1, 2 and 4.
         check(unsafe { ml_params_set_state(self.raw, lent.as_ptr(), lent.len()) })
+    }
+}
+
+/// The tensors that `get` gives by number, up to null.
+fn tensors(get: impl Fn(usize, *mut *mut C_tensor) -> c_int) -> Result<Vec<Tensor>, BridgeError> {
+    let mut all = Vec::new();
+    loop {
+        let mut out = ptr::null_mut();
+        check(get(all.len(), &raw mut out))?;
+        if out.is_null() {
+            return Ok(all);
+        }
+        // SAFETY: rule 1; we own a non-null `out`.
+        all.push(unsafe { Tensor::from_ptr(out) });
     }
 }
 

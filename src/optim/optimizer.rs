@@ -65,6 +65,11 @@ enum Rule {
 pub struct OptimizerState(Vec<Vec<Tensor>>);
 
 impl OptimizerState {
+    /// Whether every group has a state, as after a step.
+    pub fn is_full(&self) -> bool {
+        self.0.iter().all(|group| !group.is_empty())
+    }
+
     /// The tensors with names `GROUP/NUMBER`.
     pub fn into_named(self) -> impl Iterator<Item = (String, Tensor)> {
         self.0.into_iter().enumerate().flat_map(|(group, tensors)| {
@@ -227,6 +232,13 @@ impl Optimizer {
     /// Copies of the state.
     pub fn snapshot(&self) -> Result<OptimizerState, BridgeError> {
         let copies = |group: &Group| Ok(group.params.state()?.iter().map(Tensor::copy).collect());
+        self.groups.iter().map(copies).collect::<Result<_, _>>().map(OptimizerState)
+    }
+
+    /// Copies of the state after any number of steps, those in CUDA graphs included.
+    pub fn full_snapshot(&self) -> Result<OptimizerState, BridgeError> {
+        let copies =
+            |group: &Group| Ok(group.params.full_state()?.iter().map(Tensor::copy).collect());
         self.groups.iter().map(copies).collect::<Result<_, _>>().map(OptimizerState)
     }
 

@@ -65,6 +65,14 @@ pub enum CheckpointError {
         /// The system's error.
         source: io::Error,
     },
+    /// The folder of the new run has a log.
+    #[error("cannot create {}: {source}; name an empty folder for the resumed run", path.display())]
+    Occupied {
+        /// The log.
+        path: PathBuf,
+        /// The system's error.
+        source: io::Error,
+    },
     /// A stamp or tensors are not what was written.
     #[error("{} is damaged: {reason}; remove the folder of this checkpoint to use the one before it", path.display())]
     Damaged {
@@ -153,10 +161,18 @@ impl Checkpoint {
         let run_dir = self.folder.parent().and_then(Path::parent).unwrap_or(Path::new("."));
         let num_bytes = self.stamp(0)?.run.map_or(0, |run| run.log_bytes);
         let from = run_dir.join(super::LOG);
-        let failed = |source| CheckpointError::Io { path: from.clone(), source };
-        let mut log = File::open(&from).map_err(failed)?.take(num_bytes);
-        let mut copy = File::create_new(path).map_err(failed)?;
-        io::copy(&mut log, &mut copy).map(drop).map_err(failed)
+        let failed = |path: &Path| {
+            let path = path.to_owned();
+            move |source| CheckpointError::Io { path, source }
+        };
+        let mut log = File::open(&from).map_err(failed(&from))?.take(num_bytes);
+        let mut copy = File::create_new(path)
+            .map_err(|source| CheckpointError::Occupied { path: path.to_owned(), source })?;
+        if io::copy(&mut log, &mut copy).map_err(failed(&from))? < num_bytes {
+            let reason = format!("it has less than the {num_bytes} bytes of the checkpoint");
+            return Err(CheckpointError::Damaged { path: from, reason });
+        }
+        Ok(())
     }
 
     /// Compares the hash of every rank's tensors with its stamp.
@@ -167,7 +183,9 @@ impl Checkpoint {
 
     fn is_whole(&self) -> bool {
         let stamp = self.stamp(0);
-        stamp.is_ok_and(|stamp| (1..stamp.world_size).all(|rank| self.stamp(rank).is_ok()))
+        stamp.is_ok_and(|stamp| {
+            stamp.world_size > 0 && (1..stamp.world_size).all(|rank| self.stamp(rank).is_ok())
+        })
     }
 }
 

@@ -12,6 +12,7 @@ use serde_json::{Map, Value};
 use super::benchmark::{num_dropped, num_runs};
 use super::layout::{LayoutError, SystemResults};
 use super::rcp::{RcpCheck, RcpObstacle, RcpTable, RunConvergence};
+use crate::atomic_file;
 use crate::compliance::{Code, ConvergenceUnit, Finding, Report, Ruleset, RunTiming, Severity};
 
 /// The score of one system.
@@ -194,9 +195,8 @@ impl SystemScore {
     pub fn write_scaling(&self) -> io::Result<Option<PathBuf>> {
         let path = self.results.folder.join("scaling.json");
         if self.scaling() > 1.0 {
-            let whole = self.results.folder.join(".scaling.json.part");
-            fs::write(&whole, format!("{{\"scaling_factor\": {:?}}}", self.scaling()))?;
-            fs::rename(&whole, &path)?;
+            let text = format!("{{\"scaling_factor\": {:?}}}", self.scaling());
+            atomic_file::write(&path, text.as_bytes())?;
             return Ok(Some(path));
         }
         remove_if_there(&path)?;

@@ -21,13 +21,15 @@ pub(super) struct Agreed {
 pub(super) struct Agreement {
     rank: usize,
     last: (usize, Instant),
+    /// Steps between the last two exchanges.
+    num_steps: usize,
     next_step: usize,
 }
 
 impl Agreement {
     /// `rank`, like all others, has made `step` steps. The first exchange follows the next step.
     pub(super) fn new(rank: usize, step: usize) -> Self {
-        Self { rank, last: (step, Instant::now()), next_step: step + 1 }
+        Self { rank, last: (step, Instant::now()), num_steps: 1, next_step: step + 1 }
     }
 
     /// Exchanges wishes after `step` steps, twice a second; nothing after most steps. Any rank can stop
@@ -49,14 +51,16 @@ impl Agreement {
         ddp.sum(&sum)?;
         let [num_stop, num_save, num_steps] = [0, 1, 2].map(|i| sum.int64_value(&[i]));
         self.last = (step, Instant::now());
-        self.next_step = step + num_steps as usize;
+        self.num_steps = num_steps as usize;
+        self.next_step = step + self.num_steps;
         Ok(Agreed { stop: num_stop > 0, checkpoint: num_save > 0 })
     }
 
-    /// Steps until the next exchange, by the speed since the last one.
+    /// Steps until the next exchange, by the speed since the last one. It grows slowly, because the host
+    /// may be ahead of a GPU at first.
     fn num_steps(&self, step: usize) -> usize {
         let (last_step, moment) = self.last;
-        steps_in_interval(step - last_step, moment.elapsed())
+        steps_in_interval(step - last_step, moment.elapsed()).min(2 * self.num_steps)
     }
 }
 

@@ -184,6 +184,10 @@ impl<'a> Meter<'a> {
         self.spent = self.spent.plus(&time);
         let waits = &mut self.waits[usize::from(self.epoch > 1)];
         *waits = (waits.0.plus(&stats), waits.1 + train_s);
+        // A run that was resumed at the end of an epoch has made no step in it.
+        if self.epoch_loss.1 == 0 {
+            return Ok(());
+        }
         self.event_sink.send(&RankEvent::EpochStop {
             epoch: self.epoch,
             loss: self.epoch_loss.0 / self.epoch_loss.1 as f64,

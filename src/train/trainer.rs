@@ -117,19 +117,20 @@ impl Trainer {
     ) -> Result<RunEnd, TrainError> {
         let mut meter = Meter::new(&self.engine.world, &self.engine.recipe, event_sink);
         let trained = self.train(data, &mut log, &mut meter);
-        if let Some(checkpoints) = self.checkpoints.take() {
-            checkpoints.finish(meter.event_sink());
-        }
         // After a signal, a collective may fail because a peer has stopped already.
         let trained = match trained {
             Err(_) if self.stop.load(Ordering::Relaxed) => Err(TrainError::Interrupted),
             other => other,
         };
-        let log = log.stop(RunStatus::Aborted)?;
-        if matches!(trained, Ok(_) | Err(TrainError::Interrupted)) {
+        let stopped = log.stop(RunStatus::Aborted);
+        if let (Ok(log), Ok(_) | Err(TrainError::Interrupted)) = (&stopped, &trained) {
             meter.run_stop(log.outcome(), &self.known(data));
         }
-        trained
+        // The result must not wait for the disk.
+        if let Some(checkpoints) = self.checkpoints.take() {
+            checkpoints.finish(meter.event_sink());
+        }
+        stopped.and(trained)
     }
 
     fn train(
@@ -151,7 +152,7 @@ impl Trainer {
             self.train_epoch(epoch, data, &mut loader, (log, meter))?;
             log.write(|session| session.epoch_stop(epoch))?;
             if !self.engine.recipe.eval_epochs.contains(&epoch) {
-                self.checkpoint_after(epoch, (log, meter))?;
+                self.checkpoint_after(epoch, (log, meter));
                 continue;
             }
             log.write(|session| session.eval_start(epoch))?;
@@ -166,7 +167,7 @@ impl Trainer {
                 }
             }
             if end == RunEnd::TargetMissed {
-                self.checkpoint_after(epoch, (log, meter))?;
+                self.checkpoint_after(epoch, (log, meter));
             }
         }
         Ok(end)
@@ -174,11 +175,7 @@ impl Trainer {
 
     /// Saves a checkpoint after `epoch` and its evaluation, if one is due. After the last epoch there is
     /// nothing to go on with.
-    fn checkpoint_after(
-        &mut self,
-        epoch: usize,
-        (log, meter): (&RunLog, &mut Meter),
-    ) -> Result<(), TrainError> {
+    fn checkpoint_after(&mut self, epoch: usize, (log, meter): (&RunLog, &mut Meter)) {
         let recipe = &self.engine.recipe;
         let is_evaluated = recipe.eval_epochs.contains(&epoch);
         let is_due = self.checkpoints.as_ref().is_some_and(|checkpoints| {
@@ -186,9 +183,8 @@ impl Trainer {
                 || (is_evaluated && checkpoints.is_due_after_evaluation())
         });
         if is_due && epoch < recipe.run_length.num_epochs {
-            self.save(EpochIs::Over, (log, meter))?;
+            self.save(EpochIs::Over, (log, meter));
         }
-        Ok(())
     }
 
     /// Saves a checkpoint, or stops, where all ranks do so after the same step.
@@ -205,19 +201,15 @@ impl Trainer {
             || checkpoints.as_ref().is_some_and(|checkpoints| checkpoints.is_due_after(step));
         // What is due at the end of an epoch follows its evaluation.
         if (is_due && !ends_epoch) || (agreed.stop && asks(Checkpoints::is_due_at_stop)) {
-            self.save(EpochIs::Open, (log, meter))?;
+            self.save(EpochIs::Open, (log, meter));
         }
         if agreed.stop { Err(TrainError::Interrupted) } else { Ok(()) }
     }
 
-    fn save(
-        &mut self,
-        epoch_is: EpochIs,
-        (log, meter): (&RunLog, &mut Meter),
-    ) -> Result<(), TrainError> {
-        let Some(checkpoints) = &mut self.checkpoints else { return Ok(()) };
+    fn save(&mut self, epoch_is: EpochIs, (log, meter): (&RunLog, &mut Meter)) {
+        let Some(checkpoints) = &mut self.checkpoints else { return };
         let how = (epoch_is, log.start_ms());
-        checkpoints.save(&self.engine, how, meter.event_sink())
+        checkpoints.save(&self.engine, how, meter.event_sink());
     }
 
     fn train_epoch(

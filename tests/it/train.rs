@@ -346,6 +346,8 @@ fn a_rank_that_hangs_ends_the_run_in_a_sentence() {
     let bench = Bench::new(2);
     let mut command = bench.command(&images(), &["--set", "run.max_duration=100000ep"]);
     command.args(["--set", "mlperf.target=0.999", "--set", "train.ddp.timeout_s=12"]);
+    // The launcher would name rank 1 before the collective gives up.
+    command.args(["--set", "train.watch.stopped_timeout_s=600"]);
     let run = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
     bench.wait_for("\"epoch_stop\"");
     kill_process(rank_process(&run, 1), Signal::STOP).unwrap();

@@ -284,8 +284,9 @@ fn the_loop_drains_its_channels_and_shows_every_event() {
 #[test]
 fn a_stopped_rank_ends_the_run_and_is_named() {
     let mut stage = Stage::with_ranks(4);
-    stage.supervisor.watch(stage.at(1_000));
-    stage.supervisor.watch(stage.at(5_900));
+    for ms in [1_000, 3_000, 5_000, 5_900] {
+        stage.supervisor.watch(stage.at(ms));
+    }
     assert_eq!(stage.supervisor.phase, Phase::Running);
     stage.supervisor.watch(stage.at(6_000));
     // Its victims report that they have lost a peer, or end.
@@ -318,4 +319,17 @@ fn a_rank_that_is_asked_to_stop_is_no_failure_of_those_that_lose_it() {
     stage.hears(200, 1, gone(6));
     let ending = stage.ending();
     assert!(ending.interrupted && ending.failure.is_none(), "{ending:?}");
+}
+
+#[test]
+fn a_launcher_that_was_stopped_itself_blames_nobody() {
+    let mut stage = Stage::with_ranks(4);
+    for ms in [1_000, 2_000, 900_000] {
+        stage.supervisor.watch(stage.at(ms));
+    }
+    assert_eq!(stage.supervisor.phase, Phase::Running);
+    for ms in [901_000, 903_000, 905_000] {
+        stage.supervisor.watch(stage.at(ms));
+    }
+    assert_ne!(stage.supervisor.phase, Phase::Running, "rank 3 is still stopped");
 }

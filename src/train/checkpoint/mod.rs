@@ -11,14 +11,19 @@ use std::{
 
 use self::{
     state::{own_state, restore, shared_state},
-    writer::{Part, Writer, Written},
+    writer::{BUSY, Part, Writer, Written},
 };
 use super::{
-    engine::StepEngine, error::TrainError, event_sink::EventSink, tensor_file::TensorFile,
+    engine::StepEngine,
+    error::{TrainError, unwound},
+    event_sink::EventSink,
+    tensor_file::TensorFile,
 };
 use crate::{
     algorithms::Progress,
     events::RankEvent,
+    libtorch::Readout,
+    model::Named,
     recipe::CheckpointInterval,
     run_dir::{Checkpoint, LOG, RunState},
 };
@@ -86,33 +91,41 @@ impl Checkpoints {
         engine: &StepEngine,
         (epoch_is, start_ms): (EpochIs, u64),
         event_sink: &mut EventSink,
-    ) -> Result<(), TrainError> {
+    ) {
         self.report(event_sink);
+        if !self.writer.is_free() {
+            report(&Err(BUSY.to_owned()), event_sink);
+            return;
+        }
         let step = engine.progress.step;
         let run = engine.world.is_main().then(|| self.run_state(epoch_is, start_ms)).transpose();
         let run = match run {
             Ok(run) => run,
             Err(reason) => {
                 report(&Err(reason), event_sink);
-                return Ok(());
+                return;
             }
         };
-        let mut tensors = own_state(engine)?;
-        if engine.world.is_main() {
-            tensors.extend(shared_state(engine)?);
-        }
+        // A device without memory for the copies can go on without a checkpoint.
+        let (tensors, copied) = match unwound(|| copies(engine)) {
+            Ok(copies) => copies,
+            Err(error) => {
+                report(&Err(error.to_string()), event_sink);
+                return;
+            }
+        };
         let part = Part {
             checkpoint: Checkpoint::new(&self.run_dir, step),
             rank: engine.world.rank,
             world_size: engine.world.world_size,
             run,
             tensors,
+            copied,
         };
         self.last = (step, Instant::now());
         if let Err(reason) = self.writer.write(part) {
             report(&Err(reason), event_sink);
         }
-        Ok(())
     }
 
     fn run_state(&self, epoch_is: EpochIs, start_ms: u64) -> Result<RunState, String> {
@@ -146,6 +159,15 @@ fn report(written: &Written, event_sink: &mut EventSink) {
     }
 }
 
+/// Copies of the state that this rank saves, and a number that is there when they are.
+fn copies(engine: &StepEngine) -> Result<(Vec<Named>, Readout), TrainError> {
+    let mut tensors = own_state(engine)?;
+    if engine.world.is_main() {
+        tensors.extend(shared_state(engine)?);
+    }
+    Ok((tensors, Readout::of(&engine.num_correct)?))
+}
+
 /// Puts the state of `checkpoint` into a warmed-up engine. Returns the state of the run.
 pub(super) fn resume(
     engine: &mut StepEngine,
@@ -157,7 +179,13 @@ pub(super) fn resume(
     let shared = TensorFile::decode(&shared).map_err(failed)?;
     let own = TensorFile::decode(&own).map_err(failed)?;
     restore(engine, &shared, &own)?;
-    let run = checkpoint.stamp(0)?.run;
+    let stamp = checkpoint.stamp(0)?;
+    let (world_size, wanted) = (engine.world.world_size, stamp.world_size);
+    if world_size != wanted || checkpoint.step == 0 {
+        let reason = format!("it is of {wanted} ranks after step {}", checkpoint.step);
+        return Err(TrainError::Resume(reason));
+    }
+    let run = stamp.run;
     let run = run.ok_or_else(|| failed("rank 0's stamp has no state of the run".to_owned()))?;
     let (step, steps_per_epoch) = (checkpoint.step, engine.recipe.run_length.steps_per_epoch);
     let epoch =

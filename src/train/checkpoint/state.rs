@@ -21,7 +21,7 @@ pub(super) fn shared_state(engine: &StepEngine) -> Result<Vec<Named>, BridgeErro
     if let Some(average) = engine.algorithms.average() {
         state.push((AVERAGE_UPDATES.to_owned(), Tensor::from(average.num_updates as i64)));
     }
-    let momenta = no_grad(|| engine.optimizer.snapshot())?;
+    let momenta = no_grad(|| engine.optimizer.full_snapshot())?;
     state.extend(momenta.into_named().map(|(name, tensor)| (optimizer_name(&name), tensor)));
     if let Some((scale, growth_tracker)) = engine.scaler.snapshot() {
         state.extend(SCALER.map(str::to_owned).into_iter().zip([scale, growth_tracker]));
@@ -56,6 +56,9 @@ pub(super) fn restore(
     }
     let take = |name: &str| shared.get(&optimizer_name(name));
     let momenta = OptimizerState::from_named(engine.optimizer.num_groups(), take);
+    if !momenta.is_full() {
+        return Err(TrainError::Resume("it has no state of the optimizer".to_owned()));
+    }
     engine.optimizer.restore(&momenta)?;
     if engine.scaler.snapshot().is_some() {
         let [scale, growth_tracker] = SCALER.map(|name| needed(shared, name));

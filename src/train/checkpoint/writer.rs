@@ -1,7 +1,7 @@
 //! Writes checkpoints on a thread of its own, so that training does not wait for the disk.
 
 use std::{
-    fs,
+    fs::{self, File},
     path::PathBuf,
     thread::{self, JoinHandle},
 };
@@ -12,8 +12,9 @@ use tch::Tensor;
 use super::super::tensor_file;
 use crate::{
     atomic_file, hash,
+    libtorch::Readout,
     model::Named,
-    run_dir::{Checkpoint, CheckpointStamp, RunState},
+    run_dir::{Checkpoint, CheckpointStamp, LOG, RunState},
 };
 
 /// A rank's part of a checkpoint.
@@ -25,7 +26,13 @@ pub(super) struct Part {
     pub(super) run: Option<RunState>,
     /// Copies, on their device.
     pub(super) tensors: Vec<Named>,
+    /// Has its value once the device has made the copies. This thread has another stream.
+    pub(super) copied: Readout,
 }
+
+/// Two parts wait for the disk.
+pub(super) const BUSY: &str =
+    "the disk is still busy with the last ones; raise train.checkpoint.interval";
 
 /// What became of a part: its checkpoint, or why it is not written.
 pub(super) type Written = Result<Checkpoint, String>;
@@ -45,6 +52,10 @@ impl Writer {
         let (report, written) = unbounded();
         let thread = thread::spawn(move || {
             for part in to_write {
+                // The length of the log is in the stamp, so the log must be on the disk first.
+                if let Some(log) = tidy.as_ref().map(|(run_dir, _)| run_dir.join(LOG)) {
+                    let _ = File::open(log).and_then(|log| log.sync_data());
+                }
                 let outcome = write(&part).map(|()| part.checkpoint.clone()).inspect_err(|_| {
                     // It stays if a rank has written something there.
                     let _ = fs::remove_dir(part.checkpoint.folder());
@@ -59,13 +70,16 @@ impl Writer {
         Self { parts, written, thread }
     }
 
-    /// Hands a part over. It is not written if two others wait for the disk.
+    /// Whether there is room for another part.
+    pub(super) fn is_free(&self) -> bool {
+        !self.parts.is_full()
+    }
+
+    /// Hands a part over.
     pub(super) fn write(&self, part: Part) -> Result<(), String> {
         match self.parts.try_send(part) {
             Ok(()) => Ok(()),
-            Err(TrySendError::Full(_)) => Err("the disk is still busy with the last one; raise \
-                 train.checkpoint.interval"
-                .to_owned()),
+            Err(TrySendError::Full(_)) => Err(BUSY.to_owned()),
             Err(TrySendError::Disconnected(_)) => Err("its thread panicked".to_owned()),
         }
     }
@@ -87,6 +101,7 @@ impl Writer {
 /// Writes tensors first and the stamp last.
 fn write(part: &Part) -> Result<(), String> {
     let Part { checkpoint, rank, .. } = part;
+    part.copied.value().map_err(|error| error.to_string())?;
     if let Some((name, _)) = part.tensors.iter().find(|(_, tensor)| !is_finite(tensor)) {
         return Err(format!("{name} has numbers that are not finite"));
     }

@@ -148,6 +148,6 @@ fn a_failure_ends_a_series_and_what_was_measured_is_shown() {
     let stage = Stage::with_ranks(script);
     let told = stage.train(&["--runs", "3"]);
     told.expect(6, &["results/box/run_1: rank", "broke"]);
-    assert_eq!(told.stdout.lines().count(), 2, "{told:#?}");
+    assert_eq!(told.stdout.lines().count(), 3, "{told:#?}");
     assert!(!stage.path("results/box/run_2").exists());
 }

@@ -92,7 +92,7 @@ fn runs_of_one_recipe_get_seeds_and_results_of_their_own() {
     let stage = Stage::with_ranks(GOOD);
     let told = stage.train(&["--runs", "3"]);
     told.expect(0, &[]);
-    assert_eq!(told.stdout.lines().count(), 4, "{told:#?}");
+    assert_eq!(told.stdout.lines().count(), 7, "{told:#?}");
     for n in 0..3 {
         let manifest = json(&stage.read(&format!("results/box/run_{n}/manifest.json")));
         assert_eq!(manifest["seed"], 17 + n);
@@ -107,17 +107,18 @@ fn several_recipes_run_one_after_another_and_are_compared() {
     let told = stage.train(&["--recipe", "other.toml", "--quiet"]);
     told.expect(0, &[]);
     let lines: Vec<&str> = told.stdout.lines().collect();
-    assert_eq!(lines.len(), 3, "{told:#?}");
+    assert_eq!(lines.len(), 5, "{told:#?}");
     assert!(lines[0].starts_with("recipe") && lines[0].contains("speed-up"), "{told:#?}");
     assert!(lines[1].starts_with("recipe ") && lines[1].contains("1.00x"), "{told:#?}");
-    assert!(lines[2].starts_with("other ") && lines[2].contains("result_1.txt"), "{told:#?}");
+    assert!(lines[2].starts_with("other "), "{told:#?}");
+    assert_eq!(lines[4], "result: results/box/resnet/result_1.txt");
 }
 
 #[test]
 fn standard_output_has_the_table_alone_and_quiet_means_quiet() {
     let stage = Stage::with_ranks(GOOD);
     let told = stage.train(&[]);
-    assert_eq!(told.stdout.lines().count(), 2, "{told:#?}");
+    assert_eq!(told.stdout.lines().count(), 3, "{told:#?}");
     assert!(told.stdout.starts_with("recipe "), "{told:#?}");
     assert!(!told.stderr.contains('\u{1b}'), "escape codes off a terminal: {told:#?}");
     assert!(told.stderr.contains("memory: 2 ranks x ("), "{told:#?}");
