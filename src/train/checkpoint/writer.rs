@@ -70,7 +70,7 @@ impl Writer {
         Self { parts, written, thread }
     }
 
-    /// Whether there is room for another part.
+    /// Whether there is space for another part.
     pub(super) fn is_free(&self) -> bool {
         !self.parts.is_full()
     }
