@@ -29,7 +29,7 @@ fuzz_target!(|input: &[u8]| {
         }
         let reports: Vec<_> = verdict.systems.iter().flat_map(|it| it.reports.clone()).collect();
         if let Ok(score) = SystemScore::of(&SystemResults::of_log(&log), ruleset, &reports) {
-            let _ = summary_row(&score);
+            let _ = summary_row(&[score]);
         }
         check_toml(&files.put("box.toml", toml).display().to_string());
     });
