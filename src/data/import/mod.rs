@@ -1,5 +1,6 @@
 //! Importing a data set into a store: Arrow shards and their manifest.
 
+mod lock;
 pub(in crate::data) mod pack;
 pub(in crate::data) mod parquet;
 mod progress;

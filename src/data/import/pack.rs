@@ -7,8 +7,7 @@
 use crate::data::config::OnBad;
 use std::{
     collections::BTreeSet,
-    fs::{self, File},
-    io,
+    fs, io,
     ops::ControlFlow,
     path::{Path, PathBuf},
     sync::{
@@ -18,10 +17,6 @@ use std::{
     thread,
 };
 
-use rustix::{
-    fs::{FlockOperation, flock},
-    io::Errno,
-};
 use serde::{Deserialize, Serialize};
 
 use crate::data::{
@@ -36,6 +31,7 @@ use crate::data::{
         tfrecord::Messages,
     },
     import::{
+        lock::lock,
         parquet::unpacked,
         progress::Progress,
         rewrite::{Rewriter, Rewritten},
@@ -134,17 +130,6 @@ pub fn import(
         fs::remove_dir_all(&spool).map_err(StoreError::io("remove", &spool))?;
     }
     Ok(work.folders)
-}
-
-/// Keeps other imports out of `out` while it lives, and creates the folder.
-fn lock(out: &Path) -> Result<File, StoreError> {
-    fs::create_dir_all(out).map_err(StoreError::io("create", out))?;
-    let folder = File::open(out).map_err(StoreError::io("open", out))?;
-    match flock(&folder, FlockOperation::NonBlockingLockExclusive) {
-        Err(Errno::WOULDBLOCK) => Err(StoreError::Busy(out.to_owned())),
-        // Some network file systems have no locks.
-        Ok(()) | Err(_) => Ok(folder),
-    }
 }
 
 /// Opens the data set `source` for an import into `out`: Parquet is first unpacked next to `out`,
