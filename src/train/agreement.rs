@@ -88,6 +88,7 @@ mod tests {
         let mut agreement = Agreement::new(0, 10);
         let both = Agreed { stop: true, checkpoint: true };
         assert_eq!(agreement.after(11, &ddp, || both).unwrap(), both);
+        assert!(agreement.next_step <= 13, "the interval grows at most twofold");
         agreement.next_step = 14;
         for step in 12..14 {
             let asked = agreement.after(step, &ddp, || unreachable!("step {step}"));

@@ -1,5 +1,7 @@
 //! Update rules, their state, and bounds on gradients.
 
+use std::collections::HashMap;
+
 use tch::{Device, Kind, no_grad};
 
 use super::*;
@@ -88,6 +90,34 @@ fn every_rule_trains_on_as_if_what_was_taken_back_had_not_been() {
             assert_eq!(weights(&warm), weights(&cold), "{config:?}");
         }
         assert_ne!(weights(&cold), weights(&network()), "{config:?} does nothing");
+    }
+}
+
+#[test]
+fn a_state_is_full_although_no_step_was_counted_as_in_replayed_graphs() {
+    for config in rules() {
+        let optimizer = Optimizer::new(&config, &network()).unwrap();
+        assert!(!optimizer.snapshot().unwrap().is_full());
+        assert!(optimizer.full_snapshot().unwrap().is_full(), "{config:?}");
+    }
+}
+
+#[test]
+fn another_optimizer_goes_on_from_a_named_state() {
+    for config in rules() {
+        let (old, new) = (network(), network());
+        let mut before = Optimizer::new(&config, &old).unwrap();
+        let mut after = Optimizer::new(&config, &new).unwrap();
+        train(&mut before, &old, 3);
+        let mut state: HashMap<String, Tensor> =
+            before.full_snapshot().unwrap().into_named().collect();
+        let num_groups = after.num_groups();
+        after.restore(&OptimizerState::from_named(num_groups, |name| state.remove(name))).unwrap();
+        assert!(state.is_empty(), "{config:?}: {:?}", state.keys());
+        put_back(&new, &old.iter().map(|(_, t)| t.detach().copy()).collect::<Vec<_>>());
+        train(&mut before, &old, 2);
+        train(&mut after, &new, 2);
+        assert_eq!(weights(&new), weights(&old), "{config:?}");
     }
 }
 

@@ -11,7 +11,7 @@ use std::{
 
 use self::{
     state::{own_state, restore, shared_state},
-    writer::{BUSY, Part, Writer, Written},
+    writer::{Part, Writer, Written},
 };
 use super::{
     engine::StepEngine,
@@ -84,8 +84,7 @@ impl Checkpoints {
         self.interval != CheckpointInterval::Off
     }
 
-    /// Copies the state on its device and hands it to the writer.
-    /// The clock was started at `start_ms`.
+    /// Copies the state on its device and hands it to the writer. The clock was started at `start_ms`.
     pub(super) fn save(
         &mut self,
         engine: &StepEngine,
@@ -93,42 +92,34 @@ impl Checkpoints {
         event_sink: &mut EventSink,
     ) {
         self.report(event_sink);
-        if !self.writer.is_free() {
-            report(&Err(BUSY.to_owned()), event_sink);
-            return;
+        // Also if it fails, so that the next one is due after the same step on all ranks.
+        self.last = (engine.progress.step, Instant::now());
+        let part = self.part(engine, (epoch_is, start_ms));
+        if let Err(reason) = part.and_then(|part| self.writer.write(part)) {
+            report(&Err(reason), event_sink);
         }
-        let step = engine.progress.step;
-        let run = engine.world.is_main().then(|| self.run_state(epoch_is, start_ms)).transpose();
-        let run = match run {
-            Ok(run) => run,
-            Err(reason) => {
-                report(&Err(reason), event_sink);
-                return;
-            }
-        };
+    }
+
+    /// What this rank saves.
+    fn part(&self, engine: &StepEngine, how: (EpochIs, u64)) -> Result<Part, String> {
+        if !self.writer.is_free() {
+            let busy = "the disk is still busy with the last ones; raise train.checkpoint.interval";
+            return Err(busy.to_owned());
+        }
+        let run = engine.world.is_main().then(|| self.run_state(how)).transpose()?;
         // A device without memory for the copies can go on without a checkpoint.
-        let (tensors, copied) = match unwound(|| copies(engine)) {
-            Ok(copies) => copies,
-            Err(error) => {
-                report(&Err(error.to_string()), event_sink);
-                return;
-            }
-        };
-        let part = Part {
-            checkpoint: Checkpoint::new(&self.run_dir, step),
+        let (tensors, copied) = unwound(|| copies(engine)).map_err(|error| error.to_string())?;
+        Ok(Part {
+            checkpoint: Checkpoint::new(&self.run_dir, engine.progress.step),
             rank: engine.world.rank,
             world_size: engine.world.world_size,
             run,
             tensors,
             copied,
-        };
-        self.last = (step, Instant::now());
-        if let Err(reason) = self.writer.write(part) {
-            report(&Err(reason), event_sink);
-        }
+        })
     }
 
-    fn run_state(&self, epoch_is: EpochIs, start_ms: u64) -> Result<RunState, String> {
+    fn run_state(&self, (epoch_is, start_ms): (EpochIs, u64)) -> Result<RunState, String> {
         let path = self.run_dir.join(LOG);
         let log_bytes =
             fs::metadata(&path).map_err(|error| format!("{}: {error}", path.display()))?.len();
@@ -175,16 +166,16 @@ pub(super) fn resume(
 ) -> Result<RunState, TrainError> {
     let failed =
         |reason: String| TrainError::TensorFile { path: checkpoint.folder().to_owned(), reason };
-    let (shared, own) = (checkpoint.read(0)?, checkpoint.read(engine.world.rank)?);
-    let shared = TensorFile::decode(&shared).map_err(failed)?;
-    let own = TensorFile::decode(&own).map_err(failed)?;
-    restore(engine, &shared, &own)?;
     let stamp = checkpoint.stamp(0)?;
     let (world_size, wanted) = (engine.world.world_size, stamp.world_size);
     if world_size != wanted || checkpoint.step == 0 {
         let reason = format!("it is of {wanted} ranks after step {}", checkpoint.step);
         return Err(TrainError::Resume(reason));
     }
+    let (shared, own) = (checkpoint.read(0)?, checkpoint.read(engine.world.rank)?);
+    let shared = TensorFile::decode(&shared).map_err(failed)?;
+    let own = TensorFile::decode(&own).map_err(failed)?;
+    restore(engine, &shared, &own)?;
     let run = stamp.run;
     let run = run.ok_or_else(|| failed("rank 0's stamp has no state of the run".to_owned()))?;
     let (step, steps_per_epoch) = (checkpoint.step, engine.recipe.run_length.steps_per_epoch);

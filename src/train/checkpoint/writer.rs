@@ -6,7 +6,7 @@ use std::{
     thread::{self, JoinHandle},
 };
 
-use crossbeam_channel::{Receiver, Sender, TrySendError, bounded, unbounded};
+use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
 use tch::Tensor;
 
 use super::super::tensor_file;
@@ -29,10 +29,6 @@ pub(super) struct Part {
     /// Has its value once the device has made the copies. This thread has another stream.
     pub(super) copied: Readout,
 }
-
-/// Two parts wait for the disk.
-pub(super) const BUSY: &str =
-    "the disk is still busy with the last ones; raise train.checkpoint.interval";
 
 /// What became of a part: its checkpoint, or why it is not written.
 pub(super) type Written = Result<Checkpoint, String>;
@@ -75,13 +71,9 @@ impl Writer {
         !self.parts.is_full()
     }
 
-    /// Hands a part over.
+    /// Hands a part over; waits unless the writer is free.
     pub(super) fn write(&self, part: Part) -> Result<(), String> {
-        match self.parts.try_send(part) {
-            Ok(()) => Ok(()),
-            Err(TrySendError::Full(_)) => Err(BUSY.to_owned()),
-            Err(TrySendError::Disconnected(_)) => Err("its thread panicked".to_owned()),
-        }
+        self.parts.send(part).map_err(|_| "its thread panicked".to_owned())
     }
 
     /// What has been written since the last call.
