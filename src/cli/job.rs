@@ -2,24 +2,22 @@
 
 use std::path::Path;
 
-use anyhow::{Context, anyhow};
 use chrono::Local;
 
 use super::{
+    ending::{check, outcome_of},
     exit::{Exit, Failure, OrExit, Outcome},
     threads,
     train_args::TrainArgs,
 };
 use crate::{
-    compliance,
     console::{self, Counter, Manner, Screen},
     data::{Budget, Dataset, Free, NUM_PINNED_BATCHES, Need, cache_folder, synth},
-    events::{FailureKind, LogCheck, RunSummary},
+    events::RunSummary,
     launch::{
-        self, Device, Ending, Images, Interrupts, Launch, LaunchError, Libtorch, Machine,
-        MasterPort, RankFailure, RankLayout, ResultsDir, Resumption, RunFolder, Strictness,
+        self, AcceptedBuild, Device, Images, Interrupts, Launch, LaunchError, Libtorch, Machine,
+        MasterPort, RankLayout, ResultsDir, Resumption, RunFolder,
     },
-    mlperf::RunStatus,
     recipe::{self, Recipe, RecipeFile, RunContext},
     run_dir::{self, DataStamp, ProgramStamp, RecipeStamp, ResumeStamp, RunManifest},
     submission::{SystemDescription, SystemError},
@@ -38,7 +36,7 @@ pub(super) struct Stage {
     pub(super) interrupts: Interrupts,
     pub(super) manner: Manner,
     /// What a resumed run may differ in.
-    pub(super) strictness: Strictness,
+    pub(super) accepted_build: AcceptedBuild,
 }
 
 /// A recipe that was resolved for this machine.
@@ -208,7 +206,7 @@ impl ReadyJob {
         let recipe = self.job.recipe_of(index, &self.data).or_exit(Exit::Invalid)?;
         let manifest = self.manifest(&recipe, &stage.tools, resumption.map(Resumption::stamp));
         if let Some(resumption) = resumption {
-            resumption.check(&manifest, &recipe, stage.strictness).or_exit(Exit::Invalid)?;
+            resumption.check(&manifest, &recipe, stage.accepted_build).or_exit(Exit::Invalid)?;
         }
         write_down(&recipe, &manifest, folder).or_exit(Exit::Invalid)?;
         let mut screen = Screen::new(stage.manner);
@@ -365,37 +363,6 @@ fn name_submitter(file: &mut RecipeFile, system: Option<&str>) -> Result<(), Sys
         }
     }
     Ok(())
-}
-
-/// Checks the log under the recipe's ruleset, as the reference does.
-fn check(log: &Path, recipe: &Recipe) -> anyhow::Result<LogCheck> {
-    let ruleset = recipe.mlperf.ruleset.parse()?;
-    let report = compliance::check_file(log, ruleset)
-        .with_context(|| format!("cannot read the log {}", log.display()))?;
-    Ok(LogCheck {
-        ruleset: ruleset.to_string(),
-        accepted: report.reference_accepts(),
-        findings: report.findings.iter().map(|f| format!("{}: {f}", f.code)).collect(),
-    })
-}
-
-fn outcome_of(ending: Ending, folder: &RunFolder) -> Outcome {
-    if let Some(RankFailure { rank, kind, message }) = ending.failure {
-        let exit = match kind {
-            FailureKind::Input => Exit::Invalid,
-            FailureKind::Internal | FailureKind::Peer => Exit::RankFailed,
-            FailureKind::Interrupted => Exit::Incomplete,
-        };
-        let error = anyhow!("rank {rank}: {message}").context(folder.path().display().to_string());
-        return Err(Failure { exit, error });
-    }
-    if ending.interrupted {
-        return Ok(Exit::Incomplete);
-    }
-    Ok(match ending.status.expect("a run without run_stop has failed or was interrupted") {
-        RunStatus::Success => Exit::Ok,
-        RunStatus::Aborted => Exit::TargetMissed,
-    })
 }
 
 /// Whether a results folder's name may contain `c`.

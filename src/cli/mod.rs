@@ -9,6 +9,7 @@ mod check_explain;
 pub mod data;
 mod data_import;
 mod data_synth;
+mod ending;
 pub mod exit;
 mod feeds;
 mod findings;

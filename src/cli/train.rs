@@ -34,7 +34,7 @@ pub fn run(args: &TrainArgs) -> Outcome {
     let ready = each(jobs, |job| job.prepare(args, manner))?;
     let interrupts = Interrupts::listen().or_exit(Exit::Bug)?;
     let mut summaries = Vec::new();
-    let stage = Stage { tools, interrupts, manner, strictness: args.strictness() };
+    let stage = Stage { tools, interrupts, manner, accepted_build: args.accepted_build() };
     let series = Series { jobs: ready, resumption, max_restarts: args.max_restarts };
     let outcome = series.launch(&stage, &mut summaries);
     if !summaries.is_empty() {

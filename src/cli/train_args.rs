@@ -6,7 +6,7 @@ use clap::ValueEnum;
 
 use super::plan::PlanArgs;
 use crate::{
-    launch::{LaunchError, Resumption, Strictness},
+    launch::{AcceptedBuild, LaunchError, Resumption},
     recipe::DeviceChoice,
 };
 
@@ -101,8 +101,8 @@ impl TrainArgs {
     }
 
     /// What a resumed run may differ in.
-    pub(super) fn strictness(&self) -> Strictness {
-        if self.force { Strictness::AnyBuild } else { Strictness::Exact }
+    pub(super) fn accepted_build(&self) -> AcceptedBuild {
+        if self.force { AcceptedBuild::Any } else { AcceptedBuild::Same }
     }
 
     pub(super) fn as_plan(&self, recipe: &str) -> PlanArgs {

@@ -29,7 +29,7 @@ pub use libtorch::Libtorch;
 pub use port::MasterPort;
 pub use process::find_rank_program;
 pub use results::{EventLog, ResultsDir, RunFolder};
-pub use resume::{Resumption, Strictness};
+pub use resume::{AcceptedBuild, Resumption};
 pub use run::{Launch, run};
 pub use signals::Interrupts;
 pub use supervise::{Ending, RankFailure};

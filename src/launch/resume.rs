@@ -27,13 +27,13 @@ pub struct Resumption {
     pub warnings: Vec<String>,
 }
 
-/// What must not change when a run is resumed, and what may with `--force`.
+/// Which programs may go on with a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Strictness {
-    /// The same programs only, which gives the same weights bit for bit.
-    Exact,
-    /// Another build of the programs too.
-    AnyBuild,
+pub enum AcceptedBuild {
+    /// Those that started it, which gives the same weights bit for bit.
+    Same,
+    /// Another build too (`--force`).
+    Any,
 }
 
 impl Resumption {
@@ -111,7 +111,7 @@ impl Resumption {
         &self,
         manifest: &RunManifest,
         recipe: &Recipe,
-        strictness: Strictness,
+        accepted_build: AcceptedBuild,
     ) -> Result<(), LaunchError> {
         let (old, new) = (&self.manifest, manifest);
         let differs = |old: &str, new: &str| {
@@ -129,13 +129,13 @@ impl Resumption {
             [&data.listing_sha256, data.store_sha256.as_ref().unwrap_or(&data.listing_sha256)]
         });
         if was != is {
-            return Err(cannot(&self.run_dir, &"the images are others"));
+            return Err(cannot(&self.run_dir, &"these are not the images that it was trained on"));
         }
         if old.libtorch != new.libtorch {
             let [old, new] = [old, new].map(|it| format!("libtorch {}", it.libtorch));
             return differs(&old, &new);
         }
-        if strictness == Strictness::Exact && old.program.sha256 != new.program.sha256 {
+        if accepted_build == AcceptedBuild::Same && old.program.sha256 != new.program.sha256 {
             let reason = "mlperf-rank is another build, which --force accepts";
             return Err(cannot(&self.run_dir, &reason));
         }

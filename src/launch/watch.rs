@@ -117,15 +117,15 @@ fn culprit(ranks: &[(usize, Vitals)], now: Instant) -> (usize, &Vitals) {
 
 fn explanation(vitals: &Vitals, now: Instant) -> &'static str {
     if vitals.is_silent(now) {
-        return "does not answer; its disk or its driver may hang, see rank-K.log and dmesg";
+        return "does not answer; its disk or its driver may hang, see its log and dmesg";
     }
     match vitals.doing {
         None | Some((Activity::Starting, _)) => "has not started; check the disk of the data set",
         Some((Activity::Joining, _)) => "waits for ranks that were not started here",
         Some((Activity::WarmingUp, _)) => "has not ended its warm-up",
         Some((Activity::Loading, _)) => "waits for images; check the disk of the data set",
-        Some((Activity::Stepping, _)) => "has not ended its step; see rank-K.log",
-        Some((Activity::Evaluating, _)) => "has not ended its evaluation; see rank-K.log",
+        Some((Activity::Stepping, _)) => "has not ended its step; see its log",
+        Some((Activity::Evaluating, _)) => "has not ended its evaluation; see its log",
     }
 }
 

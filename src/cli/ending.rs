@@ -1,0 +1,46 @@
+//! What the end of a run means: the verdict on its log, and its exit code.
+
+use std::path::Path;
+
+use anyhow::{Context, anyhow};
+
+use super::exit::{Exit, Failure, Outcome};
+use crate::{
+    compliance,
+    events::{FailureKind, LogCheck},
+    launch::{Ending, RankFailure, RunFolder},
+    mlperf::RunStatus,
+    recipe::Recipe,
+};
+
+/// Checks the log under the recipe's ruleset, as the reference does.
+pub(super) fn check(log: &Path, recipe: &Recipe) -> anyhow::Result<LogCheck> {
+    let ruleset = recipe.mlperf.ruleset.parse()?;
+    let report = compliance::check_file(log, ruleset)
+        .with_context(|| format!("cannot read the log {}", log.display()))?;
+    Ok(LogCheck {
+        ruleset: ruleset.to_string(),
+        accepted: report.reference_accepts(),
+        findings: report.findings.iter().map(|f| format!("{}: {f}", f.code)).collect(),
+    })
+}
+
+/// The exit code of a run, or its failure.
+pub(super) fn outcome_of(ending: Ending, folder: &RunFolder) -> Outcome {
+    if let Some(RankFailure { rank, kind, message }) = ending.failure {
+        let exit = match kind {
+            FailureKind::Input => Exit::Invalid,
+            FailureKind::Internal | FailureKind::Peer => Exit::RankFailed,
+            FailureKind::Interrupted => Exit::Incomplete,
+        };
+        let error = anyhow!("rank {rank}: {message}").context(folder.path().display().to_string());
+        return Err(Failure { exit, error });
+    }
+    if ending.interrupted {
+        return Ok(Exit::Incomplete);
+    }
+    Ok(match ending.status.expect("a run without run_stop has failed or was interrupted") {
+        RunStatus::Success => Exit::Ok,
+        RunStatus::Aborted => Exit::TargetMissed,
+    })
+}
