@@ -197,6 +197,7 @@ fn runs_that_are_broken_at_random_end_as_they_should() {
     let chaos = Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts/chaos");
     let output = Command::new(chaos)
         .args(["--seed", "5", "--count", "10", "--program", env!("CARGO_BIN_EXE_mlperf-run")])
+        .args(["--limit-s", "60"])
         .arg("--out")
         .arg(folder.path().join("chaos.tsv"))
         .output()
