@@ -27,13 +27,15 @@ pub(super) fn check(log: &Path, recipe: &Recipe) -> anyhow::Result<LogCheck> {
 
 /// The exit code of a run, or its failure.
 pub(super) fn outcome_of(ending: Ending, folder: &RunFolder) -> Outcome {
-    if let Some(RankFailure { rank, kind, message }) = ending.failure {
+    if let Some(RankFailure { rank, host, kind, message }) = ending.failure {
         let exit = match kind {
             FailureKind::Input => Exit::Invalid,
             FailureKind::Internal | FailureKind::Peer => Exit::RankFailed,
             FailureKind::Interrupted => Exit::Incomplete,
         };
-        let error = anyhow!("rank {rank}: {message}").context(folder.path().display().to_string());
+        let host = host.map(|host| format!(" on {host}")).unwrap_or_default();
+        let error =
+            anyhow!("rank {rank}{host}: {message}").context(folder.path().display().to_string());
         return Err(Failure { exit, error });
     }
     if ending.interrupted {

@@ -26,6 +26,23 @@ pub enum Exit {
     Incomplete = 7,
 }
 
+impl Exit {
+    /// The exit that has this code; one of a newer version is a bug here.
+    pub fn from_code(code: u8) -> Self {
+        let all = [
+            Self::Ok,
+            Self::Bug,
+            Self::Usage,
+            Self::Invalid,
+            Self::NotCompliant,
+            Self::TargetMissed,
+            Self::RankFailed,
+            Self::Incomplete,
+        ];
+        all.into_iter().find(|exit| *exit as u8 == code).unwrap_or(Self::Bug)
+    }
+}
+
 impl From<Exit> for ExitCode {
     fn from(exit: Exit) -> Self {
         Self::from(exit as u8)

@@ -15,10 +15,10 @@ use crate::{
     data::{Budget, Dataset, Free, NUM_PINNED_BATCHES, Need, cache_folder, synth},
     events::RunSummary,
     launch::{
-        self, AcceptedBuild, Device, Images, Interrupts, Launch, LaunchError, Libtorch, Machine,
-        MasterPort, RankLayout, ResultsDir, Resumption, RunFolder,
+        self, AcceptedBuild, Cluster, Device, Images, Interrupts, Launch, LaunchError, Libtorch,
+        Machine, MasterPort, RankLayout, ResultsDir, Resumption, RunFolder,
     },
-    recipe::{self, Recipe, RecipeFile, RunContext},
+    recipe::{self, Recipe, RecipeFile, RunContext, WatchConfig},
     run_dir::{self, DataStamp, ProgramStamp, RecipeStamp, ResumeStamp, RunManifest},
     submission::{SystemDescription, SystemError},
 };
@@ -37,14 +37,21 @@ pub(super) struct Stage {
     pub(super) manner: Manner,
     /// What a resumed run may differ in.
     pub(super) accepted_build: AcceptedBuild,
+    /// The other machines, if there are any.
+    pub(super) cluster: Option<Cluster>,
 }
 
 /// A recipe that was resolved for this machine.
 pub(super) struct Job {
     name: String,
+    /// Its place among the recipes of the command line.
+    index: usize,
     /// The recipe with flags applied and device, ranks and submitter set.
     file: RecipeFile,
+    /// The ranks of this machine.
     rank_layout: RankLayout,
+    /// Ranks on all machines.
+    world_size: usize,
     images: Images,
     system: String,
 }
@@ -74,8 +81,20 @@ impl Tools {
             source,
         })?;
         let port = MasterPort::from_env()?;
-        port.settle()?;
+        port.settle("127.0.0.1")?;
         Ok(Self { program, libtorch, port })
+    }
+
+    pub(super) fn program(&self) -> &Path {
+        &self.program.path
+    }
+
+    pub(super) fn program_sha256(&self) -> &str {
+        &self.program.sha256
+    }
+
+    pub(super) fn libtorch(&self) -> &Libtorch {
+        &self.libtorch
     }
 }
 
@@ -91,11 +110,12 @@ impl Job {
             file.run.name = source.name.replace('/', "-");
         }
         let machine = Machine::detect();
-        let (rank_layout, images) = settle(&file, &machine).or_exit(Exit::Invalid)?;
+        let num_nodes = args.nodes.num_nodes();
+        let (rank_layout, images) = settle(&file, num_nodes, &machine).or_exit(Exit::Invalid)?;
         file.run.device = rank_layout.device.into();
         name_submitter(&mut file, args.system.as_deref()).or_exit(Exit::Invalid)?;
-        let run_context =
-            images.run_context(&file, rank_layout.num_ranks).or_exit(Exit::Invalid)?;
+        let world_size = rank_layout.num_ranks * num_nodes;
+        let run_context = images.run_context(&file, world_size).or_exit(Exit::Invalid)?;
         Recipe::resolve(file.clone(), &run_context).or_exit(Exit::Invalid)?;
         if let Some(warning) = rank_layout.warning(&machine) {
             Screen::new(manner).line(&format!("warning: {warning}"));
@@ -104,7 +124,18 @@ impl Job {
             format!("{}-{}", launch::host_name(), file.run.name)
                 .replace(|c: char| !is_plain(c), "-")
         });
-        Ok(Self { name: source.name, file, rank_layout, images, system })
+        let index = args.recipes.iter().position(|other| other == name).unwrap_or(0);
+        Ok(Self { name: source.name, index, file, rank_layout, world_size, images, system })
+    }
+
+    /// The ranks of this machine.
+    pub(super) fn rank_layout(&self) -> &RankLayout {
+        &self.rank_layout
+    }
+
+    /// When ranks are waited for, and for how long.
+    pub(super) fn watch(&self) -> &WatchConfig {
+        &self.file.train.watch
     }
 
     /// The same under the name that the interrupted run had.
@@ -126,7 +157,7 @@ impl Job {
     }
 
     /// The images, and the memory that their index takes.
-    fn images_on_disk(&self, manner: Manner) -> anyhow::Result<(DataStamp, usize)> {
+    pub(super) fn images_on_disk(&self, manner: Manner) -> anyhow::Result<(DataStamp, usize)> {
         let (path, synth) = match &self.images {
             Images::Folder(path) => (path.clone(), None),
             Images::Synth(config) => {
@@ -170,12 +201,12 @@ impl Job {
     }
 
     /// The fully resolved recipe of run `index`, with the path of the images.
-    fn recipe_of(&self, index: usize, data: &DataStamp) -> anyhow::Result<Recipe> {
+    pub(super) fn recipe_of(&self, index: usize, data: &DataStamp) -> anyhow::Result<Recipe> {
         let mut file = self.file.clone();
         file.train_on(&data.path);
         file.run.seed = file.run.seed.map(|first| first.wrapping_add(index as u64));
         let run_context = RunContext {
-            world_size: self.rank_layout.num_ranks,
+            world_size: self.world_size,
             num_classes: data.num_classes,
             num_train: data.num_train,
             num_eval: data.num_eval,
@@ -185,6 +216,10 @@ impl Job {
 }
 
 impl ReadyJob {
+    pub(super) fn job(&self) -> &Job {
+        &self.job
+    }
+
     /// Takes the folders of its runs, in order; later calls return none.
     pub(super) fn take_folders(&mut self) -> Vec<RunFolder> {
         std::mem::take(&mut self.folders)
@@ -237,8 +272,10 @@ impl ReadyJob {
             rank_layout: &self.job.rank_layout,
             port: stage.tools.port,
             run_dir: folder.path(),
-            watch: &recipe.train.watch,
+            recipe: (self.job.index, &recipe),
+            manifest: &manifest,
             checkpoint: resumption.map(|it| it.checkpoint().folder()),
+            cluster: stage.cluster.as_ref(),
         };
         let ending = launch::run(&launch, &stage.interrupts, &mut |event| {
             summary.hear(event);
@@ -269,7 +306,7 @@ impl ReadyJob {
     }
 
     fn headline(&self, recipe: &Recipe, folder: &RunFolder) -> String {
-        let RankLayout { device, num_ranks, threads_per_rank } = self.job.rank_layout;
+        let RankLayout { device, threads_per_rank, .. } = self.job.rank_layout;
         let on = match device {
             Device::Cpu => {
                 format!("the CPU, {} each", console::counted(threads_per_rank, "thread"))
@@ -279,7 +316,7 @@ impl ReadyJob {
         format!(
             "{}: {} on {on}, seed {}, in {}",
             self.job.name,
-            console::counted(num_ranks, "rank"),
+            console::counted(self.job.world_size, "rank"),
             recipe.seed,
             folder.path().display()
         )
@@ -296,7 +333,7 @@ impl ReadyJob {
             division: recipe.mlperf.division,
             recipe: RecipeStamp::of(&self.job.name, recipe),
             seed: recipe.seed,
-            world_size: self.job.rank_layout.num_ranks,
+            world_size: self.job.world_size,
             device: recipe.run.device,
             data_set: self.data.clone(),
             libtorch: tools.libtorch.version().to_owned(),
@@ -317,8 +354,7 @@ fn write_down(
     folder: &RunFolder,
 ) -> Result<(), LaunchError> {
     folder.write(run_dir::RECIPE, &recipe.to_toml())?;
-    let json = serde_json::to_string_pretty(manifest).expect("text and counts are JSON");
-    folder.write(run_dir::MANIFEST, &json)
+    folder.write(run_dir::MANIFEST, &manifest.to_json())
 }
 
 fn resumption_text(resumption: &Resumption) -> String {
@@ -331,9 +367,17 @@ fn resumption_text(resumption: &Resumption) -> String {
 }
 
 /// Detects ranks and images. One error reports both if both are missing.
-fn settle(file: &RecipeFile, machine: &Machine) -> Result<(RankLayout, Images), LaunchError> {
+fn settle(
+    file: &RecipeFile,
+    num_nodes: usize,
+    machine: &Machine,
+) -> Result<(RankLayout, Images), LaunchError> {
     let omp_num_threads = std::env::var("OMP_NUM_THREADS").ok();
-    let rank_layout = RankLayout::detect(file.run.device, file.run.num_ranks, machine)
+    let num_ranks = file.run.num_ranks;
+    if !num_ranks.is_multiple_of(num_nodes) {
+        return Err(LaunchError::UnevenRanks { num_ranks, num_nodes });
+    }
+    let rank_layout = RankLayout::detect(file.run.device, num_ranks / num_nodes, machine)
         .map(|rank_layout| rank_layout.inheriting(omp_num_threads.as_deref()));
     match (rank_layout, Images::of(&file.data)) {
         (Ok(rank_layout), Ok(images)) => Ok((rank_layout, images)),

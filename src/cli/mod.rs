@@ -14,6 +14,7 @@ pub mod exit;
 mod feeds;
 mod findings;
 mod job;
+mod node;
 pub mod package;
 mod package_text;
 pub mod plan;
@@ -38,6 +39,8 @@ Examples:
   mlperf-run --recipe demo/baseline --recipe demo/optimized compare the two
   mlperf-run --recipe optimized --data /path/to/imagenet    train on ImageNet, on GPUs
   mlperf-run --resume                                       go on with an interrupted run
+  mlperf-run --recipe optimized --nnodes 2 --node-rank 0 --rdzv node0:29400
+                                                            on two machines, here on node0
 
 Exit codes: 0 target reached, 1 bug, 2 wrong command line, 3 invalid recipe or data, or
 unsuitable machine, 4 a log or submission breaks a rule, 5 target missed, 6 a rank failed,

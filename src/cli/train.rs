@@ -11,7 +11,7 @@ use super::{
 use crate::{
     console::{self, Manner},
     events::RunSummary,
-    launch::{Interrupts, Resumption, RunFolder},
+    launch::{Interrupts, NodeError, Resumption, RunFolder},
 };
 
 /// Finds, loads and resolves every recipe, then launches one after another and compares them.
@@ -26,25 +26,45 @@ pub fn run(args: &TrainArgs) -> Outcome {
         let error = anyhow!("--resume goes on with one run; give one --recipe or none");
         return Err(error).or_exit(Exit::Usage);
     }
+    let place = args.nodes.place().or_exit(Exit::Usage)?;
+    if let Some(place) = place.as_ref().filter(|place| !place.is_first()) {
+        return place.serve(args, manner);
+    }
     let jobs = each(&args.recipes, |name| {
         let job = Job::resolve(name, args, manner)?;
         Ok(resumption.iter().fold(job, Job::resuming))
     })?;
     let tools = Tools::find(args.libtorch.as_deref()).or_exit(Exit::Invalid)?;
-    let ready = each(jobs, |job| job.prepare(args, manner))?;
+    let jobs = each(jobs, |job| job.prepare(args, manner))?;
     let interrupts = Interrupts::listen().or_exit(Exit::Bug)?;
+    let cluster = match place {
+        None => None,
+        Some(place) => match place.gather(&jobs, manner, &interrupts) {
+            Err(NodeError::Interrupted) => return Ok(Exit::Incomplete),
+            gathered => Some(gathered.or_exit(Exit::Invalid)?),
+        },
+    };
+    let stage = Stage { tools, interrupts, manner, accepted_build: args.accepted_build(), cluster };
     let mut summaries = Vec::new();
-    let stage = Stage { tools, interrupts, manner, accepted_build: args.accepted_build() };
-    let series = Series { jobs: ready, resumption, max_restarts: args.max_restarts };
+    let series = Series { jobs, resumption, max_restarts: args.max_restarts };
     let outcome = series.launch(&stage, &mut summaries);
+    if let Some(cluster) = &stage.cluster {
+        let exit = outcome.as_ref().map_or_else(|failure| failure.exit, |exit| *exit);
+        cluster.nodes.end(exit as u8);
+    }
+    show(&summaries, manner);
+    outcome
+}
+
+/// Compares the runs.
+fn show(summaries: &[RunSummary], manner: Manner) {
     if !summaries.is_empty() {
-        console::result(console::table(&summaries));
+        console::result(console::table(summaries));
     }
     let verdicts = summaries.iter().filter_map(|run| Some((run, run.data_verdict.as_ref()?)));
     for (run, verdict) in verdicts.filter(|_| manner != Manner::Quiet) {
         console::note(format!("{} (seed {}) {verdict}", run.recipe, run.seed));
     }
-    outcome
 }
 
 /// The runs of all recipes.

@@ -4,7 +4,7 @@ use std::{num::NonZeroUsize, path::PathBuf};
 
 use clap::ValueEnum;
 
-use super::plan::PlanArgs;
+use super::{node::NodeArgs, plan::PlanArgs};
 use crate::{
     launch::{AcceptedBuild, LaunchError, Resumption},
     recipe::DeviceChoice,
@@ -22,7 +22,7 @@ pub struct TrainArgs {
     /// Folder whose train and val contain CLASS/*.JPEG, *.tar or *.arrow [default: the recipe's]
     #[arg(long, value_name = "DIR")]
     pub data: Option<PathBuf>,
-    /// Number of ranks, one process each [default: the recipe's]
+    /// Number of ranks on this machine, one process each [default: the recipe's]
     #[arg(long, value_name = "N")]
     pub nproc: Option<NonZeroUsize>,
     /// Runs of each recipe, each with its own seed and result
@@ -55,6 +55,8 @@ pub struct TrainArgs {
     /// How often a run whose rank fails goes on from its last checkpoint
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub max_restarts: usize,
+    #[command(flatten)]
+    pub nodes: NodeArgs,
     /// Show what would be done, but start nothing
     #[arg(long)]
     pub dry_run: bool,
@@ -70,7 +72,8 @@ impl TrainArgs {
         let flags = [
             device.map(|device| format!("run.device=\"{}\"", device.get_name())),
             self.seed.map(|seed| format!("run.seed={seed}")),
-            self.nproc.map(|nproc| format!("run.num_ranks={nproc}")),
+            self.nproc
+                .map(|nproc| format!("run.num_ranks={}", nproc.get() * self.nodes.num_nodes())),
             self.runs.map(|runs| format!("mlperf.runs={runs}")),
         ];
         self.overrides.iter().cloned().chain(flags.into_iter().flatten()).collect()

@@ -1,6 +1,6 @@
 //! Distributed data-parallel (DDP) backward: gradients are averaged over all ranks.
 
-use crate::libtorch::{BridgeError, Group, Reducer};
+use crate::libtorch::{BridgeError, Group, GroupTimeouts, Reducer};
 use tch::Tensor;
 
 use super::world::World;
@@ -62,10 +62,13 @@ impl Ddp {
         Self { group: None, reducer: None, detached: Vec::new(), buffers: Vec::new() }
     }
 
-    /// Joins the process group; blocks until all ranks have joined. A collective fails after
-    /// `timeout_s`.
-    pub fn join(world: &World, device: tch::Device, timeout_s: u64) -> Result<Self, DistError> {
-        let meeting = world.rendezvous(timeout_s);
+    /// Joins the process group; blocks until all ranks have joined.
+    pub fn join(
+        world: &World,
+        device: tch::Device,
+        timeouts: GroupTimeouts,
+    ) -> Result<Self, DistError> {
+        let meeting = world.rendezvous(timeouts);
         let group = Group::join(&meeting).map_err(failed("joining the other ranks"))?;
         if let tch::Device::Cuda(index) = device {
             group.attach_nccl(&meeting, index).map_err(failed("setting up NCCL"))?;

@@ -1,6 +1,6 @@
 //! Rank and world size from the environment variables of torchrun, Open MPI, Slurm or PMI, read once.
 
-use crate::libtorch::Rendezvous;
+use crate::libtorch::{GroupTimeouts, Rendezvous};
 
 /// The position of this process among all ranks.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -17,6 +17,8 @@ pub struct World {
     pub master_addr: String,
     /// Port that rank 0 listens on.
     pub master_port: u16,
+    /// What the ranks of a run know and others do not, from `MLPERF_RUN_KEY`; empty if it is not set.
+    pub key: String,
 }
 
 /// An invalid environment variable.
@@ -119,6 +121,7 @@ impl World {
             world_size,
             master_addr: lookup("MASTER_ADDR").unwrap_or_else(|| "127.0.0.1".to_owned()),
             master_port,
+            key: lookup("MLPERF_RUN_KEY").unwrap_or_default(),
         })
     }
 
@@ -138,14 +141,15 @@ impl World {
         (count / self.local_world_size).max(1)
     }
 
-    /// The address where the ranks meet. A collective fails after `timeout_s`.
-    pub fn rendezvous(&self, timeout_s: u64) -> Rendezvous {
+    /// The address where the ranks meet.
+    pub fn rendezvous(&self, timeouts: GroupTimeouts) -> Rendezvous {
         Rendezvous {
             host: self.master_addr.clone(),
             port: self.master_port,
             rank: self.rank,
             world_size: self.world_size,
-            timeout_s,
+            timeouts,
+            key: self.key.clone(),
         }
     }
 }

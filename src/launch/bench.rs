@@ -7,7 +7,10 @@ use std::{
     process::{Command, Stdio},
 };
 
-use super::{LaunchError, Libtorch, RankLayout, environment::World};
+use super::{
+    LaunchError, Libtorch, RankLayout,
+    environment::{Placement, World},
+};
 use crate::{
     events::{RankEvent, StepRates},
     run_dir,
@@ -42,8 +45,11 @@ pub fn measure_steps(
     observer: &mut dyn FnMut(&StepRates),
 ) -> Result<(), LaunchError> {
     // A single rank has no peers, so any port will do.
-    let world =
-        World { rank_layout: measurement.rank_layout, libtorch: measurement.libtorch, port: 0 };
+    let world = World {
+        rank_layout: measurement.rank_layout,
+        libtorch: measurement.libtorch,
+        placement: Placement::alone(measurement.rank_layout, 0),
+    };
     let image_sizes: Vec<String> = measurement.image_sizes.iter().map(usize::to_string).collect();
     let cannot = |source| LaunchError::Io {
         what: format!("start {}", measurement.program.display()),

@@ -2,6 +2,7 @@
 
 use std::{io, path::PathBuf};
 
+use super::nodes::NodeError;
 use crate::{data::DataError, recipe::RecipeError};
 
 /// Why there are no images.
@@ -36,6 +37,9 @@ pub enum LaunchError {
          --data DIR, or use --recipe demo/optimized, which needs neither"
     )]
     NoGpuNoImages(NoImages),
+    /// The nodes of a run do not meet.
+    #[error(transparent)]
+    Node(#[from] NodeError),
     /// The images are unusable.
     #[error(transparent)]
     Data(#[from] DataError),
@@ -52,6 +56,17 @@ pub enum LaunchError {
         num_ranks: usize,
         /// Available GPUs.
         num_gpus: usize,
+    },
+    /// The ranks cannot be shared out evenly.
+    #[error(
+        "{num_ranks} ranks cannot be shared out evenly to {num_nodes} machines; give the number of each \
+         with --nproc"
+    )]
+    UnevenRanks {
+        /// Requested ranks.
+        num_ranks: usize,
+        /// Machines.
+        num_nodes: usize,
     },
     /// A folder given as libtorch is not one.
     #[error(

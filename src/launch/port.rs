@@ -30,13 +30,13 @@ impl MasterPort {
         Ok(Self::Named(number))
     }
 
-    /// A port that is free at this moment.
-    pub fn settle(self) -> Result<u16, LaunchError> {
+    /// A port of this machine's address `host` that is free at this moment.
+    pub fn settle(self, host: &str) -> Result<u16, LaunchError> {
         let wanted = match self {
             Self::Named(port) => port,
             Self::Free => 0,
         };
-        let free = TcpListener::bind(("127.0.0.1", wanted)).and_then(|socket| socket.local_addr());
+        let free = TcpListener::bind((host, wanted)).and_then(|socket| socket.local_addr());
         free.map(|address| address.port()).map_err(|error| LaunchError::Port {
             port: wanted.to_string(),
             reason: error.to_string(),
@@ -52,15 +52,15 @@ mod tests {
     fn a_named_port_is_used_when_free_and_rejected_when_in_use() {
         let holder = TcpListener::bind(("0.0.0.0", 0)).unwrap();
         let port = holder.local_addr().unwrap().port();
-        let error = MasterPort::Named(port).settle().unwrap_err().to_string();
+        let error = MasterPort::Named(port).settle("127.0.0.1").unwrap_err().to_string();
         assert!(error.contains(&port.to_string()) && error.contains("unset it"), "{error}");
         drop(holder);
-        assert_eq!(MasterPort::Named(port).settle().unwrap(), port);
+        assert_eq!(MasterPort::Named(port).settle("127.0.0.1").unwrap(), port);
     }
 
     #[test]
     fn a_free_port_is_found() {
-        assert_ne!(MasterPort::Free.settle().unwrap(), 0);
+        assert_ne!(MasterPort::Free.settle("127.0.0.1").unwrap(), 0);
     }
 
     #[test]

@@ -25,7 +25,7 @@ use super::{
     LaunchError,
     supervise::{ExitStatus, Process, ProcessEvent},
 };
-use crate::{events::RankEvent, run_dir};
+use crate::events::RankEvent;
 
 /// The file name of the rank program.
 const RANK_PROGRAM: &str = "mlperf-rank";
@@ -53,6 +53,8 @@ pub fn find_rank_program() -> Result<PathBuf, LaunchError> {
 /// How to start a rank.
 pub(super) struct RankCommand<'a> {
     pub(super) program: &'a Path,
+    /// The resolved recipe.
+    pub(super) recipe: &'a Path,
     pub(super) run_dir: &'a Path,
     pub(super) checkpoint: Option<&'a Path>,
     pub(super) variables: Vec<(&'static str, OsString)>,
@@ -78,7 +80,7 @@ impl RankProcess {
         let resume = command.checkpoint.map(|folder| [OsStr::new("--resume"), folder.as_os_str()]);
         let mut child = Command::new(command.program)
             .arg("--recipe")
-            .arg(command.run_dir.join(run_dir::RECIPE))
+            .arg(command.recipe)
             .arg("--run-dir")
             .arg(command.run_dir)
             .args(resume.into_iter().flatten())
@@ -121,6 +123,10 @@ impl Process for RankProcess {
         let lines: Vec<&str> = text.lines().filter(|line| !line.trim().is_empty()).collect();
         let last = &lines[lines.len().saturating_sub(LAST_LINES)..];
         last.iter().map(|line| format!("  {line}")).collect::<Vec<_>>().join("\n")
+    }
+
+    fn host(&self) -> Option<&str> {
+        None
     }
 }
 
@@ -208,6 +214,7 @@ mod tests {
         let (send, process_event) = unbounded();
         let command = RankCommand {
             program: &program,
+            recipe: &folder.join("recipe.toml"),
             run_dir: folder,
             checkpoint: None,
             variables: vec![("RANK", "3".into())],

@@ -2,14 +2,13 @@
 //! from it.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
     ffi::OsStr,
     fmt::Display,
     fs,
     path::{Path, PathBuf},
 };
 
-use super::LaunchError;
+use super::{LaunchError, recipe_values::first_difference};
 use crate::{
     events::{RankEvent, RunSummary},
     mlperf::RunStatus,
@@ -144,18 +143,11 @@ impl Resumption {
 
     /// The first value in which the run's recipe differs from `recipe`.
     fn other_value(&self, recipe: &Recipe) -> Result<Option<[String; 2]>, LaunchError> {
+        // Where the images are does not change what is trained.
+        const KEYS: [&str; 1] = ["data.path"];
         let path = self.recipe();
         let text = fs::read_to_string(&path).map_err(|error| cannot(&path, &error))?;
-        let old = values(&text).map_err(|error| cannot(&path, &error))?;
-        let new = values(&recipe.to_toml()).expect("a recipe is TOML");
-        let keys: BTreeSet<&String> = old.keys().chain(new.keys()).collect();
-        let differing = keys.into_iter().find(|key| old.get(*key) != new.get(*key));
-        Ok(differing.map(|key| {
-            [&old, &new].map(|values| match values.get(key) {
-                Some(value) => format!("{key} = {value}"),
-                None => format!("{key} unset"),
-            })
-        }))
+        first_difference([&text, &recipe.to_toml()], &KEYS).map_err(|error| cannot(&path, &error))
     }
 
     /// The events of the run up to the checkpoint.
@@ -191,29 +183,6 @@ fn has_succeeded(run_dir: &Path) -> bool {
 fn folders(path: &Path) -> Vec<PathBuf> {
     let entries = fs::read_dir(path).into_iter().flatten().flatten();
     entries.map(|entry| entry.path()).filter(|path| path.is_dir()).collect()
-}
-
-/// The values of a recipe by key, as TOML, without those that do not change what is trained.
-fn values(text: &str) -> Result<BTreeMap<String, String>, toml::de::Error> {
-    const SECTIONS: [&str; 2] = ["train.checkpoint.", "train.watch."];
-    const KEYS: [&str; 3] = ["train.ddp.timeout_s", "data.path", "mlperf.runs"];
-    let mut values = BTreeMap::new();
-    flatten("", &toml::Value::Table(toml::from_str(text)?), &mut values);
-    values.retain(|key, _| {
-        !SECTIONS.iter().any(|section| key.starts_with(section)) && !KEYS.contains(&key.as_str())
-    });
-    Ok(values)
-}
-
-fn flatten(key: &str, value: &toml::Value, values: &mut BTreeMap<String, String>) {
-    let Some(table) = value.as_table() else {
-        values.insert(key.to_owned(), value.to_string());
-        return;
-    };
-    for (name, value) in table {
-        let key = if key.is_empty() { name.clone() } else { format!("{key}.{name}") };
-        flatten(&key, value, values);
-    }
 }
 
 fn cannot(path: &Path, reason: &dyn Display) -> LaunchError {

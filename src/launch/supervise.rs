@@ -11,6 +11,7 @@ use std::{
 };
 
 use crossbeam_channel::{Receiver, at, never, select, tick};
+use serde::{Deserialize, Serialize};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
 use super::watch::{Vitals, WatchTimeouts, hung_rank};
@@ -63,6 +64,8 @@ pub(super) trait Process {
     fn state(&self) -> Option<char>;
     /// The last lines it wrote to its log.
     fn log_tail(&self) -> String;
+    /// Its host, if it is another one.
+    fn host(&self) -> Option<&str>;
 }
 
 /// What the supervisor learns about a rank.
@@ -72,6 +75,8 @@ pub(super) enum ProcessEvent {
     Event(RankEvent),
     /// It has ended, after sending all its events.
     Gone(ExitStatus),
+    /// Somebody interrupts the launcher of its host.
+    Interrupted,
 }
 
 /// The launcher looks at its ranks every second, unless it was stopped.
@@ -83,12 +88,15 @@ const DONE: i32 = 0;
 const ASKED_TO_STOP: i32 = 7;
 
 /// How a process ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub(super) enum ExitStatus {
     /// It returned an exit code.
     Code(i32),
     /// A signal killed it.
     Signal(i32),
+    /// Nobody knows, because the launcher of its host cannot be reached.
+    Lost,
 }
 
 /// How a run ended, according to its processes.
@@ -107,6 +115,8 @@ pub struct Ending {
 pub struct RankFailure {
     /// The rank.
     pub rank: usize,
+    /// Its host, if it is another one.
+    pub host: Option<String>,
     /// The kind of failure.
     pub kind: FailureKind,
     /// One sentence, or the last lines of the rank's log if the rank reported nothing.
@@ -154,7 +164,9 @@ pub(super) fn supervise<P: Process>(
             recv(process_event) -> message => {
                 let (rank, process_event) = message.expect("a rank's thread sends until its end");
                 match &process_event {
-                    ProcessEvent::Event(RankEvent::Alive { .. }) | ProcessEvent::Gone(_) => {}
+                    ProcessEvent::Event(RankEvent::Alive { .. })
+                    | ProcessEvent::Gone(_)
+                    | ProcessEvent::Interrupted => {}
                     ProcessEvent::Event(event) => observer(event),
                 }
                 supervisor.hear(rank, process_event, Instant::now());
@@ -168,6 +180,28 @@ pub(super) fn supervise<P: Process>(
         }
     }
     supervisor.into_ending()
+}
+
+impl<P: Process + ?Sized> Process for Box<P> {
+    fn terminate(&mut self) {
+        (**self).terminate();
+    }
+
+    fn kill(&mut self) {
+        (**self).kill();
+    }
+
+    fn state(&self) -> Option<char> {
+        (**self).state()
+    }
+
+    fn log_tail(&self) -> String {
+        (**self).log_tail()
+    }
+
+    fn host(&self) -> Option<&str> {
+        (**self).host()
+    }
 }
 
 impl<P: Process> Supervisor<P> {
@@ -194,6 +228,11 @@ impl<P: Process> Supervisor<P> {
         self.slots.iter().all(|slot| !slot.alive)
     }
 
+    /// Whether nothing has gone wrong and nobody has interrupted it.
+    fn runs(&self) -> bool {
+        matches!(self.phase, Phase::Running | Phase::Closing { .. })
+    }
+
     /// When to call [`Self::time_passed`].
     fn deadline(&self) -> Option<Instant> {
         match self.phase {
@@ -213,16 +252,21 @@ impl<P: Process> Supervisor<P> {
                 }
             }
             ProcessEvent::Event(RankEvent::Failed { kind, message, .. }) => {
-                self.fail(RankFailure { rank, kind, message }, now);
+                self.fail((rank, kind, message), now);
             }
             ProcessEvent::Event(RankEvent::Alive { activity, num_steps, .. }) => {
                 self.slots[rank].vitals.hear((activity, num_steps), now);
             }
             ProcessEvent::Event(_) => {}
+            // A host that is lost after its ranks have ended says so again.
+            ProcessEvent::Gone(_) if !self.slots[rank].alive => {}
             ProcessEvent::Gone(exit_status) => {
                 self.slots[rank].alive = false;
                 self.classify_exit(rank, exit_status, now);
             }
+            // A scheduler signals all launchers of a run, and only a second signal here may kill.
+            ProcessEvent::Interrupted if self.runs() => self.interrupt(now),
+            ProcessEvent::Interrupted => {}
         }
     }
 
@@ -239,7 +283,7 @@ impl<P: Process> Supervisor<P> {
         if !self.run_dir.is_dir() {
             let path = self.run_dir.display();
             let message = format!("its folder {path} was removed; keep it until the run ends");
-            return self.fail(RankFailure { rank: 0, kind: FailureKind::Input, message }, now);
+            return self.fail((0, FailureKind::Input, message), now);
         }
         let slots = self.slots.iter_mut().enumerate().filter(|(_, slot)| slot.alive);
         let living: Vec<_> = slots
@@ -249,7 +293,7 @@ impl<P: Process> Supervisor<P> {
             })
             .collect();
         if let Some((rank, message)) = hung_rank(&living, &self.timeouts.watch, now) {
-            self.fail(RankFailure { rank, kind: FailureKind::Internal, message }, now);
+            self.fail((rank, FailureKind::Internal, message), now);
         }
     }
 
@@ -300,19 +344,27 @@ impl<P: Process> Supervisor<P> {
         let how = match exit_status {
             ExitStatus::Code(code) => format!("ended with code {code} and without a message"),
             ExitStatus::Signal(number) => format!("killed by signal {number}{}", hint(number)),
+            ExitStatus::Lost => {
+                "its launcher has ended, or its host or the network is down".to_owned()
+            }
         };
         let message = match self.slots[rank].process.log_tail() {
             log if log.is_empty() => how,
             log => format!("{how}; the last lines of its log are:\n{log}"),
         };
-        self.fail(RankFailure { rank, kind: FailureKind::Internal, message }, now);
+        self.fail((rank, FailureKind::Internal, message), now);
     }
 
-    fn fail(&mut self, failure: RankFailure, now: Instant) {
-        self.failures.push(failure);
-        if matches!(self.phase, Phase::Running | Phase::Closing { .. }) {
+    fn fail(&mut self, failure: (usize, FailureKind, String), now: Instant) {
+        self.note(failure);
+        if self.runs() {
             self.phase = Phase::Gathering { until: now + self.timeouts.gather };
         }
+    }
+
+    fn note(&mut self, (rank, kind, message): (usize, FailureKind, String)) {
+        let host = self.slots[rank].process.host().map(str::to_owned);
+        self.failures.push(RankFailure { rank, host, kind, message });
     }
 
     /// The run is over, but some ranks have not ended.
@@ -323,7 +375,7 @@ impl<P: Process> Supervisor<P> {
              rank-{rank}.log may show what it waited for",
             self.timeouts.closing.as_secs()
         );
-        self.failures.push(RankFailure { rank, kind: FailureKind::Internal, message });
+        self.note((rank, FailureKind::Internal, message));
         self.stop(now, self.timeouts.grace);
     }
 

@@ -57,7 +57,9 @@ typedef struct {
   uint16_t port;
   int rank;
   int world_size;
+  uint64_t join_timeout_ms;
   uint64_t timeout_ms;
+  const char* key;
 } MlWorld;
 
 const char* ml_last_error(void);

@@ -34,7 +34,9 @@ struct RawWorld {
     port: u16,
     rank: c_int,
     world_size: c_int,
+    join_timeout_ms: u64,
     timeout_ms: u64,
+    key: *const c_char,
 }
 
 #[repr(C)]
@@ -111,24 +113,39 @@ pub struct Rendezvous {
     pub rank: usize,
     /// Number of ranks.
     pub world_size: usize,
-    /// Timeout of a collective.
-    pub timeout_s: u64,
+    /// Timeouts of joining and of collectives.
+    pub timeouts: GroupTimeouts,
+    /// What all ranks of the run know and others do not.
+    pub key: String,
+}
+
+/// How long ranks wait for each other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct GroupTimeouts {
+    /// Until all have joined.
+    pub join_s: u64,
+    /// In a collective.
+    pub collective_s: u64,
 }
 
 impl RawWorld {
-    fn new(meeting: &Rendezvous, host: &CStr) -> Self {
+    fn new(meeting: &Rendezvous, [host, key]: [&CStr; 2]) -> Self {
         Self {
             host: host.as_ptr(),
             port: meeting.port,
             rank: meeting.rank as c_int,
             world_size: meeting.world_size as c_int,
-            timeout_ms: meeting.timeout_s * 1000,
+            join_timeout_ms: meeting.timeouts.join_s * 1000,
+            timeout_ms: meeting.timeouts.collective_s * 1000,
+            key: key.as_ptr(),
         }
     }
 }
 
-fn c_host(meeting: &Rendezvous) -> Result<CString, BridgeError> {
-    CString::new(meeting.host.as_str()).map_err(|e| BridgeError(e.to_string()))
+/// The texts of a [`RawWorld`]: host and key.
+fn c_texts(meeting: &Rendezvous) -> Result<[CString; 2], BridgeError> {
+    let text = |text: &str| CString::new(text).map_err(|e| BridgeError(e.to_string()));
+    Ok([text(&meeting.host)?, text(&meeting.key)?])
 }
 
 /// A c10d process group.
@@ -137,19 +154,19 @@ pub struct Group(*mut MlGroup);
 impl Group {
     /// Joins the group; blocks until all ranks have joined. CPU tensors use Gloo.
     pub fn join(meeting: &Rendezvous) -> Result<Self, BridgeError> {
-        let host = c_host(meeting)?;
-        let world = RawWorld::new(meeting, &host);
+        let [host, key] = c_texts(meeting)?;
+        let world = RawWorld::new(meeting, [&host, &key]);
         let mut out = ptr::null_mut();
-        // SAFETY: `world` and `host` outlive the call; rule 2.
+        // SAFETY: `world`, `host` and `key` outlive the call; rule 2.
         check(unsafe { ml_group_new(&raw const world, &raw mut out) })?;
         Ok(Self(out))
     }
 
     /// Adds NCCL for tensors on GPU `device`.
     pub fn attach_nccl(&self, meeting: &Rendezvous, device: usize) -> Result<(), BridgeError> {
-        let host = c_host(meeting)?;
-        let world = RawWorld::new(meeting, &host);
-        // SAFETY: `world` and `host` outlive the call; rule 2.
+        let [host, key] = c_texts(meeting)?;
+        let world = RawWorld::new(meeting, [&host, &key]);
+        // SAFETY: `world`, `host` and `key` outlive the call; rule 2.
         check(unsafe { ml_group_attach_nccl(self.0, &raw const world, device as c_int) })
     }
 

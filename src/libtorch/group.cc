@@ -9,6 +9,8 @@
 #include <torch/version.h>
 
 #include <arpa/inet.h>
+#include <netdb.h>
+#include <netinet/in.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -29,21 +31,77 @@ bool is_loopback(const char* host) {
   return std::strcmp(host, "127.0.0.1") == 0 || std::strcmp(host, "localhost") == 0;
 }
 
-// A socket that only this machine can reach. A TCPStore without one listens on every interface.
-int loopback_socket(uint16_t port) {
-  int fd = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-  sockaddr_in address{};
-  address.sin_family = AF_INET;
-  address.sin_port = htons(port);
-  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-  int on = 1;
-  if (fd < 0 || ::setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on) != 0 ||
-      ::bind(fd, reinterpret_cast<sockaddr*>(&address), sizeof address) != 0) {
+// Frees what getaddrinfo allocates.
+struct Addresses {
+  addrinfo* first = nullptr;
+  ~Addresses() {
+    if (first) ::freeaddrinfo(first);
+  }
+};
+
+bool is_loopback(const sockaddr* address) {
+  if (address->sa_family == AF_INET6)
+    return IN6_IS_ADDR_LOOPBACK(&reinterpret_cast<const sockaddr_in6*>(address)->sin6_addr);
+  auto number = ntohl(reinterpret_cast<const sockaddr_in*>(address)->sin_addr.s_addr);
+  return number >> 24 == IN_LOOPBACKNET;
+}
+
+void resolve(const char* host, uint16_t port, Addresses& found) {
+  addrinfo wanted{};
+  wanted.ai_socktype = SOCK_STREAM;
+  int code = ::getaddrinfo(host, std::to_string(port).c_str(), &wanted, &found.first);
+  TORCH_CHECK(code == 0, "the host of rank 0, '", host, "', has no address (", ::gai_strerror(code),
+              "); set MASTER_ADDR to its name or its address");
+}
+
+// A socket for rank 0's store at the address of `host` only; a TCPStore without one listens on every
+// interface. -1 if the address is not one of this machine's interfaces, as behind a Kubernetes service,
+// or if the machine's name means its loopback interface, as on Debian.
+int store_socket(const char* host, const addrinfo* addresses) {
+  for (const addrinfo* it = addresses; it; it = it->ai_next) {
+    if (is_loopback(it->ai_addr) && !is_loopback(host)) continue;
+    int fd = ::socket(it->ai_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    int on = 1;
+    if (fd >= 0 && ::setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on) == 0 &&
+        ::bind(fd, it->ai_addr, it->ai_addrlen) == 0)
+      return fd;
     int error = errno;
     if (fd >= 0) ::close(fd);
-    TORCH_CHECK(false, "cannot listen on port ", port, " (", std::strerror(error), ")");
+    TORCH_CHECK(error != EADDRINUSE && error != EACCES, "cannot listen at the address of ", host, " (",
+                std::strerror(error), "); set another MASTER_PORT");
   }
-  return fd;
+  return -1;
+}
+
+std::string host_name() {
+  char name[256] = "";
+  ::gethostname(name, sizeof name - 1);
+  return name;
+}
+
+// Waits until every rank has said where it is, and names those that do not come.
+void wait_for_ranks(c10d::Store& store, const MlWorld* w) {
+  auto key_of = [](int rank) { return "arrived/" + std::to_string(rank); };
+  store.set(key_of(w->rank), host_name());
+  std::vector<std::string> keys;
+  for (int rank = 0; rank < w->world_size; rank++) keys.push_back(key_of(rank));
+  try {
+    return store.wait(keys, std::chrono::milliseconds(w->join_timeout_ms));
+  } catch (const c10::DistError&) {
+  }
+  std::string missing, arrived;
+  int num_missing = 0;
+  for (int rank = 0; rank < w->world_size; rank++) {
+    bool here = store.check({keys[rank]});
+    std::string& list = here ? arrived : missing;
+    num_missing += !here;
+    if (!list.empty()) list += ", ";
+    list += std::to_string(rank);
+    if (here) list += " on " + store.get_to_str(keys[rank]);
+  }
+  TORCH_CHECK(num_missing == 0, num_missing == 1 ? "rank " : "ranks ", missing, " did not arrive within ",
+              w->join_timeout_ms / 1000, " s (arrived: ", arrived,
+              "); see why they did not start, or raise train.watch.join_timeout_s");
 }
 
 // The network through which CPU tensors travel: the named interface, as in PyTorch, or this machine's
@@ -69,21 +127,39 @@ const char* ml_torch_version() { return TORCH_VERSION; }
 int ml_group_new(const MlWorld* w, MlGroup** out) {
   return ml::guarded([&] {
     auto timeout = std::chrono::milliseconds(w->timeout_ms);
+    Addresses addresses;
+    resolve(w->host, w->port, addresses);
     c10d::TCPStoreOptions options;
     options.port = w->port;
     // The agent of torchrun keeps a store at this address already; each restart has its own keys.
     const char* agent = std::getenv("TORCHELASTIC_USE_AGENT_STORE");
     const bool has_agent = agent && std::strcmp(agent, "True") == 0;
     options.isServer = w->rank == 0 && !has_agent;
-    options.numWorkers = w->world_size;
-    options.timeout = timeout;
-    if (options.isServer && is_loopback(w->host)) options.masterListenFd = loopback_socket(w->port);
-    c10::intrusive_ptr<c10d::Store> store = c10::make_intrusive<c10d::TCPStore>(w->host, options);
+    options.waitWorkers = false;
+    options.timeout = std::chrono::milliseconds(w->join_timeout_ms);
+    if (options.isServer) {
+      int fd = store_socket(w->host, addresses.first);
+      if (fd >= 0) options.masterListenFd = fd;
+    }
+    c10::intrusive_ptr<c10d::Store> store;
+    try {
+      store = c10::make_intrusive<c10d::TCPStore>(w->host, options);
+    } catch (const c10::DistError&) {
+      if (options.isServer) throw;
+      TORCH_CHECK(false, "rank 0 could not be reached at ", w->host, " port ", w->port,
+                  " within ", w->join_timeout_ms / 1000,
+                  " s; see why it did not start, check MASTER_ADDR, MASTER_PORT and the firewall, or "
+                  "raise train.watch.join_timeout_s");
+    }
     if (has_agent) {
       const char* restart = std::getenv("TORCHELASTIC_RESTART_COUNT");
       store = c10::make_intrusive<c10d::PrefixStore>(
           std::string("/worker/attempt_") + (restart ? restart : "0"), store);
     }
+    // Whoever does not know the key of the run cannot guess the names under which ranks meet.
+    store = c10::make_intrusive<c10d::PrefixStore>(std::string("run_") + w->key, store);
+    wait_for_ranks(*store, w);
+    store->setTimeout(timeout);
     auto gloo_options = c10d::ProcessGroupGloo::Options::create_default(timeout);
     gloo_options->devices = {gloo_device(w->host)};
     auto gloo = c10::make_intrusive<c10d::ProcessGroupGloo>(

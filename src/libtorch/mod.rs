@@ -11,8 +11,8 @@ pub(crate) mod noise;
 mod params;
 
 pub use bridge::{
-    Autocast, BridgeError, Group, HalfKind, Math, Reducer, Rendezvous, is_channels_last, rng_state,
-    set_channels_last, set_rng_state, torch_version,
+    Autocast, BridgeError, Group, GroupTimeouts, HalfKind, Math, Reducer, Rendezvous,
+    is_channels_last, rng_state, set_channels_last, set_rng_state, torch_version,
 };
 pub use device::{Capturing, Graph, Readout, Ring, load_cuda, peak_gpu_bytes, use_gpu};
 pub use lists::{TensorList, cast};

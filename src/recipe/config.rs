@@ -76,6 +76,8 @@ pub struct WatchConfig {
     pub stopped_timeout_s: u64,
     /// No rank makes a step for so long, s.
     pub stall_timeout_s: u64,
+    /// Ranks wait so long for each other at the start, s: each has listed the images before.
+    pub join_timeout_s: u64,
     /// No rank goes on for so long before the first step, s: warm-up may compile kernels.
     pub start_timeout_s: u64,
 }
@@ -225,7 +227,12 @@ impl Default for TrainConfig {
 
 impl Default for WatchConfig {
     fn default() -> Self {
-        Self { stopped_timeout_s: 5, stall_timeout_s: 300, start_timeout_s: 1800 }
+        Self {
+            stopped_timeout_s: 5,
+            stall_timeout_s: 300,
+            join_timeout_s: 300,
+            start_timeout_s: 1800,
+        }
     }
 }
 

@@ -240,6 +240,7 @@ fn train(file: &RecipeFile, p: &mut Problems) {
         ("train.ddp.timeout_s", file.train.ddp.timeout_s),
         ("train.watch.stopped_timeout_s", watch.stopped_timeout_s),
         ("train.watch.stall_timeout_s", watch.stall_timeout_s),
+        ("train.watch.join_timeout_s", watch.join_timeout_s),
         ("train.watch.start_timeout_s", watch.start_timeout_s),
     ] {
         if !(1..=MAX_TIMEOUT_S).contains(&timeout_s) {

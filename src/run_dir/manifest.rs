@@ -109,6 +109,13 @@ pub struct DataStamp {
     pub synth: Option<SynthConfig>,
 }
 
+impl RunManifest {
+    /// The text of `manifest.json`.
+    pub fn to_json(&self) -> String {
+        serde_json::to_string_pretty(self).expect("text and counts are JSON")
+    }
+}
+
 impl RecipeStamp {
     /// The stamp of a resolved recipe.
     pub fn of(name: &str, recipe: &Recipe) -> Self {

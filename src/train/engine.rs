@@ -17,7 +17,7 @@ use super::{
 use crate::{
     algorithms::{Algorithms, GradientClipping, MethodContext, Progress},
     distributed::{BufferSync, Ddp, DistError, Shared, World},
-    libtorch::{self, BridgeError, Math, TensorList},
+    libtorch::{self, BridgeError, GroupTimeouts, Math, TensorList},
     model::{Named, Place, ResNet, init},
     optim::{LossScaler, Optimizer},
     recipe::{DdpConfig, Precision, Recipe, TrainConfig},
@@ -112,7 +112,11 @@ impl StepEngine {
 
 fn process_group(recipe: &Recipe, world: &World, device: Device) -> Result<Ddp, DistError> {
     if world.world_size > 1 || recipe.train.ddp.in_world_of_one {
-        Ddp::join(world, device, recipe.train.ddp.timeout_s)
+        let timeouts = GroupTimeouts {
+            join_s: recipe.train.watch.join_timeout_s,
+            collective_s: recipe.train.ddp.timeout_s,
+        };
+        Ddp::join(world, device, timeouts)
     } else {
         Ok(Ddp::alone())
     }

@@ -33,6 +33,10 @@ impl Process for Mock {
     fn log_tail(&self) -> String {
         format!("  log of {}", self.rank)
     }
+
+    fn host(&self) -> Option<&str> {
+        (self.rank == 2).then_some("other")
+    }
 }
 
 /// Supervised ranks, the signals they got, and a clock in milliseconds.

@@ -69,6 +69,7 @@ fn engine(recipe: &Recipe, rank: usize, port: u16) -> StepEngine {
         world_size: recipe.run_context.world_size,
         master_addr: "127.0.0.1".to_owned(),
         master_port: port,
+        key: String::new(),
     };
     StepEngine::build(recipe, &world, Device::Cpu).unwrap()
 }
