@@ -72,8 +72,14 @@ fn ranks_train_alike_whoever_starts_them() {
     }
 }
 
+/// The processes that the main thread of `process` has started.
+pub(crate) fn children_of(process: u32) -> Vec<u32> {
+    let children = fs::read_to_string(format!("/proc/{process}/task/{process}/children")).unwrap();
+    children.split_whitespace().map(|word| word.parse().unwrap()).collect()
+}
+
 /// Local addresses on which `process` listens, in the hexadecimal digits of `/proc/net/tcp`.
-fn listening(process: u32) -> BTreeSet<String> {
+pub(crate) fn listening(process: u32) -> BTreeSet<String> {
     let links = fs::read_dir(format!("/proc/{process}/fd")).into_iter().flatten().flatten();
     let sockets: Vec<String> = links
         .filter_map(|entry| fs::read_link(entry.path()).ok())
@@ -102,8 +108,7 @@ fn ranks_of_one_machine_listen_on_the_loopback_interface_only() {
     let mut command = bench.command(&images(), &long);
     let mut run = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
     bench.wait_for("\"run_start\"");
-    let children = fs::read_to_string(format!("/proc/{0}/task/{0}/children", run.id())).unwrap();
-    let ranks: Vec<u32> = children.split_whitespace().map(|word| word.parse().unwrap()).collect();
+    let ranks = children_of(run.id());
     let found: Vec<_> = ranks.iter().map(|rank| listening(*rank)).collect();
     run.kill().unwrap();
     run.wait().unwrap();

@@ -18,6 +18,8 @@ mod cli;
 mod data;
 #[cfg(test)]
 mod golden;
+#[cfg(all(test, feature = "torch"))]
+mod hosts;
 #[cfg(test)]
 mod launch;
 #[cfg(all(test, feature = "torch"))]
