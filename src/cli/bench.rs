@@ -6,6 +6,7 @@ use clap::{Args, Subcommand};
 
 use crate::{
     cli::{
+        bench_all_reduce::{self, BenchAllReduceArgs},
         bench_step::{self, BenchStepArgs},
         exit::{Exit, Failure, OrExit as _, Outcome},
         feeds::Feeding,
@@ -34,6 +35,9 @@ enum BenchCommand {
     Data(BenchDataArgs),
     /// How fast one device trains: images/s, ms per phase, fraction of peak arithmetic
     Step(BenchStepArgs),
+    /// How fast ranks sum their gradients: algorithm and bus bandwidth by size, as nccl-tests has them
+    #[command(name = "allreduce")]
+    AllReduce(BenchAllReduceArgs),
 }
 
 #[derive(Debug, Args)]
@@ -93,6 +97,7 @@ pub fn run(args: &BenchArgs) -> Outcome {
     match &args.command {
         BenchCommand::Data(args) => data(args),
         BenchCommand::Step(args) => bench_step::run(args),
+        BenchCommand::AllReduce(args) => bench_all_reduce::run(args),
     }
 }
 

@@ -8,7 +8,10 @@ use super::exit::{Exit, OrExit as _, Outcome};
 use crate::{
     console,
     events::StepRates,
-    launch::{Libtorch, Machine, RankLayout, StepMeasurement, find_rank_program, measure_steps},
+    launch::{
+        BenchRanks, Libtorch, Machine, RankLayout, StepMeasurement, find_rank_program,
+        measure_steps,
+    },
     recipe::{self, DeviceChoice, IMAGENET, Recipe, RecipeFile},
     run_dir,
 };
@@ -64,11 +67,13 @@ pub(super) fn run(args: &BenchStepArgs) -> Outcome {
     std::fs::write(folder.path().join(run_dir::RECIPE), recipe.to_toml())
         .with_context(|| format!("cannot write {}", folder.path().display()))
         .or_exit(Exit::Invalid)?;
-    let measurement = StepMeasurement {
+    let ranks = BenchRanks {
         program: &program,
         libtorch: &libtorch,
         rank_layout: &rank_layout,
         run_dir: folder.path(),
+    };
+    let measurement = StepMeasurement {
         image_sizes: &image_sizes,
         num_steps: args.steps,
         data: args.data.as_deref(),
@@ -85,7 +90,7 @@ pub(super) fn run(args: &BenchStepArgs) -> Outcome {
             console::note(format_args!("warning: at {} px {reason}", rates.image_size));
         }
     };
-    measure_steps(&measurement, &mut show).or_exit(Exit::Invalid)?;
+    measure_steps(&ranks, &measurement, &mut show).or_exit(Exit::Invalid)?;
     Ok(Exit::Ok)
 }
 

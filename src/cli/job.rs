@@ -296,6 +296,8 @@ impl ReadyJob {
             }
             summary.log_check = Some(check(&folder.log(), &recipe).or_exit(Exit::Invalid)?);
         }
+        summary.wire_bytes_per_step =
+            summary.num_params.and_then(|num_params| recipe.wire_bytes_per_step(num_params));
         let json = serde_json::to_string_pretty(&summary).expect("the summary is JSON");
         let kept = folder.write(run_dir::SUMMARY, &json).and(event_log.close());
         let summary = ending.status.is_some().then_some(summary);

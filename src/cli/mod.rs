@@ -3,6 +3,7 @@
 use clap::{Parser, Subcommand};
 
 pub mod bench;
+mod bench_all_reduce;
 mod bench_step;
 pub mod check;
 mod check_explain;

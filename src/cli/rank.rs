@@ -20,10 +20,12 @@ use super::exit::{Exit, Failure, OrExit, Outcome};
 use crate::{
     console,
     distributed::World,
-    events::{FailureKind, Pulse, RankEvent, StepRates},
+    events::{AllReduceRate, FailureKind, Pulse, RankEvent, StepRates},
     recipe::IMAGENET,
     run_dir::Checkpoint,
-    train::{EventSink, RankJob, RunEnd, StepBench, TrainError, bench_steps, run_rank},
+    train::{
+        EventSink, RankJob, RunEnd, StepBench, TrainError, bench_all_reduce, bench_steps, run_rank,
+    },
 };
 
 /// Trains as one rank of the world that torchrun's environment variables describe
@@ -45,6 +47,9 @@ struct RankArgs {
     /// Image sizes to benchmark, px.
     #[arg(long = "sides", value_name = "PX", value_delimiter = ',')]
     image_sizes: Vec<usize>,
+    /// Benchmark the all-reduce of tensors of these sizes instead, bytes.
+    #[arg(long, value_name = "BYTES", value_delimiter = ',', conflicts_with_all = ["bench_steps", "resume"])]
+    bench_all_reduce: Vec<usize>,
     /// Data set for the benchmark, instead of noise.
     #[arg(long, value_name = "DIR", requires = "bench_steps")]
     bench_data: Option<PathBuf>,
@@ -109,6 +114,12 @@ fn run(args: RankArgs, world: World, event_sink: &mut EventSink) -> Outcome {
         let bench = StepBench { image_sizes: args.image_sizes, num_steps, data: args.bench_data };
         let mut print = |rates: &StepRates| console::result(rates.to_line());
         bench_steps(&job, &bench, &IMAGENET, &mut print).or_exit(Exit::Invalid)?;
+        return Ok(Exit::Ok);
+    }
+    if !args.bench_all_reduce.is_empty() {
+        let mut print = |rate: &AllReduceRate| console::result(rate.to_line());
+        bench_all_reduce(&job, &args.bench_all_reduce, &IMAGENET, &mut print)
+            .or_exit(Exit::Invalid)?;
         return Ok(Exit::Ok);
     }
     match run_rank(&job, event_sink) {

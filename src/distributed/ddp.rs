@@ -1,7 +1,7 @@
 //! Distributed data-parallel (DDP) backward: gradients are averaged over all ranks.
 
-use crate::libtorch::{BridgeError, Group, GroupTimeouts, Reducer};
-use tch::Tensor;
+use crate::libtorch::{BridgeError, Group, GroupTimeouts, HalfKind, Reducer};
+use tch::{Kind, Tensor};
 
 use super::world::World;
 
@@ -29,6 +29,7 @@ pub struct Ddp {
     detached: Vec<Tensor>,
     /// Buffers that rank 0 overwrites before each forward pass.
     buffers: Vec<Tensor>,
+    compression: Option<HalfKind>,
 }
 
 /// What must stay equal on all ranks.
@@ -41,6 +42,8 @@ pub struct Shared<'a> {
     pub sync: BufferSync,
     /// Size of a gradient bucket, MiB.
     pub bucket_mb: usize,
+    /// The number format in which gradients travel, if not their own.
+    pub compression: Option<HalfKind>,
 }
 
 /// When rank 0's buffers overwrite the others'.
@@ -59,7 +62,13 @@ fn failed(doing: &'static str) -> impl Fn(BridgeError) -> DistError {
 impl Ddp {
     /// A single rank, without communication.
     pub fn alone() -> Self {
-        Self { group: None, reducer: None, detached: Vec::new(), buffers: Vec::new() }
+        Self {
+            group: None,
+            reducer: None,
+            detached: Vec::new(),
+            buffers: Vec::new(),
+            compression: None,
+        }
     }
 
     /// Joins the process group; blocks until all ranks have joined.
@@ -85,7 +94,8 @@ impl Ddp {
         // The old reducer must remove its hooks first.
         self.reducer = None;
         self.detached.clear();
-        let reducer = Reducer::new(group, parameters, shared.bucket_mb << 20);
+        self.compression = shared.compression;
+        let reducer = Reducer::new(group, parameters, shared.bucket_mb << 20, shared.compression);
         self.reducer = Some(reducer.map_err(failed("building the gradient reducer"))?);
         if shared.sync == BufferSync::EachForward {
             self.buffers = shared.buffers.iter().map(|t| t.shallow_clone()).collect();
@@ -148,10 +158,32 @@ impl Ddp {
         group.sum(tensor).map_err(failed("summing over ranks"))
     }
 
+    /// Overwrites each of `tensors` with rank 0's.
+    pub fn broadcast<'a>(
+        &self,
+        tensors: impl IntoIterator<Item = &'a Tensor>,
+    ) -> Result<(), DistError> {
+        let Some(group) = &self.group else { return Ok(()) };
+        group.broadcast(tensors).map_err(failed("sending rank 0's values"))
+    }
+
     /// Averages each of `tensors` over all ranks.
     pub fn mean<'a>(&self, tensors: impl IntoIterator<Item = &'a Tensor>) -> Result<(), DistError> {
         let Some(group) = &self.group else { return Ok(()) };
         group.mean(tensors).map_err(failed("averaging over ranks"))
+    }
+
+    /// Averages gradients over all ranks where no reducer does.
+    pub fn mean_gradients(&self, gradients: &[Tensor]) -> Result<(), DistError> {
+        let kind = match self.compression {
+            None => return self.mean(gradients),
+            Some(HalfKind::Bf16) => Kind::BFloat16,
+            Some(HalfKind::Fp16) => Kind::Half,
+        };
+        let compressed: Vec<Tensor> = gradients.iter().map(|it| it.to_kind(kind)).collect();
+        self.mean(&compressed)?;
+        gradients.iter().zip(&compressed).for_each(|(it, mean)| it.shallow_clone().copy_(mean));
+        Ok(())
     }
 
     /// Waits until all ranks get here.

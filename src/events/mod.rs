@@ -2,12 +2,14 @@
 //! The launcher records and displays them and folds them into a [`RunSummary`]. Nothing here
 //! prints.
 
+mod all_reduce_rate;
 mod event;
 mod pulse;
 mod spent;
 mod step_rates;
 mod summary;
 
+pub use all_reduce_rate::AllReduceRate;
 pub use event::{FailureKind, RankEvent};
 pub use pulse::{Activity, Pulse};
 pub use spent::Spent;

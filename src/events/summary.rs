@@ -34,6 +34,12 @@ pub struct RunSummary {
     pub data_verdict: Option<String>,
     /// How that rank spent its time in all epochs.
     pub time: Option<Spent>,
+    /// Trainable parameters of the model.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub num_params: Option<usize>,
+    /// Bytes of gradients that a rank sends in a step, with a ring all-reduce; absent for one rank.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub wire_bytes_per_step: Option<u64>,
     /// Images that could not be decoded and were skipped, counted each time.
     pub num_skipped: usize,
     /// The result of checking the log; absent if there is no log.
@@ -89,8 +95,8 @@ impl RunSummary {
             RankEvent::RankStop { data_wait, io_wait, data_verdict, time, .. } => {
                 self.hear_waits([*data_wait, *io_wait], data_verdict.as_ref(), time);
             }
-            RankEvent::Ready { .. }
-            | RankEvent::RunStart { .. }
+            RankEvent::Ready { num_params, .. } => self.num_params = Some(*num_params),
+            RankEvent::RunStart { .. }
             | RankEvent::Steps { .. }
             | RankEvent::Checkpoint { .. }
             | RankEvent::Alive { .. }

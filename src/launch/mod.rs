@@ -22,7 +22,7 @@ mod signals;
 mod supervise;
 mod watch;
 
-pub use bench::{StepMeasurement, measure_steps};
+pub use bench::{BenchRanks, StepMeasurement, measure_all_reduce, measure_steps};
 pub use devices::{Device, Machine, RankLayout, host_name};
 pub use error::{LaunchError, NoImages};
 pub use images::Images;

@@ -74,7 +74,9 @@ int ml_group_broadcast(MlGroup* group, MlTensor* const* tensors, size_t n);
 int ml_group_barrier(MlGroup* group);
 
 // c10d::Reducer: averages gradients over ranks during the backward pass.
+// Gradients are all-reduced as they are (compression 0), in fp16 (1) or in bf16 (2).
 int ml_reducer_new(MlGroup* group, MlTensor* const* params, size_t n, size_t bucket_bytes,
+                   uint8_t compression,
                    MlReducer** out);
 void ml_reducer_free(MlReducer* reducer);
 int ml_reducer_before_forward(MlReducer* reducer);
@@ -164,7 +166,7 @@ int ml_ring_upload(MlRing* ring, const MlBytes* parts, size_t n, MlTensor** out)
 // Copies a number to the host. Getting the number waits for the work that was queued before.
 int ml_readout_new(const MlTensor* number, MlReadout** out);
 void ml_readout_free(MlReadout* readout);
-int ml_readout_get(MlReadout* readout, double* out);
+int ml_readout_get(MlReadout* readout, double* out, size_t n);
 #ifdef __cplusplus
 }
 #endif

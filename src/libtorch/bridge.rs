@@ -61,6 +61,7 @@ unsafe extern "C" {
         params: *const *const C_tensor,
         n: usize,
         bucket_bytes: usize,
+        compression: u8,
         out: *mut *mut MlReducer,
     ) -> c_int;
     fn ml_reducer_free(reducer: *mut MlReducer);
@@ -214,16 +215,30 @@ impl Drop for Group {
 pub struct Reducer(*mut MlReducer);
 
 impl Reducer {
-    /// A reducer for `params`, given in the order of the forward pass, the same on all ranks.
+    /// A reducer for `params`, given in the order of the forward pass, the same on all ranks. Gradients
+    /// travel in their own number format or in that of `compression`.
     pub fn new<'a>(
         group: &Group,
         params: impl IntoIterator<Item = &'a Tensor>,
         bucket_bytes: usize,
+        compression: Option<HalfKind>,
     ) -> Result<Self, BridgeError> {
         let (lent, mut out) = (lend(params), ptr::null_mut());
+        let compression = match compression {
+            None => 0,
+            Some(HalfKind::Fp16) => 1,
+            Some(HalfKind::Bf16) => 2,
+        };
         // SAFETY: rules 1, 2 and 4; C++ shares ownership of the group.
         check(unsafe {
-            ml_reducer_new(group.0, lent.as_ptr(), lent.len(), bucket_bytes, &raw mut out)
+            ml_reducer_new(
+                group.0,
+                lent.as_ptr(),
+                lent.len(),
+                bucket_bytes,
+                compression,
+                &raw mut out,
+            )
         })?;
         Ok(Self(out))
     }

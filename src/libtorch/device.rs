@@ -46,7 +46,7 @@ unsafe extern "C" {
     ) -> c_int;
     fn ml_readout_new(number: *const C_tensor, out: *mut *mut MlReadout) -> c_int;
     fn ml_readout_free(readout: *mut MlReadout);
-    fn ml_readout_get(readout: *mut MlReadout, out: *mut f64) -> c_int;
+    fn ml_readout_get(readout: *mut MlReadout, out: *mut f64, n: usize) -> c_int;
 }
 
 /// The library built from `cuda.cc`; empty if the build found no CUDA headers.
@@ -168,34 +168,45 @@ impl Drop for Ring {
     }
 }
 
-/// A number that is being copied from the device to the host.
-pub struct Readout(*mut MlReadout);
+/// Numbers that are being copied from the device to the host.
+pub struct Readout {
+    raw: *mut MlReadout,
+    num: usize,
+}
 
 // SAFETY: a tensor and an event, which any thread may wait for; only one thread has them.
 unsafe impl Send for Readout {}
 
 impl Readout {
-    /// The value that `number`, `[]`, will have after the device's work so far.
-    pub fn of(number: &Tensor) -> Result<Self, BridgeError> {
-        let mut out = ptr::null_mut();
+    /// The values that `numbers`, `[]` or `[N]`, will have after the device's work so far.
+    pub fn of(numbers: &Tensor) -> Result<Self, BridgeError> {
+        let mut raw = ptr::null_mut();
         // SAFETY: rules 1 and 2.
-        check(unsafe { ml_readout_new(number.as_ptr(), &raw mut out) })?;
-        Ok(Self(out))
+        check(unsafe { ml_readout_new(numbers.as_ptr(), &raw mut raw) })?;
+        Ok(Self { raw, num: numbers.numel() })
     }
 
-    /// The number; blocks until the device has computed it.
-    pub fn value(&self) -> Result<f64, BridgeError> {
-        let mut out = 0.0;
-        // SAFETY: rule 2; `out` outlives the call.
-        check(unsafe { ml_readout_get(self.0, &raw mut out) })?;
+    /// The numbers; blocks until the device has computed them.
+    pub fn values(&self) -> Result<Vec<f64>, BridgeError> {
+        let mut out = vec![0.0; self.num];
+        // SAFETY: rule 2; `out` has as many numbers as are written, and outlives the call.
+        check(unsafe { ml_readout_get(self.raw, out.as_mut_ptr(), out.len()) })?;
         Ok(out)
+    }
+
+    /// The only number; blocks until the device has computed it.
+    pub fn value(&self) -> Result<f64, BridgeError> {
+        match self.values()?[..] {
+            [value] => Ok(value),
+            _ => Err(BridgeError::new("several numbers are not one")),
+        }
     }
 }
 
 impl Drop for Readout {
     fn drop(&mut self) {
         // SAFETY: rule 2.
-        unsafe { ml_readout_free(self.0) }
+        unsafe { ml_readout_free(self.raw) }
     }
 }
 
@@ -233,9 +244,9 @@ mod tests {
         let readout = Readout::of(&number).unwrap();
         drop(number.shallow_clone().zero_());
         assert_eq!((readout.value().unwrap(), f64::try_from(&number).unwrap()), (1.5, 0.0));
-        let error = Readout::of(&Tensor::zeros([2], (tch::Kind::Float, Device::Cpu)))
-            .and_then(|two| two.value());
-        assert!(error.is_err(), "two numbers are not one");
+        let two = Readout::of(&Tensor::from_slice(&[2.0f32, 0.25])).unwrap();
+        assert_eq!(two.values().unwrap(), [2.0, 0.25]);
+        assert!(two.value().is_err(), "two numbers are not one");
     }
 
     #[test]

@@ -14,6 +14,11 @@ const BACKOFF: f64 = 0.5;
 pub enum LossScaler {
     /// For fp32 and bf16, which need no scaling.
     Off,
+    /// Scales nothing, but skips steps with gradients that are not finite.
+    Check {
+        /// One, `[1]`, fp32.
+        one: Tensor,
+    },
     /// For fp16.
     On {
         /// `[1]`, fp32.
@@ -26,6 +31,11 @@ pub enum LossScaler {
 }
 
 impl LossScaler {
+    /// A scaler that only skips.
+    pub fn check(device: Device) -> Self {
+        Self::Check { one: Tensor::ones([1], (Kind::Float, device)) }
+    }
+
     /// A scaler that starts at `init_scale`.
     pub fn on(init_scale: f64, growth_interval: usize, device: Device) -> Self {
         Self::On {
@@ -38,7 +48,7 @@ impl LossScaler {
     /// `loss` times the scale, `[]`.
     pub fn scale(&self, loss: &Tensor) -> Tensor {
         match self {
-            Self::Off => loss.shallow_clone(),
+            Self::Off | Self::Check { .. } => loss.shallow_clone(),
             Self::On { scale, .. } => loss * scale.squeeze(),
         }
     }
@@ -47,6 +57,11 @@ impl LossScaler {
     pub fn step(&mut self, optimizer: &mut Optimizer) -> Result<(), BridgeError> {
         match self {
             Self::Off => optimizer.step(),
+            Self::Check { one } => {
+                let found_inf = Tensor::zeros([1], (Kind::Float, one.device()));
+                optimizer.unscale(one, &found_inf)?;
+                optimizer.step_unless(&found_inf)
+            }
             Self::On { scale, growth_tracker, growth_interval } => {
                 let found_inf = Tensor::zeros([1], (Kind::Float, scale.device()));
                 optimizer.unscale(&scale.reciprocal(), &found_inf)?;
@@ -67,7 +82,7 @@ impl LossScaler {
     /// Copies of the scale and its tracker; nothing where it is off.
     pub fn snapshot(&self) -> Option<(Tensor, Tensor)> {
         match self {
-            Self::Off => None,
+            Self::Off | Self::Check { .. } => None,
             Self::On { scale, growth_tracker, .. } => Some((scale.copy(), growth_tracker.copy())),
         }
     }
@@ -127,6 +142,13 @@ mod tests {
         let mut scaler = LossScaler::on(1024.0, 2000, Device::Cpu);
         assert_eq!(train(&mut scaler, &[f32::INFINITY]), START);
         assert!((scale(&scaler) - 512.0).abs() < 1e-9);
+    }
+
+    #[test]
+    fn a_check_leaves_out_the_infinite_step_only() {
+        let checked =
+            train(&mut LossScaler::check(Device::Cpu), &[1.0, f32::INFINITY, f32::NAN, 0.5]);
+        assert_eq!(checked, train(&mut LossScaler::Off, &[1.0, 0.5]));
     }
 
     #[test]

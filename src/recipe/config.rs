@@ -58,6 +58,8 @@ pub struct TrainConfig {
     pub cuda_graphs: CudaGraphs,
     /// On GPUs: compute batch norm, `ReLU`, residual sums, blur and pooling in fused kernels.
     pub fused_kernels: FusedKernels,
+    /// What happens when a loss is not finite.
+    pub on_nonfinite: OnNonfinite,
     /// `[train.grad_scaler]`, for fp16.
     pub grad_scaler: GradScalerConfig,
     /// `[train.ddp]`
@@ -66,6 +68,17 @@ pub struct TrainConfig {
     pub checkpoint: CheckpointConfig,
     /// `[train.watch]`
     pub watch: WatchConfig,
+}
+
+/// What happens when a loss is not finite.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OnNonfinite {
+    /// The run ends.
+    Stop,
+    /// Updates with gradients that are not finite are skipped on all ranks, as fp16's loss scaling does.
+    /// The run ends if it goes on so until the next report, 1/20 of an epoch later.
+    Skip,
 }
 
 /// `[train.watch]`: when the launcher ends a run that does not go on.
@@ -126,6 +139,18 @@ pub struct GradScalerConfig {
     pub growth_interval: usize,
 }
 
+/// The number format in which gradients travel between ranks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum GradientCompression {
+    /// Their own.
+    Off,
+    /// Half the bytes of fp32. A sum beyond 65504 is infinite; loss scaling skips such a step.
+    Fp16,
+    /// Half the bytes of fp32, with 8 bits of precision.
+    Bf16,
+}
+
 /// `[train.ddp]`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -136,6 +161,8 @@ pub struct DdpConfig {
     pub bn_sync_before_eval: bool,
     /// Size of a gradient bucket, MiB.
     pub bucket_mb: usize,
+    /// The number format in which gradients travel.
+    pub compression: GradientCompression,
     /// A rank fails if the other ranks or its GPU do not answer for this long, s. The default is
     /// long because ranks wait for the slowest one to finish its part of an evaluation. Ranks that
     /// exit are noticed much earlier.
@@ -217,6 +244,7 @@ impl Default for TrainConfig {
             deterministic: false,
             cuda_graphs: CudaGraphs::Auto,
             fused_kernels: FusedKernels::Auto,
+            on_nonfinite: OnNonfinite::Stop,
             grad_scaler: GradScalerConfig::default(),
             ddp: DdpConfig::default(),
             checkpoint: CheckpointConfig::default(),
@@ -248,6 +276,7 @@ impl Default for DdpConfig {
             broadcast_buffers: false,
             bn_sync_before_eval: false,
             bucket_mb: 25,
+            compression: GradientCompression::Off,
             timeout_s: 600,
             in_world_of_one: false,
         }

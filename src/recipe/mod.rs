@@ -26,8 +26,8 @@ mod validate;
 pub use advice::advice;
 pub use checkpoint::{CheckpointConfig, CheckpointInterval};
 pub use config::{
-    CudaGraphs, DdpConfig, DeviceChoice, EvalConfig, FusedKernels, GradScalerConfig, MlperfConfig,
-    Precision, RunConfig, TrainConfig, WatchConfig,
+    CudaGraphs, DdpConfig, DeviceChoice, EvalConfig, FusedKernels, GradScalerConfig,
+    GradientCompression, MlperfConfig, OnNonfinite, Precision, RunConfig, TrainConfig, WatchConfig,
 };
 pub use error::{Place, RecipeError};
 pub use feeds::Feeds;

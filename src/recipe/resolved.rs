@@ -1,7 +1,7 @@
 //! A recipe that has been checked, with every value settled.
 
 use super::{
-    config::{EvalConfig, MlperfConfig, Precision, RunConfig, TrainConfig},
+    config::{EvalConfig, GradientCompression, MlperfConfig, Precision, RunConfig, TrainConfig},
     file::RecipeFile,
 };
 use crate::{
@@ -96,6 +96,19 @@ impl Recipe {
     /// run context, it gives an equal recipe.
     pub fn to_toml(&self) -> String {
         toml::to_string(&self.to_file()).expect("`validate::writable` has tried it")
+    }
+
+    /// Bytes of gradients of `num_params` parameters that each rank sends in a step. A ring all-reduce
+    /// sends every byte twice, but for a rank's own share.
+    pub fn wire_bytes_per_step(&self, num_params: usize) -> Option<u64> {
+        let num_ranks = self.run_context.world_size;
+        let bytes_each = match (self.train.ddp.compression, self.train.precision) {
+            (GradientCompression::Off, Precision::Fp64) => 8,
+            (GradientCompression::Off, _) => 4,
+            (GradientCompression::Fp16 | GradientCompression::Bf16, _) => 2,
+        };
+        let bytes = (num_params * bytes_each) as u64;
+        (num_ranks > 1).then(|| 2 * bytes * (num_ranks as u64 - 1) / num_ranks as u64)
     }
 
     /// Why the steps cannot be captured once and replayed; `None` where they can.

@@ -107,7 +107,7 @@ impl StepEngine {
         let loss = loss.shallow_clone();
         if let Some(Before { graph, gradients }) = before {
             graph.replay()?;
-            self.ddp.mean(gradients)?;
+            self.ddp.mean_gradients(gradients)?;
         }
         if let Some(graph) = graph {
             graph.replay()?;
@@ -126,7 +126,7 @@ impl StepEngine {
             return Ok(());
         }
         let Some(GraphCapture { gpu, running, .. }) = self.capture.take() else {
-            return Ok(self.ddp.mean(&gradients)?);
+            return Ok(self.ddp.mean_gradients(&gradients)?);
         };
         let before = Before { graph: running.end()?, gradients };
         let running = Capturing::begin(gpu, Some(&before.graph))?;

@@ -17,10 +17,10 @@ use super::{
 use crate::{
     algorithms::{Algorithms, GradientClipping, MethodContext, Progress},
     distributed::{BufferSync, Ddp, DistError, Shared, World},
-    libtorch::{self, BridgeError, GroupTimeouts, Math, TensorList},
+    libtorch::{self, BridgeError, GroupTimeouts, HalfKind, Math, TensorList},
     model::{Named, Place, ResNet, init},
     optim::{LossScaler, Optimizer},
-    recipe::{DdpConfig, Precision, Recipe, TrainConfig},
+    recipe::{DdpConfig, GradientCompression, OnNonfinite, Precision, Recipe, TrainConfig},
 };
 
 /// Everything that the steps of a rank need.
@@ -112,21 +112,28 @@ impl StepEngine {
 
 fn process_group(recipe: &Recipe, world: &World, device: Device) -> Result<Ddp, DistError> {
     if world.world_size > 1 || recipe.train.ddp.in_world_of_one {
-        let timeouts = GroupTimeouts {
-            join_s: recipe.train.watch.join_timeout_s,
-            collective_s: recipe.train.ddp.timeout_s,
-        };
-        Ddp::join(world, device, timeouts)
+        Ddp::join(world, device, timeouts(recipe))
     } else {
         Ok(Ddp::alone())
     }
 }
 
+/// How long ranks wait for each other.
+pub(super) fn timeouts(recipe: &Recipe) -> GroupTimeouts {
+    GroupTimeouts {
+        join_s: recipe.train.watch.join_timeout_s,
+        collective_s: recipe.train.ddp.timeout_s,
+    }
+}
+
 fn scaler(recipe: &Recipe, device: Device) -> LossScaler {
     let scaling = &recipe.train.grad_scaler;
-    match recipe.train.precision {
-        Precision::AmpFp16 => LossScaler::on(scaling.init_scale, scaling.growth_interval, device),
-        Precision::Fp32 | Precision::Fp64 | Precision::AmpBf16 => LossScaler::Off,
+    match (recipe.train.precision, recipe.train.on_nonfinite) {
+        (Precision::AmpFp16, _) => {
+            LossScaler::on(scaling.init_scale, scaling.growth_interval, device)
+        }
+        (_, OnNonfinite::Skip) => LossScaler::check(device),
+        (_, OnNonfinite::Stop) => LossScaler::Off,
     }
 }
 
@@ -163,5 +170,10 @@ fn shared<'a>(model: &'a ResNet, config: &DdpConfig) -> Shared<'a> {
         buffers: tensors(model.weights().buffers()),
         sync: if config.broadcast_buffers { BufferSync::EachForward } else { BufferSync::Start },
         bucket_mb: config.bucket_mb,
+        compression: match config.compression {
+            GradientCompression::Off => None,
+            GradientCompression::Fp16 => Some(HalfKind::Fp16),
+            GradientCompression::Bf16 => Some(HalfKind::Bf16),
+        },
     }
 }

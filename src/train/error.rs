@@ -80,20 +80,28 @@ pub enum TrainError {
     Resume(String),
     /// The loss is not finite.
     #[error(
-        "the loss is {loss} in steps {} to {} of epoch {epoch}, at a learning rate of {lr}; lower \
-         optimizer.lr or lengthen scheduler.t_warmup",
-        steps.0, steps.1
+        "the loss is {loss} in step {step} of epoch {epoch}, at a learning rate of {lr}; lower \
+         optimizer.lr or lengthen scheduler.t_warmup"
     )]
     Diverged {
         /// Epoch, from 1.
         epoch: usize,
-        /// The first and the last step of which the loss is, from 1.
-        steps: (usize, usize),
-        /// Learning rate of the last of them.
+        /// The step of the epoch, from 1.
+        step: usize,
+        /// Its learning rate.
         lr: f64,
-        /// The mean loss.
+        /// Its loss.
         loss: f64,
     },
+    /// This rank has another program, recipe or data set than rank 0.
+    #[error(
+        "its {0} is not that of rank 0; give all ranks the same --recipe, and all hosts the same build \
+         and images"
+    )]
+    OtherInput(&'static str),
+    /// Another rank has.
+    #[error("another rank has another program, recipe or data set; see its message")]
+    OtherInputElsewhere,
     /// A signal.
     #[error("interrupted by a signal")]
     Interrupted,
@@ -110,10 +118,11 @@ impl TrainError {
             | Self::NumRanks { .. }
             | Self::Checkpoint(_)
             | Self::Resume(_)
+            | Self::OtherInput(_)
             | Self::Diverged { .. }
             | Self::Bench(_) => FailureKind::Input,
             // A collective fails when a peer goes away; the peer knows the reason.
-            Self::Dist(_) => FailureKind::Peer,
+            Self::Dist(_) | Self::OtherInputElsewhere => FailureKind::Peer,
             Self::Interrupted => FailureKind::Interrupted,
             _ => FailureKind::Internal,
         }

@@ -11,7 +11,7 @@ use crate::{
     libtorch::Readout,
     mlperf::RunStatus,
     optim::Schedule,
-    recipe::Recipe,
+    recipe::{OnNonfinite, Recipe},
 };
 
 /// Progress reports of an epoch.
@@ -23,7 +23,7 @@ pub(super) struct Meter<'a> {
     rank: usize,
     batch_size: usize,
     steps_per_epoch: usize,
-    is_main: bool,
+    on_nonfinite: OnNonfinite,
     image_sizes: Vec<usize>,
     schedule: Schedule,
     epoch: usize,
@@ -48,7 +48,7 @@ pub(super) struct Meter<'a> {
 struct Pending {
     step: usize,
     num_steps: usize,
-    loss_sum: Readout,
+    losses: Readout,
     images_per_s: f64,
     time: Spent,
 }
@@ -86,7 +86,7 @@ impl<'a> Meter<'a> {
             rank: world.rank,
             batch_size: recipe.run_length.batch_size,
             steps_per_epoch: recipe.run_length.steps_per_epoch,
-            is_main: world.is_main(),
+            on_nonfinite: recipe.train.on_nonfinite,
             image_sizes: recipe.image_sizes.clone(),
             schedule: recipe.schedule.clone(),
             epoch: 0,
@@ -126,19 +126,23 @@ impl<'a> Meter<'a> {
         self.copied += time;
     }
 
-    /// Whether progress is due after `step`. It is due on rank 0 only, and always after the last
-    /// step of an epoch, so that the mean loss covers all steps.
-    pub(super) fn is_due(&self, step: usize) -> bool {
-        let every = self.steps_per_epoch.div_ceil(TELLS_PER_EPOCH);
-        self.is_main && (step.is_multiple_of(every) || step == self.steps_per_epoch)
+    /// The largest number of steps between two reports.
+    pub(super) fn interval(&self) -> usize {
+        self.steps_per_epoch.div_ceil(TELLS_PER_EPOCH)
     }
 
-    /// Adds a progress report. `loss_sum` is over the steps since the last one. The report goes out
-    /// when the next one is due: by then the device has computed the loss, and nothing waits.
+    /// Whether progress is due after `step`. It is always due after the last step of an epoch, so that
+    /// the mean loss covers all steps.
+    pub(super) fn is_due(&self, step: usize) -> bool {
+        step.is_multiple_of(self.interval()) || step == self.steps_per_epoch
+    }
+
+    /// Adds a progress report with the losses of the steps since the last one. The report goes out
+    /// when the next one is due: by then the device has computed the losses, and nothing waits.
     pub(super) fn steps(
         &mut self,
         step: usize,
-        loss_sum: Readout,
+        losses: Readout,
         stats: LoaderStats,
     ) -> Result<(), TrainError> {
         let now = self.mark(stats);
@@ -147,26 +151,35 @@ impl<'a> Meter<'a> {
         let seconds = (now.moment - last.moment).as_secs_f64();
         let images_per_s = (num_steps * self.batch_size) as f64 / seconds;
         let time = last.until(&now);
-        let before =
-            self.pending.replace(Pending { step, num_steps, loss_sum, images_per_s, time });
+        let before = self.pending.replace(Pending { step, num_steps, losses, images_per_s, time });
         before.map_or(Ok(()), |before| self.report(&before))
     }
 
     fn report(&mut self, steps: &Pending) -> Result<(), TrainError> {
-        let (epoch, loss_sum) = (self.epoch, steps.loss_sum.value()?);
-        let loss = loss_sum / steps.num_steps as f64;
-        if !loss.is_finite() {
-            let steps_before = (epoch - 1) * self.steps_per_epoch;
-            return Err(TrainError::Diverged {
-                epoch,
-                steps: (steps.step + 1 - steps.num_steps, steps.step),
-                lr: self.schedule.lr(steps_before + steps.step - 1),
-                loss,
-            });
+        let (epoch, losses) = (self.epoch, steps.losses.values()?);
+        let first = steps.step + 1 - losses.len();
+        let bad = losses.iter().position(|loss| !loss.is_finite());
+        let finite: Vec<f64> = losses.iter().copied().filter(|loss| loss.is_finite()).collect();
+        if let Some(at) = bad {
+            let (step, loss) = (first + at, losses[at]);
+            if self.on_nonfinite == OnNonfinite::Stop || finite.is_empty() {
+                let lr = self.schedule.lr((epoch - 1) * self.steps_per_epoch + step - 1);
+                return Err(TrainError::Diverged { epoch, step, lr, loss });
+            }
+            let num = losses.len() - finite.len();
+            let message = format!(
+                "the loss is {loss} in step {step} of epoch {epoch}, and not finite in {num} of {} steps; \
+                 their updates were skipped",
+                losses.len()
+            );
+            self.event_sink.send(&RankEvent::Warning { message });
         }
+        // In fp32, as the device would add them.
+        let loss_sum = f64::from(finite.iter().fold(0.0f32, |sum, loss| sum + *loss as f32));
         self.epoch_loss.0 += loss_sum;
-        self.epoch_loss.1 += steps.num_steps;
+        self.epoch_loss.1 += finite.len();
         self.num_steps += steps.num_steps;
+        let loss = loss_sum / finite.len() as f64;
         let Pending { step, images_per_s, time, .. } = *steps;
         self.event_sink.send(&RankEvent::Steps { epoch, step, loss, images_per_s, time });
         Ok(())

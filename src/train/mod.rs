@@ -3,6 +3,7 @@
 mod agreement;
 mod batch;
 mod bench;
+mod bench_all_reduce;
 mod captured_step;
 mod ceilings;
 mod checkpoint;
@@ -12,8 +13,10 @@ mod evaluate;
 mod event_sink;
 mod fused;
 mod log;
+mod losses;
 mod meter;
 mod rank;
+mod same_inputs;
 mod step;
 mod targets;
 mod tensor_file;
@@ -23,6 +26,7 @@ mod warmup;
 mod weights_file;
 
 pub use bench::{StepBench, bench_steps};
+pub use bench_all_reduce::bench_all_reduce;
 pub use engine::StepEngine;
 pub use error::TrainError;
 pub use event_sink::EventSink;

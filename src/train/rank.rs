@@ -12,6 +12,7 @@ use super::{
     error::TrainError,
     event_sink::EventSink,
     log::{InitLog, RunLog},
+    same_inputs::check_same_inputs,
     trainer::{RunEnd, Trainer},
     weights_file::save_weights,
 };
@@ -50,6 +51,7 @@ pub fn run_rank(job: &RankJob, event_sink: &mut EventSink) -> Result<RunEnd, Tra
     };
     let shared = (Arc::clone(&job.stop), Arc::clone(&job.pulse));
     let mut trainer = Trainer::build(&recipe, &job.world, device, shared)?;
+    check_same_inputs(&trainer.engine, &recipe, &data)?;
     let ended = train(job, &mut trainer, &data, log, event_sink);
     if ended.is_err() && device.is_cuda() {
         // The process ends now and frees everything. Dropping what belongs to a GPU or a process

@@ -24,7 +24,7 @@ use std::{
     time::Instant,
 };
 
-use tch::{Device, Kind, Tensor};
+use tch::{Device, Tensor};
 
 use super::{
     agreement::{Agreed, Agreement},
@@ -33,6 +33,7 @@ use super::{
     error::TrainError,
     event_sink::EventSink,
     log::RunLog,
+    losses::Losses,
     meter::Meter,
 };
 use crate::{
@@ -221,10 +222,10 @@ impl Trainer {
     ) -> Result<(), TrainError> {
         let steps_per_epoch = self.engine.recipe.run_length.steps_per_epoch;
         let is_evaluated = self.engine.recipe.eval_epochs.contains(&epoch);
-        let mut loss_sum = Tensor::zeros([], (Kind::Float, self.engine.device));
         self.engine.progress.epoch = epoch - 1;
         let num_done = self.engine.progress.step - (epoch - 1) * steps_per_epoch;
         meter.epoch_start(epoch, num_done, loader.stats());
+        let mut losses = Losses::new(meter.interval(), self.engine.device);
         for step in num_done + 1..=steps_per_epoch {
             self.pulse.enter(Activity::Loading);
             let batch = loader.next_batch()?.expect("every step has a plan");
@@ -232,10 +233,9 @@ impl Trainer {
             let begin = Instant::now();
             let device_batch = self.engine.uploader.upload(&batch)?;
             meter.copied(begin.elapsed());
-            loss_sum += self.engine.step(&device_batch)?;
+            losses.add(&self.engine.step(&device_batch)?);
             if meter.is_due(step) {
-                meter.steps(step, Readout::of(&loss_sum)?, loader.stats())?;
-                let _ = loss_sum.zero_();
+                meter.steps(step, losses.take()?, loader.stats())?;
             }
             self.pulse.count();
             self.between_steps((log, meter))?;

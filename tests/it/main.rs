@@ -16,6 +16,8 @@ mod check;
 mod cli;
 #[cfg(test)]
 mod data;
+#[cfg(all(test, feature = "torch"))]
+mod failures;
 #[cfg(test)]
 mod golden;
 #[cfg(all(test, feature = "torch"))]
@@ -46,5 +48,7 @@ mod rounds;
 mod score;
 #[cfg(test)]
 mod submission;
+#[cfg(all(test, feature = "torch"))]
+mod traffic;
 #[cfg(all(test, feature = "torch"))]
 mod train;
