@@ -16,7 +16,7 @@ use crate::{
     events::RunSummary,
     launch::{
         self, AcceptedBuild, Cluster, Device, Images, Interrupts, Launch, LaunchError, Libtorch,
-        Machine, MasterPort, RankLayout, ResultsDir, Resumption, RunFolder,
+        Machine, MasterPort, NodeError, RankLayout, ResultsDir, Resumption, RunFolder,
     },
     recipe::{self, Recipe, RecipeFile, RunContext, WatchConfig},
     run_dir::{self, DataStamp, ProgramStamp, RecipeStamp, ResumeStamp, RunManifest},
@@ -285,7 +285,12 @@ impl ReadyJob {
             }
         });
         screen.clear();
-        let ending = ending.or_exit(Exit::Invalid)?;
+        let ending = ending.map_err(|error| match error {
+            LaunchError::Node(NodeError::Lost(_)) => {
+                Failure { exit: Exit::RankFailed, error: error.into() }
+            }
+            error => Failure { exit: Exit::Invalid, error: error.into() },
+        })?;
         if ending.interrupted {
             screen.line("interrupted; the results so far are kept");
         }

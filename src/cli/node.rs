@@ -159,7 +159,10 @@ impl Place {
                     offer.run_dir.display()
                 ));
             }
-            launch::run_node(&launch, first, interrupts).or_exit(Exit::Invalid)?;
+            let ended = launch::run_node(&launch, first, interrupts).or_exit(Exit::Invalid)?;
+            if let Some(code) = ended {
+                return Ok(Exit::from_code(code));
+            }
         }
     }
 }

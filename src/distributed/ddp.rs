@@ -1,7 +1,7 @@
 //! Distributed data-parallel (DDP) backward: gradients are averaged over all ranks.
 
 use crate::libtorch::{BridgeError, Group, GroupTimeouts, HalfKind, Reducer};
-use tch::{Kind, Tensor};
+use tch::Tensor;
 
 use super::world::World;
 
@@ -170,20 +170,13 @@ impl Ddp {
     /// Averages each of `tensors` over all ranks.
     pub fn mean<'a>(&self, tensors: impl IntoIterator<Item = &'a Tensor>) -> Result<(), DistError> {
         let Some(group) = &self.group else { return Ok(()) };
-        group.mean(tensors).map_err(failed("averaging over ranks"))
+        group.mean(tensors, None).map_err(failed("averaging over ranks"))
     }
 
     /// Averages gradients over all ranks where no reducer does.
     pub fn mean_gradients(&self, gradients: &[Tensor]) -> Result<(), DistError> {
-        let kind = match self.compression {
-            None => return self.mean(gradients),
-            Some(HalfKind::Bf16) => Kind::BFloat16,
-            Some(HalfKind::Fp16) => Kind::Half,
-        };
-        let compressed: Vec<Tensor> = gradients.iter().map(|it| it.to_kind(kind)).collect();
-        self.mean(&compressed)?;
-        gradients.iter().zip(&compressed).for_each(|(it, mean)| it.shallow_clone().copy_(mean));
-        Ok(())
+        let Some(group) = &self.group else { return Ok(()) };
+        group.mean(gradients, self.compression).map_err(failed("averaging gradients"))
     }
 
     /// Waits until all ranks get here.

@@ -1,6 +1,9 @@
 //! Rank and world size from the environment variables of torchrun, Open MPI, Slurm or PMI, read once.
 
-use crate::libtorch::{GroupTimeouts, Rendezvous};
+use crate::{
+    hash,
+    libtorch::{GroupTimeouts, Rendezvous},
+};
 
 /// The position of this process among all ranks.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -149,7 +152,8 @@ impl World {
             rank: self.rank,
             world_size: self.world_size,
             timeouts,
-            key: self.key.clone(),
+            // Whoever reaches the store can list its names, so the secret itself is in none.
+            store_name: hash::sha256(format!("store {}", self.key)),
         }
     }
 }

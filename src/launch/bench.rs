@@ -5,7 +5,10 @@ use std::{
     io::{BufRead, BufReader},
     path::Path,
     process::{Child, Command, Stdio},
+    thread,
 };
+
+use crossbeam_channel::unbounded;
 
 use super::{
     LaunchError, Libtorch, RankLayout,
@@ -101,26 +104,59 @@ impl BenchRanks<'_> {
                 .stdout(Stdio::piped())
                 .spawn()
         };
-        let ranks: Result<Vec<Child>, _> = (0..self.rank_layout.num_ranks).map(start).collect();
+        let mut children = Children::default();
+        let (send, lines) = unbounded();
+        for rank in 0..self.rank_layout.num_ranks {
+            let mut child = start(rank).map_err(cannot)?;
+            let stdout = child.stdout.take().expect("it was asked for");
+            children.0.push(child);
+            let send = send.clone();
+            thread::spawn(move || {
+                let lines = BufReader::new(stdout).lines().map_while(Result::ok).map(Some);
+                // The last word, `None`, says that the rank has closed its output.
+                lines
+                    .chain([None])
+                    .take_while(|line| send.send((rank, line.clone())).is_ok())
+                    .count()
+            });
+        }
+        drop(send);
         let mut failures = Vec::new();
-        for (rank, mut child) in ranks.map_err(cannot)?.into_iter().enumerate() {
-            let lines = BufReader::new(child.stdout.take().expect("it was asked for")).lines();
-            for line in lines.map_while(Result::ok) {
-                match RankEvent::from_line(&line) {
-                    Some(RankEvent::Failed { kind, message, .. }) => failures.push((kind, message)),
-                    _ if rank == 0 => listen(&line),
-                    _ => {}
+        for (rank, line) in lines {
+            let Some(line) = line else {
+                let status = children.0[rank].wait().map_err(cannot)?;
+                if !status.success() && failures.is_empty() {
+                    // The others would wait for it.
+                    return Err(LaunchError::Measurement(format!(
+                        "rank {rank} ended with {status}"
+                    )));
                 }
-            }
-            let status = child.wait().map_err(cannot)?;
-            if !status.success() && failures.is_empty() {
-                return Err(LaunchError::Measurement(format!("rank {rank} ended with {status}")));
+                continue;
+            };
+            match RankEvent::from_line(&line) {
+                Some(RankEvent::Failed { kind, message, .. }) => failures.push((kind, message)),
+                _ if rank == 0 => listen(&line),
+                _ => {}
             }
         }
         // Ranks that lost another one know less than that one.
         match failures.into_iter().min_by_key(|(kind, _)| *kind) {
             Some((_, message)) => Err(LaunchError::Measurement(message)),
             None => Ok(()),
+        }
+    }
+}
+
+/// Started ranks. Dropping them kills and reaps them.
+#[derive(Default)]
+struct Children(Vec<Child>);
+
+impl Drop for Children {
+    fn drop(&mut self) {
+        for child in &mut self.0 {
+            // Both fail only if it has ended and was reaped.
+            let _ = child.kill();
+            let _ = child.wait();
         }
     }
 }

@@ -118,12 +118,13 @@ pub fn run(
     Ok(supervise(supervisor, &process_events, interrupts.channel(), observer))
 }
 
-/// Takes part in a run of node 0, from the check of this node's inputs to the end of its last rank.
+/// Takes part in a run of node 0, from making its folder to the end of its last rank. Returns the exit code
+/// with which node 0 ends all nodes before that.
 pub fn run_node(
     launch: &NodeLaunch<'_>,
     first: &FirstNode,
     interrupts: &Interrupts,
-) -> Result<(), LaunchError> {
+) -> Result<Option<u8>, LaunchError> {
     let offer = launch.offer;
     let prepared = offer
         .make_folder()
@@ -143,7 +144,8 @@ pub fn run_node(
         checkpoint: offer.checkpoint.as_deref(),
         world: World { rank_layout: launch.rank_layout, libtorch: launch.libtorch, placement },
     };
-    first.run_ranks(sees_run, |process_event| ranks.start(process_event), interrupts)
+    let place = (sees_run, ranks.world.placement.first_rank);
+    first.run_ranks(place, |process_event| ranks.start(process_event), interrupts)
 }
 
 /// The ranks of this machine.

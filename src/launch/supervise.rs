@@ -133,6 +133,8 @@ pub(super) struct Supervisor<P> {
     /// The folder of the run; without it, nothing that the ranks do is kept.
     run_dir: PathBuf,
     last_watch: Instant,
+    /// Whether the launcher itself has got a signal.
+    is_signalled: bool,
 }
 
 struct RankSlot<P> {
@@ -220,6 +222,7 @@ impl<P: Process> Supervisor<P> {
             ending: Ending::default(),
             run_dir: run_dir.to_owned(),
             last_watch: now,
+            is_signalled: false,
         }
     }
 
@@ -264,9 +267,7 @@ impl<P: Process> Supervisor<P> {
                 self.slots[rank].alive = false;
                 self.classify_exit(rank, exit_status, now);
             }
-            // A scheduler signals all launchers of a run, and only a second signal here may kill.
-            ProcessEvent::Interrupted if self.runs() => self.interrupt(now),
-            ProcessEvent::Interrupted => {}
+            ProcessEvent::Interrupted => self.interrupted(now),
         }
     }
 
@@ -309,13 +310,24 @@ impl<P: Process> Supervisor<P> {
     /// Handles a signal to the launcher: the first one is passed on to the ranks, the second one
     /// kills them.
     fn interrupt(&mut self, now: Instant) {
+        let is_first = !std::mem::replace(&mut self.is_signalled, true);
+        match self.phase {
+            // A scheduler signals ranks and the launchers of all machines, in any order.
+            Phase::Stopping { .. } if is_first && self.ending.interrupted => {}
+            Phase::Stopping { .. } | Phase::Killing => self.kill(),
+            _ => self.interrupted(now),
+        }
+    }
+
+    /// Stops the run for a signal, whoever got it.
+    fn interrupted(&mut self, now: Instant) {
         match self.phase {
             Phase::Running | Phase::Closing { .. } => {
                 self.ending.interrupted = true;
                 self.stop(now, self.timeouts.interrupt_grace);
             }
             Phase::Gathering { .. } => self.stop(now, self.timeouts.grace),
-            Phase::Stopping { .. } | Phase::Killing => self.kill(),
+            Phase::Stopping { .. } | Phase::Killing => {}
         }
     }
 
@@ -337,7 +349,7 @@ impl<P: Process> Supervisor<P> {
                 // Ranks that lost it may have reported that before it ended.
                 let only_peers = |failure: &RankFailure| failure.kind == FailureKind::Peer;
                 self.ending.interrupted |= self.failures.iter().all(only_peers);
-                return self.interrupt(now);
+                return self.interrupted(now);
             }
             _ => {}
         }

@@ -59,7 +59,7 @@ typedef struct {
   int world_size;
   uint64_t join_timeout_ms;
   uint64_t timeout_ms;
-  const char* key;
+  const char* store_name;
 } MlWorld;
 
 const char* ml_last_error(void);
@@ -69,7 +69,8 @@ const char* ml_torch_version(void);
 int ml_group_new(const MlWorld* world, MlGroup** out);
 void ml_group_free(MlGroup* group);
 int ml_group_sum(MlGroup* group, MlTensor* tensor);
-int ml_group_mean(MlGroup* group, MlTensor* const* tensors, size_t n);
+// Travels as `ml_reducer_new` says.
+int ml_group_mean(MlGroup* group, MlTensor* const* tensors, size_t n, uint8_t compression);
 int ml_group_broadcast(MlGroup* group, MlTensor* const* tensors, size_t n);
 int ml_group_barrier(MlGroup* group);
 

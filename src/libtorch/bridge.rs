@@ -36,7 +36,7 @@ struct RawWorld {
     world_size: c_int,
     join_timeout_ms: u64,
     timeout_ms: u64,
-    key: *const c_char,
+    store_name: *const c_char,
 }
 
 #[repr(C)]
@@ -52,7 +52,12 @@ unsafe extern "C" {
     fn ml_group_new(world: *const RawWorld, out: *mut *mut MlGroup) -> c_int;
     fn ml_group_free(group: *mut MlGroup);
     fn ml_group_sum(group: *mut MlGroup, tensor: *const C_tensor) -> c_int;
-    fn ml_group_mean(group: *mut MlGroup, tensors: *const *const C_tensor, n: usize) -> c_int;
+    fn ml_group_mean(
+        group: *mut MlGroup,
+        tensors: *const *const C_tensor,
+        n: usize,
+        compression: u8,
+    ) -> c_int;
     fn ml_group_broadcast(group: *mut MlGroup, tensors: *const *const C_tensor, n: usize) -> c_int;
     fn ml_group_barrier(group: *mut MlGroup) -> c_int;
     fn ml_group_attach_nccl(group: *mut MlGroup, world: *const RawWorld, device: c_int) -> c_int;
@@ -116,8 +121,8 @@ pub struct Rendezvous {
     pub world_size: usize,
     /// Timeouts of joining and of collectives.
     pub timeouts: GroupTimeouts,
-    /// What all ranks of the run know and others do not.
-    pub key: String,
+    /// Under which name the ranks of this run meet.
+    pub store_name: String,
 }
 
 /// How long ranks wait for each other.
@@ -130,7 +135,7 @@ pub struct GroupTimeouts {
 }
 
 impl RawWorld {
-    fn new(meeting: &Rendezvous, [host, key]: [&CStr; 2]) -> Self {
+    fn new(meeting: &Rendezvous, [host, store_name]: [&CStr; 2]) -> Self {
         Self {
             host: host.as_ptr(),
             port: meeting.port,
@@ -138,15 +143,24 @@ impl RawWorld {
             world_size: meeting.world_size as c_int,
             join_timeout_ms: meeting.timeouts.join_s * 1000,
             timeout_ms: meeting.timeouts.collective_s * 1000,
-            key: key.as_ptr(),
+            store_name: store_name.as_ptr(),
         }
     }
 }
 
-/// The texts of a [`RawWorld`]: host and key.
+/// The texts of a [`RawWorld`]: host and name.
 fn c_texts(meeting: &Rendezvous) -> Result<[CString; 2], BridgeError> {
     let text = |text: &str| CString::new(text).map_err(|e| BridgeError(e.to_string()));
-    Ok([text(&meeting.host)?, text(&meeting.key)?])
+    Ok([text(&meeting.host)?, text(&meeting.store_name)?])
+}
+
+/// The number by which C++ knows a compression.
+fn code(compression: Option<HalfKind>) -> u8 {
+    match compression {
+        None => 0,
+        Some(HalfKind::Fp16) => 1,
+        Some(HalfKind::Bf16) => 2,
+    }
 }
 
 /// A c10d process group.
@@ -155,19 +169,19 @@ pub struct Group(*mut MlGroup);
 impl Group {
     /// Joins the group; blocks until all ranks have joined. CPU tensors use Gloo.
     pub fn join(meeting: &Rendezvous) -> Result<Self, BridgeError> {
-        let [host, key] = c_texts(meeting)?;
-        let world = RawWorld::new(meeting, [&host, &key]);
+        let [host, store_name] = c_texts(meeting)?;
+        let world = RawWorld::new(meeting, [&host, &store_name]);
         let mut out = ptr::null_mut();
-        // SAFETY: `world`, `host` and `key` outlive the call; rule 2.
+        // SAFETY: `world`, `host` and `store_name` outlive the call; rule 2.
         check(unsafe { ml_group_new(&raw const world, &raw mut out) })?;
         Ok(Self(out))
     }
 
     /// Adds NCCL for tensors on GPU `device`.
     pub fn attach_nccl(&self, meeting: &Rendezvous, device: usize) -> Result<(), BridgeError> {
-        let [host, key] = c_texts(meeting)?;
-        let world = RawWorld::new(meeting, [&host, &key]);
-        // SAFETY: `world`, `host` and `key` outlive the call; rule 2.
+        let [host, store_name] = c_texts(meeting)?;
+        let world = RawWorld::new(meeting, [&host, &store_name]);
+        // SAFETY: `world`, `host` and `store_name` outlive the call; rule 2.
         check(unsafe { ml_group_attach_nccl(self.0, &raw const world, device as c_int) })
     }
 
@@ -177,14 +191,16 @@ impl Group {
         check(unsafe { ml_group_sum(self.0, tensor.as_ptr()) })
     }
 
-    /// Averages each tensor over all ranks, in place. All tensors must be on one device.
+    /// Averages each tensor over all ranks, in place. All tensors must be on one device. They travel in
+    /// their own number format or in that of `compression`.
     pub fn mean<'a>(
         &self,
         tensors: impl IntoIterator<Item = &'a Tensor>,
+        compression: Option<HalfKind>,
     ) -> Result<(), BridgeError> {
         let lent = lend(tensors);
         // SAFETY: rules 1, 2 and 4.
-        check(unsafe { ml_group_mean(self.0, lent.as_ptr(), lent.len()) })
+        check(unsafe { ml_group_mean(self.0, lent.as_ptr(), lent.len(), code(compression)) })
     }
 
     /// Broadcasts rank 0's tensors, in place.
@@ -224,11 +240,6 @@ impl Reducer {
         compression: Option<HalfKind>,
     ) -> Result<Self, BridgeError> {
         let (lent, mut out) = (lend(params), ptr::null_mut());
-        let compression = match compression {
-            None => 0,
-            Some(HalfKind::Fp16) => 1,
-            Some(HalfKind::Bf16) => 2,
-        };
         // SAFETY: rules 1, 2 and 4; C++ shares ownership of the group.
         check(unsafe {
             ml_reducer_new(
@@ -236,7 +247,7 @@ impl Reducer {
                 lent.as_ptr(),
                 lent.len(),
                 bucket_bytes,
-                compression,
+                code(compression),
                 &raw mut out,
             )
         })?;

@@ -1,6 +1,7 @@
 // Process groups and the gradient Reducer.
 #include "bridge.h"
 
+#include <ATen/ops/_foreach_copy.h>
 #include <ATen/ops/_foreach_div.h>
 #include <torch/csrc/distributed/c10d/ProcessGroupGloo.hpp>
 #include <torch/csrc/distributed/c10d/comm.hpp>
@@ -27,8 +28,10 @@ constexpr size_t kFirstBucketBytes = 1 << 20;
 // The batch-norm statistics are broadcast in one bucket.
 constexpr size_t kBroadcastBytes = 250 << 20;
 
+// Whether this is a name or an address of the loopback interface, and not only resolved to one.
 bool is_loopback(const char* host) {
-  return std::strcmp(host, "127.0.0.1") == 0 || std::strcmp(host, "localhost") == 0;
+  return std::strncmp(host, "127.", 4) == 0 || std::strcmp(host, "::1") == 0 ||
+         std::strcmp(host, "localhost") == 0;
 }
 
 // Frees what getaddrinfo allocates.
@@ -112,6 +115,10 @@ std::shared_ptr<gloo::transport::Device> gloo_device(const char* host) {
   if (is_loopback(host)) return c10d::ProcessGroupGloo::createDeviceForHostname("127.0.0.1");
   return c10d::ProcessGroupGloo::createDefaultDevice();
 }
+at::ScalarType format_of(uint8_t compression) {
+  return compression == 1 ? at::kHalf : at::kBFloat16;
+}
+
 // All-reduces a bucket of gradients in a smaller number format, as PyTorch's fp16_compress_hook and
 // bf16_compress_hook do.
 class CompressHook : public c10d::CppCommHookInterface<c10::intrusive_ptr<c10d::ProcessGroup>> {
@@ -151,8 +158,6 @@ const char* ml_torch_version() { return TORCH_VERSION; }
 int ml_group_new(const MlWorld* w, MlGroup** out) {
   return ml::guarded([&] {
     auto timeout = std::chrono::milliseconds(w->timeout_ms);
-    Addresses addresses;
-    resolve(w->host, w->port, addresses);
     c10d::TCPStoreOptions options;
     options.port = w->port;
     // The agent of torchrun keeps a store at this address already; each restart has its own keys.
@@ -162,6 +167,8 @@ int ml_group_new(const MlWorld* w, MlGroup** out) {
     options.waitWorkers = false;
     options.timeout = std::chrono::milliseconds(w->join_timeout_ms);
     if (options.isServer) {
+      Addresses addresses;
+      resolve(w->host, w->port, addresses);
       int fd = store_socket(w->host, addresses.first);
       if (fd >= 0) options.masterListenFd = fd;
     }
@@ -180,8 +187,8 @@ int ml_group_new(const MlWorld* w, MlGroup** out) {
       store = c10::make_intrusive<c10d::PrefixStore>(
           std::string("/worker/attempt_") + (restart ? restart : "0"), store);
     }
-    // Whoever does not know the key of the run cannot guess the names under which ranks meet.
-    store = c10::make_intrusive<c10d::PrefixStore>(std::string("run_") + w->key, store);
+    // So that ranks of another run that reach the same port do not take part.
+    store = c10::make_intrusive<c10d::PrefixStore>(std::string("run_") + w->store_name, store);
     wait_for_ranks(*store, w);
     store->setTimeout(timeout);
     auto gloo_options = c10d::ProcessGroupGloo::Options::create_default(timeout);
@@ -209,12 +216,22 @@ int ml_group_sum(MlGroup* group, MlTensor* tensor) {
   });
 }
 
-int ml_group_mean(MlGroup* group, MlTensor* const* tensors, size_t n) {
+int ml_group_mean(MlGroup* group, MlTensor* const* tensors, size_t n, uint8_t compression) {
   return ml::guarded([&] {
     auto all = ml::list(tensors, n);
     for (auto& t : all) t = t.detach();
-    group->group->allreduce_coalesced(all)->wait();
-    at::_foreach_div_(all, static_cast<double>(group->group->getSize()));
+    const auto size = static_cast<double>(group->group->getSize());
+    if (compression == 0) {
+      group->group->allreduce_coalesced(all)->wait();
+      at::_foreach_div_(all, size);
+      return;
+    }
+    std::vector<at::Tensor> compressed;
+    for (const auto& t : all) compressed.push_back(t.to(format_of(compression)));
+    // Divided first, so that the sum stays in the range of fp16.
+    at::_foreach_div_(compressed, size);
+    group->group->allreduce_coalesced(compressed)->wait();
+    at::_foreach_copy_(all, compressed);
   });
 }
 
@@ -246,8 +263,8 @@ int ml_reducer_new(MlGroup* group, MlTensor* const* params, size_t n, size_t buc
         /*skip_all_reduce_unused_params=*/false, /*use_python_reducer=*/false,
         std::vector<int64_t>{});
     if (compression != 0) {
-      auto kind = compression == 1 ? at::kHalf : at::kBFloat16;
-      reducer->register_comm_hook(std::make_unique<CompressHook>(group->group, kind));
+      reducer->register_comm_hook(
+          std::make_unique<CompressHook>(group->group, format_of(compression)));
     }
     auto logger = std::make_shared<c10d::Logger>(reducer);
     reducer->set_logger(logger);

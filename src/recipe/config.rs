@@ -77,7 +77,7 @@ pub enum OnNonfinite {
     /// The run ends.
     Stop,
     /// Updates with gradients that are not finite are skipped on all ranks, as fp16's loss scaling does.
-    /// The run ends if it goes on so until the next report, 1/20 of an epoch later.
+    /// The run ends after ten losses in a row that are not finite.
     Skip,
 }
 
@@ -145,7 +145,8 @@ pub struct GradScalerConfig {
 pub enum GradientCompression {
     /// Their own.
     Off,
-    /// Half the bytes of fp32. A sum beyond 65504 is infinite; loss scaling skips such a step.
+    /// Half the bytes of fp32. A gradient beyond 65504 becomes infinite: `amp_fp16` skips such a step, and
+    /// so does `train.on_nonfinite = "skip"`.
     Fp16,
     /// Half the bytes of fp32, with 8 bits of precision.
     Bf16,

@@ -51,8 +51,18 @@ pub struct StepEngine {
 }
 
 impl StepEngine {
-    /// Builds model and optimizer on `device` and joins the process group.
+    /// Joins the process group, and builds model and optimizer on `device`.
     pub fn build(recipe: &Recipe, world: &World, device: Device) -> Result<Self, TrainError> {
+        Self::on(process_group(recipe, world, device)?, recipe, world, device)
+    }
+
+    /// Builds model and optimizer on `device`, for the ranks of `ddp`.
+    pub(super) fn on(
+        ddp: Ddp,
+        recipe: &Recipe,
+        world: &World,
+        device: Device,
+    ) -> Result<Self, TrainError> {
         let TrainConfig { tf32, cudnn_benchmark: benchmark, deterministic, .. } = recipe.train;
         Math { tf32, benchmark, deterministic }.set()?;
         tch::manual_seed(recipe.seed as i64);
@@ -90,7 +100,7 @@ impl StepEngine {
             forward: Forward::unfused(recipe.train.precision, device),
             eval_forward: Forward::unfused(eval_precision(recipe), device),
             model,
-            ddp: process_group(recipe, world, device)?,
+            ddp,
             optimizer,
             scaler: scaler(recipe, device),
             progress: Progress::default(),
@@ -110,7 +120,11 @@ impl StepEngine {
     }
 }
 
-fn process_group(recipe: &Recipe, world: &World, device: Device) -> Result<Ddp, DistError> {
+pub(super) fn process_group(
+    recipe: &Recipe,
+    world: &World,
+    device: Device,
+) -> Result<Ddp, DistError> {
     if world.world_size > 1 || recipe.train.ddp.in_world_of_one {
         Ddp::join(world, device, timeouts(recipe))
     } else {

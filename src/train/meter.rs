@@ -3,7 +3,11 @@
 
 use std::time::{Duration, Instant};
 
-use super::{error::TrainError, event_sink::EventSink};
+use super::{
+    error::TrainError,
+    event_sink::EventSink,
+    nonfinite::{Finding, Nonfinite},
+};
 use crate::{
     data::{BadImage, LoaderContext, LoaderStats, diagnosis},
     distributed::World,
@@ -11,7 +15,7 @@ use crate::{
     libtorch::Readout,
     mlperf::RunStatus,
     optim::Schedule,
-    recipe::{OnNonfinite, Recipe},
+    recipe::Recipe,
 };
 
 /// Progress reports of an epoch.
@@ -23,7 +27,7 @@ pub(super) struct Meter<'a> {
     rank: usize,
     batch_size: usize,
     steps_per_epoch: usize,
-    on_nonfinite: OnNonfinite,
+    nonfinite: Nonfinite,
     image_sizes: Vec<usize>,
     schedule: Schedule,
     epoch: usize,
@@ -31,8 +35,10 @@ pub(super) struct Meter<'a> {
     /// When progress was last due, and after which step.
     last_due: (Mark, usize),
     pending: Option<Pending>,
-    /// Sum of the losses of this epoch, and the number of steps that it is of.
+    /// Sum of the finite losses of this epoch, and their number.
     epoch_loss: (f64, usize),
+    /// Steps of this epoch that were reported.
+    epoch_steps: usize,
     /// Steps reported since the run started or was resumed.
     num_steps: usize,
     /// Time that the host spent copying batches to the device.
@@ -86,7 +92,7 @@ impl<'a> Meter<'a> {
             rank: world.rank,
             batch_size: recipe.run_length.batch_size,
             steps_per_epoch: recipe.run_length.steps_per_epoch,
-            on_nonfinite: recipe.train.on_nonfinite,
+            nonfinite: Nonfinite::new(recipe.train.on_nonfinite),
             image_sizes: recipe.image_sizes.clone(),
             schedule: recipe.schedule.clone(),
             epoch: 0,
@@ -94,6 +100,7 @@ impl<'a> Meter<'a> {
             last_due: (now, 0),
             pending: None,
             epoch_loss: (0.0, 0),
+            epoch_steps: 0,
             num_steps: 0,
             copied: Duration::ZERO,
             spent: Spent::default(),
@@ -109,7 +116,7 @@ impl<'a> Meter<'a> {
         self.epoch = epoch;
         self.epoch_start = self.mark(stats);
         self.last_due = (self.epoch_start, num_done);
-        self.epoch_loss = (0.0, 0);
+        (self.epoch_loss, self.epoch_steps) = ((0.0, 0), 0);
     }
 
     fn mark(&self, stats: LoaderStats) -> Mark {
@@ -158,27 +165,33 @@ impl<'a> Meter<'a> {
     fn report(&mut self, steps: &Pending) -> Result<(), TrainError> {
         let (epoch, losses) = (self.epoch, steps.losses.values()?);
         let first = steps.step + 1 - losses.len();
-        let bad = losses.iter().position(|loss| !loss.is_finite());
-        let finite: Vec<f64> = losses.iter().copied().filter(|loss| loss.is_finite()).collect();
-        if let Some(at) = bad {
-            let (step, loss) = (first + at, losses[at]);
-            if self.on_nonfinite == OnNonfinite::Stop || finite.is_empty() {
+        match self.nonfinite.hear(&losses) {
+            Finding::None => {}
+            Finding::Skipped(at, num) => {
+                let (step, loss, of) = (first + at, losses[at], losses.len());
+                let message = format!(
+                    "the loss of rank {} is {loss} in step {step} of epoch {epoch}, and not finite in {num} \
+                     of {of} steps; their updates were skipped",
+                    self.rank
+                );
+                self.event_sink.send_own(&RankEvent::Warning { message });
+            }
+            Finding::Ends(at) => {
+                let (step, loss) = (first + at, losses[at]);
                 let lr = self.schedule.lr((epoch - 1) * self.steps_per_epoch + step - 1);
                 return Err(TrainError::Diverged { epoch, step, lr, loss });
             }
-            let num = losses.len() - finite.len();
-            let message = format!(
-                "the loss is {loss} in step {step} of epoch {epoch}, and not finite in {num} of {} steps; \
-                 their updates were skipped",
-                losses.len()
-            );
-            self.event_sink.send(&RankEvent::Warning { message });
         }
+        let finite: Vec<f64> = losses.into_iter().filter(|loss| loss.is_finite()).collect();
         // In fp32, as the device would add them.
         let loss_sum = f64::from(finite.iter().fold(0.0f32, |sum, loss| sum + *loss as f32));
         self.epoch_loss.0 += loss_sum;
         self.epoch_loss.1 += finite.len();
         self.num_steps += steps.num_steps;
+        self.epoch_steps += steps.num_steps;
+        if finite.is_empty() {
+            return Ok(());
+        }
         let loss = loss_sum / finite.len() as f64;
         let Pending { step, images_per_s, time, .. } = *steps;
         self.event_sink.send(&RankEvent::Steps { epoch, step, loss, images_per_s, time });
@@ -205,7 +218,7 @@ impl<'a> Meter<'a> {
             epoch: self.epoch,
             loss: self.epoch_loss.0 / self.epoch_loss.1 as f64,
             train_s,
-            images_per_s: (self.epoch_loss.1 * self.batch_size) as f64 / train_s,
+            images_per_s: (self.epoch_steps * self.batch_size) as f64 / train_s,
             data_wait: stats.wait_s / train_s,
             time,
             image_size: self.image_sizes[self.epoch - 1],

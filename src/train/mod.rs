@@ -15,6 +15,7 @@ mod fused;
 mod log;
 mod losses;
 mod meter;
+mod nonfinite;
 mod rank;
 mod same_inputs;
 mod step;

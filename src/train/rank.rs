@@ -9,6 +9,7 @@ use std::{
 use tch::Device;
 
 use super::{
+    engine::{StepEngine, process_group},
     error::TrainError,
     event_sink::EventSink,
     log::{InitLog, RunLog},
@@ -19,7 +20,7 @@ use super::{
 use crate::{
     data::Dataset,
     distributed::World,
-    events::{Pulse, RankEvent},
+    events::{Activity, Pulse, RankEvent},
     libtorch,
     recipe::{self, DeviceChoice, Origin, Recipe, RecipeFile, RunContext, Source},
     run_dir::{self, Checkpoint},
@@ -49,9 +50,12 @@ pub fn run_rank(job: &RankJob, event_sink: &mut EventSink) -> Result<RunEnd, Tra
         Some(_) => None,
         None => Some(InitLog::open(&job.run_dir.join(run_dir::LOG), &job.world, &recipe)?),
     };
-    let shared = (Arc::clone(&job.stop), Arc::clone(&job.pulse));
-    let mut trainer = Trainer::build(&recipe, &job.world, device, shared)?;
-    check_same_inputs(&trainer.engine, &recipe, &data)?;
+    job.pulse.enter(Activity::Joining);
+    let ddp = process_group(&recipe, &job.world, device)?;
+    // Weights of other sizes could not even be sent.
+    check_same_inputs(&ddp, &recipe, &data)?;
+    let engine = StepEngine::on(ddp, &recipe, &job.world, device)?;
+    let mut trainer = Trainer::of(engine, (Arc::clone(&job.stop), Arc::clone(&job.pulse)));
     let ended = train(job, &mut trainer, &data, log, event_sink);
     if ended.is_err() && device.is_cuda() {
         // The process ends now and frees everything. Dropping what belongs to a GPU or a process

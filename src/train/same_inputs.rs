@@ -3,15 +3,15 @@
 
 use tch::Tensor;
 
-use super::{engine::StepEngine, error::TrainError};
-use crate::{data::Dataset, hash, recipe::Recipe, run_dir::DataStamp};
+use super::error::TrainError;
+use crate::{data::Dataset, distributed::Ddp, hash, recipe::Recipe, run_dir::DataStamp};
 
 /// What must be the same on all ranks.
 const INPUTS: [&str; 3] = ["mlperf-rank", "recipe or seed", "data set"];
 
 /// An error on every rank that has another program, recipe or data set than rank 0.
 pub(super) fn check_same_inputs(
-    engine: &StepEngine,
+    ddp: &Ddp,
     recipe: &Recipe,
     data: &Dataset,
 ) -> Result<(), TrainError> {
@@ -21,12 +21,12 @@ pub(super) fn check_same_inputs(
         prefix(&listing(recipe, data)?),
     ];
     let first = Tensor::from_slice(&own);
-    engine.ddp.broadcast([&first])?;
+    ddp.broadcast([&first])?;
     let first = Vec::<i64>::try_from(&first).expect("three numbers");
     let differing = (0..INPUTS.len()).find(|at| own[*at] != first[*at]);
     // All ranks end, and those that differ say why.
     let num_differing = Tensor::from(i64::from(differing.is_some()));
-    engine.ddp.sum(&num_differing)?;
+    ddp.sum(&num_differing)?;
     match differing {
         Some(at) => Err(TrainError::OtherInput(INPUTS[at])),
         None if i64::try_from(&num_differing).expect("one number") > 0 => {

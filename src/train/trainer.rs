@@ -85,16 +85,21 @@ impl Trainer {
     ) -> Result<Self, TrainError> {
         pulse.enter(Activity::Joining);
         let engine = StepEngine::build(recipe, world, device)?;
+        Ok(Self::of(engine, (stop, pulse)))
+    }
+
+    /// Drives `engine`.
+    pub(super) fn of(engine: StepEngine, (stop, pulse): (Arc<AtomicBool>, Arc<Pulse>)) -> Self {
         pulse.enter(Activity::WarmingUp);
-        Ok(Self {
-            engine,
-            rank: loader_rank(world),
+        Self {
+            rank: loader_rank(&engine.world),
             stop,
             pulse,
             next_eval: None,
-            agreement: Agreement::new(world.rank, 0),
+            agreement: Agreement::new(engine.world.rank, 0),
             checkpoints: None,
-        })
+            engine,
+        }
     }
 
     /// Saves checkpoints in `run_dir` from now on.

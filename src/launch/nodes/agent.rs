@@ -14,10 +14,13 @@ use super::{
     access::{Key, Prover, random_text},
     wire::{BEAT, FromFirst, FromNode, Receiving, Sending, halves},
 };
-use crate::launch::{
-    Interrupts, LaunchError, host_name,
-    process::RankProcess,
-    supervise::{Process, ProcessEvent},
+use crate::{
+    events::{FailureKind, RankEvent},
+    launch::{
+        Interrupts, LaunchError, host_name,
+        process::RankProcess,
+        supervise::{Process, ProcessEvent},
+    },
 };
 
 /// Between two attempts to reach node 0.
@@ -79,6 +82,7 @@ impl FirstNode {
 
     /// Waits for the next order.
     pub fn next_order(&self, interrupts: &Interrupts) -> Result<Order, NodeError> {
+        let mut num_signals = 0;
         loop {
             select! {
                 recv(self.messages) -> message => match message {
@@ -87,9 +91,19 @@ impl FirstNode {
                     Ok(_) => {}
                     Err(_) => return Err(NodeError::Lost(self.name.clone())),
                 },
-                recv(interrupts.channel()) -> _ => return Err(NodeError::Interrupted),
+                recv(interrupts.channel()) -> _ => self.interrupt(&mut num_signals)?,
             }
         }
+    }
+
+    /// Has node 0 end all nodes. A second signal ends this one at once.
+    fn interrupt(&self, num_signals: &mut usize) -> Result<(), NodeError> {
+        *num_signals += 1;
+        if *num_signals > 1 {
+            return Err(NodeError::Interrupted);
+        }
+        self.sending.send(&FromNode::Interrupted);
+        Ok(())
     }
 
     /// Tells node 0 why this node does not take part.
@@ -103,19 +117,26 @@ impl FirstNode {
     }
 
     /// Says that this node is ready, starts its ranks when all nodes are, and returns when the last one has
-    /// ended. `start` gets the channel on which ranks report.
+    /// ended; or returns the exit code with which node 0 ends all nodes before that. `start` gets the
+    /// channel on which ranks report.
     pub(in crate::launch) fn run_ranks(
         &self,
-        sees_run: bool,
+        (sees_run, first_rank): (bool, usize),
         start: impl FnOnce(
             &Sender<(usize, ProcessEvent)>,
         ) -> Result<Vec<(usize, RankProcess)>, LaunchError>,
         interrupts: &Interrupts,
-    ) -> Result<(), LaunchError> {
+    ) -> Result<Option<u8>, LaunchError> {
         self.sending.send(&FromNode::Ready { sees_run });
-        self.wait_for_start(interrupts)?;
+        if let Some(code) = self.wait_for_start(interrupts)? {
+            return Ok(Some(code));
+        }
         let (process_event, process_events) = unbounded();
-        let mut ranks = start(&process_event)?;
+        let mut ranks = start(&process_event).inspect_err(|error| {
+            let (rank, kind, message) = (first_rank, FailureKind::Input, error.to_string());
+            let event = RankEvent::Failed { rank, kind, message };
+            self.sending.send(&FromNode::Event { rank, event });
+        })?;
         let mut num_signals = 0;
         let ticks = tick(BEAT);
         while !ranks.is_empty() {
@@ -127,6 +148,7 @@ impl FirstNode {
                 recv(self.messages) -> message => match message {
                     Ok(FromFirst::Terminate { rank }) => each(&mut ranks, rank, Process::terminate),
                     Ok(FromFirst::Kill { rank }) => each(&mut ranks, rank, Process::kill),
+                    Ok(FromFirst::End { code }) => return Ok(Some(code)),
                     Ok(_) => {}
                     // Dropping the ranks kills them.
                     Err(_) => return Err(NodeError::Lost(self.name.clone()).into()),
@@ -146,18 +168,21 @@ impl FirstNode {
                 }
             }
         }
-        Ok(())
+        Ok(None)
     }
 
-    fn wait_for_start(&self, interrupts: &Interrupts) -> Result<(), NodeError> {
+    /// Returns when all nodes are ready, or with the exit code with which node 0 ends them.
+    fn wait_for_start(&self, interrupts: &Interrupts) -> Result<Option<u8>, NodeError> {
+        let mut num_signals = 0;
         loop {
             select! {
                 recv(self.messages) -> message => match message {
-                    Ok(FromFirst::Start) => return Ok(()),
+                    Ok(FromFirst::Start) => return Ok(None),
+                    Ok(FromFirst::End { code }) => return Ok(Some(code)),
                     Ok(_) => {}
                     Err(_) => return Err(NodeError::Lost(self.name.clone())),
                 },
-                recv(interrupts.channel()) -> _ => return Err(NodeError::Interrupted),
+                recv(interrupts.channel()) -> _ => self.interrupt(&mut num_signals)?,
             }
         }
     }

@@ -63,6 +63,16 @@ pub enum NodeError {
         "{0} is lost: its launcher has ended, or its host or the network is down; see its messages"
     )]
     Lost(String),
+    /// A node is there, but its inputs are not.
+    #[error(
+        "{name} was not ready within {timeout_s} s; raise train.watch.start_timeout_s if its disk is slow"
+    )]
+    NotReady {
+        /// The node.
+        name: String,
+        /// How long node 0 has waited.
+        timeout_s: u64,
+    },
     /// This node has something else than node 0.
     #[error("{what} on this node and {first} on node 0; {fix}")]
     Differs {

@@ -3,8 +3,11 @@
 use std::{
     collections::BTreeMap,
     io::{self, ErrorKind},
-    net::{IpAddr, TcpListener, TcpStream, ToSocketAddrs},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream, ToSocketAddrs},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
     thread,
     time::{Duration, Instant},
 };
@@ -24,10 +27,17 @@ use crate::launch::{
 /// How often node 0 looks for what it waits for.
 const POLL: Duration = Duration::from_millis(20);
 
+/// At most so many strangers are asked who they are at the same time.
+const MAX_GREETINGS: usize = 64;
+/// The exit codes with which all nodes end if they do not meet. The command line uses the same codes.
+const INVALID: u8 = 3;
+const INTERRUPTED: u8 = 7;
+
 /// The other nodes of a run, in order, and what they report.
 pub struct Nodes {
     nodes: Vec<Node>,
     ranks_per_node: usize,
+    /// The address of this machine that they know.
     address: IpAddr,
     process_events: (Sender<(usize, ProcessEvent)>, Receiver<(usize, ProcessEvent)>),
     answers: Receiver<(usize, Answer)>,
@@ -51,6 +61,7 @@ struct Seen {
 enum Answer {
     Ready { sees_run: bool },
     Refuse { reason: String },
+    Interrupted,
     Lost,
 }
 
@@ -64,52 +75,66 @@ impl Nodes {
         let (host, port) = &rendezvous.address;
         let cannot = |source| NodeError::Listen { address: format!("{host}:{port}"), source };
         let listener = listen(host, *port).map_err(cannot)?;
-        let address = listener.local_addr().map_err(cannot)?.ip();
         listener.set_nonblocking(true).map_err(cannot)?;
         let (process_events, (answer, answers)) = (unbounded(), unbounded());
         let (arrival, arrivals) = unbounded();
-        let mut arrived: BTreeMap<usize, Arrival> = BTreeMap::new();
+        let num_greetings = Arc::<AtomicUsize>::default();
+        let has_met = Arc::<AtomicBool>::default();
+        let mut address = None;
+        let mut nodes: BTreeMap<usize, Node> = BTreeMap::new();
         let deadline = Instant::now() + Duration::from_secs(timeout_s);
-        while arrived.len() + 1 < rendezvous.num_nodes {
-            if interrupts.pending() {
-                return Err(NodeError::Interrupted);
+        while nodes.len() + 1 < rendezvous.num_nodes {
+            let failure = if interrupts.pending() {
+                Some((INTERRUPTED, NodeError::Interrupted))
+            } else if Instant::now() > deadline {
+                Some((INVALID, missing(rendezvous.num_nodes, &nodes, timeout_s)))
+            } else {
+                None
+            };
+            if let Some((code, error)) = failure {
+                nodes.values().for_each(|node| node.sending.send(&FromFirst::End { code }));
+                return Err(error);
             }
-            if Instant::now() > deadline {
-                return Err(missing(rendezvous.num_nodes, &arrived, timeout_s));
+            if let Ok((stream, _)) = listener.accept()
+                && num_greetings.load(Ordering::Relaxed) < MAX_GREETINGS
+            {
+                greet_aside(stream, rendezvous.num_nodes, (&arrival, &num_greetings));
             }
-            if let Ok((stream, _)) = listener.accept() {
-                // A stranger who says nothing must not keep nodes waiting.
-                let (arrival, num_nodes) = (arrival.clone(), rendezvous.num_nodes);
-                thread::spawn(move || greet(stream, num_nodes).map(|it| arrival.send(it)));
+            // A launcher that ended while the others were on their way may be started again.
+            while let Ok((node, Answer::Lost)) = answers.try_recv() {
+                nodes.remove(&node);
             }
-            match arrivals.recv_timeout(POLL) {
-                Ok(Arrival { node, sending, .. }) if arrived.contains_key(&node) => {
-                    let reason = format!("node {node} is there already; give each its --node-rank");
-                    sending.send(&FromFirst::Reject { reason });
-                }
-                Ok(it) => {
-                    let proof = Key::from_env().proof(Prover::First, &it.number);
-                    it.sending.send(&FromFirst::Welcome { proof, host: host_name() });
-                    it.sending.keep_alive(FromFirst::Beat);
-                    arrived.insert(it.node, it);
-                }
-                Err(_) => {}
+            let Ok(it) = arrivals.recv_timeout(POLL) else { continue };
+            if nodes.contains_key(&it.node) {
+                let reason =
+                    format!("node {} is there already; give each its --node-rank", it.node);
+                it.sending.send(&FromFirst::Reject { reason });
+                continue;
             }
-        }
-        let reporting = |it: Arrival| {
+            let proof = Key::from_env().proof(Prover::First, &it.number);
+            it.sending.send(&FromFirst::Welcome { proof, host: host_name() });
+            it.sending.keep_alive(FromFirst::Beat);
+            address.get_or_insert(it.address);
             let seen = Arc::<Mutex<Seen>>::default();
             let reports = Reports {
                 node: it.node,
                 ranks: it.node * ranks_per_node..(it.node + 1) * ranks_per_node,
                 seen: Arc::clone(&seen),
+                has_met: Arc::clone(&has_met),
                 process_event: process_events.0.clone(),
                 answer: answer.clone(),
             };
             thread::spawn(move || reports.pass_on(it.receiving));
-            Node { host: it.host, sending: it.sending, seen }
-        };
-        let nodes = arrived.into_values().map(reporting).collect();
-        Ok(Self { nodes, ranks_per_node, address, process_events, answers })
+            nodes.insert(it.node, Node { host: it.host, sending: it.sending, seen });
+        }
+        has_met.store(true, Ordering::Relaxed);
+        Ok(Self {
+            nodes: nodes.into_values().collect(),
+            ranks_per_node,
+            address: address.expect("a run of one node does not wait"),
+            process_events,
+            answers,
+        })
     }
 
     /// Has every node make a run ready, and start its ranks once all are. Returns the nodes that do not
@@ -120,6 +145,7 @@ impl Nodes {
         timeout_s: u64,
         interrupts: &Interrupts,
     ) -> Result<Vec<usize>, NodeError> {
+        self.nodes.iter().for_each(|node| *lock(&node.seen) = Seen::default());
         self.send_all(&FromFirst::Offer(Box::new(offer.clone())));
         let deadline = Instant::now() + Duration::from_secs(timeout_s);
         let mut blind = Vec::new();
@@ -137,10 +163,12 @@ impl Nodes {
                     let host = self.nodes[node - 1].host.clone();
                     return Err(NodeError::Refused { node, host, reason });
                 }
+                Ok((_, Answer::Interrupted)) => return Err(NodeError::Interrupted),
                 Ok((node, Answer::Lost)) => return Err(NodeError::Lost(self.name(node))),
                 Err(RecvTimeoutError::Timeout) if Instant::now() > deadline => {
                     let node = (1..=self.nodes.len()).find(|node| !ready.contains(node));
-                    return Err(NodeError::Lost(self.name(node.expect("one is not ready"))));
+                    let name = self.name(node.expect("one is not ready"));
+                    return Err(NodeError::NotReady { name, timeout_s });
                 }
                 Err(_) => {}
             }
@@ -185,10 +213,21 @@ impl Nodes {
     }
 }
 
-/// Listens at the address of `host` only.
+/// Listens at the address of `host` only. On Debian, a machine's own name means its loopback interface;
+/// then on all interfaces.
 fn listen(host: &str, port: u16) -> io::Result<TcpListener> {
+    let named: Option<IpAddr> = host.parse().ok();
+    let means_loopback = host == "localhost" || named.is_some_and(|address| address.is_loopback());
+    let mut addresses: Vec<SocketAddr> = (host, port).to_socket_addrs()?.collect();
+    if !means_loopback {
+        let is_own_name = addresses.iter().any(|address| address.ip().is_loopback());
+        addresses.retain(|address| !address.ip().is_loopback());
+        if addresses.is_empty() && is_own_name {
+            addresses.push((Ipv4Addr::UNSPECIFIED, port).into());
+        }
+    }
     let mut failure = io::Error::from(ErrorKind::AddrNotAvailable);
-    for address in (host, port).to_socket_addrs()? {
+    for address in addresses {
         match TcpListener::bind(address) {
             Ok(listener) => return Ok(listener),
             Err(error) => failure = error,
@@ -197,23 +236,45 @@ fn listen(host: &str, port: u16) -> io::Result<TcpListener> {
     Err(failure)
 }
 
+/// Greets on a thread of its own: a stranger who says nothing must not keep nodes waiting.
+fn greet_aside(
+    stream: TcpStream,
+    num_nodes: usize,
+    (arrival, num_greetings): (&Sender<Arrival>, &Arc<AtomicUsize>),
+) {
+    let (arrival, count) = (arrival.clone(), Arc::clone(num_greetings));
+    count.fetch_add(1, Ordering::Relaxed);
+    let greeting = thread::Builder::new().spawn(move || {
+        if let Some(it) = greet(stream, num_nodes) {
+            let _ = arrival.send(it);
+        }
+        count.fetch_sub(1, Ordering::Relaxed);
+    });
+    if greeting.is_err() {
+        num_greetings.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
 /// A node that has proved itself.
 struct Arrival {
     node: usize,
     host: String,
     /// What node 0 has to answer to prove itself.
     number: String,
+    /// The address of this machine to which it has connected.
+    address: IpAddr,
     sending: Sending,
     receiving: Receiving,
 }
 
 /// Finds out who has connected; `None` for one that is not let in.
 fn greet(stream: TcpStream, num_nodes: usize) -> Option<Arrival> {
+    let address = stream.local_addr().ok()?.ip();
     let (sending, mut receiving) = halves(stream).ok()?;
     let number = random_text();
     let version = env!("MLPERF_RUN_VERSION").to_owned();
     sending.send(&FromFirst::Challenge { number: number.clone(), version });
-    let hello = receiving.next().ok()?;
+    let hello = receiving.first().ok()?;
     let FromNode::Hello { node, num_nodes: its_num_nodes, host, number: its_number, proof } = hello
     else {
         return None;
@@ -227,16 +288,16 @@ fn greet(stream: TcpStream, num_nodes: usize) -> Option<Arrival> {
     } else if !(1..num_nodes).contains(&node) {
         format!("--node-rank {node} is not from 1 to {}", num_nodes - 1)
     } else {
-        return Some(Arrival { node, host, number: its_number, sending, receiving });
+        return Some(Arrival { node, host, number: its_number, address, sending, receiving });
     };
     sending.send(&FromFirst::Reject { reason });
     None
 }
 
-fn missing(num_nodes: usize, arrived: &BTreeMap<usize, Arrival>, timeout_s: u64) -> NodeError {
+fn missing(num_nodes: usize, arrived: &BTreeMap<usize, Node>, timeout_s: u64) -> NodeError {
     let numbers = (1..num_nodes).filter(|node| !arrived.contains_key(node));
     let missing: Vec<_> = numbers.map(|node| format!("node {node}")).collect();
-    let others = arrived.values().map(|it| format!("node {} on {}", it.node, it.host));
+    let others = arrived.iter().map(|(node, it)| format!("node {node} on {}", it.host));
     let here = std::iter::once(format!("node 0 on {}", host_name()));
     let arrived: Vec<_> = here.chain(others).collect();
     NodeError::Missing { missing: missing.join(", "), arrived: arrived.join(", "), timeout_s }
@@ -247,6 +308,8 @@ struct Reports {
     node: usize,
     ranks: std::ops::Range<usize>,
     seen: Arc<Mutex<Seen>>,
+    /// Whether all nodes were there. Before that, it has no ranks.
+    has_met: Arc<AtomicBool>,
     process_event: Sender<(usize, ProcessEvent)>,
     answer: Sender<(usize, Answer)>,
 }
@@ -255,21 +318,23 @@ impl Reports {
     /// Passes on all reports until the connection ends.
     fn pass_on(self, mut receiving: Receiving) {
         while let Ok(message) = receiving.next() {
-            // Whoever would read it has given up on the run.
-            let _ = match message {
+            match message {
                 FromNode::Event { rank, event } => self.tell(rank, ProcessEvent::Event(event)),
                 FromNode::Gone { rank, exit_status, log_tail } => {
                     lock(&self.seen).log_tails.insert(rank, log_tail);
-                    self.tell(rank, ProcessEvent::Gone(exit_status))
+                    self.tell(rank, ProcessEvent::Gone(exit_status));
                 }
-                FromNode::Interrupted => self.tell(self.ranks.start, ProcessEvent::Interrupted),
+                FromNode::Interrupted => {
+                    self.answer(Answer::Interrupted);
+                    self.tell(self.ranks.start, ProcessEvent::Interrupted);
+                }
                 FromNode::States { states } => {
                     lock(&self.seen).states = states.into_iter().collect()
                 }
                 FromNode::Ready { sees_run } => self.answer(Answer::Ready { sees_run }),
                 FromNode::Refuse { reason } => self.answer(Answer::Refuse { reason }),
                 FromNode::Hello { .. } | FromNode::Beat => {}
-            };
+            }
         }
         self.answer(Answer::Lost);
         self.ranks.clone().for_each(|rank| self.tell(rank, ProcessEvent::Gone(ExitStatus::Lost)));
@@ -277,7 +342,7 @@ impl Reports {
 
     /// Only the node's own ranks are its to speak of.
     fn tell(&self, rank: usize, event: ProcessEvent) {
-        if self.ranks.contains(&rank) {
+        if self.ranks.contains(&rank) && self.has_met.load(Ordering::Relaxed) {
             let _ = self.process_event.send((rank, event));
         }
     }

@@ -1,11 +1,11 @@
 //! What launchers send each other, a line of JSON each, and the connections on which they do.
 
 use std::{
-    io::{self, BufRead, BufReader, Read, Write},
+    io::{self, BufRead, BufReader, Write},
     net::TcpStream,
     sync::{Arc, Mutex, PoisonError},
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
@@ -18,7 +18,10 @@ pub(super) const SILENCE: Duration = Duration::from_secs(10);
 /// How often each end says that it is there.
 pub(super) const BEAT: Duration = Duration::from_secs(1);
 /// The longest line: an offer has a recipe, and the end of a rank has the last lines of its log.
-const MAX_LINE: u64 = 1 << 20;
+const MAX_LINE: usize = 1 << 20;
+/// The longest first line, before the other end has proved anything, and the time for it.
+const MAX_FIRST_LINE: usize = 1 << 12;
+const FIRST_LINE: Duration = Duration::from_secs(10);
 
 /// What node 0 says.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -100,10 +103,29 @@ pub(super) struct Receiving(BufReader<TcpStream>);
 impl Receiving {
     /// The next message. An end that is silent for ten seconds is an error, as is a message that is none.
     pub(super) fn next<T: DeserializeOwned>(&mut self) -> io::Result<T> {
+        self.read(MAX_LINE, None)
+    }
+
+    /// The first message, which must be short and come soon.
+    pub(super) fn first<T: DeserializeOwned>(&mut self) -> io::Result<T> {
+        self.read(MAX_FIRST_LINE, Some(Instant::now() + FIRST_LINE))
+    }
+
+    fn read<T: DeserializeOwned>(
+        &mut self,
+        max_bytes: usize,
+        deadline: Option<Instant>,
+    ) -> io::Result<T> {
         let mut line = Vec::new();
-        self.0.by_ref().take(MAX_LINE).read_until(b'\n', &mut line)?;
-        if line.last() != Some(&b'\n') {
-            return Err(io::ErrorKind::UnexpectedEof.into());
+        while line.last() != Some(&b'\n') {
+            let bytes = self.0.fill_buf()?;
+            let end = bytes.iter().position(|byte| *byte == b'\n').map_or(bytes.len(), |at| at + 1);
+            line.extend_from_slice(&bytes[..end]);
+            self.0.consume(end);
+            let is_late = deadline.is_some_and(|deadline| Instant::now() > deadline);
+            if end == 0 || line.len() > max_bytes || is_late {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
         }
         Ok(serde_json::from_slice(&line)?)
     }

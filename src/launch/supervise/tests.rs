@@ -231,6 +231,22 @@ fn the_first_signal_asks_and_the_second_kills() {
 }
 
 #[test]
+fn a_signal_to_a_rank_or_to_another_machine_first_does_not_make_the_next_one_kill() {
+    for first in [gone(7), ProcessEvent::Interrupted] {
+        let mut stage = Stage::with_ranks(2);
+        stage.hears(0, 1, first);
+        let terms = stage.sent();
+        assert!(terms.contains(&Sent::Term(0)), "{terms:?}");
+        stage.supervisor.interrupt(stage.at(5));
+        assert_eq!(stage.sent(), terms, "the launcher's own first signal says the same");
+        stage.hears(6, 1, ProcessEvent::Interrupted);
+        assert_eq!(stage.sent(), terms);
+        stage.supervisor.interrupt(stage.at(10));
+        assert!(stage.sent().contains(&Sent::Kill(0)), "the second one kills");
+    }
+}
+
+#[test]
 fn ranks_that_obey_a_signal_end_an_interrupted_run_without_a_failure() {
     let mut stage = Stage::with_ranks(2);
     stage.supervisor.interrupt(stage.at(0));

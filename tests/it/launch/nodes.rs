@@ -135,30 +135,63 @@ fn a_machine_that_does_not_come_is_named() {
 #[test]
 fn a_machine_without_the_key_is_not_let_in() {
     let pair = Pair::with_ranks(GOOD);
-    let first = pair.start("0", &["--set", "train.watch.join_timeout_s=3"]);
+    let first = pair.start("0", &[]);
     let stranger = pair.command("1", &[]).env("MLPERF_RUN_KEY", "guessed").spawn().unwrap();
     Told::by(stranger).expect(3, &["node 0 refuses this node", "MLPERF_RUN_KEY"]);
-    Told::by(first).expect(3, &["node 1 did not arrive"]);
+    signal(&first, Signal::TERM);
+    Told::by(first).expect(7, &[]);
 }
 
 #[test]
-fn a_machine_that_comes_twice_is_refused() {
+fn a_machine_that_comes_twice_is_refused_and_one_that_died_may_come_again() {
     let pair = Pair::with_ranks(GOOD);
-    let [first, second, third] = ["0", "1", "1"].map(|node| {
-        let limit = [
-            "--nnodes",
-            "3",
-            "--set",
-            "train.watch.join_timeout_s=3",
-            "--set",
-            "train.batch_size=6",
-        ];
+    let start = |node: &str| {
         let place = ["--nproc", "2", "--node-rank", node, "--rdzv", &pair.rdzv];
-        pair.stage.training(&[place.as_slice(), &limit].concat()).spawn().unwrap()
-    });
-    Told::by(first).expect(3, &["node 2 did not arrive"]);
-    let told = [second, third].map(Told::by);
-    assert!(told.iter().any(|it| it.stderr.contains("node 1 is there already")), "{told:#?}");
+        let world = ["--nnodes", "3", "--set", "train.batch_size=6"];
+        pair.stage.training(&[place.as_slice(), &world].concat()).spawn().unwrap()
+    };
+    let [first, second, third] = ["0", "1", "1"].map(start);
+    // One of the two is told; the other waits on.
+    let [mut waiting, refused] = {
+        let (mut second, mut third) = (second, third);
+        loop {
+            match (second.try_wait().unwrap(), third.try_wait().unwrap()) {
+                (Some(_), _) => break [third, second],
+                (_, Some(_)) => break [second, third],
+                _ => std::thread::sleep(std::time::Duration::from_millis(20)),
+            }
+        }
+    };
+    Told::by(refused).expect(3, &["node 1 is there already"]);
+    waiting.kill().unwrap();
+    waiting.wait().unwrap();
+    // Node 0 notices within a moment; until then the new one is refused as well.
+    let again = loop {
+        let mut again = start("1");
+        std::thread::sleep(std::time::Duration::from_secs(1));
+        if again.try_wait().unwrap().is_none() {
+            break again;
+        }
+    };
+    let last = start("2");
+    for launcher in [first, again, last] {
+        Told::by(launcher).expect(0, &[]);
+    }
+}
+
+#[test]
+fn machines_that_are_ready_end_with_the_code_of_the_one_that_refuses() {
+    let pair = Pair::with_ranks(GOOD);
+    let start = |node: &str, lr: &str| {
+        let place = ["--nproc", "2", "--node-rank", node, "--rdzv", &pair.rdzv];
+        let more = ["--nnodes", "3", "--set", "train.batch_size=6", "--set", lr];
+        pair.stage.training(&[place.as_slice(), &more].concat()).spawn().unwrap()
+    };
+    let lr = ["optimizer.lr=0.5", "optimizer.lr=0.5", "optimizer.lr=0.25"];
+    let told = [0, 1, 2].map(|node| start(&node.to_string(), lr[node])).map(Told::by);
+    told[0].expect(3, &["node 2 on "]);
+    told[1].expect(3, &[]);
+    told[2].expect(3, &["optimizer.lr = 0.25 on this node"]);
 }
 
 #[test]
@@ -187,7 +220,7 @@ fn a_signal_to_one_or_all_machines_interrupts_the_run_once() {
     let obeys = r#"trap 'echo 1 > $STAGE/obeyed-$RANK; sleep 0.3; exit 7' TERM
                    touch "$STAGE/ready-$RANK"; echo 1 > "$STAGE/ready-$RANK"
                    while :; do sleep 0.05; done"#;
-    for signalled in [&[0][..], &[1], &[0, 1]] {
+    for signalled in [&[0][..], &[1], &[0, 1], &[1, 0]] {
         let pair = Pair::with_ranks(obeys);
         let children = pair.train_until_started();
         (0..4).for_each(|rank| wait_for(&pair.stage.path(&format!("ready-{rank}"))));
