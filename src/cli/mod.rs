@@ -10,6 +10,7 @@ mod check_explain;
 pub mod data;
 mod data_import;
 mod data_synth;
+pub mod doctor;
 mod ending;
 pub mod exit;
 mod feeds;
@@ -74,6 +75,8 @@ enum Verb {
     Data(data::DataArgs),
     /// Benchmark this machine
     Bench(bench::BenchArgs),
+    /// Find what on this machine would stop a run or slow it down, with the cure
+    Doctor(doctor::DoctorArgs),
 }
 
 impl Cli {
@@ -86,6 +89,7 @@ impl Cli {
             Some(Verb::Plan(args)) => plan::run(args),
             Some(Verb::Data(args)) => data::run(args),
             Some(Verb::Bench(args)) => bench::run(args),
+            Some(Verb::Doctor(args)) => doctor::run(args),
             None => train::run(&self.train),
         }
     }
