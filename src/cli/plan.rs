@@ -75,7 +75,8 @@ fn stores_read(index: &Index, recipe: &Recipe) -> Vec<String> {
     let mut image_sizes = recipe.crop_sizes.clone();
     image_sizes.sort_unstable();
     image_sizes.dedup();
-    let store = |image_size| index.store_of(image_size, recipe.data.train);
+    let transform = recipe.epoch_values[0].transform;
+    let store = |image_size| index.store_of(image_size, transform);
     let read =
         image_sizes.into_iter().filter_map(|image_size| Some((image_size, store(image_size)?)));
     read.map(|(image_size, store)| {

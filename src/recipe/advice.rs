@@ -71,12 +71,13 @@ fn rate(recipe: &Recipe) -> Option<String> {
         return None;
     }
     let usual = LR_PER_IMAGE * recipe.train.batch_size as f64;
-    let times = optimizer.lr / usual;
+    let lr = optimizer.lr.peak();
+    let times = lr / usual;
     (!(1.0 / FAR_LR..=FAR_LR).contains(&times)).then(|| {
         format!(
-            "optimizer.lr ({}) is {times:.2} times what the published recipes take for \
+            "optimizer.lr ({lr}) is {times:.2} times what the published recipes take for \
              train.batch_size ({}); set it to about {usual:.3}",
-            optimizer.lr, recipe.train.batch_size
+            recipe.train.batch_size
         )
     })
 }

@@ -37,4 +37,4 @@ pub use forecast::{StepRate, Throughput};
 pub use images::check_images;
 pub use load::load;
 pub use plan::{Plan, PlanRow};
-pub use resolved::{IMAGENET, Recipe, RunContext};
+pub use resolved::{EpochValues, IMAGENET, Recipe, RunContext, StepConstants};

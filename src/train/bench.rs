@@ -133,7 +133,7 @@ impl Trainer {
             epochs: 0..num_epochs,
             start_step: 0,
             image_sizes: vec![image_size; num_epochs],
-            transform: self.engine.recipe.data.train,
+            transforms: vec![self.engine.values().transform; num_epochs],
         };
         let recipe = &self.engine.recipe;
         let rank = LoaderRank { shard: Shard { rank: 0, world_size: 1 }, ..self.rank.clone() };
@@ -285,7 +285,7 @@ impl StepEngine {
         self.ddp.backward(&self.scaler.scale(&loss))?;
         self.exchange()?;
         let backward = lap();
-        self.scaler.step(&mut self.optimizer)?;
+        self.update()?;
         self.progress.step += 1;
         self.algorithms.after_step(self.progress)?;
         Ok(StepParts { upload, forward, backward, update: lap() })

@@ -12,7 +12,7 @@ use crate::{
     libtorch::{Autocast, BridgeError, HalfKind},
     model::Mode,
     optim::{mean_loss, sample_losses},
-    recipe::Precision,
+    recipe::{EpochValues, Precision},
 };
 
 /// Kind of weights and images.
@@ -50,13 +50,25 @@ impl StepEngine {
         {
             drop(self.backward(&batch)?);
         }
-        self.scaler.step(&mut self.optimizer)?;
+        self.update()?;
         Ok(loss.detach())
     }
 
     /// The images of `device_batch` in the size of the current epoch.
     pub(super) fn train_batch(&self, device_batch: &DeviceBatch) -> Batch {
-        self.uploader.batch(device_batch, self.recipe.image_sizes[self.progress.epoch])
+        let image_size = self.recipe.image_sizes[self.progress.epoch];
+        self.uploader.batch(device_batch, image_size, self.values().smoothing)
+    }
+
+    /// The values of the current epoch.
+    pub(super) fn values(&self) -> EpochValues {
+        self.recipe.epoch_values[self.progress.epoch]
+    }
+
+    /// Updates the weights by the gradients.
+    pub(super) fn update(&mut self) -> Result<(), BridgeError> {
+        self.optimizer.set_constants(self.values().update);
+        self.scaler.step(&mut self.optimizer)
     }
 
     /// The batch after the methods changed it.

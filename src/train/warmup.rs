@@ -69,7 +69,7 @@ impl StepEngine {
 }
 
 /// The first epoch, from 0, of each image size of the run.
-pub(super) fn first_epochs_of_sizes(image_sizes: &[usize]) -> Vec<usize> {
+fn first_epochs_of_sizes(image_sizes: &[usize]) -> Vec<usize> {
     (0..image_sizes.len())
         .filter(|&epoch| !image_sizes[..epoch].contains(&image_sizes[epoch]))
         .collect()

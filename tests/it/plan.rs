@@ -150,8 +150,8 @@ fn recipes_for_one_gpu_scale_by_the_image_and_nothing_else() {
         let fraction = one.train.batch_size as f64 / eight.train.batch_size as f64;
         let ratio =
             |one: f64, eight: f64| assert!((one / eight - fraction).abs() < 1e-12, "{name}");
-        ratio(one.optimizer.lr, eight.optimizer.lr);
-        ratio(one.optimizer.weight_decay, eight.optimizer.weight_decay);
+        ratio(one.optimizer.lr.peak(), eight.optimizer.lr.peak());
+        ratio(one.optimizer.weight_decay.peak(), eight.optimizer.weight_decay.peak());
         let run_context = |world_size| RunContext {
             world_size,
             num_classes: 1000,
