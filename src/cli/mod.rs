@@ -17,6 +17,8 @@ mod job;
 pub mod package;
 mod package_text;
 pub mod plan;
+mod plan_compare;
+pub mod plan_memory;
 #[cfg(feature = "torch")]
 pub mod rank;
 mod ruleset;
