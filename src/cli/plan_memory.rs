@@ -33,7 +33,7 @@ impl FromStr for MemorySize {
 /// What `recipe` needs by image size, and the largest batch that fits `limit`.
 pub(super) fn text(recipe: &Recipe, MemorySize(limit): MemorySize) -> String {
     let memory = GpuMemory::of(recipe);
-    let batch = recipe.batch_per_rank;
+    let batch = recipe.microbatch();
     let gb = |bytes: f64| format!("{:.2}", bytes / GB);
     let column = |title, cell: &dyn Fn(&(usize, f64)) -> String| {
         Column::right(title, memory.by_size.iter().map(cell).collect::<Vec<_>>().into_iter())
@@ -42,7 +42,7 @@ pub(super) fn text(recipe: &Recipe, MemorySize(limit): MemorySize) -> String {
         column("side", &|(size, _)| size.to_string()),
         column("MB an image", &|(_, bytes)| format!("{:.1}", bytes / 1e6)),
         column("GB in all", &|(_, bytes)| gb(memory.total(batch, *bytes))),
-        column("largest batch", &|(_, bytes)| memory.largest_batch(limit, *bytes).to_string()),
+        column("most images a rank", &|(_, bytes)| memory.largest_batch(limit, *bytes).to_string()),
     ]);
     let per_image = memory.by_size.iter().map(|(_, bytes)| *bytes).fold(0.0, f64::max);
     let (most, largest) = (memory.total(batch, per_image), memory.largest_batch(limit, per_image));
@@ -52,8 +52,9 @@ pub(super) fn text(recipe: &Recipe, MemorySize(limit): MemorySize) -> String {
         "the evaluation does not fit; lower eval.batch_size".to_owned()
     } else {
         format!(
-            "{batch} images a rank do not fit; lower train.batch_size to {} with optimizer.lr and, where \
-             the decay is decoupled, optimizer.weight_decay in proportion, or take more ranks",
+            "{batch} images a rank do not fit, and {largest} would; set train.microbatch = \"auto\", take more \
+             ranks, or lower train.batch_size to {} and optimizer.lr in proportion (and \
+             optimizer.weight_decay where it is decoupled)",
             largest * recipe.run_context.world_size
         )
     };

@@ -9,6 +9,7 @@
 //!   checkpoints take.
 //! - `activations`: of each convolution its output and that of the norm after it, in the format of
 //!   training, and the images. Backward needs both; all other results of forward are short-lived.
+//!   `batch` is the microbatch, if there is one.
 //! - `evaluation`: ten times the first convolution's output, fitted to one measured peak.
 //! - `reserve`: CUDA, cuDNN's workspaces and the allocator's losses, 1.5 GB, assumed.
 //!

@@ -14,6 +14,7 @@ use std::{
 use super::{
     error::RecipeError,
     file::RecipeFile,
+    microbatch::{Microbatch, halved},
     resolved::{EpochValues, Recipe, RunContext},
     validate,
 };
@@ -113,6 +114,16 @@ fn fits(file: &RecipeFile, run_context: &RunContext) -> Result<(), RecipeError> 
                 batch.div_ceil(world_size).saturating_mul(world_size)
             ));
         }
+    }
+    if let Some(Microbatch::Images(images)) = file.train.microbatch
+        && let Some(batch) = file.train.batch_size.checked_div(world_size)
+        && !batch.is_multiple_of(images)
+    {
+        problems.add(format!(
+            "train.microbatch ({images}) does not divide a rank's images in a step ({batch}); set it to \
+             {} or remove it",
+            halved(batch, 2 * images.min(batch)).unwrap_or(1)
+        ));
     }
     if world_size > 0 && steps_per_epoch(file, run_context) == 0 {
         problems.add(format!(

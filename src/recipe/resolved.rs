@@ -3,6 +3,7 @@
 use super::{
     config::{EvalConfig, MlperfConfig, Precision, RunConfig, TrainConfig},
     file::RecipeFile,
+    microbatch::Microbatch,
 };
 use crate::{
     algorithms::{AlgorithmsConfig, LabelSmoothing},
@@ -176,6 +177,14 @@ impl Recipe {
             }
             is_new
         })
+    }
+
+    /// Images of a rank in one forward and backward pass; of `"auto"`, at most.
+    pub fn microbatch(&self) -> usize {
+        match self.train.microbatch {
+            Some(Microbatch::Images(images)) => images,
+            Some(Microbatch::Auto) | None => self.batch_per_rank,
+        }
     }
 
     /// The learning rate that the run ends with.

@@ -7,6 +7,7 @@ use super::{
     config::{DeviceChoice, Precision},
     error::RecipeError,
     file::RecipeFile,
+    microbatch::Microbatch,
 };
 use crate::{
     data::{
@@ -251,6 +252,9 @@ fn train(file: &RecipeFile, p: &mut Problems) {
         if num > MAX_BATCH {
             p.add(format!("{key} ({num}) must be at most {MAX_BATCH} images"));
         }
+    }
+    if file.train.microbatch == Some(Microbatch::Images(0)) {
+        p.one_or_more("train.microbatch", 0);
     }
     p.one_or_more("train.ddp.bucket_mb", file.train.ddp.bucket_mb);
     let watch = &file.train.watch;

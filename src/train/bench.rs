@@ -77,6 +77,7 @@ pub fn bench_steps(
     let data = bench.data.as_deref().map(Dataset::open).transpose()?;
     let mut trainer = Trainer::build(&recipe, &job.world, device, shared)?;
     let not_fused = trainer.engine.fuse()?;
+    trainer.engine.fit_microbatch()?;
     let ceilings = Ceilings::measure(recipe.train.precision, device);
     trainer.engine.warm_evaluation()?;
     let eval_not_captured = trainer.engine.capture_evaluation();
@@ -280,7 +281,9 @@ impl StepEngine {
         let batch = self.train_batch(&self.fed(feed)?);
         let upload = lap();
         let batch = self.apply_methods(batch)?;
-        let loss = self.loss(&batch)?;
+        // Forward and backward are those of one microbatch.
+        let num = (self.recipe.microbatch() as i64).min(batch.labels.size()[0]);
+        let loss = self.loss(&batch.part(0, num))?;
         let forward = lap();
         self.ddp.backward(&self.scaler.scale(&loss))?;
         self.exchange()?;

@@ -87,8 +87,8 @@ fn hyperparameters(recipe: &Recipe) -> Hyperparameters {
         global_batch_size: recipe.run_length.batch_size,
         train_samples: recipe.run_context.num_train,
         eval_samples: recipe.run_context.num_eval,
-        gradient_accumulation_steps: 1,
-        bn_span: recipe.batch_per_rank,
+        gradient_accumulation_steps: recipe.batch_per_rank / recipe.microbatch(),
+        bn_span: recipe.microbatch(),
         opt_name: opt_name.to_owned(),
         optimizer,
     }

@@ -13,6 +13,7 @@ mod event_sink;
 mod fused;
 mod log;
 mod meter;
+mod microbatch;
 mod rank;
 mod step;
 mod targets;

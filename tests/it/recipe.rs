@@ -150,7 +150,7 @@ fn methods_that_cannot_work_are_refused_with_the_cure() {
 }
 
 /// Text of the recipe, overrides, and what the message must hold.
-const MISTYPED: [(&str, &[&str], &[&str]); 20] = [
+const MISTYPED: [(&str, &[&str], &[&str]); 22] = [
     ("[model]\nbn_momentun = 1", &[], &["my.toml:2", "model.bn_momentun", "mean bn_momentum?"]),
     ("[modle]\nx = 1", &[], &["my.toml:1", "unknown key modle", "mean model?"]),
     ("[model]\nfrobnicate = 1", &[], &["my.toml:2", "known here: arch,"]),
@@ -162,6 +162,20 @@ const MISTYPED: [(&str, &[&str], &[&str]); 20] = [
     ("[train]\nbatch_size = \"x\"", &[], &["my.toml:2", "train.batch_size", "\"x\"", "a whole"]),
     ("[train]\nbatch_size = -1", &[], &["my.toml:2", "train.batch_size", "-1", "a whole number"]),
     ("[optimizer]\nlr = \"x\"", &[], &["my.toml:2", "optimizer.lr", "\"x\"", "a number"]),
+    (
+        "[optimizer]\nmomentum = [{ until = \"3ep\", vaule = 0.9 }, { value = 0.8 }]",
+        &[],
+        &["my.toml:2", "optimizer.momentum: part 1: unknown field `vaule`", "`until`, `value`"],
+    ),
+    (
+        "[train]\nmicrobatch = \"all\"",
+        &[],
+        &[
+            "my.toml:2",
+            "train.microbatch",
+            "(\"all\") is no number of images; write one such as 64",
+        ],
+    ),
     ("[run]\nmax_duration = \"8min\"", &[], &["my.toml:2", "run.max_duration", "8min", "\"8ep\""]),
     ("run = 3", &[], &["my.toml:1", "run", "a table"]),
     ("[data]\nmean = [1, 2, 3, 4]", &[], &["my.toml:2", "data.mean has 4 values and takes 3"]),

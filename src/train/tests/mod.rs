@@ -30,6 +30,7 @@ use crate::{
 mod capture;
 mod equal_losses;
 mod methods;
+mod microbatch;
 mod step;
 
 const IMAGE_SIZE: usize = 16;
