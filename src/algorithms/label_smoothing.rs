@@ -39,7 +39,7 @@ impl Default for LabelSmoothing {
 
 impl Method for LabelSmoothing {
     fn check(&self, _data: &DataConfig, problems: &mut Problems) {
-        self.smoothing.check(LabelSmoothing::KEY, problems, |key, smoothing, problems| {
+        self.smoothing.check(Self::KEY, problems, |key, smoothing, problems| {
             problems.zero_to_below_one(key, smoothing);
         });
     }

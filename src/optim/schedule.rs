@@ -199,7 +199,7 @@ impl Schedule {
     #[must_use]
     pub fn listed(self, spans: Vec<Span<f64>>) -> Self {
         let warmup_steps = spans.first().map_or(self.warmup_steps, Span::rising_steps);
-        Self { spans, warmup_steps, ..self }
+        Self { warmup_steps, spans, ..self }
     }
 
     /// Steps of warm-up.

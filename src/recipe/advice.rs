@@ -177,13 +177,15 @@ mod tests {
     #[test]
     fn small_crops_are_advised_against_in_short_runs_only() {
         let said = |overrides: &[&str]| advice(&recipe(overrides, 1_281_167), None).join("\n");
-        let short = said(&["run.max_duration=50ep"]);
+        let short = said(&["run.max_duration=50ep", "scheduler.t_warmup=2ep"]);
         assert!(short.contains("8 % of an image (data.train.scale)"), "{short}");
         assert!(
             short.contains("a run of 16 epochs; set data.train.scale = [0.25, 1.0]"),
             "{short}"
         );
-        assert_eq!(said(&["run.max_duration=50ep", "data.train.scale=[0.25, 1]"]), "");
+        let light =
+            ["run.max_duration=50ep", "scheduler.t_warmup=2ep", "data.train.scale=[0.25, 1]"];
+        assert_eq!(said(&light), "");
     }
 
     #[test]

@@ -100,6 +100,9 @@ pub struct StepConstants {
     pub smoothing: f64,
 }
 
+/// One of the constants, as bits.
+type StepNumber = fn(StepConstants) -> u64;
+
 /// Graphs that a run captures at most: each takes a tenth of a second before the run, and some
 /// megabytes of the GPU.
 const MAX_GRAPHS: usize = 48;
@@ -135,24 +138,20 @@ impl Recipe {
 
     /// Names the values of which there are too many, where a run would need too many graphs.
     fn many_graphs(&self) -> Option<String> {
-        if self.first_epochs_of_steps().nth(MAX_GRAPHS).is_none() {
-            return None;
-        }
-        let first = self.step_constants(0);
-        let changes = |differs: &dyn Fn(StepConstants) -> bool| {
-            (0..self.run_length.num_epochs).any(|epoch| differs(self.step_constants(epoch)))
+        self.first_epochs_of_steps().nth(MAX_GRAPHS)?;
+        let varies = |value: StepNumber| {
+            let mut values = (0..self.run_length.num_epochs).map(|e| value(self.step_constants(e)));
+            let first = values.next();
+            values.any(|other| Some(other) != first)
         };
-        let keys = [
-            ("the image size", changes(&|step| step.image_size != first.image_size)),
-            ("optimizer.momentum", changes(&|step| step.update.momentum != first.update.momentum)),
-            (
-                "optimizer.weight_decay",
-                changes(&|step| step.update.weight_decay != first.update.weight_decay),
-            ),
-            (LabelSmoothing::KEY, changes(&|step| step.smoothing != first.smoothing)),
+        let values: [(&str, StepNumber); 4] = [
+            ("the image size", |step| step.image_size as u64),
+            ("optimizer.momentum", |step| step.update.momentum.to_bits()),
+            ("optimizer.weight_decay", |step| step.update.weight_decay.to_bits()),
+            (LabelSmoothing::KEY, |step| step.smoothing.to_bits()),
         ];
-        let keys: Vec<&str> =
-            keys.iter().filter(|(_, changes)| *changes).map(|(k, _)| *k).collect();
+        let keys = values.into_iter().filter(|(_, value)| varies(*value)).map(|(key, _)| key);
+        let keys: Vec<&str> = keys.collect();
         Some(format!(
             "{} would need more than {MAX_GRAPHS} graphs, one for each combination of values; write \
              parts with one value each in place of ramps",

@@ -179,35 +179,31 @@ impl<T: Ramp> ByEpoch<T> {
             Self::Always(value) => return vec![Span::constant(*value, total)],
             Self::Parts(parts) => parts,
         };
-        let (mut start, mut before) = (0, None);
         let mut spans = Vec::new();
+        let (mut start, mut before) = (0, None);
         for (number, part) in (1..).zip(parts) {
-            let end = part.until.map(|time| time.scaled(ratio, run_length).to_steps(run_length));
-            if let (Some(until), Some(0)) | (Some(until), None) = (part.until, end) {
-                problems.add(format!(
-                    "{key}: until (\"{until}\") of part {number} is no step; raise it"
-                ));
+            let end = part
+                .until
+                .map_or(total, |time| time.scaled(ratio, run_length).to_steps(run_length));
+            if let Some(until) = part.until {
+                let name = format!("{key}: until (\"{until}\") of part {number}");
+                if end == 0 {
+                    problems.add(format!("{name} is no step; raise it"));
+                } else if let Some(before) = before
+                    && end <= start
+                {
+                    problems.add(format!(
+                        "{name} is not after that of the part before (\"{before}\"); sort the parts by \
+                         until"
+                    ));
+                } else if number == parts.len() && end < total {
+                    problems.add(format!(
+                        "{key}: the last until (\"{until}\") is before the end of the run ({} epochs of \
+                         {} steps); raise it, or leave it out for \"to the end\"",
+                        run_length.num_epochs, run_length.steps_per_epoch
+                    ));
+                }
             }
-            if let (Some(until), Some(end), Some(before)) = (part.until, end, before)
-                && end <= start
-            {
-                problems.add(format!(
-                    "{key}: until (\"{until}\") of part {number} is not after that of the part before \
-                     (\"{before}\"); sort the parts by until"
-                ));
-            }
-            let is_last = number == parts.len();
-            if let (Some(until), Some(end)) = (part.until, end)
-                && is_last
-                && end < total
-            {
-                problems.add(format!(
-                    "{key}: the last until (\"{until}\") is before the end of the run ({} epochs of \
-                     {} steps); raise it, or leave it out for \"to the end\"",
-                    run_length.num_epochs, run_length.steps_per_epoch
-                ));
-            }
-            let end = end.unwrap_or(total);
             if let Some((from, to)) = part.ends()
                 && start < end
             {

@@ -499,11 +499,11 @@ fn values_by_epoch_are_planned_written_out_and_read_again() {
     let recipe = resolved(loaded("[run]\nseed = 1", &BY_EPOCH).unwrap());
     let sizes = [[96; 5].as_slice(), &[96, 128, 160], &[208; 2]].concat();
     assert_eq!((&recipe.image_sizes, &recipe.crop_sizes), (&sizes, &sizes));
-    assert_eq!(recipe.epoch_values[7].transform.scale, [0.1, 1.0]);
-    assert_eq!(recipe.epoch_values[8].transform.scale, [0.5, 1.0]);
     let plan = Plan::of(&recipe);
     assert_eq!(plan.warmup_steps, 1250);
     let close = |a: f64, b: f64| assert!((a - b).abs() < 1e-12, "{a} {b}");
+    close(recipe.epoch_values[7].transform.scale[0], 0.1);
+    close(recipe.epoch_values[8].transform.scale[0], 0.5);
     close(plan.rows[0].lr_first, 0.0);
     close(plan.rows[2].lr_first, 2.0);
     close(plan.rows[6].lr_first, 1.0);

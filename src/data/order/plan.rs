@@ -157,6 +157,10 @@ mod tests {
 
     const SHARD: Shard = Shard { rank: 1, world_size: 2 };
 
+    fn transform(least: f64) -> TrainTransform {
+        TrainTransform { scale: [least, 1.0], ..TrainTransform::default() }
+    }
+
     #[test]
     fn training_batches_follow_the_order_and_drop_its_end() {
         let sampler = Sampler::new(23, SHARD, 4);
@@ -166,13 +170,18 @@ mod tests {
             epochs: 1..3,
             start_step: 0,
             image_sizes: vec![8, 12, 16],
-            transforms: vec![TrainTransform::default(); 3],
+            transforms: [0.1, 0.2, 0.3].map(transform).to_vec(),
         };
         let plans: Vec<_> = train_plans(sampler.clone(), schedule).collect();
         let at: Vec<_> =
             plans.iter().map(|p| (p.epoch, p.step, p.transform.image_size())).collect();
         let expected = [(1, 0, 12), (1, 1, 12), (1, 2, 12), (2, 0, 16), (2, 1, 16), (2, 2, 16)];
         assert_eq!(at, expected);
+        let scales = plans.iter().map(|plan| match plan.transform {
+            Transform::Train { config, .. } => config.scale[0],
+            Transform::Eval(_) => 0.0,
+        });
+        assert_eq!(scales.collect::<Vec<_>>(), [0.2, 0.2, 0.2, 0.3, 0.3, 0.3]);
         let rows: Vec<_> = plans[..3].iter().flat_map(|plan| plan.samples.clone()).collect();
         assert_eq!(rows, sampler.epoch_order(1)[..9]);
     }
