@@ -61,7 +61,7 @@ pub(super) fn text(recipe: &Recipe, MemorySize(limit): MemorySize) -> String {
     format!(
         "memory of a GPU, predicted: weights and gradients {} GB, optimizer {} GB, averages {} GB, copies \
          of them {} GB, evaluation {} GB, CUDA and cuDNN {} GB (assumed)\n{table}\n{} GB: {verdict}\n\
-         The prediction may be a fifth too high; see docs/recipes.md for its formula.",
+         The prediction may be a third too high; see docs/recipes.md for its formula.",
         gb(memory.weights),
         gb(memory.momenta),
         gb(memory.averages),

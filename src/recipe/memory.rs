@@ -13,9 +13,9 @@
 //! - `evaluation`: ten times the first convolution's output, fitted to one measured peak.
 //! - `reserve`: CUDA, cuDNN's workspaces and the allocator's losses, 1.5 GB, assumed.
 //!
-//! `ResNet-50`, 256 images, bf16, on an H100: 13.5 GB were measured at 224 px on libtorch's kernels (13.9
-//! predicted) and 10.2 GB at 88 px, where evaluation needs most (10.6). A prototype of the fused kernels
-//! took 10.6 GB at 224 px, and 16.9 GB for 400 images (20.5). So expect the prediction to be up to a fifth
+//! `ResNet-50`, 256 images, bf16, on an H100: 13.5 GB were measured at 224 px on libtorch's kernels (13.8
+//! predicted) and 10.2 GB at 88 px, where evaluation needs most (10.7). A prototype of the fused kernels
+//! took 10.6 GB at 224 px, and 16.9 GB for 400 images (20.3). So expect the prediction to be up to a third
 //! too high, and rarely too low; how much cuDNN takes on other cards has not been measured.
 
 use super::{config::Precision, resolved::Recipe};
