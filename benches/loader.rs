@@ -49,7 +49,7 @@ fn train_epoch<const IMAGE_SIZE: usize>(bencher: Bencher<'_, '_>, interpolation:
             epochs: 0..1,
             start_step: 0,
             image_sizes: vec![IMAGE_SIZE],
-            transform: TrainTransform { interpolation, ..TrainTransform::default() },
+            transforms: vec![TrainTransform { interpolation, ..TrainTransform::default() }],
         };
         let plans = train_plans(Sampler::new(folder.len(), shard, 0), schedule);
         let mut loader = Loader::start(Arc::clone(&folder), plans, loader_config.clone());

@@ -40,7 +40,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         epochs: 0..1,
         start_step: 0,
         image_sizes: vec![image_size.parse()?],
-        transform: config.train,
+        transforms: vec![config.train.transform([0.08, 1.0], [3.0 / 4.0, 4.0 / 3.0])],
     };
     let mut loader = dataset.train_loader(&config, schedule, &LoaderRank::default())?;
     let mut pixels = BufWriter::new(File::create(out)?);

@@ -6,12 +6,13 @@
 //!
 //! | layer | modules |
 //! |---|---|
-//! | 6 | [`cli`]: the command line |
-//! | 5 | [`console`]: terminal output · [`launch`]: one process per device · `train`: the training loop · [`submission`]: results and packages |
-//! | 4 | [`run_dir`]: the folder of a run |
-//! | 3 | [`recipe`]: recipes, as written and as resolved |
-//! | 2 | [`algorithms`]: the speed-up methods · [`compliance`]: the rules of the log |
-//! | 1 | [`data`] · [`model`] · [`optim`] · `distributed` · [`mllog`] · [`events`] |
+//! | 7 | [`cli`]: the command line |
+//! | 6 | [`console`]: terminal output · [`launch`]: one process per device · `train`: the training loop · [`submission`]: results and packages |
+//! | 5 | [`run_dir`]: the folder of a run |
+//! | 4 | [`recipe`]: recipes, as written and as resolved |
+//! | 3 | [`algorithms`]: the speed-up methods · [`compliance`]: the rules of the log |
+//! | 2 | [`data`] · [`model`] · [`optim`] · `distributed` · [`mllog`] · [`events`] |
+//! | 1 | [`time`]: times in training, and values that change with them |
 //! | 0 | `libtorch`: the bridge to libtorch's C++ · [`hash`] · [`atomic_file`] · [`mlperf`]: shared words · [`problems`]: of recipes |
 
 pub mod algorithms;
@@ -35,5 +36,6 @@ pub mod problems;
 pub mod recipe;
 pub mod run_dir;
 pub mod submission;
+pub mod time;
 #[cfg(feature = "torch")]
 pub mod train;

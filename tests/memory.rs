@@ -121,7 +121,7 @@ fn train(
         epochs: 0..num_epochs,
         start_step: 0,
         image_sizes: vec![32; num_epochs],
-        transform,
+        transforms: vec![transform; num_epochs],
     };
     let mut sampler = Sampler::new(index.len(), SHARD, 1);
     if transform.block_shuffle {

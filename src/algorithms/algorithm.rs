@@ -30,6 +30,18 @@ pub struct Batch {
     pub targets: Tensor,
 }
 
+impl Batch {
+    /// `num` samples from number `start`, as views.
+    #[must_use]
+    pub fn part(&self, start: i64, num: i64) -> Self {
+        Self {
+            images: self.images.narrow(0, start, num),
+            labels: self.labels.narrow(0, start, num),
+            targets: self.targets.narrow(0, start, num),
+        }
+    }
+}
+
 /// Computes the loss of each sample of a batch, `[N]`, by a forward pass.
 pub type SampleLosses<'a> = dyn Fn(&Batch) -> Result<Tensor, BridgeError> + 'a;
 

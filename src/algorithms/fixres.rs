@@ -7,7 +7,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::method::Method;
+use super::method::{Method, refuse_changing_crops};
 use crate::{data::DataConfig, problems::Problems};
 
 /// `[algorithms.fixres]`: overrides the sizes in `[data.train]` and `[data.eval]`.
@@ -29,7 +29,8 @@ impl Default for FixRes {
 }
 
 impl Method for FixRes {
-    fn check(&self, _data: &DataConfig, problems: &mut Problems) {
+    fn check(&self, data: &DataConfig, problems: &mut Problems) {
+        refuse_changing_crops("fixres", data, problems);
         if self.train_crop_size > self.eval_crop_size {
             problems.add(format!(
                 "algorithms.fixres.train_crop_size ({}) exceeds eval_crop_size ({}), and the \
@@ -41,7 +42,9 @@ impl Method for FixRes {
     }
 
     fn change_data(&self, data: &mut DataConfig) {
-        data.train.crop_size = self.train_crop_size;
+        if !data.train.crop_size.changes() {
+            data.train.crop_size = self.train_crop_size.into();
+        }
         data.eval.resize_size = self.eval_resize_size;
         data.eval.crop_size = self.eval_crop_size;
     }

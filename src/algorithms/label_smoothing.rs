@@ -9,14 +9,14 @@ use serde::{Deserialize, Serialize};
 use tch::{Kind, Tensor};
 
 use super::method::Method;
-use crate::{data::DataConfig, problems::Problems};
+use crate::{data::DataConfig, problems::Problems, time::ByEpoch};
 
 /// `[algorithms.label_smoothing]`
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct LabelSmoothing {
     /// Fraction s of the target that is spread.
-    pub smoothing: f64,
+    pub smoothing: ByEpoch<f64>,
     /// Classes that it is spread over.
     pub spread: Spread,
 }
@@ -33,30 +33,37 @@ pub enum Spread {
 
 impl Default for LabelSmoothing {
     fn default() -> Self {
-        Self { smoothing: 0.1, spread: Spread::All }
+        Self { smoothing: 0.1.into(), spread: Spread::All }
     }
 }
 
 impl Method for LabelSmoothing {
     fn check(&self, _data: &DataConfig, problems: &mut Problems) {
-        problems.zero_to_below_one("algorithms.label_smoothing.smoothing", self.smoothing);
+        self.smoothing.check(Self::KEY, problems, |key, smoothing, problems| {
+            problems.zero_to_below_one(key, smoothing);
+        });
     }
 
     /// The closed division has the reference's 0.1, or none.
     fn closed_obstacle(&self) -> Option<&'static str> {
-        let is_allowed = [0.0, 0.1].contains(&self.smoothing);
+        let is_allowed = self.smoothing.always().is_some_and(|s| [0.0, 0.1].contains(&s));
         (!is_allowed).then_some(".smoothing other than 0 or 0.1")
     }
 }
 
-#[cfg(feature = "torch")]
 impl LabelSmoothing {
-    /// Targets `[N, K]` of kind `kind` for `labels` `[N]` (int64).
-    pub fn targets(&self, labels: &Tensor, num_classes: usize, kind: Kind) -> Tensor {
-        let (s, k) = (self.smoothing, num_classes as f64);
-        let (on, off) = match self.spread {
-            Spread::All => (1.0 - s + s / k, s / k),
-            Spread::Others => (1.0 - s, s / (k - 1.0)),
+    /// The key of `smoothing`.
+    pub const KEY: &str = "algorithms.label_smoothing.smoothing";
+}
+
+#[cfg(feature = "torch")]
+impl Spread {
+    /// Targets `[N, K]` of kind `kind` for `labels` `[N]` (int64), with the fraction `s` spread.
+    pub fn targets(self, labels: &Tensor, s: f64, (num_classes, kind): (usize, Kind)) -> Tensor {
+        let k = num_classes as f64;
+        let (on, off) = match self {
+            Self::All => (1.0 - s + s / k, s / k),
+            Self::Others => (1.0 - s, s / (k - 1.0)),
         };
         let size = [labels.size()[0], num_classes as i64];
         Tensor::full(size, off, (kind, labels.device())).scatter_value_(1, &labels.unsqueeze(1), on)

@@ -58,6 +58,16 @@ pub struct ImageSizes {
     pub trained: Vec<usize>,
 }
 
+/// Requires one crop size for the whole run, for the method `name`, which sets sizes.
+pub(super) fn refuse_changing_crops(name: &str, data: &DataConfig, problems: &mut Problems) {
+    if data.train.crop_size.changes() {
+        problems.add(format!(
+            "algorithms.{name} and the parts of data.train.crop_size both set image sizes; switch the \
+             method off (algorithms.{name} = false) or write one crop_size"
+        ));
+    }
+}
+
 /// Requires an `alpha` for which a few attempts draw a number from Beta(alpha, alpha).
 pub(super) fn check_alpha(key: &str, alpha: f64, problems: &mut Problems) {
     if !(alpha > 0.0 && alpha <= 4.0) {

@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 #[cfg(feature = "torch")]
 use tch::Tensor;
 
-use super::method::{ImageSizes, Method};
+use super::method::{ImageSizes, Method, refuse_changing_crops};
 use crate::{data::DataConfig, problems::Problems};
 
 /// Keeps of images `[N, C, S, S]` of any kind the pixels nearest to a grid of `image_size`:
@@ -97,7 +97,8 @@ impl Method for ProgressiveResizing {
                  ({finetune_fraction}) are more than the whole run; lower one of them"
             ));
         }
-        let crop_size = data.train.crop_size;
+        refuse_changing_crops("progressive_resizing", data, problems);
+        let Some(crop_size) = data.train.crop_size.always() else { return };
         if initial_scale >= 1.0 {
             problems.add(format!(
                 "{NAME} changes nothing: initial_scale ({initial_scale}) is the full size; lower \

@@ -112,13 +112,12 @@ impl AlgorithmsConfig {
         self.methods().for_each(|(_, method)| method.change_model(spec));
     }
 
-    /// Image sizes by epoch; the crop size throughout where no method sets them.
-    pub fn image_sizes(&self, crop_size: usize, num_epochs: usize) -> ImageSizes {
-        let set = self.methods().find_map(|(_, method)| method.image_sizes(crop_size, num_epochs));
-        set.unwrap_or_else(|| {
-            let sizes = vec![crop_size; num_epochs];
-            ImageSizes { loaded: sizes.clone(), trained: sizes }
-        })
+    /// Image sizes by epoch: `crop_sizes` where no method sets them.
+    pub fn image_sizes(&self, crop_sizes: Vec<usize>) -> ImageSizes {
+        let set = self
+            .methods()
+            .find_map(|(_, method)| method.image_sizes(*crop_sizes.first()?, crop_sizes.len()));
+        set.unwrap_or_else(|| ImageSizes { loaded: crop_sizes.clone(), trained: crop_sizes })
     }
 }
 

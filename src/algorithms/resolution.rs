@@ -8,7 +8,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::method::{ImageSizes, Method};
+use super::method::{ImageSizes, Method, refuse_changing_crops};
 use crate::{data::DataConfig, problems::Problems};
 
 /// `[algorithms.resolution]`
@@ -50,7 +50,8 @@ impl Resolution {
 }
 
 impl Method for Resolution {
-    fn check(&self, _data: &DataConfig, problems: &mut Problems) {
+    fn check(&self, data: &DataConfig, problems: &mut Problems) {
+        refuse_changing_crops("resolution", data, problems);
         let Self { min_res, max_res, start_ramp, end_ramp, increment } = *self;
         problems.image_size("algorithms.resolution.max_res", max_res);
         problems.one_or_more("algorithms.resolution.min_res", min_res);

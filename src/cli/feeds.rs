@@ -54,7 +54,7 @@ impl Feeding {
 
     /// How the recipe crops, decodes and caches images.
     pub(super) fn transform(&self) -> TrainTransform {
-        self.recipe.data.train
+        self.recipe.epoch_values[0].transform
     }
 
     /// How many accelerators `cores` feed, given the images per second at each crop size.

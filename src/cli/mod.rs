@@ -20,6 +20,8 @@ mod node;
 pub mod package;
 mod package_text;
 pub mod plan;
+mod plan_compare;
+pub mod plan_memory;
 #[cfg(feature = "torch")]
 pub mod rank;
 mod ruleset;

@@ -7,7 +7,11 @@ use std::{
 
 use anyhow::{Context, anyhow};
 
-use super::exit::{Exit, OrExit, Outcome};
+use super::{
+    exit::{Exit, OrExit, Outcome},
+    plan_compare,
+    plan_memory::{self, MemorySize},
+};
 use crate::{
     console,
     data::{Dataset, Index, Split, inspect},
@@ -22,9 +26,10 @@ const NUM_LOOKED_AT: usize = 100;
 /// Prints the resolved recipe and, as comments, what it does epoch by epoch.
 #[derive(Clone, Debug, clap::Args)]
 pub struct PlanArgs {
-    /// A file, a name in ./configs, or a built-in recipe
-    #[arg(long, value_name = "RECIPE")]
-    pub recipe: String,
+    /// A file, a name in ./configs, or a built-in recipe. Repeat it to compare recipes: epochs, pixels,
+    /// arithmetic and predicted minutes
+    #[arg(long, value_name = "RECIPE", required = true)]
+    pub recipe: Vec<String>,
     /// Data set to plan for: a folder whose train and val contain CLASS/*.JPEG, *.tar or *.arrow
     #[arg(long, value_name = "DIR")]
     pub data: Option<PathBuf>,
@@ -35,6 +40,9 @@ pub struct PlanArgs {
     /// of a run, `results/SYSTEM/run_N`
     #[arg(long, value_name = "FILE")]
     pub throughput: Option<PathBuf>,
+    /// Memory of a GPU, as in `24GB`: predict what the recipe needs and the largest batch that fits
+    #[arg(long, value_name = "SIZE")]
+    pub gpu_memory: Option<MemorySize>,
     /// Override a value of the recipe, as in `optimizer.lr=1.0`
     #[arg(long = "set", value_name = "KEY=VALUE")]
     pub overrides: Vec<String>,
@@ -46,9 +54,10 @@ pub fn run(args: &PlanArgs) -> Outcome {
     Ok(Exit::Ok)
 }
 
-/// The output of the command. It is a valid recipe; everything else is in comments.
+/// The output of the command. For one recipe, it is a valid recipe; everything else is in comments.
 pub fn text(args: &PlanArgs) -> anyhow::Result<String> {
-    let (recipe, mut notes) = planned(args)?;
+    let [name] = args.recipe.as_slice() else { return plan_compare::text(args) };
+    let (recipe, mut notes) = planned(args, name)?;
     let index = recipe.data.path.as_ref().map(|path| Index::open(path, Split::Train));
     let index = index.transpose()?;
     let survey = index.as_ref().map(|index| inspect::survey(index, NUM_LOOKED_AT, 0));
@@ -58,6 +67,7 @@ pub fn text(args: &PlanArgs) -> anyhow::Result<String> {
             .into_iter()
             .map(|advice| format!("advice: {advice}")),
     );
+    notes.extend(args.gpu_memory.map(|limit| plan_memory::text(&recipe, limit)));
     let mut plan = Plan::of(&recipe);
     if let Some(path) = &args.throughput {
         let table = throughput(path)?;
@@ -75,7 +85,8 @@ fn stores_read(index: &Index, recipe: &Recipe) -> Vec<String> {
     let mut image_sizes = recipe.crop_sizes.clone();
     image_sizes.sort_unstable();
     image_sizes.dedup();
-    let store = |image_size| index.store_of(image_size, recipe.data.train);
+    let transform = recipe.epoch_values[0].transform;
+    let store = |image_size| index.store_of(image_size, transform);
     let read =
         image_sizes.into_iter().filter_map(|image_size| Some((image_size, store(image_size)?)));
     read.map(|(image_size, store)| {
@@ -106,9 +117,9 @@ fn commented(text: &str) -> String {
     lines.join("\n")
 }
 
-/// The resolved recipe, and the assumptions made.
-fn planned(args: &PlanArgs) -> anyhow::Result<(Recipe, Vec<String>)> {
-    let source = recipe::find(&args.recipe)?;
+/// The recipe `name`, resolved, and the assumptions made.
+pub(super) fn planned(args: &PlanArgs, name: &str) -> anyhow::Result<(Recipe, Vec<String>)> {
+    let source = recipe::find(name)?;
     let mut file = recipe::load(&source, &args.overrides)?;
     if let Some(data) = &args.data {
         file.train_on(data);

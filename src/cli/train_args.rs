@@ -110,10 +110,11 @@ impl TrainArgs {
 
     pub(super) fn as_plan(&self, recipe: &str) -> PlanArgs {
         PlanArgs {
-            recipe: recipe.to_owned(),
+            recipe: vec![recipe.to_owned()],
             data: self.data.clone(),
             nproc: None,
             throughput: None,
+            gpu_memory: None,
             overrides: self.all_overrides(),
         }
     }

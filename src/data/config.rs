@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use crate::time::ByEpoch;
+
 /// A split of a data set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Split {
@@ -80,7 +82,7 @@ pub struct DataConfig {
     /// Standard deviation of each channel, for pixels scaled to 0..1.
     pub std: [f64; 3],
     /// Training crops.
-    pub train: TrainTransform,
+    pub train: TrainDataConfig,
     /// Evaluation crops.
     pub eval: EvalTransform,
 }
@@ -120,15 +122,15 @@ pub enum OnBadImage {
 }
 
 /// `[data.train]`: random-resized crop and flip (Szegedy et al. 2014, section 6).
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-pub struct TrainTransform {
+pub struct TrainDataConfig {
     /// Side length of the crop after resizing, px.
-    pub crop_size: usize,
+    pub crop_size: ByEpoch<usize>,
     /// Smallest and largest crop area, as a fraction of the image's area.
-    pub scale: [f64; 2],
+    pub scale: ByEpoch<[f64; 2]>,
     /// Smallest and largest aspect ratio (width / height).
-    pub ratio: [f64; 2],
+    pub ratio: ByEpoch<[f64; 2]>,
     /// Interpolation of the resize.
     pub interpolation: Interpolation,
     /// Probability of a horizontal flip.
@@ -149,6 +151,45 @@ pub struct TrainTransform {
     /// as many crops are enlarged as with the original `ImageNet` images at 224 px (their longest
     /// side is 2.2 times that).
     pub store_scale: f64,
+}
+
+/// How the images of an epoch are cropped, flipped, decoded and cached; see [`TrainDataConfig`].
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct TrainTransform {
+    /// Smallest and largest crop area, as a fraction of the image's area.
+    pub scale: [f64; 2],
+    /// Smallest and largest aspect ratio (width / height).
+    pub ratio: [f64; 2],
+    /// Interpolation of the resize.
+    pub interpolation: Interpolation,
+    /// Probability of a horizontal flip.
+    pub hflip: f64,
+    /// Whether large crops are decoded with a smaller inverse DCT.
+    pub dct_scale: bool,
+    /// Whether blocks of neighbouring images are shuffled.
+    pub block_shuffle: bool,
+    /// Memory for decoded images.
+    pub ram_cache: RamCache,
+    /// How much longer than the crop the longest side of a store's images must be.
+    pub store_scale: f64,
+}
+
+impl TrainDataConfig {
+    /// The transform of an epoch with crops of `scale` and `ratio`.
+    pub fn transform(&self, scale: [f64; 2], ratio: [f64; 2]) -> TrainTransform {
+        let Self { interpolation, hflip, dct_scale, block_shuffle, .. } = *self;
+        let Self { ram_cache, store_scale, .. } = *self;
+        TrainTransform {
+            scale,
+            ratio,
+            interpolation,
+            hflip,
+            dct_scale,
+            block_shuffle,
+            ram_cache,
+            store_scale,
+        }
+    }
 }
 
 /// Memory for decoded images.
@@ -274,7 +315,7 @@ impl Default for DataConfig {
             on_bad_image: OnBadImage::Error,
             mean: [0.485, 0.456, 0.406],
             std: [0.229, 0.224, 0.225],
-            train: TrainTransform::default(),
+            train: TrainDataConfig::default(),
             eval: EvalTransform::default(),
         }
     }
@@ -282,10 +323,16 @@ impl Default for DataConfig {
 
 impl Default for TrainTransform {
     fn default() -> Self {
+        TrainDataConfig::default().transform([0.08, 1.0], [3.0 / 4.0, 4.0 / 3.0])
+    }
+}
+
+impl Default for TrainDataConfig {
+    fn default() -> Self {
         Self {
-            crop_size: 224,
-            scale: [0.08, 1.0],
-            ratio: [3.0 / 4.0, 4.0 / 3.0],
+            crop_size: 224.into(),
+            scale: [0.08, 1.0].into(),
+            ratio: [3.0 / 4.0, 4.0 / 3.0].into(),
             interpolation: Interpolation::Area,
             hflip: 0.5,
             dct_scale: false,

@@ -37,7 +37,7 @@ mod transform;
 
 pub use config::{
     DataConfig, EvalTransform, Geometry, Interpolation, MAX_BATCHES_AHEAD, MAX_THREADS, OnBadImage,
-    Order, RamCache, Split, StoreDivision, SynthConfig, TrainTransform,
+    Order, RamCache, Split, StoreDivision, SynthConfig, TrainDataConfig, TrainTransform,
 };
 pub use dataset::open::Dataset;
 pub use error::DataError;

@@ -146,6 +146,12 @@ impl Ddp {
         if let Some(reducer) = &self.reducer {
             reducer.before_backward().map_err(failed("preparing the backward pass"))?;
         }
+        self.accumulate(loss)
+    }
+
+    /// Backward pass from `loss` (`[]`) that adds to this rank's gradients. The next
+    /// [`Ddp::backward`] averages the sums.
+    pub fn accumulate(&self, loss: &Tensor) -> Result<(), DistError> {
         loss.f_backward().map_err(|e| {
             let text = e.to_string();
             DistError::Backward(text.lines().next().unwrap_or_default().to_owned())

@@ -198,6 +198,20 @@ impl ModelSpec {
         self.convs(image_size).iter().map(|conv| 2 * conv.outputs * conv.area).sum()
     }
 
+    /// Numbers of weights, and of running statistics of norms.
+    pub fn num_weights(&self) -> [u64; 2] {
+        let convs = self.convs(1);
+        let features = convs.last().map_or(0, |conv| conv.outputs);
+        let norms: u64 = convs.iter().map(|conv| 2 * conv.outputs).sum();
+        let kernels: u64 = convs.iter().map(|c| c.kernel * c.kernel * c.inputs * c.outputs).sum();
+        [kernels + norms + (features + 1) * self.num_classes as u64, norms]
+    }
+
+    /// Output values of the first convolution for an image of `image_size` px.
+    pub fn first_outputs(&self, image_size: usize) -> u64 {
+        self.convs(image_size).first().map_or(0, |conv| conv.outputs * conv.area)
+    }
+
     /// In the order of the forward pass; the last one precedes the fully connected layer.
     fn convs(&self, image_size: usize) -> Vec<Conv> {
         let half = |image_size: u64| image_size.div_ceil(2);
@@ -272,14 +286,16 @@ mod tests {
     use super::*;
 
     /// Published for torchvision's networks: 4.09 and 1.81 billion multiply-accumulates; 11.1 and
-    /// 2.5 million convolution outputs.
+    /// 2.5 million convolution outputs; 25.6 and 11.7 million weights.
     #[test]
     fn work_matches_the_published_numbers() {
-        for (arch, macs, outputs) in
-            [(Arch::Resnet50, 4.09e9, 11.1e6), (Arch::Resnet18, 1.81e9, 2.5e6)]
-        {
+        for (arch, macs, outputs, num_weights) in [
+            (Arch::Resnet50, 4.09e9, 11.1e6, 25_557_032),
+            (Arch::Resnet18, 1.81e9, 2.5e6, 11_689_512),
+        ] {
             let spec = ModelConfig { arch, ..ModelConfig::default() }.spec(1000);
             assert!((spec.macs(224) as f64 / macs - 1.0).abs() < 0.01, "{arch:?}");
+            assert_eq!(spec.num_weights()[0], num_weights, "{arch:?}");
             let found = spec.activations(224) as f64 / 2.0;
             assert!((found / outputs - 1.0).abs() < 0.02, "{arch:?}: {found}");
         }

@@ -11,7 +11,7 @@
 //! ImageNet no published fast recipe uses it.
 
 use super::{
-    config::{OptimizerConfig, OptimizerName},
+    config::{OptimizerConfig, OptimizerName, UpdateConstants},
     groups::weight_decay,
 };
 use crate::libtorch::{AdamStep, BridgeError, Params, StepNow};
@@ -26,14 +26,18 @@ pub(super) struct Adam {
 }
 
 impl Adam {
-    /// The rule for the parameter `name` of `dim` dimensions.
-    pub(super) fn new(config: &OptimizerConfig, name: &str, dim: usize) -> Self {
-        let weight_decay = weight_decay(config, name, dim);
+    /// The rule for the parameter `name` of `dim` dimensions, with the constants `now`.
+    pub(super) fn new(
+        config: &OptimizerConfig,
+        now: UpdateConstants,
+        (name, dim): (&str, usize),
+    ) -> Self {
+        let weight_decay = weight_decay(config, now, (name, dim));
         Self {
             betas: config.betas(),
             epsilon: config.epsilon(),
             weight_decay: match config.name {
-                OptimizerName::DecoupledAdamw => weight_decay / config.lr,
+                OptimizerName::DecoupledAdamw => weight_decay / config.lr.peak(),
                 _ => weight_decay,
             },
         }

@@ -37,9 +37,27 @@ impl ScheduleConfig {
 /// Checks the table `section` of an update rule.
 fn optimizer(section: &str, optimizer: &OptimizerConfig, p: &mut Problems) {
     let key = |name: &str| format!("{section}.{name}");
-    p.above_zero(&key("lr"), optimizer.lr);
-    p.zero_to_below_one(&key("momentum"), optimizer.momentum);
-    p.at_least_zero(&key("weight_decay"), optimizer.weight_decay);
+    optimizer.lr.check(&key("lr"), p, |key, lr, p| p.at_least_zero(key, lr));
+    if optimizer.lr.peak() == 0.0 {
+        p.above_zero(&key("lr"), 0.0);
+    }
+    optimizer.momentum.check(&key("momentum"), p, |key, momentum, p| {
+        p.zero_to_below_one(key, momentum);
+        // A step without momentum would leave the old one standing.
+        if momentum == 0.0 && optimizer.momentum.changes() {
+            p.above_zero(key, momentum);
+        }
+    });
+    optimizer
+        .weight_decay
+        .check(&key("weight_decay"), p, |key, decay, p| p.at_least_zero(key, decay));
+    if optimizer.momentum.changes() && optimizer.has_betas() {
+        p.add(format!(
+            "{section}.momentum changes by epoch and means nothing to {section}.name = \"{}\"; write \
+             one value or change the name",
+            optimizer.name.as_str()
+        ));
+    }
     p.zero_to_one(&key("dampening"), optimizer.dampening);
     p.at_least_zero(&key("eta"), optimizer.eta());
     p.at_least_zero(&key("epsilon"), optimizer.epsilon());
@@ -53,12 +71,13 @@ fn optimizer(section: &str, optimizer: &OptimizerConfig, p: &mut Problems) {
             optimizer.name.as_str()
         ));
     }
-    let lacks_momentum = optimizer.momentum == 0.0 || optimizer.dampening != 0.0;
+    let lacks_momentum = optimizer.momentum.peak() == 0.0 || optimizer.dampening != 0.0;
     if optimizer.nesterov && !foreign.contains(&"nesterov") && lacks_momentum {
         p.add(format!(
             "{section}.nesterov needs momentum ({}) above 0 and dampening ({}) 0; change them or \
              set nesterov = false",
-            optimizer.momentum, optimizer.dampening
+            optimizer.momentum.peak(),
+            optimizer.dampening
         ));
     }
     correction(section, optimizer, p);
@@ -91,7 +110,20 @@ fn muon(section: &str, optimizer: &OptimizerConfig, p: &mut Problems) {
         Some(others) if others.name == OptimizerName::Muon => p.add(format!(
             "{section}.others.name is muon, which updates convolutions only; set it to sgd or adamw"
         )),
-        Some(others) => self::optimizer(&format!("{section}.others"), others, p),
+        Some(others) => {
+            let changing = [
+                ("lr", others.lr.changes()),
+                ("momentum", others.momentum.changes()),
+                ("weight_decay", others.weight_decay.changes()),
+            ];
+            for (name, _) in changing.into_iter().filter(|(_, changes)| *changes) {
+                p.add(format!(
+                    "{section}.others.{name} changes by epoch, which only {section}.{name} may do; \
+                     write one value"
+                ));
+            }
+            self::optimizer(&format!("{section}.others"), others, p);
+        }
     }
 }
 

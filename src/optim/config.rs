@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::time::ByEpoch;
+
 /// `[optimizer]`.
 ///
 /// Keys that are absent take the default of the rule that `name` picks; a key that only another
@@ -11,12 +13,13 @@ use serde::{Deserialize, Serialize};
 pub struct OptimizerConfig {
     /// Which update rule.
     pub name: OptimizerName,
-    /// Learning rate at the top of the schedule, for the global batch.
-    pub lr: f64,
+    /// Learning rate at the top of the schedule, for the global batch; or the learning rate by time,
+    /// with the schedule `constant`.
+    pub lr: ByEpoch<f64>,
     /// Momentum.
-    pub momentum: f64,
+    pub momentum: ByEpoch<f64>,
     /// Weight decay.
-    pub weight_decay: f64,
+    pub weight_decay: ByEpoch<f64>,
     /// Fraction of the gradient that the momentum leaves out.
     pub dampening: f64,
     /// Nesterov's look-ahead.
@@ -112,7 +115,27 @@ pub enum AdjustLr {
     MatchRmsAdamw,
 }
 
+/// Constants of an update rule that may change from epoch to epoch.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct UpdateConstants {
+    /// Momentum.
+    pub momentum: f64,
+    /// Weight decay.
+    pub weight_decay: f64,
+}
+
 impl OptimizerConfig {
+    /// The greatest constants of the run.
+    pub fn peak_constants(&self) -> UpdateConstants {
+        UpdateConstants { momentum: self.momentum.peak(), weight_decay: self.weight_decay.peak() }
+    }
+
+    /// Whether the rule has `betas` in place of `momentum`.
+    pub fn has_betas(&self) -> bool {
+        use OptimizerName::{Adamw, DecoupledAdamw, Lamb};
+        matches!(self.name, Adamw | DecoupledAdamw | Lamb)
+    }
+
     /// Tensors that decay leaves alone.
     pub fn no_decay(&self) -> Vec<Exempt> {
         match (&self.no_decay, self.name) {
@@ -252,9 +275,9 @@ impl Default for OptimizerConfig {
     fn default() -> Self {
         Self {
             name: OptimizerName::DecoupledSgdw,
-            lr: 2.048,
-            momentum: 0.875,
-            weight_decay: 5e-4,
+            lr: 2.048.into(),
+            momentum: 0.875.into(),
+            weight_decay: 5e-4.into(),
             dampening: 0.0,
             nesterov: false,
             no_decay: None,

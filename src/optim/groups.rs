@@ -1,14 +1,18 @@
 //! Which parameters a rule leaves out, by torchvision's names.
 
-use super::config::{Exempt, OptimizerConfig, OptimizerName};
+use super::config::{Exempt, OptimizerConfig, OptimizerName, UpdateConstants};
 
-/// Decay of the parameter `name` of `dim` dimensions.
-pub(super) fn weight_decay(config: &OptimizerConfig, name: &str, dim: usize) -> f64 {
+/// Decay of the parameter `name` of `dim` dimensions, with the constants `now`.
+pub(super) fn weight_decay(
+    config: &OptimizerConfig,
+    now: UpdateConstants,
+    (name, dim): (&str, usize),
+) -> f64 {
     let is_last_bias = config.name == OptimizerName::Lars && name == "fc.bias";
     if is_exempt(name, dim, &config.no_decay()) && !(is_last_bias && config.decay_fc_bias()) {
         return 0.0;
     }
-    config.weight_decay
+    now.weight_decay
 }
 
 /// Whether the parameter `name` of `dim` dimensions is one of `exempt`.

@@ -9,7 +9,11 @@
 //! recipe also clips the gradient's norm to 1, which is absent here. Trade-off: twice SGD's
 //! state and two norms a tensor; its published ResNet recipes have 100 epochs and more.
 
-use super::{adam::Adam, config::OptimizerConfig, groups::is_exempt};
+use super::{
+    adam::Adam,
+    config::{OptimizerConfig, UpdateConstants},
+    groups::is_exempt,
+};
 use crate::libtorch::{AdamStep, BridgeError, Params, StepNow};
 
 /// Constants of the rule.
@@ -20,10 +24,14 @@ pub(super) struct Lamb {
 }
 
 impl Lamb {
-    /// The rule for the parameter `name` of `dim` dimensions.
-    pub(super) fn new(config: &OptimizerConfig, name: &str, dim: usize) -> Self {
+    /// The rule for the parameter `name` of `dim` dimensions, with the constants `now`.
+    pub(super) fn new(
+        config: &OptimizerConfig,
+        now: UpdateConstants,
+        (name, dim): (&str, usize),
+    ) -> Self {
         let trusted = !is_exempt(name, dim, &config.skip());
-        Self { adam: Adam::new(config, name, dim), trusted }
+        Self { adam: Adam::new(config, now, (name, dim)), trusted }
     }
 
     pub(super) fn step(&self, params: &mut Params, now: &StepNow) -> Result<(), BridgeError> {

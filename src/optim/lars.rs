@@ -24,7 +24,7 @@
 //! speed-up methods needs 27; it is what holds at batches of tens of thousands.
 
 use super::{
-    config::OptimizerConfig,
+    config::{OptimizerConfig, UpdateConstants},
     groups::{is_exempt, weight_decay},
 };
 use crate::libtorch::{BridgeError, LarsStep, Params, StepNow};
@@ -41,12 +41,16 @@ pub(super) struct Lars {
 }
 
 impl Lars {
-    /// The rule for the parameter `name` of `dim` dimensions.
-    pub(super) fn new(config: &OptimizerConfig, name: &str, dim: usize) -> Self {
+    /// The rule for the parameter `name` of `dim` dimensions, with the constants `now`.
+    pub(super) fn new(
+        config: &OptimizerConfig,
+        now: UpdateConstants,
+        (name, dim): (&str, usize),
+    ) -> Self {
         let trusted = !is_exempt(name, dim, &config.skip());
         Self {
-            momentum: config.momentum,
-            weight_decay: weight_decay(config, name, dim),
+            momentum: now.momentum,
+            weight_decay: weight_decay(config, now, (name, dim)),
             eta: config.eta(),
             epsilon: config.epsilon(),
             trusted,

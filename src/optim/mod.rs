@@ -4,7 +4,7 @@
 //! |---|---|
 //! | `optimizer` | which tensor follows which rule; step, state |
 //! | `sgd`, `lars`, `adam`, `lamb`, `muon` | one rule each: equation, source, suggested values |
-//! | `schedule`, `time` | learning rate by step |
+//! | `schedule` | learning rate by step |
 //! | `config`, `check` | the tables of a recipe and their checks |
 //! | `scaler`, `loss` | loss scaling, losses |
 
@@ -29,7 +29,6 @@ mod scaler;
 mod schedule;
 #[cfg(feature = "torch")]
 mod sgd;
-mod time;
 
 #[cfg(feature = "torch")]
 pub use self::{
@@ -37,6 +36,8 @@ pub use self::{
     optimizer::{Clip, Optimizer, OptimizerState},
     scaler::LossScaler,
 };
-pub use config::{AdjustLr, Exempt, LossConfig, LossName, OptimizerConfig, OptimizerName};
+pub use crate::time::{RunLength, Time, TimeError};
+pub use config::{
+    AdjustLr, Exempt, LossConfig, LossName, OptimizerConfig, OptimizerName, UpdateConstants,
+};
 pub use schedule::{Schedule, ScheduleConfig, ScheduleName};
-pub use time::{RunLength, Time, TimeError};

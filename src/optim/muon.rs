@@ -14,7 +14,7 @@
 //! not distributed: every rank computes all of them.
 
 use super::{
-    config::{AdjustLr, OptimizerConfig},
+    config::{AdjustLr, OptimizerConfig, UpdateConstants},
     groups::weight_decay,
 };
 use crate::libtorch::{BridgeError, MuonStep, Params, StepNow};
@@ -30,11 +30,15 @@ pub(super) struct Muon {
 }
 
 impl Muon {
-    /// The rule for the convolution `name` of `dim` dimensions.
-    pub(super) fn new(config: &OptimizerConfig, name: &str, dim: usize) -> Self {
+    /// The rule for the convolution `name` of `dim` dimensions, with the constants `now`.
+    pub(super) fn new(
+        config: &OptimizerConfig,
+        now: UpdateConstants,
+        (name, dim): (&str, usize),
+    ) -> Self {
         Self {
-            momentum: config.momentum,
-            weight_decay: weight_decay(config, name, dim),
+            momentum: now.momentum,
+            weight_decay: weight_decay(config, now, (name, dim)),
             nesterov: config.nesterov,
             ns_steps: config.ns_steps(),
             adjust_lr: config.adjust_lr(),

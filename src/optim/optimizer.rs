@@ -6,7 +6,7 @@ use tch::{Device, Kind, Tensor};
 
 use super::{
     adam::Adam,
-    config::{OptimizerConfig, OptimizerName},
+    config::{OptimizerConfig, OptimizerName, UpdateConstants},
     lamb::Lamb,
     lars::Lars,
     muon::Muon,
@@ -19,7 +19,10 @@ mod tests;
 
 /// The update rules, their parameters and their state.
 pub struct Optimizer {
+    config: OptimizerConfig,
     groups: Vec<Group>,
+    /// Those of the rules in `groups`.
+    constants: UpdateConstants,
     clip: Option<Clip>,
     kernels: Option<Arc<Kernels>>,
 }
@@ -39,6 +42,8 @@ const CLIP_EPSILON: f64 = 1e-6;
 /// Parameters that follow one rule.
 struct Group {
     part: Part,
+    /// Name and number of dimensions of a member, which stands for all.
+    member: (String, usize),
     params: Params,
     /// Learning rate, `[]`, on the parameters' device.
     lr: Tensor,
@@ -88,23 +93,24 @@ impl OptimizerState {
 }
 
 impl Part {
-    /// The rule of the parameter `name` of `dim` dimensions.
-    fn of(config: &OptimizerConfig, name: &str, dim: usize) -> Self {
+    /// The rule of the parameter `name` of `dim` dimensions, with the constants `now`.
+    fn of(config: &OptimizerConfig, now: UpdateConstants, (name, dim): (&str, usize)) -> Self {
         let rule = match config.name {
             OptimizerName::Sgd | OptimizerName::DecoupledSgdw => {
-                Rule::Sgd(Sgd::new(config, name, dim))
+                Rule::Sgd(Sgd::new(config, now, (name, dim)))
             }
-            OptimizerName::Lars => Rule::Lars(Lars::new(config, name, dim)),
+            OptimizerName::Lars => Rule::Lars(Lars::new(config, now, (name, dim))),
             OptimizerName::Adamw | OptimizerName::DecoupledAdamw => {
-                Rule::Adam(Adam::new(config, name, dim))
+                Rule::Adam(Adam::new(config, now, (name, dim)))
             }
-            OptimizerName::Lamb => Rule::Lamb(Lamb::new(config, name, dim)),
+            OptimizerName::Lamb => Rule::Lamb(Lamb::new(config, now, (name, dim))),
             OptimizerName::Muon => match &config.others {
                 Some(others) if dim != 4 => {
-                    let part = Self::of(others, name, dim);
-                    return Self { lr_fraction: others.lr / config.lr, ..part };
+                    // Their own constants never change.
+                    let part = Self::of(others, others.peak_constants(), (name, dim));
+                    return Self { lr_fraction: others.lr.peak() / config.lr.peak(), ..part };
                 }
-                _ => Rule::Muon(Muon::new(config, name, dim)),
+                _ => Rule::Muon(Muon::new(config, now, (name, dim))),
             },
         };
         Self { rule, lr_fraction: 1.0 }
@@ -121,20 +127,36 @@ impl Part {
 impl Optimizer {
     /// An optimizer for the named parameters. One call updates all parameters of a rule and decay.
     pub fn new(config: &OptimizerConfig, named: &[(String, Tensor)]) -> Result<Self, BridgeError> {
-        let mut parts: Vec<(Part, Vec<&Tensor>)> = Vec::new();
-        for (name, tensor) in named {
-            let part = Part::of(config, name, tensor.dim());
+        // Tensors that decay at any time are not grouped with those that never do.
+        let constants = config.peak_constants();
+        let mut parts: Vec<(Part, Vec<&(String, Tensor)>)> = Vec::new();
+        for named in named {
+            let part = Part::of(config, constants, (&named.0, named.1.dim()));
             match parts.iter_mut().find(|(other, _)| *other == part) {
-                Some((_, members)) => members.push(tensor),
-                None => parts.push((part, vec![tensor])),
+                Some((_, members)) => members.push(named),
+                None => parts.push((part, vec![named])),
             }
         }
-        let group = |(part, members): (Part, Vec<&Tensor>)| {
-            let lr = lr_on(members[0].device());
-            Ok(Group { params: Params::new(members, part.moments())?, part, lr })
+        let group = |(part, members): (Part, Vec<&(String, Tensor)>)| {
+            let (name, tensor) = members[0];
+            let params = members.iter().map(|(_, tensor)| tensor);
+            let params = Params::new(params, part.moments())?;
+            let member = (name.clone(), tensor.dim());
+            Ok(Group { params, part, member, lr: lr_on(tensor.device()) })
         };
         let groups = parts.into_iter().map(group).collect::<Result<_, _>>()?;
-        Ok(Self { groups, clip: None, kernels: None })
+        Ok(Self { config: config.clone(), groups, constants, clip: None, kernels: None })
+    }
+
+    /// Sets the constants of the next steps. A captured step keeps those of its capture.
+    pub fn set_constants(&mut self, constants: UpdateConstants) {
+        if constants == self.constants {
+            return;
+        }
+        self.constants = constants;
+        for Group { part, member: (name, dim), .. } in &mut self.groups {
+            *part = Part::of(&self.config, constants, (name, *dim));
+        }
     }
 
     /// Clips gradients from now on.
@@ -208,7 +230,7 @@ impl Optimizer {
         if let Some(clip) = self.clip {
             self.hold_to(clip)?;
         }
-        for Group { part, params, lr } in &mut self.groups {
+        for Group { part, params, lr, .. } in &mut self.groups {
             let now = &StepNow { lr, found_inf, kernels: self.kernels.as_deref() };
             match &part.rule {
                 Rule::Sgd(rule) => rule.step(params, now),

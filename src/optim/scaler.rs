@@ -109,7 +109,7 @@ mod tests {
         let named = [("fc.weight".to_owned(), weight.shallow_clone())];
         let config = OptimizerConfig {
             name: OptimizerName::DecoupledSgdw,
-            weight_decay: 0.1,
+            weight_decay: 0.1.into(),
             ..OptimizerConfig::default()
         };
         let mut optimizer = Optimizer::new(&config, &named).unwrap();

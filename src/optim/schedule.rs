@@ -22,7 +22,7 @@ use std::f64::consts::PI;
 
 use serde::{Deserialize, Serialize};
 
-use super::time::{RunLength, Time};
+use crate::time::{RunLength, Span, Time};
 
 /// `[scheduler]`. Keys that are absent take the default of the schedule that `name` picks; a key
 /// of another schedule is an error.
@@ -177,6 +177,8 @@ pub struct Schedule {
     total_steps: usize,
     /// Steps at which the rate falls, in any order.
     milestones: Vec<usize>,
+    /// The learning rate by time, where the recipe lists it.
+    spans: Vec<Span<f64>>,
 }
 
 impl Schedule {
@@ -189,7 +191,15 @@ impl Schedule {
             total_steps: run_length.total_steps(),
             milestones: milestones.map(|time| time.to_steps(run_length)).collect(),
             config: config.clone(),
+            spans: Vec::new(),
         }
+    }
+
+    /// The learning rates of `spans` instead.
+    #[must_use]
+    pub fn listed(self, spans: Vec<Span<f64>>) -> Self {
+        let warmup_steps = spans.first().map_or(self.warmup_steps, Span::rising_steps);
+        Self { warmup_steps, spans, ..self }
     }
 
     /// Steps of warm-up.
@@ -205,6 +215,9 @@ impl Schedule {
 
     /// Learning rate of optimizer step `step`, counted from 0.
     pub fn lr(&self, step: usize) -> f64 {
+        if let Some(lr) = Span::of_step(&self.spans, step) {
+            return lr;
+        }
         let count = step.saturating_add(self.config.step_offset);
         if self.config.name == ScheduleName::OneCycle {
             return self.base_lr * self.one_cycle(count);

@@ -15,7 +15,7 @@
 //! needs longer warm-ups and loses accuracy, where LARS does not.
 
 use super::{
-    config::{OptimizerConfig, OptimizerName},
+    config::{OptimizerConfig, OptimizerName, UpdateConstants},
     groups::weight_decay,
 };
 use crate::libtorch::{BridgeError, Params, SgdStep, StepNow};
@@ -39,15 +39,19 @@ enum Decay {
 }
 
 impl Sgd {
-    /// The rule for the parameter `name` of `dim` dimensions.
-    pub(super) fn new(config: &OptimizerConfig, name: &str, dim: usize) -> Self {
-        let weight_decay = weight_decay(config, name, dim);
+    /// The rule for the parameter `name` of `dim` dimensions, with the constants `now`.
+    pub(super) fn new(
+        config: &OptimizerConfig,
+        now: UpdateConstants,
+        (name, dim): (&str, usize),
+    ) -> Self {
+        let weight_decay = weight_decay(config, now, (name, dim));
         Self {
-            momentum: config.momentum,
+            momentum: now.momentum,
             dampening: config.dampening,
             nesterov: config.nesterov,
             decay: match config.name {
-                OptimizerName::DecoupledSgdw => Decay::Decoupled(weight_decay / config.lr),
+                OptimizerName::DecoupledSgdw => Decay::Decoupled(weight_decay / config.lr.peak()),
                 _ => Decay::Coupled(weight_decay),
             },
         }

@@ -20,9 +20,25 @@ pub(super) fn open_only(file: &RecipeFile) -> Vec<String> {
         found.push("loss.name = binary_cross_entropy_with_logits".to_owned());
     }
     found.extend(optimizer(&file.optimizer));
-    found.extend(scheduler(&file.scheduler, file.optimizer.lr));
+    found.extend(scheduler(&file.scheduler, file.optimizer.lr.peak()));
+    found.extend(by_epoch(file).into_iter().map(|key| format!("{key} that changes by epoch")));
     found.extend(file.algorithms.open_only());
     found
+}
+
+/// The keys with values by epoch. The reference has one value for a whole run, and the rules leave
+/// only the schedule of the learning rate open.
+fn by_epoch(file: &RecipeFile) -> Vec<&'static str> {
+    let (train, optimizer) = (&file.data.train, &file.optimizer);
+    let keys = [
+        ("data.train.crop_size", train.crop_size.changes()),
+        ("data.train.scale", train.scale.changes()),
+        ("data.train.ratio", train.ratio.changes()),
+        ("optimizer.lr", optimizer.lr.changes()),
+        ("optimizer.momentum", optimizer.momentum.changes()),
+        ("optimizer.weight_decay", optimizer.weight_decay.changes()),
+    ];
+    keys.into_iter().filter(|(_, changes)| *changes).map(|(key, _)| key).collect()
 }
 
 fn optimizer(optimizer: &OptimizerConfig) -> Vec<String> {
@@ -30,13 +46,14 @@ fn optimizer(optimizer: &OptimizerConfig) -> Vec<String> {
         return vec![format!("optimizer.name = {}", optimizer.name.as_str())];
     }
     let mut found = Vec::new();
-    if !is_whole((optimizer.weight_decay / 1e-4).log2()) {
+    let weight_decay = optimizer.weight_decay.always();
+    if weight_decay.is_some_and(|decay| !is_whole((decay / 1e-4).log2())) {
         found.push("optimizer.weight_decay other than 0.0001 times a power of 2".to_owned());
     }
     if optimizer.epsilon() != 0.0 {
         found.push("optimizer.epsilon other than 0".to_owned());
     }
-    if optimizer.name == OptimizerName::Sgd && !is_whole(optimizer.lr / 1e-3) {
+    if optimizer.name == OptimizerName::Sgd && !is_whole(optimizer.lr.peak() / 1e-3) {
         found.push("optimizer.lr of sgd other than a multiple of 0.001".to_owned());
     }
     found

@@ -3,7 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::checkpoint::CheckpointConfig;
+use super::{checkpoint::CheckpointConfig, microbatch::Microbatch};
 use crate::{mlperf::Division, optim::Time};
 
 /// `[run]`.
@@ -45,6 +45,11 @@ pub enum DeviceChoice {
 pub struct TrainConfig {
     /// Images in a step, over all ranks.
     pub batch_size: usize,
+    /// Images of a rank in one forward and backward pass, for batches that do not fit the memory;
+    /// absent: all of the rank's batch. `"auto"` halves it on the largest images in warm-up until they
+    /// fit. Batch norm takes its statistics over a microbatch.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub microbatch: Option<Microbatch>,
     /// Precision of forward and backward.
     pub precision: Precision,
     /// On GPUs: use TF32, with 10 bits of mantissa, for fp32 products.
@@ -239,6 +244,7 @@ impl Default for TrainConfig {
     fn default() -> Self {
         Self {
             batch_size: 2048,
+            microbatch: None,
             precision: Precision::Fp32,
             tf32: true,
             cudnn_benchmark: true,

@@ -29,14 +29,16 @@ pub enum Origin {
 }
 
 /// Recipes that are compiled in: name and text.
-const BUILT_IN: [(&str, &str); 12] = [
+const BUILT_IN: [(&str, &str); 14] = [
     ("baseline", include_str!("../../configs/baseline.toml")),
     ("optimized", include_str!("../../configs/optimized.toml")),
     ("fastest", include_str!("../../configs/fastest.toml")),
+    ("dawnbench-2020", include_str!("../../configs/dawnbench-2020.toml")),
     ("nvidia-closed", include_str!("../../configs/nvidia-closed.toml")),
     ("baseline-1gpu", include_str!("../../configs/baseline-1gpu.toml")),
     ("optimized-1gpu", include_str!("../../configs/optimized-1gpu.toml")),
     ("fastest-1gpu", include_str!("../../configs/fastest-1gpu.toml")),
+    ("fastest-4gpu", include_str!("../../configs/fastest-4gpu.toml")),
     ("nvidia-closed-1gpu", include_str!("../../configs/nvidia-closed-1gpu.toml")),
     ("demo/baseline", include_str!("../../configs/demo/baseline.toml")),
     ("demo/optimized", include_str!("../../configs/demo/optimized.toml")),

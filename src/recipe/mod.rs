@@ -9,6 +9,7 @@ mod advice;
 mod checkpoint;
 mod closed;
 mod config;
+mod cost;
 mod error;
 mod feeds;
 mod file;
@@ -17,6 +18,8 @@ mod forecast;
 mod images;
 mod layer;
 mod load;
+mod memory;
+mod microbatch;
 mod plan;
 mod resolve;
 mod resolved;
@@ -29,6 +32,7 @@ pub use config::{
     CudaGraphs, DdpConfig, DeviceChoice, EvalConfig, FusedKernels, GradScalerConfig,
     GradientCompression, MlperfConfig, OnNonfinite, Precision, RunConfig, TrainConfig, WatchConfig,
 };
+pub use cost::Cost;
 pub use error::{Place, RecipeError};
 pub use feeds::Feeds;
 pub use file::RecipeFile;
@@ -36,5 +40,7 @@ pub use find::{Origin, Source, built_in_names, find};
 pub use forecast::{StepRate, Throughput};
 pub use images::check_images;
 pub use load::load;
+pub use memory::GpuMemory;
+pub use microbatch::{Microbatch, halved};
 pub use plan::{Plan, PlanRow};
-pub use resolved::{IMAGENET, Recipe, RunContext};
+pub use resolved::{EpochValues, IMAGENET, Recipe, RunContext, StepConstants};

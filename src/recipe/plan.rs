@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::resolved::Recipe;
+use super::resolved::{EpochValues, Recipe};
 
 /// Summary of a run.
 #[derive(Clone, Debug, PartialEq)]
@@ -34,11 +34,19 @@ pub struct PlanRow {
     pub lr_first: f64,
     /// Learning rate of the last step.
     pub lr_last: f64,
+    /// What else may change by epoch.
+    pub values: EpochValues,
     /// Whether an evaluation follows.
     pub evaluation: bool,
     /// Minutes from `run_start` to the end of the epoch and its evaluation, where they are known.
     pub minutes: Option<f64>,
 }
+
+/// The text of one of the values.
+type ValueText = fn(&EpochValues) -> String;
+
+/// Of a column of values, characters.
+const WIDTH: usize = 11;
 
 impl Plan {
     /// What `recipe` will do.
@@ -51,6 +59,7 @@ impl Plan {
             steps,
             lr_first: recipe.schedule.lr(index * steps),
             lr_last: recipe.schedule.lr((index + 1) * steps - 1),
+            values: recipe.epoch_values[index],
             evaluation: recipe.eval_epochs.binary_search(&(index + 1)).is_ok(),
             minutes: None,
         };
@@ -62,6 +71,21 @@ impl Plan {
             total_images: run_length.total_steps() * run_length.batch_size,
             warmup_steps: recipe.schedule.warmup_steps(),
         }
+    }
+
+    /// Names and contents of the columns for values that change by epoch.
+    fn changing_columns(&self) -> Vec<(&'static str, ValueText)> {
+        let all: [(_, ValueText); 5] = [
+            ("crop scale", |values| range(values.transform.scale)),
+            ("crop ratio", |values| range(values.transform.ratio)),
+            ("momentum", |values| rate(values.update.momentum)),
+            ("decay", |values| rate(values.update.weight_decay)),
+            ("smoothing", |values| rate(values.smoothing)),
+        ];
+        let changes = |text: ValueText| {
+            self.rows.windows(2).any(|two| text(&two[0].values) != text(&two[1].values))
+        };
+        all.into_iter().filter(|(_, text)| changes(*text)).collect()
     }
 
     /// With the minutes at the end of each epoch, as
@@ -85,7 +109,12 @@ impl fmt::Display for Plan {
         writeln!(f, "batch per rank {:>11}", self.batch_per_rank)?;
         writeln!(f, "evaluations    {:>11}", self.rows.iter().filter(|r| r.evaluation).count())?;
         writeln!(f)?;
-        write!(f, "epoch  side  steps  first LR   last LR    evaluation")?;
+        write!(f, "epoch  side  steps  first LR   last LR    ")?;
+        let columns = self.changing_columns();
+        for (name, _) in &columns {
+            write!(f, "{name:<WIDTH$}  ")?;
+        }
+        write!(f, "evaluation")?;
         if self.rows.iter().any(|row| row.minutes.is_some()) {
             write!(f, "  minutes")?;
         }
@@ -93,6 +122,9 @@ impl fmt::Display for Plan {
             let mark = if row.evaluation { "yes" } else { "-" };
             write!(f, "\n{:>5} {:>5} {:>6}", row.epoch, row.image_size, row.steps)?;
             write!(f, "  {:<9}  {:<9}  ", rate(row.lr_first), rate(row.lr_last))?;
+            for (_, text) in &columns {
+                write!(f, "{:<WIDTH$}  ", text(&row.values))?;
+            }
             match row.minutes {
                 Some(minutes) => write!(f, "{mark:<10}  {minutes:>7.2}")?,
                 None => write!(f, "{mark}")?,
@@ -100,6 +132,11 @@ impl fmt::Display for Plan {
         }
         Ok(())
     }
+}
+
+/// Smallest and largest value.
+fn range([least, most]: [f64; 2]) -> String {
+    format!("{least:.3}-{most:.3}")
 }
 
 /// A learning rate, rounded to about four digits.

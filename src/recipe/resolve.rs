@@ -14,13 +14,15 @@ use std::{
 use super::{
     error::RecipeError,
     file::RecipeFile,
-    resolved::{Recipe, RunContext},
+    microbatch::{Microbatch, halved},
+    resolved::{EpochValues, Recipe, RunContext},
     validate,
 };
 use crate::{
+    algorithms::LabelSmoothing,
     data::{MAX_TORCH_SAMPLES, Order},
     model::ModelSpec,
-    optim::{RunLength, Schedule, Time},
+    optim::{RunLength, Schedule, Time, UpdateConstants},
     problems::Problems,
 };
 
@@ -36,7 +38,8 @@ impl Recipe {
         let file = filled(file, run_context);
         validate::writable(&file)?;
         let run_length = run_length(&file, run_context)?;
-        let sizes = file.algorithms.image_sizes(file.data.train.crop_size, run_length.num_epochs);
+        let (crop_sizes, epoch_values) = by_epoch(&file, &run_length)?;
+        let sizes = file.algorithms.image_sizes(crop_sizes);
         let seed = file.run.seed.expect("`filled` draws one");
         let (spec, schedule) = (spec(&file, run_context)?, schedule(&file, &run_length)?);
         Ok(Self {
@@ -45,6 +48,7 @@ impl Recipe {
             schedule,
             crop_sizes: sizes.loaded,
             image_sizes: sizes.trained,
+            epoch_values,
             eval_epochs: eval_epochs(&file, &run_length),
             batch_per_rank: file.train.batch_size / run_context.world_size,
             eval_batch_per_rank: file.eval.batch_size / run_context.world_size,
@@ -110,6 +114,16 @@ fn fits(file: &RecipeFile, run_context: &RunContext) -> Result<(), RecipeError> 
                 batch.div_ceil(world_size).saturating_mul(world_size)
             ));
         }
+    }
+    if let Some(Microbatch::Images(images)) = file.train.microbatch
+        && let Some(batch) = file.train.batch_size.checked_div(world_size)
+        && !batch.is_multiple_of(images)
+    {
+        problems.add(format!(
+            "train.microbatch ({images}) does not divide a rank's images in a step ({batch}); set it to \
+             {} or remove it",
+            halved(batch, 2 * images.min(batch)).unwrap_or(1)
+        ));
     }
     if world_size > 0 && steps_per_epoch(file, run_context) == 0 {
         problems.add(format!(
@@ -204,10 +218,10 @@ fn schedule(file: &RecipeFile, run_length: &RunLength) -> Result<Schedule, Recip
     let mut config = file.scheduler.clone();
     let ratio = file.run.scale_schedule_ratio;
     if file.run.scale_warmup {
-        config.t_warmup = scaled(config.t_warmup, ratio, run_length);
+        config.t_warmup = config.t_warmup.scaled(ratio, run_length);
     }
     for milestone in config.milestones.iter_mut().flatten() {
-        *milestone = scaled(*milestone, ratio, run_length);
+        *milestone = milestone.scaled(ratio, run_length);
     }
     let mut problems = Problems::default();
     if config.t_warmup.to_steps(run_length) > run_length.total_steps() {
@@ -218,15 +232,40 @@ fn schedule(file: &RecipeFile, run_length: &RunLength) -> Result<Schedule, Recip
         ));
     }
     RecipeError::unless_sound(problems)?;
-    Ok(Schedule::new(&config, file.optimizer.lr, run_length))
+    let schedule = Schedule::new(&config, file.optimizer.lr.peak(), run_length);
+    if !file.optimizer.lr.changes() {
+        return Ok(schedule);
+    }
+    let mut problems = Problems::default();
+    let spans = file.optimizer.lr.spans("optimizer.lr", (run_length, ratio), &mut problems);
+    RecipeError::unless_sound(problems)?;
+    Ok(schedule.listed(spans))
 }
 
-/// `length` times `ratio`, in whole steps. A fraction of the run is scaled with the run already.
-fn scaled(length: Time, ratio: f64, run_length: &RunLength) -> Time {
-    match length {
-        Time::Fraction(_) => length,
-        length => Time::Steps((length.to_steps(run_length) as f64 * ratio) as u64),
-    }
+/// Crop sizes and other values by epoch.
+fn by_epoch(
+    file: &RecipeFile,
+    run_length: &RunLength,
+) -> Result<(Vec<usize>, Vec<EpochValues>), RecipeError> {
+    let run = (run_length, file.run.scale_schedule_ratio);
+    let mut problems = Problems::default();
+    let p = &mut problems;
+    let (train, optimizer) = (&file.data.train, &file.optimizer);
+    let crop_sizes = train.crop_size.by_epoch("data.train.crop_size", run, p);
+    let scales = train.scale.by_epoch("data.train.scale", run, p);
+    let ratios = train.ratio.by_epoch("data.train.ratio", run, p);
+    let momenta = optimizer.momentum.by_epoch("optimizer.momentum", run, p);
+    let decays = optimizer.weight_decay.by_epoch("optimizer.weight_decay", run, p);
+    let smoothing = file.algorithms.label_smoothing.as_ref();
+    let smoothing = smoothing.map_or(0.0.into(), |method| method.smoothing.clone());
+    let smoothing = smoothing.by_epoch(LabelSmoothing::KEY, run, p);
+    RecipeError::unless_sound(problems)?;
+    let values = (0..run_length.num_epochs).map(|epoch| EpochValues {
+        transform: train.transform(scales[epoch], ratios[epoch]),
+        update: UpdateConstants { momentum: momenta[epoch], weight_decay: decays[epoch] },
+        smoothing: smoothing[epoch],
+    });
+    Ok((crop_sizes, values.collect()))
 }
 
 /// Multiples of the interval, shifted by the offset, from the start on; the last epoch always.

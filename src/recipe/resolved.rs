@@ -3,13 +3,14 @@
 use super::{
     config::{EvalConfig, GradientCompression, MlperfConfig, Precision, RunConfig, TrainConfig},
     file::RecipeFile,
+    microbatch::Microbatch,
 };
 use crate::{
-    algorithms::AlgorithmsConfig,
-    data::DataConfig,
+    algorithms::{AlgorithmsConfig, LabelSmoothing},
+    data::{DataConfig, TrainTransform},
     hash,
     model::{ModelConfig, ModelSpec},
-    optim::{LossConfig, OptimizerConfig, RunLength, Schedule, ScheduleConfig},
+    optim::{LossConfig, OptimizerConfig, RunLength, Schedule, ScheduleConfig, UpdateConstants},
 };
 
 /// What a recipe is resolved for.
@@ -67,6 +68,8 @@ pub struct Recipe {
     pub image_sizes: Vec<usize>,
     /// Size of the crops that the loader makes by epoch, px.
     pub crop_sizes: Vec<usize>,
+    /// What else may change by epoch; index 0 is epoch 1.
+    pub epoch_values: Vec<EpochValues>,
     /// Epochs after which to evaluate, from 1, rising.
     pub eval_epochs: Vec<usize>,
     /// Training images of a rank in a step.
@@ -74,6 +77,35 @@ pub struct Recipe {
     /// Evaluation images of a rank in a step.
     pub eval_batch_per_rank: usize,
 }
+
+/// Values of an epoch, besides its image size and learning rates.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct EpochValues {
+    /// How training images are cropped, flipped, decoded and cached.
+    pub transform: TrainTransform,
+    /// Constants of the update rule.
+    pub update: UpdateConstants,
+    /// Fraction of the targets that label smoothing spreads.
+    pub smoothing: f64,
+}
+
+/// The numbers that a CUDA graph of a step holds. Epochs with equal ones share a graph.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct StepConstants {
+    /// Size of the training images, px.
+    pub image_size: usize,
+    /// Constants of the update rule.
+    pub update: UpdateConstants,
+    /// Fraction of the targets that label smoothing spreads.
+    pub smoothing: f64,
+}
+
+/// One of the constants, as bits.
+type StepNumber = fn(StepConstants) -> u64;
+
+/// Graphs that a run captures at most: each takes a tenth of a second before the run, and some
+/// megabytes of the GPU.
+const MAX_GRAPHS: usize = 48;
 
 impl Recipe {
     /// The recipe as a file, every default written out.
@@ -113,7 +145,66 @@ impl Recipe {
 
     /// Why the steps cannot be captured once and replayed; `None` where they can.
     pub fn graph_obstacle(&self) -> Option<String> {
-        self.algorithms.graph_obstacle().or_else(|| self.optimizer.graph_obstacle())
+        let obstacle = self.algorithms.graph_obstacle();
+        obstacle.or_else(|| self.optimizer.graph_obstacle()).or_else(|| self.many_graphs())
+    }
+
+    /// Names the values of which there are too many, where a run would need too many graphs.
+    fn many_graphs(&self) -> Option<String> {
+        self.first_epochs_of_steps().nth(MAX_GRAPHS)?;
+        let varies = |value: StepNumber| {
+            let mut values = (0..self.run_length.num_epochs).map(|e| value(self.step_constants(e)));
+            let first = values.next();
+            values.any(|other| Some(other) != first)
+        };
+        let values: [(&str, StepNumber); 4] = [
+            ("the image size", |step| step.image_size as u64),
+            ("optimizer.momentum", |step| step.update.momentum.to_bits()),
+            ("optimizer.weight_decay", |step| step.update.weight_decay.to_bits()),
+            (LabelSmoothing::KEY, |step| step.smoothing.to_bits()),
+        ];
+        let keys = values.into_iter().filter(|(_, value)| varies(*value)).map(|(key, _)| key);
+        let keys: Vec<&str> = keys.collect();
+        Some(format!(
+            "{} would need more than {MAX_GRAPHS} graphs, one for each combination of values; write \
+             parts with one value each in place of ramps",
+            keys.join(" and ")
+        ))
+    }
+
+    /// What a step of `epoch`, from 0, is captured with.
+    pub fn step_constants(&self, epoch: usize) -> StepConstants {
+        let EpochValues { update, smoothing, .. } = self.epoch_values[epoch];
+        StepConstants { image_size: self.image_sizes[epoch], update, smoothing }
+    }
+
+    /// The first epoch, from 0, of each [`StepConstants`] of the run.
+    pub fn first_epochs_of_steps(&self) -> impl Iterator<Item = usize> {
+        let mut known = Vec::new();
+        (0..self.run_length.num_epochs).filter(move |&epoch| {
+            let step = self.step_constants(epoch);
+            let is_new = !known.contains(&step);
+            if is_new {
+                known.push(step);
+            }
+            is_new
+        })
+    }
+
+    /// Images of a rank in one forward and backward pass; of `"auto"`, at most.
+    pub fn microbatch(&self) -> usize {
+        match self.train.microbatch {
+            Some(Microbatch::Images(images)) => images,
+            Some(Microbatch::Auto) | None => self.batch_per_rank,
+        }
+    }
+
+    /// The learning rate that the run ends with.
+    pub fn end_lr(&self) -> f64 {
+        match self.optimizer.lr.always() {
+            Some(lr) => self.scheduler.end_lr(lr),
+            None => self.schedule.lr(self.run_length.total_steps()),
+        }
     }
 
     /// Why the network cannot use the fused kernels; `None` where it can.

@@ -7,15 +7,16 @@ use super::{
     config::{DeviceChoice, Precision},
     error::RecipeError,
     file::RecipeFile,
+    microbatch::Microbatch,
 };
 use crate::{
     data::{
         DataConfig, EvalTransform, MAX_BATCHES_AHEAD, MAX_THREADS, Order, SynthConfig,
-        TrainTransform,
+        TrainDataConfig,
     },
     mlperf::Division,
     model::{Arch, CustomConfig, ModelConfig},
-    optim::Time,
+    optim::{ScheduleName, Time},
     problems::Problems,
 };
 
@@ -38,6 +39,7 @@ pub(super) fn validate(file: &RecipeFile) -> Result<(), RecipeError> {
     train(file, p);
     file.optimizer.check(p);
     file.scheduler.check(p);
+    listed_rate(file, p);
     file.algorithms.check(&file.data, p);
     RecipeError::unless_sound(problems)
 }
@@ -178,24 +180,41 @@ fn data(data: &DataConfig, p: &mut Problems) {
     }
 }
 
-fn train_crops(train: &TrainTransform, p: &mut Problems) {
-    p.image_size("data.train.crop_size", train.crop_size);
+/// A learning rate that changes by epoch leaves nothing to the schedule.
+fn listed_rate(file: &RecipeFile, p: &mut Problems) {
+    let scheduler = &file.scheduler;
+    let warms_up = !matches!(scheduler.t_warmup, Time::Epochs(0.0) | Time::Fraction(0.0));
+    let warms_up = warms_up && !matches!(scheduler.t_warmup, Time::Steps(0) | Time::Samples(0));
+    if file.optimizer.lr.changes() && (scheduler.name != ScheduleName::Constant || warms_up) {
+        p.add(format!(
+            "optimizer.lr changes by epoch, and so does the schedule (scheduler.name = \"{}\", \
+             t_warmup = \"{}\"); set scheduler.name = \"constant\" and scheduler.t_warmup = \"0ep\", \
+             or write one optimizer.lr",
+            scheduler.name.as_str(),
+            scheduler.t_warmup
+        ));
+    }
+}
+
+fn train_crops(train: &TrainDataConfig, p: &mut Problems) {
+    train.crop_size.check("data.train.crop_size", p, |key, size, p| p.image_size(key, size));
     p.zero_to_one("data.train.hflip", train.hflip);
     p.above_zero("data.train.store_scale", train.store_scale);
-    for (key, [least, most]) in
-        [("data.train.scale", train.scale), ("data.train.ratio", train.ratio)]
-    {
-        p.above_zero(key, least);
-        p.above_zero(key, most);
-        if least > most {
-            p.add(format!("{key} ([{least}, {most}]) must rise; exchange the two"));
+    train.scale.check("data.train.scale", p, |key, [least, most], p| {
+        rising(key, [least, most], p);
+        if most > 1.0 {
+            p.add(format!("{key} ([{least}, {most}]) is a share of the image; keep it at most 1"));
         }
-    }
-    if train.scale[1] > 1.0 {
-        p.add(format!(
-            "data.train.scale ({:?}) is a share of the image; keep it at most 1",
-            train.scale
-        ));
+    });
+    train.ratio.check("data.train.ratio", p, rising);
+}
+
+/// Requires two numbers above 0, the larger one last.
+fn rising(key: &str, [least, most]: [f64; 2], p: &mut Problems) {
+    p.above_zero(key, least);
+    p.above_zero(key, most);
+    if least > most {
+        p.add(format!("{key} ([{least}, {most}]) must rise; exchange the two"));
     }
 }
 
@@ -233,6 +252,9 @@ fn train(file: &RecipeFile, p: &mut Problems) {
         if num > MAX_BATCH {
             p.add(format!("{key} ({num}) must be at most {MAX_BATCH} images"));
         }
+    }
+    if file.train.microbatch == Some(Microbatch::Images(0)) {
+        p.one_or_more("train.microbatch", 0);
     }
     p.one_or_more("train.ddp.bucket_mb", file.train.ddp.bucket_mb);
     let watch = &file.train.watch;

@@ -120,8 +120,14 @@ impl Uploader {
         Ok(DeviceBatch { bytes: self.ring.upload(labels, pixels)?, num: labels.len(), image_size })
     }
 
-    /// Normalized images of `image_size`, and targets. Neither waits for the host nor reads its memory.
-    pub(super) fn batch(&self, device_batch: &DeviceBatch, image_size: usize) -> Batch {
+    /// Normalized images of `image_size`, and targets of which a fraction `smoothing` is spread.
+    /// Neither waits for the host nor reads its memory.
+    pub(super) fn batch(
+        &self,
+        device_batch: &DeviceBatch,
+        image_size: usize,
+        smoothing: f64,
+    ) -> Batch {
         // Bytes are resized, because they take a quarter of the memory of normalized images.
         let pixels = if image_size == device_batch.image_size {
             device_batch.pixels()
@@ -134,6 +140,6 @@ impl Uploader {
         };
         let images = self.shift.addcmul(&pixels, &self.scale);
         let labels = device_batch.labels();
-        Batch { images, targets: self.targets.of(&labels, self.kind), labels }
+        Batch { images, targets: self.targets.of(&labels, smoothing, self.kind), labels }
     }
 }

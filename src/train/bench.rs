@@ -77,6 +77,7 @@ pub fn bench_steps(
     let data = bench.data.as_deref().map(Dataset::open).transpose()?;
     let mut trainer = Trainer::build(&recipe, &job.world, device, shared)?;
     let not_fused = trainer.engine.fuse()?;
+    trainer.engine.fit_microbatch()?;
     let ceilings = Ceilings::measure(recipe.train.precision, device);
     trainer.engine.warm_evaluation()?;
     let eval_not_captured = trainer.engine.capture_evaluation();
@@ -133,7 +134,7 @@ impl Trainer {
             epochs: 0..num_epochs,
             start_step: 0,
             image_sizes: vec![image_size; num_epochs],
-            transform: self.engine.recipe.data.train,
+            transforms: vec![self.engine.values().transform; num_epochs],
         };
         let recipe = &self.engine.recipe;
         let rank = LoaderRank { shard: Shard { rank: 0, world_size: 1 }, ..self.rank.clone() };
@@ -280,12 +281,14 @@ impl StepEngine {
         let batch = self.train_batch(&self.fed(feed)?);
         let upload = lap();
         let batch = self.apply_methods(batch)?;
-        let loss = self.loss(&batch)?;
+        // Forward and backward are those of one microbatch.
+        let num = (self.recipe.microbatch() as i64).min(batch.labels.size()[0]);
+        let loss = self.loss(&batch.part(0, num))?;
         let forward = lap();
         self.ddp.backward(&self.scaler.scale(&loss))?;
         self.exchange()?;
         let backward = lap();
-        self.scaler.step(&mut self.optimizer)?;
+        self.update()?;
         self.progress.step += 1;
         self.algorithms.after_step(self.progress)?;
         Ok(StepParts { upload, forward, backward, update: lap() })

@@ -1,4 +1,5 @@
-//! Steps captured in CUDA graphs, one graph for each image size. A replay is one launch instead of
+//! Steps captured in CUDA graphs, one graph for each image size and each value by epoch that the
+//! device does not read from memory. A replay is one launch instead of
 //! some thousand, which take longer than the arithmetic when images are small.
 //!
 //! A graph holds `StepEngine::forward_backward_update`: from the bytes of the images to updated
@@ -14,11 +15,10 @@ use super::{
     batch::DeviceBatch,
     engine::StepEngine,
     error::{TrainError, unwound},
-    warmup::first_epochs_of_sizes,
 };
 use crate::{
     libtorch::{Capturing, Graph},
-    recipe::CudaGraphs,
+    recipe::{CudaGraphs, StepConstants},
 };
 
 /// The reducer of gradients times its first ten steps, and timers cannot be captured.
@@ -55,8 +55,7 @@ struct Before {
 
 /// A captured step.
 pub(super) struct CapturedStep {
-    /// Image size after the methods, px.
-    image_size: usize,
+    constants: StepConstants,
     device_batch: DeviceBatch,
     loss: Tensor,
     before: Option<Before>,
@@ -72,7 +71,7 @@ impl CapturedStep {
 
     #[cfg(test)]
     pub(super) fn image_size(&self) -> usize {
-        self.image_size
+        self.constants.image_size
     }
 }
 
@@ -89,9 +88,9 @@ impl CaptureMode {
 impl StepEngine {
     /// Number of the captured step that fits `device_batch`, if any.
     pub(super) fn captured(&self, device_batch: &DeviceBatch) -> Option<usize> {
-        let image_size = self.recipe.image_sizes[self.progress.epoch];
+        let constants = self.recipe.step_constants(self.progress.epoch);
         let fits = |captured: &CapturedStep| {
-            captured.image_size == image_size && captured.device_batch.is_like(device_batch)
+            captured.constants == constants && captured.device_batch.is_like(device_batch)
         };
         self.captured.iter().position(fits)
     }
@@ -134,10 +133,10 @@ impl StepEngine {
         Ok(())
     }
 
-    /// Captures the step of each image size of the run, the largest first, so that the memory of the
+    /// Captures every step of the run, those of the largest images first, so that the memory of the
     /// first suffices for the others.
     pub(super) fn capture_steps(&mut self) -> Result<Option<String>, TrainError> {
-        let mut epochs = first_epochs_of_sizes(&self.recipe.image_sizes);
+        let mut epochs: Vec<usize> = self.recipe.first_epochs_of_steps().collect();
         epochs.sort_by_key(|&epoch| std::cmp::Reverse(self.recipe.image_sizes[epoch]));
         self.capture_steps_of(&epochs)
     }
@@ -199,11 +198,11 @@ impl StepEngine {
         Ok(Some(format!("capturing the step failed ({reason})")))
     }
 
-    /// Captures the step at the image size of the current epoch.
+    /// Captures the step of the current epoch.
     fn capture_step(&mut self) -> Result<(), TrainError> {
         let epoch = self.progress.epoch;
-        let (image_size, crop_size) =
-            (self.recipe.image_sizes[epoch], self.recipe.crop_sizes[epoch]);
+        let crop_size = self.recipe.crop_sizes[epoch];
+        let constants = self.recipe.step_constants(epoch);
         let device_batch =
             self.uploader.synthetic(self.recipe.batch_per_rank, crop_size)?.duplicate();
         let (loss, before, graph) = match self.mode {
@@ -227,7 +226,7 @@ impl StepEngine {
                 (Tensor::from(0.0f32), None, None)
             }
         };
-        self.captured.push(CapturedStep { image_size, device_batch, loss, before, graph });
+        self.captured.push(CapturedStep { constants, device_batch, loss, before, graph });
         Ok(())
     }
 }

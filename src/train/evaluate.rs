@@ -134,7 +134,7 @@ impl StepEngine {
 
     fn count_correct(&self, device_batch: &DeviceBatch) -> Result<(), BridgeError> {
         no_grad(|| {
-            let batch = self.uploader.batch(device_batch, device_batch.image_size);
+            let batch = self.uploader.batch(device_batch, device_batch.image_size, 0.0);
             let logits = self.eval_forward.logits(&self.model, &batch.images, Mode::Eval)?; // [N, K]
             let num_correct = logits.argmax(-1, false).eq_tensor(&batch.labels).sum(Kind::Int64);
             let _ = self.num_correct.shallow_clone().g_add_(&num_correct);

@@ -12,7 +12,7 @@ use crate::{
     },
     mlperf::{Division, RunStatus},
     model::Weights,
-    optim::OptimizerName,
+    optim::{OptimizerName, UpdateConstants},
     recipe::{MlperfConfig, Recipe},
 };
 
@@ -87,8 +87,8 @@ fn hyperparameters(recipe: &Recipe) -> Hyperparameters {
         global_batch_size: recipe.run_length.batch_size,
         train_samples: recipe.run_context.num_train,
         eval_samples: recipe.run_context.num_eval,
-        gradient_accumulation_steps: 1,
-        bn_span: recipe.batch_per_rank,
+        gradient_accumulation_steps: recipe.batch_per_rank / recipe.microbatch(),
+        bn_span: recipe.microbatch(),
         opt_name: opt_name.to_owned(),
         optimizer,
     }
@@ -97,11 +97,13 @@ fn hyperparameters(recipe: &Recipe) -> Hyperparameters {
 /// `opt_name`, and the optimizer's hyperparameters under their log keys.
 fn optimizer(recipe: &Recipe) -> (&'static str, Optimizer) {
     let (config, schedule) = (&recipe.optimizer, &recipe.schedule);
+    // The log has one value for the whole run: that of its first step.
+    let UpdateConstants { momentum, weight_decay } = recipe.epoch_values[0].update;
     let plain = PlainOptions {
-        base_learning_rate: config.lr,
-        end_learning_rate: recipe.scheduler.end_lr(config.lr),
+        base_learning_rate: config.lr.peak(),
+        end_learning_rate: recipe.end_lr(),
         decay_steps: schedule.decay_steps(),
-        weight_decay: config.weight_decay,
+        weight_decay,
         warmup_epochs: schedule.warmup_steps() as f64 / recipe.run_length.steps_per_epoch as f64,
     };
     let adam = |plain| AdamOptions { plain, betas: config.betas(), epsilon: config.epsilon() };
@@ -112,7 +114,7 @@ fn optimizer(recipe: &Recipe) -> (&'static str, Optimizer) {
                 end_learning_rate: Some(plain.end_learning_rate),
                 decay_poly_power: recipe.scheduler.power(),
                 decay_steps: Some(plain.decay_steps),
-                momentum: config.momentum,
+                momentum,
                 weight_decay: plain.weight_decay,
                 warmup_epochs: plain.warmup_epochs,
             };
@@ -125,7 +127,7 @@ fn optimizer(recipe: &Recipe) -> (&'static str, Optimizer) {
                 decay_poly_power: recipe.scheduler.power(),
                 decay_steps: plain.decay_steps,
                 epsilon: config.epsilon(),
-                momentum: config.momentum,
+                momentum,
                 weight_decay: plain.weight_decay,
                 warmup_epochs: plain.warmup_epochs,
             };

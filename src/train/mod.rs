@@ -15,6 +15,7 @@ mod fused;
 mod log;
 mod losses;
 mod meter;
+mod microbatch;
 mod nonfinite;
 mod rank;
 mod same_inputs;

@@ -12,7 +12,7 @@ use crate::{
     libtorch::{Autocast, BridgeError, HalfKind},
     model::Mode,
     optim::{mean_loss, sample_losses},
-    recipe::Precision,
+    recipe::{EpochValues, Precision},
 };
 
 /// Kind of weights and images.
@@ -50,13 +50,25 @@ impl StepEngine {
         {
             drop(self.backward(&batch)?);
         }
-        self.scaler.step(&mut self.optimizer)?;
+        self.update()?;
         Ok(loss.detach())
     }
 
     /// The images of `device_batch` in the size of the current epoch.
     pub(super) fn train_batch(&self, device_batch: &DeviceBatch) -> Batch {
-        self.uploader.batch(device_batch, self.recipe.image_sizes[self.progress.epoch])
+        let image_size = self.recipe.image_sizes[self.progress.epoch];
+        self.uploader.batch(device_batch, image_size, self.values().smoothing)
+    }
+
+    /// The values of the current epoch.
+    pub(super) fn values(&self) -> EpochValues {
+        self.recipe.epoch_values[self.progress.epoch]
+    }
+
+    /// Updates the weights by the gradients.
+    pub(super) fn update(&mut self) -> Result<(), BridgeError> {
+        self.optimizer.set_constants(self.values().update);
+        self.scaler.step(&mut self.optimizer)
     }
 
     /// The batch after the methods changed it.
@@ -69,17 +81,44 @@ impl StepEngine {
         algorithms.before_forward(*progress, batch, &losses)
     }
 
-    /// Computes the all-reduced gradients of `batch` and returns its loss, `[]`.
+    /// Computes the all-reduced gradients of `batch`, microbatch by microbatch, and returns its loss,
+    /// `[]`. Only the last microbatch waits for other ranks.
     fn backward(&mut self, batch: &Batch) -> Result<Tensor, TrainError> {
-        let loss = self.loss(batch)?;
+        let (num, most) = (batch.labels.size()[0], self.recipe.microbatch() as i64);
+        if num <= most {
+            let loss = self.loss(batch)?;
+            self.ddp.backward(&self.scaler.scale(&loss))?;
+            self.exchange()?;
+            return Ok(loss);
+        }
+        let last = (num - 1) / most * most;
+        let mut sum = Tensor::zeros([], (batch.targets.kind(), self.device));
+        for start in (0..last).step_by(most as usize) {
+            sum += self.accumulate(&batch.part(start, most), num)?;
+        }
+        let rest = num - last;
+        let loss = self.loss(&batch.part(last, rest))? * (rest as f64 / num as f64);
         self.ddp.backward(&self.scaler.scale(&loss))?;
         self.exchange()?;
-        Ok(loss)
+        Ok(sum + loss.detach())
     }
 
-    /// The loss of `batch` on this rank, `[]`.
+    /// Adds the gradients of `part` of a batch of `num` images, and returns its part of the batch's
+    /// loss, `[]`. No other rank takes part.
+    pub(super) fn accumulate(&self, part: &Batch, num: i64) -> Result<Tensor, TrainError> {
+        let fraction = part.labels.size()[0] as f64 / num as f64;
+        let loss = self.own_loss(part)? * fraction;
+        self.ddp.accumulate(&self.scaler.scale(&loss))?;
+        Ok(loss.detach())
+    }
+
+    /// The loss of `batch` on this rank, `[]`, before a backward pass in which all ranks take part.
     pub(super) fn loss(&self, batch: &Batch) -> Result<Tensor, TrainError> {
         self.ddp.before_forward()?;
+        self.own_loss(batch)
+    }
+
+    fn own_loss(&self, batch: &Batch) -> Result<Tensor, TrainError> {
         let logits = self.forward.logits(&self.model, &batch.images, Mode::Train)?;
         Ok(mean_loss(self.recipe.loss.name, &logits, &batch.targets))
     }

@@ -2,23 +2,22 @@
 
 use tch::{Kind, Tensor};
 
-use crate::algorithms::LabelSmoothing;
+use crate::algorithms::{LabelSmoothing, Spread};
 
 /// Makes targets `[N, K]`.
 pub(super) struct Targets {
-    smoothing: LabelSmoothing,
+    spread: Spread,
     num_classes: usize,
 }
 
 impl Targets {
-    /// Smoothed targets, or one-hot ones.
+    /// Targets for `num_classes` classes, smoothed as the recipe has it.
     pub(super) fn new(smoothing: Option<&LabelSmoothing>, num_classes: usize) -> Self {
-        let hard = LabelSmoothing { smoothing: 0.0, ..LabelSmoothing::default() };
-        Self { smoothing: smoothing.cloned().unwrap_or(hard), num_classes }
+        Self { spread: smoothing.map_or(Spread::All, |method| method.spread), num_classes }
     }
 
-    /// Targets `[N, K]` of kind `kind` for `labels` `[N]` (int64).
-    pub(super) fn of(&self, labels: &Tensor, kind: Kind) -> Tensor {
-        self.smoothing.targets(labels, self.num_classes, kind)
+    /// Targets `[N, K]` of kind `kind` for `labels` `[N]` (int64); one-hot where `smoothing` is 0.
+    pub(super) fn of(&self, labels: &Tensor, smoothing: f64, kind: Kind) -> Tensor {
+        self.spread.targets(labels, smoothing, (self.num_classes, kind))
     }
 }

@@ -304,7 +304,7 @@ impl Trainer {
             num_cores: self.rank.num_cores,
             image_size: recipe.crop_sizes.iter().copied().min().unwrap_or(0),
             order: recipe.data.order,
-            transform: recipe.data.train,
+            transform: recipe.epoch_values[0].transform,
         }
     }
 
@@ -316,7 +316,7 @@ impl Trainer {
             epochs: progress.epoch..recipe.run_length.num_epochs,
             start_step: progress.step - progress.epoch * recipe.run_length.steps_per_epoch,
             image_sizes: recipe.crop_sizes.clone(),
-            transform: recipe.data.train,
+            transforms: recipe.epoch_values.iter().map(|values| values.transform).collect(),
         };
         data.train_loader(&recipe.data, schedule, &self.rank)
     }

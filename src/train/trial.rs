@@ -110,7 +110,7 @@ impl Trial {
         let gradients: Vec<_> = parameters.iter().map(|(_, tensor)| tensor.grad().copy()).collect();
         let mut optimizer = Optimizer::new(&self.rules, parameters)?;
         optimizer.fuse(forward.kernels());
-        optimizer.set_lr(self.rules.lr);
+        optimizer.set_lr(self.rules.lr.peak());
         optimizer.step()?;
         let buffers: Vec<&Tensor> = net.weights().buffers().iter().map(|(_, t)| t).collect();
         let mut results = vec![

@@ -29,6 +29,7 @@ impl StepEngine {
         let random = libtorch::rng_state(&on_device)?;
         let host_random = libtorch::rng_state(&on_host)?;
         let not_fused = self.fuse()?;
+        let accumulated = self.fit_microbatch()?;
 
         for epoch in first_epochs_of_sizes(&self.recipe.image_sizes) {
             self.progress.epoch = epoch;
@@ -47,7 +48,7 @@ impl StepEngine {
         self.algorithms = algorithms(&self.recipe, self.world.rank, self.eval_weights.trained())?;
         self.progress = Progress::default();
         self.ddp.barrier()?;
-        Ok([not_fused].into_iter().chain(not_captured).flatten().collect())
+        Ok([not_fused, accumulated].into_iter().chain(not_captured).flatten().collect())
     }
 
     /// Evaluates grey images in batches of each size that this rank has.
@@ -69,7 +70,7 @@ impl StepEngine {
 }
 
 /// The first epoch, from 0, of each image size of the run.
-pub(super) fn first_epochs_of_sizes(image_sizes: &[usize]) -> Vec<usize> {
+fn first_epochs_of_sizes(image_sizes: &[usize]) -> Vec<usize> {
     (0..image_sizes.len())
         .filter(|&epoch| !image_sizes[..epoch].contains(&image_sizes[epoch]))
         .collect()

@@ -11,6 +11,8 @@ mod bench_step;
 #[cfg(test)]
 mod benchmarks;
 #[cfg(test)]
+mod by_epoch;
+#[cfg(test)]
 mod check;
 #[cfg(test)]
 mod cli;

@@ -7,13 +7,13 @@ use mlperf_run::recipe::{
 };
 use tempfile::TempDir;
 
-fn loaded(text: &str, overrides: &[&str]) -> Result<RecipeFile, RecipeError> {
+pub(crate) fn loaded(text: &str, overrides: &[&str]) -> Result<RecipeFile, RecipeError> {
     let origin = Origin::File("my.toml".into());
     let source = Source { name: "my".to_owned(), text: text.to_owned(), origin };
     load(&source, &overrides.iter().map(|text| (*text).to_owned()).collect::<Vec<_>>())
 }
 
-fn imagenet(world_size: usize) -> RunContext {
+pub(crate) fn imagenet(world_size: usize) -> RunContext {
     RunContext { world_size, num_classes: 1000, num_train: 1_281_167, num_eval: 50_000 }
 }
 
@@ -150,7 +150,7 @@ fn methods_that_cannot_work_are_refused_with_the_cure() {
 }
 
 /// Text of the recipe, overrides, and what the message must hold.
-const MISTYPED: [(&str, &[&str], &[&str]); 20] = [
+const MISTYPED: [(&str, &[&str], &[&str]); 22] = [
     ("[model]\nbn_momentun = 1", &[], &["my.toml:2", "model.bn_momentun", "mean bn_momentum?"]),
     ("[modle]\nx = 1", &[], &["my.toml:1", "unknown key modle", "mean model?"]),
     ("[model]\nfrobnicate = 1", &[], &["my.toml:2", "known here: arch,"]),
@@ -162,6 +162,20 @@ const MISTYPED: [(&str, &[&str], &[&str]); 20] = [
     ("[train]\nbatch_size = \"x\"", &[], &["my.toml:2", "train.batch_size", "\"x\"", "a whole"]),
     ("[train]\nbatch_size = -1", &[], &["my.toml:2", "train.batch_size", "-1", "a whole number"]),
     ("[optimizer]\nlr = \"x\"", &[], &["my.toml:2", "optimizer.lr", "\"x\"", "a number"]),
+    (
+        "[optimizer]\nmomentum = [{ until = \"3ep\", vaule = 0.9 }, { value = 0.8 }]",
+        &[],
+        &["my.toml:2", "optimizer.momentum: part 1: unknown field `vaule`", "`until`, `value`"],
+    ),
+    (
+        "[train]\nmicrobatch = \"all\"",
+        &[],
+        &[
+            "my.toml:2",
+            "train.microbatch",
+            "(\"all\") is no number of images; write one such as 64",
+        ],
+    ),
     ("[run]\nmax_duration = \"8min\"", &[], &["my.toml:2", "run.max_duration", "8min", "\"8ep\""]),
     ("run = 3", &[], &["my.toml:1", "run", "a table"]),
     ("[data]\nmean = [1, 2, 3, 4]", &[], &["my.toml:2", "data.mean has 4 values and takes 3"]),
@@ -205,7 +219,7 @@ fn a_recipe_extends_another_key_by_key_and_overrides_win() {
     let top = find(path("top.toml").to_str().unwrap()).unwrap();
     let overrides = ["optimizer.momentum=0.9", "algorithms.blurpool=false"].map(str::to_owned);
     let file = load(&top, &overrides).unwrap();
-    assert_eq!((file.optimizer.lr, file.optimizer.momentum), (1.5, 0.9));
+    assert_eq!((file.optimizer.lr, file.optimizer.momentum), (1.5.into(), 0.9.into()));
     assert_eq!(file.eval.interval.to_string(), "2ep");
     assert_eq!((file.data.mean[0], file.run.num_ranks), (0.485, 8), "from optimized, baseline");
     assert_eq!(file.algorithms.blurpool, None);
@@ -377,6 +391,15 @@ const UNSOUND: &[(&[&str], &[&str])] = &[
     ),
     (&["algorithms.label_smoothing.smoothing=1"], &["label_smoothing.smoothing (1)", "below 1"]),
     (
+        &[
+            "data.train.crop_size=[{until=\"30ep\", value=96}, {until=\"20ep\", value=128}, {value=224}]",
+        ],
+        &[
+            "data.train.crop_size: until (\"20ep\") of part 2",
+            "(\"30ep\"); sort the parts by until",
+        ],
+    ),
+    (
         &["algorithms.blurpool={replace_convs=false, replace_maxpools=false}"],
         &["algorithms.blurpool changes nothing", "remove the table"],
     ),
@@ -538,11 +561,11 @@ mod odd_numbers {
             6 => file.eval.batch_size = n,
             7 => file.run.seed = Some(n as u64),
             8 => file.run.scale_warmup = !file.run.scale_warmup,
-            9 => file.optimizer.lr = x,
-            10 => file.data.train.crop_size = n,
+            9 => file.optimizer.lr = x.into(),
+            10 => file.data.train.crop_size = n.into(),
             11 => file.data.eval.resize_size = n,
             12 => file.scheduler.alpha_f = x,
-            _ => file.data.train.scale = [x, 1.0],
+            _ => file.data.train.scale = [x, 1.0].into(),
         }
     }
 

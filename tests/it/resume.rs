@@ -98,6 +98,38 @@ fn an_interrupted_run_goes_on_to_the_same_weights() {
     assert!(starts("run_0/mllog.txt") < 40);
 }
 
+/// Values that change within the first epochs, and gradients of four images at a time.
+const CHANGING: [&str; 12] = [
+    "--set",
+    "data.train.crop_size=[{until=\"3ep\", value=16}, {until=\"9ep\", from=16, to=32}, {value=24}]",
+    "--set",
+    "data.train.scale=[{until=\"5ep\", value=[0.2, 1]}, {value=[0.5, 1]}]",
+    "--set",
+    "optimizer.momentum={from=0.8, to=0.95}",
+    "--set",
+    "optimizer.weight_decay=[{until=\"4ep\", value=0}, {value=1e-3}]",
+    "--set",
+    "algorithms.label_smoothing.smoothing={from=0.2, to=0}",
+    "--set",
+    "train.microbatch=4",
+];
+
+#[test]
+fn a_run_with_values_by_epoch_and_microbatches_goes_on_to_the_same_weights() {
+    let whole = Bench::new(2);
+    assert_ok(&long_run(&whole, &CHANGING), 5);
+    let log = whole.log("run_0/mllog.txt");
+    assert_eq!(log["gradient_accumulation_steps"]["value"], 2);
+
+    let bench = Bench::new(2);
+    let child = start(&bench, &CHANGING);
+    bench.wait_for("\"checkpoint\"");
+    kill_process(Pid::from_child(&child), Signal::TERM).unwrap();
+    assert_ok(&child.wait_with_output().unwrap(), 7);
+    assert_ok(&bench.bare(&["--resume", "results/here/run_0", "--quiet"]), 5);
+    assert!(weights(&whole, "run_0") == weights(&bench, "run_1"), "the weights differ");
+}
+
 #[test]
 fn a_run_whose_rank_dies_goes_on_by_itself() {
     let whole = Bench::new(2);

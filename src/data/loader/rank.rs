@@ -70,16 +70,15 @@ impl Dataset {
         schedule: TrainSchedule,
         rank: &LoaderRank,
     ) -> Result<Loader, DataError> {
-        let transform = schedule.transform;
         let mut sampler = config.sampler(self.train.len(), rank.shard);
-        if transform.block_shuffle {
+        if config.train.block_shuffle {
             sampler = sampler.in_blocks(self.train.block_len());
         }
         let sharing = match rank.on_machine.world_size {
             1 => Sharing::Alone,
             _ => Sharing::Ranks(rank.group),
         };
-        let cache = Cache::open(transform.ram_cache, self.train.num_keys(), sharing)?;
+        let cache = Cache::open(config.train.ram_cache, self.train.num_keys(), sharing)?;
         let config = LoaderConfig {
             warm: Some(rank.on_machine),
             cache: cache.map(Arc::new),

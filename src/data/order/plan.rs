@@ -55,7 +55,7 @@ impl BatchPlan {
 pub enum Transform {
     /// Random-resized crop and flip.
     Train {
-        /// Crop size in this epoch, px; overrides `config.crop_size`.
+        /// Crop size, px.
         image_size: usize,
         /// Parameters of crop and flip.
         config: TrainTransform,
@@ -88,8 +88,8 @@ pub struct TrainSchedule {
     pub start_step: usize,
     /// Crop size of each epoch, px; element `e` belongs to epoch `e`.
     pub image_sizes: Vec<usize>,
-    /// Parameters of crop and flip.
-    pub transform: TrainTransform,
+    /// Parameters of crop and flip of each epoch; element `e` belongs to epoch `e`.
+    pub transforms: Vec<TrainTransform>,
 }
 
 /// Training batches, epoch after epoch. The order of an epoch is drawn when its first batch is
@@ -99,7 +99,7 @@ pub fn train_plans(
     schedule: TrainSchedule,
 ) -> impl Iterator<Item = BatchPlan> + Send + 'static {
     let TrainSchedule { batch_per_rank, steps_per_epoch, epochs, start_step, .. } = schedule;
-    let TrainSchedule { image_sizes, transform, .. } = schedule;
+    let TrainSchedule { image_sizes, transforms, .. } = schedule;
     let wanted = batch_per_rank * steps_per_epoch;
     assert!(
         wanted < sampler.train_len() + batch_per_rank,
@@ -107,16 +107,18 @@ pub fn train_plans(
         sampler.train_len()
     );
     assert!(
-        epochs.end <= image_sizes.len(),
-        "{} epochs, but {} image sizes",
+        epochs.end <= image_sizes.len().min(transforms.len()),
+        "{} epochs, but {} image sizes and {} transforms",
         epochs.end,
-        image_sizes.len()
+        image_sizes.len(),
+        transforms.len()
     );
     assert!(start_step <= steps_per_epoch, "step {start_step} of {steps_per_epoch}");
     let first_epoch = epochs.start;
     epochs.flat_map(move |epoch| {
         let order = sampler.epoch_order(epoch);
-        let transform = Transform::Train { image_size: image_sizes[epoch], config: transform };
+        let transform =
+            Transform::Train { image_size: image_sizes[epoch], config: transforms[epoch] };
         let key = sampler.seed();
         let start = if epoch == first_epoch { start_step } else { 0 };
         let mut blocks = sampler.blocks_by_batch(epoch, batch_per_rank).into_iter().peekable();
@@ -155,6 +157,10 @@ mod tests {
 
     const SHARD: Shard = Shard { rank: 1, world_size: 2 };
 
+    fn transform(least: f64) -> TrainTransform {
+        TrainTransform { scale: [least, 1.0], ..TrainTransform::default() }
+    }
+
     #[test]
     fn training_batches_follow_the_order_and_drop_its_end() {
         let sampler = Sampler::new(23, SHARD, 4);
@@ -164,13 +170,18 @@ mod tests {
             epochs: 1..3,
             start_step: 0,
             image_sizes: vec![8, 12, 16],
-            transform: TrainTransform::default(),
+            transforms: [0.1, 0.2, 0.3].map(transform).to_vec(),
         };
         let plans: Vec<_> = train_plans(sampler.clone(), schedule).collect();
         let at: Vec<_> =
             plans.iter().map(|p| (p.epoch, p.step, p.transform.image_size())).collect();
         let expected = [(1, 0, 12), (1, 1, 12), (1, 2, 12), (2, 0, 16), (2, 1, 16), (2, 2, 16)];
         assert_eq!(at, expected);
+        let scales = plans.iter().map(|plan| match plan.transform {
+            Transform::Train { config, .. } => config.scale[0],
+            Transform::Eval(_) => 0.0,
+        });
+        assert_eq!(scales.collect::<Vec<_>>(), [0.2, 0.2, 0.2, 0.3, 0.3, 0.3]);
         let rows: Vec<_> = plans[..3].iter().flat_map(|plan| plan.samples.clone()).collect();
         assert_eq!(rows, sampler.epoch_order(1)[..9]);
     }
@@ -183,7 +194,7 @@ mod tests {
             epochs: 1..3,
             start_step: 0,
             image_sizes: vec![8; 3],
-            transform: TrainTransform::default(),
+            transforms: vec![TrainTransform::default(); 3],
         };
         let sampler = Sampler::new(23, SHARD, 4);
         let seen = |plan: BatchPlan| (plan.epoch, plan.step, plan.samples, plan.key);

@@ -89,7 +89,7 @@ pub fn measure(
         epochs: 0..2,
         start_step: 0,
         image_sizes: vec![image_size; 2],
-        transform,
+        transforms: vec![transform; 2],
     };
     let shard = Shard { rank: 0, world_size: 1 };
     let sampler = Sampler::new(index.len(), shard, 0);

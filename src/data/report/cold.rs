@@ -84,7 +84,7 @@ pub fn measure_cold(index: &Arc<Index>, epoch: &ColdEpoch) -> Result<ColdRates, 
         epochs,
         start_step: 0,
         image_sizes,
-        transform,
+        transforms: vec![transform],
     };
     let alone = Shard { rank: 0, world_size: 1 };
     let mut sampler = Sampler::new(index.len(), alone, 0);

@@ -200,3 +200,27 @@ fn muons_others_keep_their_share_of_the_schedule() {
         assert_eq!(equal, !name.starts_with("conv"), "{name}");
     }
 }
+
+#[test]
+fn tensors_that_never_decay_do_not_decay_when_others_begin_to() {
+    let text = "name = \"sgd\"\nno_decay = [\"bn\"]\n\
+                weight_decay = [{ until = \"1ep\", value = 0 }, { value = 0.5 }]";
+    let config: OptimizerConfig = toml::from_str(text).unwrap();
+    let (changing, free) = (network(), network());
+    let mut optimizer = Optimizer::new(&config, &changing).unwrap();
+    let none = OptimizerConfig { weight_decay: 0.0.into(), ..config };
+    let mut without = Optimizer::new(&none, &free).unwrap();
+    for (step, weight_decay) in [0.0, 0.5].into_iter().enumerate() {
+        for (optimizer, network) in [(&mut optimizer, &changing), (&mut without, &free)] {
+            backward(network, 1.0);
+            optimizer.set_lr(0.1);
+        }
+        optimizer.set_constants(UpdateConstants { momentum: 0.875, weight_decay });
+        optimizer.step().unwrap();
+        without.step().unwrap();
+        for ((name, a), (_, b)) in changing.iter().zip(&free) {
+            let decays = step == 1 && name != "bn1.weight";
+            assert_eq!(bits([a]) != bits([b]), decays, "{name} in step {step}");
+        }
+    }
+}

@@ -49,6 +49,62 @@ fn a_captured_step_trains_like_the_step_itself() {
     }
 }
 
+/// Values of the step that change after the second epoch, and those that the first and the last epochs
+/// have throughout.
+const BY_EPOCH: [[&str; 3]; 3] = [
+    [
+        "[{until = '2ep', value = 0.9}, {value = 0.5}]",
+        "[{until = '2ep', value = 0.2}, {value = 0.1}]",
+        "[{until = '2ep', value = 0.3}, {value = 0.0}]",
+    ],
+    ["0.9", "0.2", "0.3"],
+    ["0.5", "0.1", "0.0"],
+];
+
+fn with_values(optimizer: &str, [momentum, decay, smoothing]: [&str; 3]) -> Recipe {
+    let text = format!(
+        "[optimizer]\nname = \"{optimizer}\"\nlr = 0.1\nno_decay = [\"bn\"]\nmomentum = {momentum}\n\
+         weight_decay = {decay}\n[algorithms.label_smoothing]\nsmoothing = {smoothing}"
+    );
+    let on: RecipeFile = toml::from_str(&text).unwrap();
+    let file =
+        RecipeFile { algorithms: on.algorithms, optimizer: on.optimizer, ..recipe(1).to_file() };
+    Recipe::resolve(file, &recipe(1).run_context).unwrap()
+}
+
+#[test]
+fn steps_take_the_values_of_their_epoch_and_each_combination_is_captured() {
+    let _turn = in_turn();
+    for optimizer in ["sgd", "decoupled_sgdw", "lars"] {
+        let [changing, early, late] = BY_EPOCH.map(|values| with_values(optimizer, values));
+        let mut plain = engine(&changing, 0, 0);
+        let mut capturing = engine(&changing, 0, 0);
+        capturing.mode = CaptureMode::Host;
+        for engine in [&mut plain, &mut capturing] {
+            assert!(engine.warm_up().unwrap().is_empty(), "{optimizer}");
+        }
+        assert_eq!(capturing.captured.len(), 2, "{optimizer}");
+        assert_eq!(trained(&mut capturing), trained(&mut plain), "{optimizer}");
+
+        // Two recipes, the second of which goes on where the first one stops, train the same.
+        let [mut whole, mut first, mut rest] = [&changing, &early, &late].map(|r| engine(r, 0, 0));
+        refill(&whole);
+        refill(&first);
+        for step in 0..4 {
+            let images = batch(&whole, step, 0..GLOBAL_BATCH);
+            if step == 2 {
+                whole.progress.epoch = 2;
+                rest.progress = whole.progress;
+                rest.model.weights().restore(&first.model.weights().snapshot());
+                rest.optimizer.restore(&first.optimizer.snapshot().unwrap()).unwrap();
+            }
+            drop(whole.step(&images).unwrap());
+            drop(if step < 2 { &mut first } else { &mut rest }.step(&images).unwrap());
+        }
+        assert_eq!(weights(&whole), weights(&rest), "{optimizer}");
+    }
+}
+
 #[test]
 fn ranks_capture_together_and_stay_bit_identical() {
     let _turn = in_turn();

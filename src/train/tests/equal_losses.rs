@@ -37,7 +37,7 @@ fn narrow(mut file: RecipeFile, world_size: usize, precision: Precision) -> Reci
     file.model.num_classes = 10;
     file.model.custom =
         Some(CustomConfig { block: Block::Bottleneck, depths: vec![1, 1], width: 8 });
-    file.data.train.crop_size = CROP;
+    file.data.train.crop_size = CROP.into();
     file.data.eval.crop_size = CROP;
     file.train.batch_size = BATCH;
     file.eval.batch_size = BATCH;
@@ -50,7 +50,7 @@ fn narrow(mut file: RecipeFile, world_size: usize, precision: Precision) -> Reci
 
 fn optimized(world_size: usize, precision: Precision) -> Recipe {
     let mut file = recipe::load(&recipe::find("optimized").unwrap(), &[]).unwrap();
-    file.optimizer.lr = 0.1;
+    file.optimizer.lr = 0.1.into();
     file.algorithms.fixres = None;
     let ema = file.algorithms.ema.as_mut().unwrap();
     ema.half_life = "10ba".parse().unwrap();
@@ -61,7 +61,7 @@ fn optimized(world_size: usize, precision: Precision) -> Recipe {
 fn nvidia_closed(world_size: usize, precision: Precision) -> Recipe {
     let mut file = recipe::load(&recipe::find("nvidia-closed").unwrap(), &[]).unwrap();
     file.mlperf.division = crate::mlperf::Division::Open;
-    file.optimizer.lr = 1.0;
+    file.optimizer.lr = 1.0.into();
     narrow(file, world_size, precision)
 }
 

@@ -30,6 +30,7 @@ use crate::{
 mod capture;
 mod equal_losses;
 mod methods;
+mod microbatch;
 mod step;
 
 const IMAGE_SIZE: usize = 16;
@@ -48,10 +49,10 @@ fn recipe(world_size: usize) -> Recipe {
     file.run.max_duration = "4ep".parse().unwrap();
     file.model.arch = Arch::Custom;
     file.model.custom = Some(CustomConfig { block: Block::Basic, depths: vec![1, 1], width: 8 });
-    file.data.train.crop_size = IMAGE_SIZE;
+    file.data.train.crop_size = IMAGE_SIZE.into();
     file.data.eval.crop_size = IMAGE_SIZE;
     file.train.batch_size = GLOBAL_BATCH;
-    file.optimizer.lr = 0.1;
+    file.optimizer.lr = 0.1.into();
     file.scheduler.t_warmup = "0ep".parse().unwrap();
     file.algorithms.channels_last = Some(algorithms::ChannelsLast {});
     file.algorithms.blurpool = Some(algorithms::BlurPool::default());

@@ -87,7 +87,7 @@ fn images_are_normalized_on_the_device() {
     let _turn = in_turn();
     let engine = engine(&recipe(1), 0, 0);
     let device_batch = engine.uploader.upload_parts(&[255; 2 * 4 * 4 * 3], &[1, 2], 4).unwrap();
-    let batch = engine.uploader.batch(&device_batch, 4);
+    let batch = engine.uploader.batch(&device_batch, 4, 0.0);
     assert_eq!(Vec::<i64>::try_from(&batch.labels).unwrap(), [1, 2]);
     assert_eq!(batch.images.size(), [2, 3, 4, 4]);
     assert!(libtorch::is_channels_last(&batch.images).unwrap());

@@ -141,8 +141,8 @@ fn sam_steps_by_the_gradient_of_a_higher_place() {
     let backward = || (&a * weight.square() / 2.0 + &b * &weight).sum(Kind::Double).backward();
     let config = OptimizerConfig {
         name: OptimizerName::Sgd,
-        momentum: number(&case["sgd"], "momentum"),
-        weight_decay: 0.0,
+        momentum: number(&case["sgd"], "momentum").into(),
+        weight_decay: 0.0.into(),
         ..OptimizerConfig::default()
     };
     let named = [("fc.weight".to_owned(), weight.shallow_clone())];

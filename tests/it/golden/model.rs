@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use mlperf_run::{
-    algorithms::{BlurPool, LabelSmoothing, Method, Spread},
+    algorithms::{BlurPool, Method, Spread},
     model::{
         Arch, BlurOrder, Initializer, Mode, ModelConfig, ModelSpec, Place, ResNet, blur,
         blurred_conv, init, max_pool,
@@ -118,9 +118,8 @@ fn forward_and_backward_of_whole_networks_agree_in_double() {
         assert!(deviation(&logits, &tensor(&case["train_logits"])) < 1e-7, "{arch} train");
         let labels = Tensor::from_slice(&shape(&case["labels"]));
         let smoothing = case["smoothing"].as_f64().unwrap();
-        let smoothing = LabelSmoothing { smoothing, spread: Spread::All };
         // Targets are fp32 in training; doubles here, so that the loss is exact.
-        let targets = smoothing.targets(&labels, classes, Kind::Double);
+        let targets = Spread::All.targets(&labels, smoothing, (classes, Kind::Double));
         let loss = match case["loss"].as_str().unwrap() {
             "bce" => LossName::BinaryCrossEntropyWithLogits,
             _ => LossName::SoftCrossEntropy,

@@ -1,7 +1,7 @@
 //! Losses, schedules and update rules.
 
 use mlperf_run::{
-    algorithms::{LabelSmoothing, Spread},
+    algorithms::Spread,
     optim::{AdjustLr, LossName, LossScaler, Optimizer, OptimizerConfig, OptimizerName, mean_loss},
 };
 use serde_json::Value;
@@ -18,8 +18,7 @@ fn losses_and_their_gradients_agree() {
         let classes = case["logits"][0].as_array().unwrap().len();
         let labels = Tensor::from_slice(&shape(&case["labels"]));
         let smoothing = case["smoothing"].as_f64().unwrap();
-        let targets =
-            |spread| LabelSmoothing { smoothing, spread }.targets(&labels, classes, Kind::Double);
+        let targets = |spread: Spread| spread.targets(&labels, smoothing, (classes, Kind::Double));
         let all = targets(Spread::All);
         assert!(deviation(&all, &tensor(&case["smoothed_targets"])) < 1e-9);
         let ce = LossName::SoftCrossEntropy;
@@ -47,9 +46,8 @@ fn bce_starts_where_the_log_constant_bias_puts_it() {
     let logits =
         Tensor::full([3, classes], at["logit"].as_f64().unwrap(), (Kind::Double, tch::Device::Cpu));
     let labels = Tensor::from_slice(&[0i64, 1, 2]);
-    let smoothing =
-        LabelSmoothing { smoothing: at["smoothing"].as_f64().unwrap(), spread: Spread::All };
-    let targets = smoothing.targets(&labels, classes as usize, Kind::Double);
+    let smoothing = at["smoothing"].as_f64().unwrap();
+    let targets = Spread::All.targets(&labels, smoothing, (classes as usize, Kind::Double));
     for (name, key) in [
         (LossName::BinaryCrossEntropyWithLogits, "bce_loss"),
         (LossName::SoftCrossEntropy, "ce_loss"),
@@ -69,9 +67,9 @@ fn sgd_coupled_and_decoupled_agree_over_changing_rates() {
         };
         let config = OptimizerConfig {
             name,
-            lr: number("initial_lr"),
-            momentum: number("momentum"),
-            weight_decay: number("weight_decay"),
+            lr: number("initial_lr").into(),
+            momentum: number("momentum").into(),
+            weight_decay: number("weight_decay").into(),
             dampening: number("dampening"),
             nesterov: case["nesterov"].as_bool().unwrap(),
             ..OptimizerConfig::default()
@@ -90,7 +88,7 @@ fn run_steps(config: &OptimizerConfig, case: &Value) {
         optimizer.set_lr(step["lr"].as_f64().unwrap());
         optimizer.step().unwrap();
         assert!(deviation(&weight, &tensor(&step["weight"])) < 1e-9, "{config:?} {step}");
-        if config.momentum != 0.0 {
+        if config.momentum.peak() != 0.0 {
             let state = optimizer.state().unwrap();
             assert!(deviation(&state[0], &tensor(&step["momentum_buffer"])) < 1e-9, "{config:?}");
         }

@@ -200,7 +200,7 @@ fn the_next_epoch_is_prefetched_across_the_epoch_boundary() {
         epochs: 0..2,
         start_step: 0,
         image_sizes: vec![16, 16],
-        transform: TRANSFORM,
+        transforms: vec![TRANSFORM; 2],
     };
     let (send, planned) = std::sync::mpsc::channel();
     let plans = train_plans(sampler, schedule).inspect(move |plan| {

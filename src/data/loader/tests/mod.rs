@@ -19,7 +19,6 @@ mod faults;
 
 const SHARD: Shard = Shard { rank: 0, world_size: 1 };
 const TRANSFORM: TrainTransform = TrainTransform {
-    crop_size: 16,
     scale: [0.3, 1.0],
     ratio: [0.75, 1.3],
     interpolation: Interpolation::Area,
@@ -79,7 +78,7 @@ fn train_loader_from(
         epochs: epoch..3,
         start_step: step,
         image_sizes: vec![16, 24, 16],
-        transform: TRANSFORM,
+        transforms: vec![TRANSFORM; 3],
     };
     Loader::start(Arc::clone(folder), train_plans(sampler, schedule), config)
 }

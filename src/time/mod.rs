@@ -1,8 +1,13 @@
-//! Lengths of time in training, as Composer writes them: `"8ep"`, `"20ba"`, `"0.4dur"`, `"1000sp"`.
+//! Times in training, as Composer writes them (`"8ep"`, `"20ba"`, `"0.4dur"`, `"1000sp"`), and values
+//! that change with them.
+
+mod by_epoch;
 
 use std::{fmt, str::FromStr};
 
 use serde::{Deserialize, Serialize};
+
+pub use by_epoch::{ByEpoch, Ramp, Span};
 
 use crate::problems::Problems;
 
@@ -46,6 +51,15 @@ impl Time {
             Self::Steps(n) => n as usize,
             Self::Fraction(f) => (f * run_length.total_steps() as f64) as usize,
             Self::Samples(n) => n as usize / run_length.batch_size,
+        }
+    }
+
+    /// The length times `ratio`, in whole steps. A fraction of the run is scaled with the run already.
+    #[must_use]
+    pub fn scaled(self, ratio: f64, run_length: &RunLength) -> Self {
+        match self {
+            Self::Fraction(_) => self,
+            length => Self::Steps((length.to_steps(run_length) as f64 * ratio) as u64),
         }
     }
 
