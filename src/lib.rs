@@ -6,7 +6,8 @@
 //!
 //! | layer | modules |
 //! |---|---|
-//! | 6 | [`cli`]: the command line |
+//! | 7 | [`cli`]: the command line |
+//! | 6 | [`report`]: the HTML page on runs |
 //! | 5 | [`console`]: terminal output · [`launch`]: one process per device · `train`: the training loop · [`submission`]: results and packages |
 //! | 4 | [`run_dir`]: the folder of a run |
 //! | 3 | [`recipe`]: recipes, as written and as resolved |
@@ -33,6 +34,7 @@ pub mod model;
 pub mod optim;
 pub mod problems;
 pub mod recipe;
+pub mod report;
 pub mod run_dir;
 pub mod submission;
 #[cfg(feature = "torch")]

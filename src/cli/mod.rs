@@ -19,6 +19,7 @@ mod package_text;
 pub mod plan;
 #[cfg(feature = "torch")]
 pub mod rank;
+pub mod report;
 mod ruleset;
 pub mod score;
 mod score_text;
@@ -62,6 +63,8 @@ enum Verb {
     Check(check::CheckArgs),
     /// Score submissions: minutes, olympic mean, scaling by the convergence test
     Score(score::ScoreArgs),
+    /// Write an HTML page on runs: accuracy, speed, where the time went, findings, recipe
+    Report(report::ReportArgs),
     /// Package runs into a submission, or verify one
     Package(package::PackageArgs),
     /// Show what a recipe will do, without running it
@@ -78,6 +81,7 @@ impl Cli {
         match &self.verb {
             Some(Verb::Check(args)) => check::run(args),
             Some(Verb::Score(args)) => score::run(args),
+            Some(Verb::Report(args)) => report::run(args),
             Some(Verb::Package(args)) => package::run(args),
             Some(Verb::Plan(args)) => plan::run(args),
             Some(Verb::Data(args)) => data::run(args),

@@ -11,7 +11,7 @@ mod screen;
 mod table;
 
 pub use columns::{Column, aligned};
-pub use numbers::counted;
+pub use numbers::{counted, grouped, percent};
 pub use paint::{Paint, painted};
 pub use print::{note, result};
 pub use screen::{Counter, Manner, Screen};

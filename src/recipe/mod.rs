@@ -35,6 +35,6 @@ pub use file::RecipeFile;
 pub use find::{Origin, Source, built_in_names, find};
 pub use forecast::{StepRate, Throughput};
 pub use images::check_images;
-pub use load::load;
+pub use load::{load, parent};
 pub use plan::{Plan, PlanRow};
 pub use resolved::{IMAGENET, Recipe, RunContext};

@@ -1,0 +1,428 @@
+//! The charts of accuracy, epochs and time, with their tables.
+
+use maud::{Markup, html};
+
+use super::{
+    NONE, colour, learning_rate, optional,
+    tables::{Column, table, text},
+    trimmed,
+};
+use crate::{
+    console::{grouped, percent},
+    report::{
+        Comparison,
+        chart::{Bar, BarChart, Caption, LineChart, Point, Series},
+        epochs::{EpochFigures, EvalPoint},
+        published::{PublishedSystem, published},
+        run::RunFigures,
+        spent::Part,
+        system::SystemFigures,
+    },
+};
+
+const PLOT_HEIGHT: f64 = 220.0;
+const PANEL_HEIGHT: f64 = 120.0;
+
+/// Accuracy over minutes and over epochs.
+pub(super) fn accuracy(comparison: &Comparison) -> Markup {
+    let systems = shown_published(comparison);
+    let by_minutes = accuracy_chart(comparison, &systems, &|point| point.minutes, 1);
+    let by_epochs = accuracy_chart(comparison, &systems, &|point| Some(point.epoch), 0);
+    html! {
+        section {
+            h2 { "Accuracy" }
+            div.charts { (by_minutes) (by_epochs) }
+            (accuracy_table(comparison))
+            @if !systems.is_empty() {
+                details {
+                    summary { "Numbers of the published systems" }
+                    @for system in &systems { (published_table(system)) }
+                }
+            }
+        }
+    }
+}
+
+/// Published systems, unless one of the compared systems is the same.
+fn shown_published(comparison: &Comparison) -> Vec<PublishedSystem> {
+    if !comparison.is_imagenet() {
+        return Vec::new();
+    }
+    let is_own = |published: &PublishedSystem| {
+        comparison.systems.iter().any(|system| system.name == published.system)
+    };
+    published().into_iter().filter(|system| !is_own(system)).collect()
+}
+
+/// `column` is the place of a published point's x.
+fn accuracy_chart(
+    comparison: &Comparison,
+    systems: &[PublishedSystem],
+    x: &dyn Fn(&EvalPoint) -> Option<f64>,
+    column: usize,
+) -> Markup {
+    let (id, x_title, title) = match column {
+        0 => ("accuracy-epochs", "epochs", "Accuracy over epochs"),
+        _ => ("accuracy-minutes", "minutes since run_start", "Accuracy over minutes"),
+    };
+    let column = usize::from(column == 1);
+    let mut series: Vec<_> = systems.iter().map(|system| published_series(system, column)).collect();
+    let mut end = 0.0f64;
+    for (index, system) in comparison.systems.iter().enumerate() {
+        let longest = longest_curve(system);
+        for (at, run) in system.runs.iter().enumerate() {
+            let point = |eval: &EvalPoint| {
+                let (x, accuracy) = (x(eval)?, percent(eval.accuracy, 2));
+                let hint = format!("{} {}: {accuracy} at {} {x_title}", system.label, run.name, trimmed(x, 2));
+                Some(Point { x, y: 100.0 * eval.accuracy, hint })
+            };
+            let points: Vec<Point> = run.curve.iter().filter_map(point).collect();
+            end = points.iter().map(|point| point.x).fold(end, f64::max);
+            series.push(Series {
+                label: if Some(at) == longest { system.label.clone() } else { String::new() },
+                class: colour(index).to_owned(),
+                points,
+                is_stepped: false,
+                has_dots: true,
+            });
+        }
+    }
+    if comparison.systems.len() == 1 && systems.is_empty() {
+        series.iter_mut().for_each(|series| series.label.clear());
+    }
+    let published_ends = systems.iter().filter_map(|system| Some(system.points.last()?[column]));
+    let x_end = published_ends.filter(|it| *it <= 1.6 * end).fold(end, f64::max);
+    let target = comparison.systems[0].target();
+    let caption = Caption { id, title, description: accuracy_description(comparison, x_title) };
+    let chart = LineChart {
+        caption,
+        x_title,
+        y_title: "top-1 accuracy, %",
+        series,
+        target: Some((100.0 * target, format!("target {}", percent(target, 2)))),
+        low: None,
+        counts: column == 0,
+        x_end: (x_end > 0.0).then_some(x_end),
+        height: PLOT_HEIGHT,
+    };
+    chart.draw()
+}
+
+/// The run whose curve a label names: the one with the most points.
+fn longest_curve(system: &SystemFigures) -> Option<usize> {
+    let lengths = system.runs.iter().map(|run| run.curve.len()).enumerate();
+    lengths.filter(|(_, length)| *length > 0).max_by_key(|(_, length)| *length).map(|(at, _)| at)
+}
+
+fn accuracy_description(comparison: &Comparison, x_title: &str) -> String {
+    let runs = comparison.systems.iter().flat_map(|system| {
+        system.runs.iter().map(move |run| {
+            let last = run.curve.last();
+            let accuracy = optional(last, |point| percent(point.accuracy, 2));
+            format!("{} {} ends at {accuracy}", system.label, run.name)
+        })
+    });
+    let runs: Vec<_> = runs.collect();
+    format!("Top-1 accuracy over {x_title}, a line for each run: {}.", runs.join("; "))
+}
+
+fn published_series(system: &PublishedSystem, column: usize) -> Series {
+    let point = |[epoch, minutes, accuracy]: &[f64; 3]| Point {
+        x: [*epoch, *minutes][column],
+        y: 100.0 * accuracy,
+        hint: format!("{}: {} after epoch {epoch}", system.label, percent(*accuracy, 2)),
+    };
+    Series {
+        label: system.label.clone(),
+        class: "published".to_owned(),
+        points: system.points.iter().map(point).collect(),
+        is_stepped: false,
+        has_dots: false,
+    }
+}
+
+fn published_table(system: &PublishedSystem) -> Markup {
+    let columns = ["epoch", "minutes", "accuracy"].map(Column::numbers);
+    let row = |[epoch, minutes, accuracy]: &[f64; 3]| {
+        vec![text(trimmed(*epoch, 0)), text(format!("{minutes:.2}")), text(percent(*accuracy, 2))]
+    };
+    let rows: Vec<_> = system.points.iter().map(row).collect();
+    let PublishedSystem { label, submitter, round, system: name, accelerators, num_runs, .. } = system;
+    html! {
+        h3 { (label) }
+        p.soft { (format!("{submitter} {round}, {name}, {accelerators}; mean of {num_runs} runs")) }
+        (table(label, &columns, &rows, &[]))
+    }
+}
+
+/// The accuracy of every evaluation, a column for each run.
+fn accuracy_table(comparison: &Comparison) -> Markup {
+    html! {
+        details {
+            summary { "Numbers" }
+            @for system in &comparison.systems {
+                @let runs: Vec<_> = system.runs.iter().filter(|run| !run.curve.is_empty()).collect();
+                @if !runs.is_empty() {
+                    @if comparison.systems.len() > 1 { h3 { (system.label) } }
+                    (curve_table(system, &runs))
+                }
+            }
+        }
+    }
+}
+
+fn curve_table(system: &SystemFigures, runs: &[&RunFigures]) -> Markup {
+    let mut columns = vec![Column::numbers("epoch")];
+    for run in runs {
+        columns.push(Column::numbers(format!("{} min", run.name)));
+        columns.push(Column::numbers("accuracy"));
+    }
+    let mut positions: Vec<f64> =
+        runs.iter().flat_map(|run| run.curve.iter().map(|point| point.epoch)).collect();
+    positions.sort_by(f64::total_cmp);
+    positions.dedup();
+    let row = |epoch: &f64| {
+        let mut cells = vec![text(trimmed(*epoch, 2))];
+        for run in runs {
+            let point = run.curve.iter().find(|point| point.epoch == *epoch);
+            let minutes = point.and_then(|point| point.minutes);
+            cells.push(text(optional(minutes, |it| format!("{it:.2}"))));
+            cells.push(text(optional(point, |it| percent(it.accuracy, 2))));
+        }
+        cells
+    };
+    let rows: Vec<_> = positions.iter().map(row).collect();
+    table(&format!("Accuracy of {}", system.label), &columns, &rows, &[])
+}
+
+/// A value of an epoch, with its title, unit and text.
+struct Panel {
+    id: &'static str,
+    title: &'static str,
+    y_title: &'static str,
+    value: fn(&EpochFigures) -> Option<f64>,
+    text: fn(f64) -> String,
+    is_stepped: bool,
+    /// Whether the axis starts at zero.
+    from_zero: bool,
+}
+
+const PANELS: [Panel; 4] = [
+    Panel {
+        id: "rate",
+        title: "Images per second",
+        y_title: "images/s, without evaluations",
+        value: |epoch| epoch.images_per_s,
+        text: grouped,
+        is_stepped: false,
+        from_zero: true,
+    },
+    Panel {
+        id: "loss",
+        title: "Training loss",
+        y_title: "mean of the epoch on rank 0",
+        value: |epoch| epoch.loss,
+        text: |loss| format!("{loss:.3}"),
+        is_stepped: false,
+        from_zero: false,
+    },
+    Panel {
+        id: "size",
+        title: "Size of training images",
+        y_title: "px",
+        value: |epoch| epoch.image_size.map(|size| size as f64),
+        text: |size| format!("{size:.0}"),
+        is_stepped: true,
+        from_zero: true,
+    },
+    Panel {
+        id: "lr",
+        title: "Learning rate",
+        y_title: "at the end of the epoch",
+        value: |epoch| epoch.learning_rate.map(|[_, last]| last),
+        text: learning_rate,
+        is_stepped: false,
+        from_zero: true,
+    },
+];
+
+/// What is known about each epoch.
+pub(super) fn by_epoch(comparison: &Comparison) -> Markup {
+    let runs = || comparison.systems.iter().flat_map(|system| &system.runs);
+    if runs().all(|run| run.epochs.is_empty()) {
+        return html! {};
+    }
+    html! {
+        section {
+            h2 { "Epoch by epoch" }
+            div.charts { @for panel in &PANELS { (panel_chart(comparison, panel)) } }
+            @for system in &comparison.systems {
+                @for run in system.runs.iter().filter(|run| !run.epochs.is_empty()) {
+                    details {
+                        summary { "Numbers of " (system.label) " " (run.name) }
+                        (epoch_table(&format!("{} {}", system.label, run.name), &run.epochs))
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn panel_chart(comparison: &Comparison, panel: &Panel) -> Markup {
+    let mut series = Vec::new();
+    for (index, system) in comparison.systems.iter().enumerate() {
+        for (at, run) in system.runs.iter().enumerate() {
+            let point = |epoch: &EpochFigures| {
+                let (x, y) = (epoch.epoch as f64, (panel.value)(epoch)?);
+                let hint = format!("{} {}, epoch {x}: {}", system.label, run.name, (panel.text)(y));
+                Some(Point { x, y, hint })
+            };
+            series.push(Series {
+                label: if at == 0 { system.label.clone() } else { String::new() },
+                class: colour(index).to_owned(),
+                points: run.epochs.iter().filter_map(point).collect(),
+                is_stepped: panel.is_stepped,
+                has_dots: run.epochs.len() <= 40,
+            });
+        }
+    }
+    if comparison.systems.len() == 1 {
+        series.iter_mut().for_each(|series| series.label.clear());
+    }
+    let description =
+        format!("{} by epoch, a line for each run. The numbers are in tables below.", panel.title);
+    let chart = LineChart {
+        caption: Caption { id: panel.id, title: panel.title, description },
+        x_title: "epochs",
+        y_title: panel.y_title,
+        series,
+        target: None,
+        low: panel.from_zero.then_some(0.0),
+        counts: true,
+        x_end: None,
+        height: PANEL_HEIGHT,
+    };
+    chart.draw()
+}
+
+fn epoch_table(name: &str, epochs: &[EpochFigures]) -> Markup {
+    let columns = [
+        "epoch", "ends at min", "seconds", "images/s", "px", "learning rate", "to", "loss", "data wait",
+    ];
+    let columns = columns.map(Column::numbers);
+    let row = |epoch: &EpochFigures| {
+        let [first, last] = match epoch.learning_rate {
+            Some(rates) => rates.map(|rate| text(learning_rate(rate))),
+            None => [text(NONE), text(NONE)],
+        };
+        vec![
+            text(epoch.epoch.to_string()),
+            text(optional(epoch.minutes, |it| format!("{it:.2}"))),
+            text(optional(epoch.seconds, |it| format!("{it:.2}"))),
+            text(optional(epoch.images_per_s, grouped)),
+            text(optional(epoch.image_size, |it| it.to_string())),
+            first,
+            last,
+            text(optional(epoch.loss, |it| format!("{it:.3}"))),
+            text(optional(epoch.data_wait, |it| percent(it, 1))),
+        ]
+    };
+    let rows: Vec<_> = epochs.iter().map(row).collect();
+    table(name, &columns, &rows, &[])
+}
+
+/// Where the time went.
+pub(super) fn time(comparison: &Comparison) -> Markup {
+    let mut bars = Vec::new();
+    for system in &comparison.systems {
+        let mut group = (comparison.systems.len() > 1).then(|| system.label.clone());
+        for run in &system.runs {
+            let Some(time) = &run.time else { continue };
+            let part = |part: Part| {
+                let minutes = time.minutes(part);
+                let hint = format!("{}: {minutes:.2} min, {}", part.name(), percent(minutes / time.total(), 1));
+                (part.class(), minutes, hint)
+            };
+            bars.push(Bar {
+                group: group.take(),
+                name: run.name.clone(),
+                parts: Part::ALL.map(part).to_vec(),
+                total: format!("{:.2} min", time.total()),
+            });
+        }
+    }
+    if bars.is_empty() {
+        return html! {};
+    }
+    let shown: Vec<Part> = Part::ALL.into_iter().filter(|part| is_shown(comparison, *part)).collect();
+    let caption = Caption {
+        id: "time",
+        title: "Minutes by what they were spent on",
+        description: "A bar for each run, split into the parts of its time. The numbers are in the \
+                      table below."
+            .to_owned(),
+    };
+    html! {
+        section {
+            h2 { "Where the time went" }
+            ul.legend { @for part in &shown { li { i.key class=(part.class()) {} (part.name()) } } }
+            div.charts { (BarChart { caption, x_title: "minutes since run_start", bars }.draw()) div { (time_notes(comparison)) } }
+            (time_table(comparison, &shown))
+        }
+    }
+}
+
+/// Parts of which some run has any, and those that tell by their absence.
+fn is_shown(comparison: &Comparison, part: Part) -> bool {
+    let mut runs = comparison.systems.iter().flat_map(|system| &system.runs);
+    runs.any(|run| {
+        let Some(time) = &run.time else { return false };
+        time.minutes(part) > 0.0 || (part == Part::DataWait && time.knows_waits)
+    })
+}
+
+fn time_notes(comparison: &Comparison) -> Markup {
+    let runs = || comparison.systems.iter().flat_map(|system| &system.runs);
+    let knows = |run: &RunFigures| run.time.as_ref().is_some_and(|time| time.knows_waits);
+    let verdicts = comparison.systems.iter().flat_map(|system| {
+        system.runs.iter().filter_map(move |run| {
+            Some((system, run, run.summary.as_ref()?.data_verdict.as_ref()?))
+        })
+    });
+    html! {
+        p.soft {
+            "The first epoch stands apart because it may read from a cold disk. Training includes the \
+             all-reduce, which is not measured by itself. Gaps are what lies outside epochs and \
+             evaluations."
+        }
+        @if runs().any(knows) {
+            p.soft { "Waits and copies are those of rank 0 after the first epoch." }
+        }
+        @if !runs().all(knows) {
+            p.soft { "Logs of other programs do not say how long a run waited for data; there, training includes it." }
+        }
+        @for (system, run, verdict) in verdicts {
+            p { (system.label) " " (run.name) " " (verdict) }
+        }
+    }
+}
+
+fn time_table(comparison: &Comparison, shown: &[Part]) -> Markup {
+    let mut columns = vec![Column::words("system"), Column::words("run")];
+    columns.extend(shown.iter().map(|part| Column::numbers(part.name())));
+    columns.push(Column::numbers("minutes"));
+    let mut rows = Vec::new();
+    for system in &comparison.systems {
+        for run in &system.runs {
+            let Some(time) = &run.time else { continue };
+            let mut row = vec![text(&system.label), text(&run.name)];
+            row.extend(shown.iter().map(|part| {
+                let is_unknown = matches!(part, Part::DataWait | Part::Copy) && !time.knows_waits;
+                text(if is_unknown { NONE.to_owned() } else { format!("{:.2}", time.minutes(*part)) })
+            }));
+            row.push(text(format!("{:.2}", time.total())));
+            rows.push(row);
+        }
+    }
+    table("Minutes by part", &columns, &rows, &[])
+}

@@ -1,0 +1,253 @@
+//! The runs of each system, side by side.
+
+use maud::{Markup, html};
+
+use super::{
+    NONE, colour, optional,
+    tables::{Column, table, text},
+    trimmed,
+};
+use crate::{
+    console::{grouped, percent},
+    report::{Comparison, Headline, chart::{Caption, Dot, DotChart, DotRow}, run::RunFigures, system::SystemFigures},
+    submission::{Leader, leaders, num_dropped},
+};
+
+/// Means over the runs of a system.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(super) struct Means {
+    /// Last accuracy.
+    pub(super) accuracy: Option<f64>,
+    pub(super) epochs: Option<f64>,
+    pub(super) images_per_s: Option<f64>,
+    pub(super) data_wait: Option<f64>,
+}
+
+impl Means {
+    /// Of the runs that reached the target, otherwise of all.
+    pub(super) fn of(system: &SystemFigures) -> Self {
+        let any = system.runs.iter().any(RunFigures::succeeded);
+        let runs = || system.runs.iter().filter(|run| !any || run.succeeded());
+        Self {
+            accuracy: mean(runs().filter_map(RunFigures::accuracy)),
+            epochs: mean(runs().map(|run| run.num_epochs() as f64)),
+            images_per_s: mean(runs().filter_map(RunFigures::images_per_s)),
+            data_wait: mean(runs().filter_map(RunFigures::data_wait)),
+        }
+    }
+}
+
+fn mean(values: impl Iterator<Item = f64>) -> Option<f64> {
+    let (sum, num) = values.fold((0.0, 0), |(sum, num), value| (sum + value, num + 1));
+    (num > 0).then(|| sum / f64::from(num))
+}
+
+/// How many logs the check accepts, as `4 of 5`.
+pub(super) fn accepted(system: &SystemFigures) -> String {
+    let num_accepted = system.runs.iter().filter(|run| is_accepted(run) == Some(true)).count();
+    format!("{num_accepted} of {}", system.runs.len())
+}
+
+fn is_accepted(run: &RunFigures) -> Option<bool> {
+    run.report.as_ref().map(|report| report.reference_accepts())
+}
+
+/// Systems, their runs, and their minutes as dots.
+pub(super) fn section(comparison: &Comparison) -> Markup {
+    html! {
+        section {
+            @if comparison.systems.len() > 1 {
+                h2 { "Systems" }
+                (systems(comparison))
+            }
+            h2 { "Runs" }
+            div.charts { (minutes(comparison)) }
+            @for (index, system) in comparison.systems.iter().enumerate() {
+                @if comparison.systems.len() > 1 { h3 { b.system class=(colour(index)) { (system.label) } } }
+                (runs(system))
+                @for problem in system.score.iter().flat_map(|score| &score.problems) {
+                    p.soft { (problem) }
+                }
+                @for run in &system.runs {
+                    @if let Some(failure) = &run.failure { p.bad { (run.name) ": " (failure) } }
+                }
+            }
+        }
+    }
+}
+
+/// One line for each system.
+fn systems(comparison: &Comparison) -> Markup {
+    let columns = [
+        Column::words("system"),
+        Column::words("folder"),
+        Column::words("submitter"),
+        Column::words("division"),
+        Column::numbers("runs"),
+        Column::numbers("minutes"),
+        Column::words("are the"),
+        Column::numbers("scaled"),
+        Column::numbers("accuracy"),
+        Column::numbers("epochs"),
+        Column::numbers("images/s"),
+        Column::numbers("data wait"),
+        Column::numbers("logs accepted"),
+    ];
+    let row = |(index, system): (usize, &SystemFigures)| {
+        let headline = Headline::of(system);
+        let means = Means::of(system);
+        let score = system.score.as_ref();
+        vec![
+            html! { b.system class=(colour(index)) { (system.label) } },
+            text(&system.name),
+            text(system.submitter().unwrap_or(NONE)),
+            text(score.and_then(|score| score.division.as_deref()).unwrap_or(NONE)),
+            text(system.runs.len().to_string()),
+            text(optional(headline, |it| format!("{:.2}", it.minutes))),
+            text(headline.map_or(NONE, |it| it.kind.as_str())),
+            text(optional(score.and_then(|it| it.scaled_minutes), |it| format!("{it:.2}"))),
+            text(optional(means.accuracy, |it| percent(it, 2))),
+            text(optional(means.epochs, |it| trimmed(it, 1))),
+            text(optional(means.images_per_s, grouped)),
+            text(optional(means.data_wait, |it| percent(it, 1))),
+            text(accepted(system)),
+        ]
+    };
+    let rows: Vec<_> = comparison.systems.iter().enumerate().map(row).collect();
+    table("Systems", &columns, &rows, &[])
+}
+
+/// The runs of a system, and its result below them.
+fn runs(system: &SystemFigures) -> Markup {
+    let columns = [
+        Column::words("run"),
+        Column::numbers("minutes"),
+        Column::numbers("accuracy"),
+        Column::numbers("epochs"),
+        Column::numbers("images/s"),
+        Column::numbers("data wait"),
+        Column::numbers("batch"),
+        Column::words("seed"),
+        Column::words("ended"),
+        Column::words("log"),
+        Column::words("counts"),
+    ];
+    let counts = counts(system);
+    let row = |(run, counts): (&RunFigures, &&str)| {
+        let batch_size = run.report.as_ref().and_then(|report| report.batch_size);
+        vec![
+            text(&run.name),
+            text(optional(run.minutes(), |it| format!("{it:.2}"))),
+            text(optional(run.accuracy(), |it| percent(it, 2))),
+            text(run.num_epochs().to_string()),
+            text(optional(run.images_per_s(), grouped)),
+            text(optional(run.data_wait(), |it| percent(it, 1))),
+            text(optional(batch_size, grouped)),
+            text(optional(run.seed(), |it| it)),
+            text(run.ending()),
+            verdict(run),
+            text(counts),
+        ]
+    };
+    let rows: Vec<_> = system.runs.iter().zip(&counts).map(row).collect();
+    let sums: Vec<_> = Headline::of(system)
+        .filter(|_| system.runs.len() > 1)
+        .map(|it| {
+            let minutes = text(format!("{:.2}", it.minutes));
+            vec![text(it.kind.as_str()), minutes, text(percent(it.accuracy, 2))]
+        })
+        .into_iter()
+        .collect();
+    table(&format!("Runs of {}", system.label), &columns, &rows, &sums)
+}
+
+fn verdict(run: &RunFigures) -> Markup {
+    match is_accepted(run) {
+        None => text("none"),
+        Some(true) => html! { span.good { "accepted" } },
+        Some(false) => html! { span.bad { "rejected" } },
+    }
+}
+
+/// Which runs count for the olympic mean.
+fn counts(system: &SystemFigures) -> Vec<&'static str> {
+    let Some(score) = &system.score else { return vec![NONE; system.runs.len()] };
+    let logged = |run: &RunFigures| {
+        let path = &run.report.as_ref()?.path;
+        score.runs.iter().find(|scored| scored.file == *path)
+    };
+    let minutes: Vec<Option<f64>> = system
+        .runs
+        .iter()
+        .map(|run| logged(run).filter(|it| it.compliant).and_then(|it| it.minutes))
+        .collect();
+    let num_failed = score.runs.iter().filter(|it| !it.compliant || it.minutes.is_none()).count();
+    let mut order: Vec<usize> = (0..minutes.len()).filter(|at| minutes[*at].is_some()).collect();
+    order.sort_by(|a, b| minutes[*a].unwrap_or(0.0).total_cmp(&minutes[*b].unwrap_or(0.0)));
+    let num_dropped = num_dropped(&score.benchmark);
+    let mut words = vec!["no"; minutes.len()];
+    let num_slow = num_dropped.saturating_sub(num_failed);
+    for (place, at) in order.iter().enumerate() {
+        words[*at] = match score.olympic_minutes {
+            None => "yes",
+            Some(_) if place < num_dropped => "fastest, dropped",
+            Some(_) if place + num_slow >= order.len() => "slowest, dropped",
+            Some(_) => "yes",
+        };
+    }
+    words
+}
+
+/// Minutes of all runs, with published results where they can be compared.
+fn minutes(comparison: &Comparison) -> Markup {
+    let mut rows: Vec<DotRow> = Vec::new();
+    for (index, system) in comparison.systems.iter().enumerate() {
+        let counts = counts(system);
+        let dots = system.runs.iter().zip(&counts).filter_map(|(run, counts)| {
+            let minutes = run.minutes()?;
+            let hint = format!("{}: {minutes:.2} min, {}, counts: {counts}", run.name, run.ending());
+            Some(Dot { minutes, counts: *counts == "yes", hint })
+        });
+        let mean = Headline::of(system)
+            .map(|it| (it.minutes, format!("{:.2} min, {}", it.minutes, it.kind.as_str())));
+        let class = colour(index).to_owned();
+        rows.push(DotRow { label: system.label.clone(), class, dots: dots.collect(), mean });
+    }
+    let own: Vec<_> = comparison.systems.iter().map(|system| system.name.clone()).collect();
+    rows.extend(published(comparison).into_iter().filter(|it| !own.contains(&it.system)).map(
+        |leader| DotRow {
+            label: format!("{} {}, {}", leader.submitter, leader.round, leader.accelerator),
+            class: "published".to_owned(),
+            dots: Vec::new(),
+            mean: Some((leader.olympic_minutes, format!("{:.2} min", leader.olympic_minutes))),
+        },
+    ));
+    let num_dots: usize = rows.iter().map(|row| row.dots.len() + usize::from(row.dots.is_empty())).sum();
+    if num_dots < 2 {
+        return html! {};
+    }
+    let caption = Caption {
+        id: "minutes",
+        title: "Minutes to the target",
+        description: "A dot for each run; a ring for a run that does not count for the mean; a bar at \
+                      the mean. The numbers are in the table of runs."
+            .to_owned(),
+    };
+    DotChart { caption, x_title: "minutes", rows }.draw()
+}
+
+/// Published results on eight accelerators: the fastest of each division, and the open ones.
+fn published(comparison: &Comparison) -> Vec<Leader> {
+    if !comparison.is_imagenet() {
+        return Vec::new();
+    }
+    let mut shown: Vec<Leader> = Vec::new();
+    for leader in leaders("resnet").into_iter().filter(|it| it.num_accelerators == 8) {
+        let known = |it: &Leader| it.accelerator == leader.accelerator && it.division == leader.division;
+        if !shown.iter().any(known) && leader.olympic_minutes < 30.0 {
+            shown.push(leader);
+        }
+    }
+    shown.truncate(5);
+    shown
+}

@@ -1,0 +1,265 @@
+//! What was run, on what, and what the check of the logs says.
+
+use std::collections::BTreeSet;
+
+use maud::{Markup, html};
+use serde_json::Value;
+
+use super::{
+    NONE,
+    tables::{Column, table, text},
+};
+use crate::{
+    compliance::Severity,
+    report::{
+        Comparison,
+        recipe_diff::{RecipeDiff, flat},
+        run::RunFigures,
+        system::SystemFigures,
+    },
+    run_dir::RunManifest,
+};
+
+/// Findings of one code that a run lists.
+const SHOWN_ALIKE: usize = 3;
+
+/// Members of a system's description that come first.
+const FIRST_MEMBERS: [&str; 9] = [
+    "submitter",
+    "system_name",
+    "status",
+    "number_of_nodes",
+    "accelerators_per_node",
+    "accelerator_model_name",
+    "host_processor_model_name",
+    "host_processors_per_node",
+    "framework",
+];
+
+/// What the check of the logs found.
+pub(super) fn findings(comparison: &Comparison) -> Markup {
+    let mut rows = Vec::new();
+    for system in &comparison.systems {
+        for run in &system.runs {
+            rows.extend(findings_of(system, run));
+        }
+    }
+    let columns =
+        ["system", "run", "severity", "code", "line", "finding"].map(Column::words);
+    let rulesets: BTreeSet<&str> = reports(comparison).map(|report| report.ruleset.as_str()).collect();
+    let rulesets: Vec<_> = rulesets.into_iter().collect();
+    html! {
+        section {
+            h2 { "Log check" }
+            @if rows.is_empty() {
+                p { "No findings under ruleset " (rulesets.join(", ")) "." }
+            } @else {
+                p.soft { "Ruleset " (rulesets.join(", ")) ". Errors reject a log; the other findings do not." }
+                (table("Findings", &columns, &rows, &[]))
+            }
+        }
+    }
+}
+
+fn reports(comparison: &Comparison) -> impl Iterator<Item = &crate::compliance::Report> {
+    let runs = comparison.systems.iter().flat_map(|system| &system.runs);
+    runs.filter_map(|run| run.report.as_ref())
+}
+
+fn findings_of(system: &SystemFigures, run: &RunFigures) -> Vec<Vec<Markup>> {
+    let findings = run.report.iter().flat_map(|report| &report.findings).enumerate();
+    let all: Vec<_> = run.report.iter().flat_map(|report| &report.findings).collect();
+    let rows = findings.filter_map(|(index, finding)| {
+        let alike = |at: &[&crate::compliance::Finding]| {
+            at.iter().filter(|other| other.code == finding.code && other.key == finding.key).count()
+        };
+        let num_before = alike(&all[..index]);
+        if num_before > SHOWN_ALIKE {
+            return None;
+        }
+        let message = match num_before {
+            SHOWN_ALIKE => format!("and {} more of this kind", alike(&all[index..])),
+            _ => finding.to_string(),
+        };
+        let is_error = finding.severity() == Severity::Error;
+        let severity = finding.severity().as_str();
+        Some(vec![
+            text(&system.label),
+            text(&run.name),
+            if is_error { html! { span.bad { (severity) } } } else { text(severity) },
+            text(finding.code.as_str()),
+            text(finding.line.map_or(NONE.to_owned(), |line| line.to_string())),
+            text(message),
+        ])
+    });
+    rows.collect()
+}
+
+/// What the recipes change, and where they differ.
+pub(super) fn recipes(comparison: &Comparison) -> Markup {
+    let with_recipe: Vec<&SystemFigures> =
+        comparison.systems.iter().filter(|system| system.recipe_diff.is_some()).collect();
+    let logged: Vec<&SystemFigures> =
+        comparison.systems.iter().filter(|system| system.recipe_diff.is_none()).collect();
+    html! {
+        section {
+            @if !with_recipe.is_empty() { h2 { "Recipe" } }
+            @if with_recipe.len() > 1 { (recipe_comparison(&with_recipe)) }
+            @for system in &with_recipe { (recipe_diff(system)) }
+            @if !logged.is_empty() {
+                h2 { "Hyperparameters in the logs" }
+                (logged_settings(&logged))
+            }
+        }
+    }
+}
+
+fn recipe_diff(system: &SystemFigures) -> Markup {
+    let Some(RecipeDiff { parent, rows }) = &system.recipe_diff else { return html! {} };
+    let name = system.recipe_name().unwrap_or_default();
+    let base = parent.clone().unwrap_or_else(|| "defaults".to_owned());
+    let columns = [Column::words("key"), Column::words(base.clone()), Column::words(name.clone())];
+    let cell = |value: &Option<String>| match value {
+        Some(value) => html! { code { (value) } },
+        None => html! { span.soft { (NONE) } },
+    };
+    let rows: Vec<_> = rows
+        .iter()
+        .map(|(key, base, own)| vec![html! { code { (key) } }, cell(base), cell(own)])
+        .collect();
+    let title = match parent {
+        Some(parent) => format!("{name} changes {} values of {parent}", rows.len()),
+        None => format!("{name} sets {} values other than the defaults", rows.len()),
+    };
+    html! {
+        details open[parent.is_some()] {
+            summary { (title) }
+            (table(&title, &columns, &rows, &[]))
+        }
+    }
+}
+
+/// Keys whose values differ between systems, a column for each.
+fn recipe_comparison(systems: &[&SystemFigures]) -> Markup {
+    let recipe = |system: &SystemFigures| {
+        let recipe = system.runs.iter().find_map(|run| run.recipe.as_ref());
+        recipe.map(flat).unwrap_or_default()
+    };
+    let recipes: Vec<_> = systems.iter().map(|system| recipe(system)).collect();
+    let keys: BTreeSet<&String> = recipes.iter().flat_map(|recipe| recipe.keys()).collect();
+    let differing = keys
+        .into_iter()
+        .filter(|key| recipes.iter().any(|recipe| recipe.get(*key) != recipes[0].get(*key)));
+    let rows: Vec<_> = differing
+        .map(|key| {
+            let cells = recipes.iter().map(|recipe| match recipe.get(key) {
+                Some(value) => html! { code { (value) } },
+                None => html! { span.soft { (NONE) } },
+            });
+            std::iter::once(html! { code { (key) } }).chain(cells).collect::<Vec<_>>()
+        })
+        .collect();
+    let mut columns = vec![Column::words("key")];
+    columns.extend(systems.iter().map(|system| Column::words(&system.label)));
+    html! {
+        details open {
+            summary { "The recipes differ in " (rows.len()) " values" }
+            (table("Differences between the recipes", &columns, &rows, &[]))
+        }
+    }
+}
+
+/// Hyperparameters that the logs report, a column for each system.
+fn logged_settings(systems: &[&SystemFigures]) -> Markup {
+    let mut columns = vec![Column::words("key")];
+    columns.extend(systems.iter().map(|system| Column::numbers(&system.label)));
+    let settings: Vec<Vec<(&str, String)>> = systems
+        .iter()
+        .map(|system| {
+            let report = system.runs.iter().find_map(|run| run.report.as_ref());
+            let all = report.iter().flat_map(|report| report.settings.iter());
+            all.map(|(key, value)| (key, value.to_string())).collect()
+        })
+        .collect();
+    let mut keys: Vec<&str> = Vec::new();
+    for (key, _) in settings.iter().flatten() {
+        if !keys.contains(key) {
+            keys.push(key);
+        }
+    }
+    let value = |of: &[(&str, String)], key: &str| {
+        let found = of.iter().find(|(known, _)| *known == key);
+        text(found.map_or(NONE, |(_, value)| value.trim_matches('"')))
+    };
+    let row = |key: &&str| {
+        let cells = settings.iter().map(|of| value(of, key));
+        std::iter::once(html! { code { (key) } }).chain(cells).collect::<Vec<_>>()
+    };
+    let rows: Vec<_> = keys.iter().map(row).collect();
+    html! { details open { summary { "As the first run of each system logged them" } (table("Hyperparameters", &columns, &rows, &[])) } }
+}
+
+/// Machines, data and programs.
+pub(super) fn systems(comparison: &Comparison) -> Markup {
+    let mut systems = Vec::new();
+    for system in &comparison.systems {
+        let manifest = system.runs.iter().find_map(|run| run.manifest.as_ref());
+        let rows = match (manifest, &system.description) {
+            (Some(manifest), _) => manifest_rows(manifest),
+            (None, Some(description)) => description_rows(description),
+            (None, None) => continue,
+        };
+        systems.push((&system.label, rows));
+    }
+    if systems.is_empty() {
+        return html! {};
+    }
+    let columns = ["", ""].map(Column::words);
+    html! {
+        section {
+            h2 { "System and data" }
+            @for (label, rows) in &systems {
+                @if comparison.systems.len() > 1 { h3 { (label) } }
+                (table(label, &columns, rows, &[]))
+            }
+        }
+    }
+}
+
+fn manifest_rows(manifest: &RunManifest) -> Vec<Vec<Markup>> {
+    let data = &manifest.data_set;
+    let images = format!(
+        "{} to train on, {} to evaluate, {} classes",
+        data.num_train, data.num_eval, data.num_classes
+    );
+    let store = data.store_sha256.as_ref().map(|hash| ("store", format!("sha256 {hash}")));
+    let kind = data.synth.as_ref().map(|_| ("kind", "the built-in image set".to_owned()));
+    let device = format!("{:?}", manifest.device).to_lowercase();
+    let rows = [
+        Some(("machine", manifest.host.clone())),
+        Some(("ranks", format!("{} on {device}", manifest.world_size))),
+        Some(("libtorch", manifest.libtorch.clone())),
+        Some(("commit", manifest.commit.clone().unwrap_or("unknown".into()))),
+        Some(("program", format!("sha256 {}", manifest.program.sha256))),
+        Some(("images", images)),
+        kind,
+        Some(("folder", data.path.display().to_string())),
+        Some(("list of images", format!("sha256 {}", data.listing_sha256))),
+        store,
+        Some(("started", manifest.started.clone())),
+        Some(("command", manifest.argv.join(" "))),
+    ];
+    rows.into_iter().flatten().map(|(name, value)| vec![text(name), html! { code { (value) } }]).collect()
+}
+
+fn description_rows(description: &serde_json::Map<String, Value>) -> Vec<Vec<Markup>> {
+    let first = FIRST_MEMBERS.iter().filter_map(|name| description.get_key_value(*name));
+    let others = description.iter().filter(|(name, _)| !FIRST_MEMBERS.contains(&&***name));
+    let words = |value: &Value| match value {
+        Value::String(text) => text.clone(),
+        other => other.to_string(),
+    };
+    let rows = first.chain(others).map(|(name, value)| (name.replace('_', " "), words(value)));
+    let rows = rows.filter(|(_, value)| !value.trim().is_empty());
+    rows.map(|(name, value)| vec![text(name), text(value)]).collect()
+}
