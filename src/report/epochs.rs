@@ -50,8 +50,11 @@ pub(super) fn epochs(
 ) -> Vec<EpochFigures> {
     let mut epochs: BTreeMap<usize, EpochFigures> = BTreeMap::new();
     let num_train = report.and_then(|report| report.settings.num_train());
-    for span in report.iter().flat_map(|report| &report.epochs) {
-        let number = span.epoch.max(0.0) as usize;
+    let spans = || report.iter().flat_map(|report| &report.epochs);
+    // Some programs count from 0.
+    let first = usize::from(spans().any(|span| span.epoch < 1.0));
+    for span in spans() {
+        let number = span.epoch.max(0.0) as usize + first;
         let epoch = epochs.entry(number).or_default();
         epoch.minutes = minutes(report, span.stop_ms);
         epoch.seconds = Some(span.seconds());
@@ -150,6 +153,13 @@ mod tests {
         assert_eq!(epochs, [expected]);
         let point = EvalPoint { epoch: 1.0, minutes: Some(1.5), accuracy: 0.5 };
         assert_eq!(curve(Some(&report), &[]), [point]);
+    }
+
+    #[test]
+    fn epochs_that_count_from_0_are_numbered_from_1() {
+        let log = LOG.replace("\"epoch_num\": 1", "\"epoch_num\": 0");
+        let report = check_bytes(log.as_bytes(), Ruleset::V4_0_0);
+        assert_eq!(epochs(Some(&report), &[], None)[0].epoch, 1);
     }
 
     #[test]

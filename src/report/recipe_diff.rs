@@ -7,7 +7,8 @@ use toml::{Table, Value};
 use crate::recipe::{self, Recipe, RecipeFile, RunContext};
 
 /// Keys that say where and for whom a run ran, and not what it did.
-const NOT_THE_RECIPE: [&str; 7] = [
+const NOT_THE_RECIPE: [&str; 8] = [
+    "mlperf.runs",
     "run.name",
     "run.seed",
     "run.device",

@@ -15,7 +15,7 @@ use super::{
     spent::TimeParts,
 };
 use crate::{
-    compliance::{Report, Severity},
+    compliance::Report,
     events::{RankEvent, RunSummary},
     recipe::{self, IMAGENET, Origin, Plan, Recipe, RunContext, Source},
     run_dir::{self, RunManifest},
@@ -156,12 +156,6 @@ impl RunFigures {
             _ if self.failure.is_some() => "failed".to_owned(),
             _ => "has no end".to_owned(),
         }
-    }
-
-    /// Errors of its log's check.
-    pub(super) fn num_errors(&self) -> usize {
-        let findings = self.report.iter().flat_map(|report| &report.findings);
-        findings.filter(|finding| finding.severity() == Severity::Error).count()
     }
 }
 

@@ -4,7 +4,12 @@ use std::fmt::Write as _;
 
 use maud::{Markup, html};
 
-use super::{Caption, WIDTH, figure, scale::Scale, unit};
+use super::{
+    Caption, WIDTH, figure,
+    label::{self, Label},
+    scale::Scale,
+    unit,
+};
 
 /// A line chart.
 #[derive(Clone, Debug)]
@@ -38,8 +43,6 @@ pub(in super::super) struct Series {
     pub(in super::super) points: Vec<Point>,
     /// Whether values hold until the next one.
     pub(in super::super) is_stepped: bool,
-    /// Whether points are marked.
-    pub(in super::super) has_dots: bool,
 }
 
 /// A point of a line.
@@ -51,22 +54,23 @@ pub(in super::super) struct Point {
     pub(in super::super) hint: String,
 }
 
-/// Units that a character of a label takes at most, and those between two labels.
-const CHARACTER: f64 = 7.7;
-const LINE: f64 = 17.0;
-const LONGEST_LABEL: usize = 20;
+
+/// The class of published results, which are lines without marks.
+pub(in super::super) const PUBLISHED: &str = "published";
+
+/// With more points than this, marks would hide the lines.
+const MOST_DOTS: usize = 150;
 
 impl LineChart<'_> {
     /// The chart as a figure; nothing if it has no points.
     pub(in super::super) fn draw(&self) -> Markup {
         let points = || self.series.iter().flat_map(|series| &series.points);
         let Some(first) = points().next() else { return html! {} };
-        let longest = self.series.iter().map(|series| series.label.chars().count()).max();
-        let longest = longest.unwrap_or(0).min(LONGEST_LABEL);
-        let right = if longest == 0 { 14.0 } else { 12.0 + CHARACTER * longest as f64 };
         let (left, top) = (48.0, 26.0);
         let end = points().map(|point| point.x).fold(first.x, f64::max);
-        let x = Scale::exact([0.0, self.x_end.unwrap_or(end)], 5, [left, WIDTH - right]);
+        let end = self.x_end.unwrap_or(end);
+        let right = WIDTH - label::margin(&self.series, end);
+        let x = Scale::exact([0.0, end], 5, [left, right]);
         let x = if self.counts { x.whole() } else { x };
         let series: Vec<_> = self.series.iter().map(|series| cut(series, x.high())).collect();
         let values = || {
@@ -77,17 +81,24 @@ impl LineChart<'_> {
         let high = values().fold(f64::NEG_INFINITY, f64::max);
         let bottom = top + self.height;
         let y = Scale::round([self.low.unwrap_or(low), high], 4, [bottom, top]);
+        let has_dots = points().count() <= MOST_DOTS;
+        let target = self.target.as_ref().map(|(value, name)| Label {
+            text: name.clone(),
+            class: "small".to_owned(),
+            x: left + 4.0,
+            y: y.at(*value) - 6.0,
+            anchor: "start",
+        });
         let drawing = html! {
             (axes(&x, &y, (self.x_title, self.y_title)))
-            @if let Some((value, name)) = &self.target {
-                line.target x1=(unit(left)) x2=(unit(WIDTH - right)) y1=(unit(y.at(*value)))
-                    y2=(unit(y.at(*value))) {}
-                text.small x=(unit(left + 4.0)) y=(unit(y.at(*value) - 6.0)) { (name) }
+            @if let Some(Label { text, x: at_x, y: at_y, .. }) = &target {
+                line.target x1=(unit(left)) x2=(unit(right)) y1=(unit(at_y + 6.0)) y2=(unit(at_y + 6.0)) {}
+                text.small x=(unit(*at_x)) y=(unit(*at_y)) { (text) }
             }
             @for series in &series {
                 g class=(series.class) {
                     path.line d=(path(series, &x, &y)) {}
-                    @if series.has_dots {
+                    @if has_dots && series.class != PUBLISHED {
                         @for point in &series.points {
                             circle.dot cx=(unit(x.at(point.x))) cy=(unit(y.at(point.y))) r="2.8" {
                                 title { (point.hint) }
@@ -96,8 +107,10 @@ impl LineChart<'_> {
                     }
                 }
             }
-            @for (label, class, [at_x, at_y]) in labels(&series, &x, &y) {
-                text class=(format!("label {class}")) x=(unit(at_x)) y=(unit(at_y)) { (label) }
+            @for label in label::placed(&series, (&x, &y), target.as_ref()) {
+                text class=(format!("label {} {}", label.anchor, label.class)) x=(unit(label.x)) y=(unit(label.y)) {
+                    (label.text)
+                }
             }
         };
         figure(&self.caption, bottom + 42.0, &drawing)
@@ -153,52 +166,6 @@ fn path(series: &Series, x: &Scale, y: &Scale) -> String {
     text
 }
 
-/// Labels with their classes and places: right of the last points, and moved apart.
-fn labels(series: &[Series], x: &Scale, y: &Scale) -> Vec<(String, String, [f64; 2])> {
-    let labelled = series.iter().filter(|series| !series.label.is_empty());
-    let ends: Vec<_> =
-        labelled.filter_map(|series| Some((series, series.points.last()?))).collect();
-    let wanted: Vec<f64> = ends.iter().map(|(_, end)| y.at(end.y) + 4.5).collect();
-    let places = apart(&wanted, LINE);
-    let texts = ends.into_iter().zip(places).map(|((series, end), at_y)| {
-        let mut text = series.label.clone();
-        if text.chars().count() > LONGEST_LABEL {
-            text = text.chars().take(LONGEST_LABEL - 1).collect::<String>() + "\u{2026}";
-        }
-        (text, series.class.clone(), [x.at(end.x) + 7.0, at_y])
-    });
-    texts.collect()
-}
-
-/// The places nearest to `wanted` that are at least `gap` apart, in the same order.
-fn apart(wanted: &[f64], gap: f64) -> Vec<f64> {
-    let mut order: Vec<usize> = (0..wanted.len()).collect();
-    order.sort_by(|a, b| wanted[*a].total_cmp(&wanted[*b]));
-    // Groups of labels that touch, each as its first place and its members; a group lies around the
-    // mean of its members' places.
-    let mut groups: Vec<(f64, Vec<usize>)> = Vec::new();
-    for index in order {
-        let mut group = (wanted[index], vec![index]);
-        while let Some((start, members)) =
-            groups.pop_if(|(start, members)| *start + gap * members.len() as f64 > group.0)
-        {
-            let sum = members.iter().chain(&group.1).map(|i| wanted[*i]).sum::<f64>();
-            let members: Vec<usize> = members.into_iter().chain(group.1).collect();
-            let num = members.len() as f64;
-            group = (sum / num - gap * (num - 1.0) / 2.0, members);
-            debug_assert!(start.is_finite());
-        }
-        groups.push(group);
-    }
-    let mut places = vec![0.0; wanted.len()];
-    for (start, members) in groups {
-        for (i, index) in members.into_iter().enumerate() {
-            places[index] = start + gap * i as f64;
-        }
-    }
-    places
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -210,8 +177,7 @@ mod tests {
             class: "c1".to_owned(),
             points: points.iter().map(point).collect(),
             is_stepped: false,
-            has_dots: true,
-        }
+                }
     }
 
     fn chart(series: Vec<Series>) -> LineChart<'static> {
@@ -242,14 +208,6 @@ mod tests {
         let cut = cut(&series(&[(0.0, 0.0), (10.0, 50.0), (20.0, 70.0)]), 15.0);
         let places: Vec<_> = cut.points.iter().map(|point| (point.x, point.y)).collect();
         assert_eq!(places, [(0.0, 0.0), (10.0, 50.0), (15.0, 60.0)]);
-    }
-
-    #[test]
-    fn labels_do_not_overlap_and_stay_near() {
-        let places = apart(&[10.0, 12.0, 100.0, 11.0], 16.0);
-        assert_eq!(places, [-5.0, 27.0, 100.0, 11.0]);
-        assert_eq!(apart(&[0.0, 16.0], 16.0), [0.0, 16.0]);
-        assert!(apart(&[], 16.0).is_empty());
     }
 
     #[test]

@@ -5,6 +5,7 @@
 
 mod bars;
 mod dots;
+mod label;
 mod lines;
 mod scale;
 
@@ -12,7 +13,7 @@ use maud::{Markup, html};
 
 pub(super) use bars::{Bar, BarChart};
 pub(super) use dots::{Dot, DotChart, DotRow};
-pub(super) use lines::{LineChart, Point, Series};
+pub(super) use lines::{LineChart, PUBLISHED, Point, Series};
 
 /// Width of every drawing.
 const WIDTH: f64 = 440.0;

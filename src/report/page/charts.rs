@@ -11,11 +11,10 @@ use crate::{
     console::{grouped, percent},
     report::{
         Comparison,
-        chart::{Bar, BarChart, Caption, LineChart, Point, Series},
+        chart::{Caption, LineChart, PUBLISHED, Point, Series},
         epochs::{EpochFigures, EvalPoint},
         published::{PublishedSystem, published},
         run::RunFigures,
-        spent::Part,
         system::SystemFigures,
     },
 };
@@ -83,7 +82,6 @@ fn accuracy_chart(
                 class: colour(index).to_owned(),
                 points,
                 is_stepped: false,
-                has_dots: true,
             });
         }
     }
@@ -134,10 +132,9 @@ fn published_series(system: &PublishedSystem, column: usize) -> Series {
     };
     Series {
         label: system.label.clone(),
-        class: "published".to_owned(),
+        class: PUBLISHED.to_owned(),
         points: system.points.iter().map(point).collect(),
         is_stepped: false,
-        has_dots: false,
     }
 }
 
@@ -202,6 +199,7 @@ struct Panel {
     y_title: &'static str,
     value: fn(&EpochFigures) -> Option<f64>,
     text: fn(f64) -> String,
+    unit: &'static str,
     is_stepped: bool,
     /// Whether the axis starts at zero.
     from_zero: bool,
@@ -214,6 +212,7 @@ const PANELS: [Panel; 4] = [
         y_title: "images/s, without evaluations",
         value: |epoch| epoch.images_per_s,
         text: grouped,
+        unit: "images/s",
         is_stepped: false,
         from_zero: true,
     },
@@ -223,6 +222,7 @@ const PANELS: [Panel; 4] = [
         y_title: "mean of the epoch on rank 0",
         value: |epoch| epoch.loss,
         text: |loss| format!("{loss:.3}"),
+        unit: "",
         is_stepped: false,
         from_zero: false,
     },
@@ -232,6 +232,7 @@ const PANELS: [Panel; 4] = [
         y_title: "px",
         value: |epoch| epoch.image_size.map(|size| size as f64),
         text: |size| format!("{size:.0}"),
+        unit: "px",
         is_stepped: true,
         from_zero: true,
     },
@@ -241,6 +242,7 @@ const PANELS: [Panel; 4] = [
         y_title: "at the end of the epoch",
         value: |epoch| epoch.learning_rate.map(|[_, last]| last),
         text: learning_rate,
+        unit: "",
         is_stepped: false,
         from_zero: true,
     },
@@ -252,20 +254,40 @@ pub(super) fn by_epoch(comparison: &Comparison) -> Markup {
     if runs().all(|run| run.epochs.is_empty()) {
         return html! {};
     }
+    let (constant, drawn): (Vec<_>, Vec<_>) =
+        PANELS.iter().partition(|panel| constant(comparison, panel).is_some());
     html! {
         section {
             h2 { "Epoch by epoch" }
-            div.charts { @for panel in &PANELS { (panel_chart(comparison, panel)) } }
-            @for system in &comparison.systems {
-                @for run in system.runs.iter().filter(|run| !run.epochs.is_empty()) {
-                    details {
-                        summary { "Numbers of " (system.label) " " (run.name) }
-                        (epoch_table(&format!("{} {}", system.label, run.name), &run.epochs))
+            div.charts { @for panel in &drawn { (panel_chart(comparison, panel)) } }
+            @for panel in &constant {
+                @if let Some(value) = constant_text(comparison, panel) { p.soft { (value) } }
+            }
+            details {
+                summary { "Numbers" }
+                @for system in &comparison.systems {
+                    @for run in system.runs.iter().filter(|run| !run.epochs.is_empty()) {
+                        @let name = format!("{} {}", system.label, run.name);
+                        h3 { (name) }
+                        (epoch_table(&name, &run.epochs))
                     }
                 }
             }
         }
     }
+}
+
+/// The value of a panel, if all epochs of all runs have the same, of which a chart would say little.
+fn constant(comparison: &Comparison, panel: &Panel) -> Option<f64> {
+    let epochs = comparison.systems.iter().flat_map(|system| &system.runs).flat_map(|run| &run.epochs);
+    let mut values = epochs.filter_map(panel.value);
+    let first = values.next()?;
+    values.all(|value| value.to_bits() == first.to_bits()).then_some(first)
+}
+
+fn constant_text(comparison: &Comparison, panel: &Panel) -> Option<String> {
+    let value = (panel.text)(constant(comparison, panel)?);
+    Some(format!("{} in all epochs: {value} {}.", panel.title, panel.unit))
 }
 
 fn panel_chart(comparison: &Comparison, panel: &Panel) -> Markup {
@@ -282,7 +304,6 @@ fn panel_chart(comparison: &Comparison, panel: &Panel) -> Markup {
                 class: colour(index).to_owned(),
                 points: run.epochs.iter().filter_map(point).collect(),
                 is_stepped: panel.is_stepped,
-                has_dots: run.epochs.len() <= 40,
             });
         }
     }
@@ -329,100 +350,4 @@ fn epoch_table(name: &str, epochs: &[EpochFigures]) -> Markup {
     };
     let rows: Vec<_> = epochs.iter().map(row).collect();
     table(name, &columns, &rows, &[])
-}
-
-/// Where the time went.
-pub(super) fn time(comparison: &Comparison) -> Markup {
-    let mut bars = Vec::new();
-    for system in &comparison.systems {
-        let mut group = (comparison.systems.len() > 1).then(|| system.label.clone());
-        for run in &system.runs {
-            let Some(time) = &run.time else { continue };
-            let part = |part: Part| {
-                let minutes = time.minutes(part);
-                let hint = format!("{}: {minutes:.2} min, {}", part.name(), percent(minutes / time.total(), 1));
-                (part.class(), minutes, hint)
-            };
-            bars.push(Bar {
-                group: group.take(),
-                name: run.name.clone(),
-                parts: Part::ALL.map(part).to_vec(),
-                total: format!("{:.2} min", time.total()),
-            });
-        }
-    }
-    if bars.is_empty() {
-        return html! {};
-    }
-    let shown: Vec<Part> = Part::ALL.into_iter().filter(|part| is_shown(comparison, *part)).collect();
-    let caption = Caption {
-        id: "time",
-        title: "Minutes by what they were spent on",
-        description: "A bar for each run, split into the parts of its time. The numbers are in the \
-                      table below."
-            .to_owned(),
-    };
-    html! {
-        section {
-            h2 { "Where the time went" }
-            ul.legend { @for part in &shown { li { i.key class=(part.class()) {} (part.name()) } } }
-            div.charts { (BarChart { caption, x_title: "minutes since run_start", bars }.draw()) div { (time_notes(comparison)) } }
-            (time_table(comparison, &shown))
-        }
-    }
-}
-
-/// Parts of which some run has any, and those that tell by their absence.
-fn is_shown(comparison: &Comparison, part: Part) -> bool {
-    let mut runs = comparison.systems.iter().flat_map(|system| &system.runs);
-    runs.any(|run| {
-        let Some(time) = &run.time else { return false };
-        time.minutes(part) > 0.0 || (part == Part::DataWait && time.knows_waits)
-    })
-}
-
-fn time_notes(comparison: &Comparison) -> Markup {
-    let runs = || comparison.systems.iter().flat_map(|system| &system.runs);
-    let knows = |run: &RunFigures| run.time.as_ref().is_some_and(|time| time.knows_waits);
-    let verdicts = comparison.systems.iter().flat_map(|system| {
-        system.runs.iter().filter_map(move |run| {
-            Some((system, run, run.summary.as_ref()?.data_verdict.as_ref()?))
-        })
-    });
-    html! {
-        p.soft {
-            "The first epoch stands apart because it may read from a cold disk. Training includes the \
-             all-reduce, which is not measured by itself. Gaps are what lies outside epochs and \
-             evaluations."
-        }
-        @if runs().any(knows) {
-            p.soft { "Waits and copies are those of rank 0 after the first epoch." }
-        }
-        @if !runs().all(knows) {
-            p.soft { "Logs of other programs do not say how long a run waited for data; there, training includes it." }
-        }
-        @for (system, run, verdict) in verdicts {
-            p { (system.label) " " (run.name) " " (verdict) }
-        }
-    }
-}
-
-fn time_table(comparison: &Comparison, shown: &[Part]) -> Markup {
-    let mut columns = vec![Column::words("system"), Column::words("run")];
-    columns.extend(shown.iter().map(|part| Column::numbers(part.name())));
-    columns.push(Column::numbers("minutes"));
-    let mut rows = Vec::new();
-    for system in &comparison.systems {
-        for run in &system.runs {
-            let Some(time) = &run.time else { continue };
-            let mut row = vec![text(&system.label), text(&run.name)];
-            row.extend(shown.iter().map(|part| {
-                let is_unknown = matches!(part, Part::DataWait | Part::Copy) && !time.knows_waits;
-                text(if is_unknown { NONE.to_owned() } else { format!("{:.2}", time.minutes(*part)) })
-            }));
-            row.push(text(format!("{:.2}", time.total())));
-            rows.push(row);
-        }
-    }
-    table("Minutes by part", &columns, &rows, &[])
 }

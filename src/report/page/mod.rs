@@ -4,6 +4,7 @@ mod charts;
 mod runs;
 mod setup;
 mod tables;
+mod time;
 
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
@@ -34,10 +35,10 @@ pub fn page(comparison: &Comparison) -> String {
             body {
                 (header(comparison, &title))
                 main {
-                    (runs::section(comparison))
+                    (runs::systems(comparison))
                     (charts::accuracy(comparison))
+                    (runs::section(comparison))
                     (charts::by_epoch(comparison))
-                    (charts::time(comparison))
                     (setup::findings(comparison))
                     (setup::recipes(comparison))
                     (setup::systems(comparison))

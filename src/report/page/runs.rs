@@ -5,11 +5,11 @@ use maud::{Markup, html};
 use super::{
     NONE, colour, optional,
     tables::{Column, table, text},
-    trimmed,
+    time, trimmed,
 };
 use crate::{
     console::{grouped, percent},
-    report::{Comparison, Headline, chart::{Caption, Dot, DotChart, DotRow}, run::RunFigures, system::SystemFigures},
+    report::{Comparison, Headline, chart::{Caption, Dot, DotChart, DotRow, PUBLISHED}, run::RunFigures, system::SystemFigures},
     submission::{Leader, leaders, num_dropped},
 };
 
@@ -52,18 +52,77 @@ fn is_accepted(run: &RunFigures) -> Option<bool> {
     run.report.as_ref().map(|report| report.reference_accepts())
 }
 
-/// Systems, their runs, and their minutes as dots.
+/// A line for each system, if there are several.
+pub(super) fn systems(comparison: &Comparison) -> Markup {
+    if comparison.systems.len() < 2 {
+        return html! {};
+    }
+    let score = |system: &SystemFigures| system.score.as_ref().and_then(|it| it.scaled_minutes);
+    let is_scaled = |system: &SystemFigures| {
+        system.score.as_ref().is_some_and(|score| score.scaled_minutes != score.olympic_minutes)
+    };
+    let row = |(index, system): (usize, &SystemFigures)| {
+        let headline = Headline::of(system);
+        let means = Means::of(system);
+        let division = system.score.as_ref().and_then(|score| score.division.as_deref());
+        vec![
+            html! { b class=(format!("system {}", colour(index))) { (system.label) } },
+            text(system.submitter().unwrap_or(NONE)),
+            text(division.unwrap_or(NONE)),
+            text(system.runs.len().to_string()),
+            text(optional(headline, |it| format!("{:.2}", it.minutes))),
+            text(headline.map_or(NONE, |it| it.kind.as_str())),
+            text(optional(score(system), |it| format!("{it:.2}"))),
+            text(optional(means.accuracy, |it| percent(it, 2))),
+            text(optional(means.epochs, |it| trimmed(it, 1))),
+            text(optional(means.images_per_s, grouped)),
+            text(optional(means.data_wait, |it| percent(it, 1))),
+            text(accepted(system)),
+        ]
+    };
+    let columns = [
+        Column::words("system"),
+        Column::words("submitter"),
+        Column::words("division"),
+        Column::numbers("runs"),
+        Column::numbers("minutes"),
+        Column::words(""),
+        Column::numbers("scaled"),
+        Column::numbers("accuracy"),
+        Column::numbers("epochs"),
+        Column::numbers("images/s"),
+        Column::numbers("data wait"),
+        Column::numbers("accepted"),
+    ];
+    let any = |test: &dyn Fn(&SystemFigures) -> bool| comparison.systems.iter().any(test);
+    let is_shown = [
+        (1, any(&|system| system.submitter().is_some())),
+        (6, any(&is_scaled)),
+        (10, any(&|system| Means::of(system).data_wait.is_some())),
+    ];
+    let keep = |at: usize| is_shown.iter().all(|(column, shown)| *column != at || *shown);
+    let rows = comparison.systems.iter().enumerate().map(row).map(|row| kept(row, keep));
+    html! {
+        section {
+            h2 { "Systems" }
+            (table("Systems", &kept(columns, keep), &rows.collect::<Vec<_>>(), &[]))
+        }
+    }
+}
+
+/// The items at the places that `keep` accepts.
+fn kept<T>(items: impl IntoIterator<Item = T>, keep: impl Fn(usize) -> bool) -> Vec<T> {
+    items.into_iter().enumerate().filter(|(at, _)| keep(*at)).map(|(_, item)| item).collect()
+}
+
+/// The runs of each system, their minutes, and where the time went.
 pub(super) fn section(comparison: &Comparison) -> Markup {
     html! {
         section {
-            @if comparison.systems.len() > 1 {
-                h2 { "Systems" }
-                (systems(comparison))
-            }
             h2 { "Runs" }
-            div.charts { (minutes(comparison)) }
+            div.charts { (minutes(comparison)) (time::figure(comparison)) }
             @for (index, system) in comparison.systems.iter().enumerate() {
-                @if comparison.systems.len() > 1 { h3 { b.system class=(colour(index)) { (system.label) } } }
+                @if comparison.systems.len() > 1 { h3 { b class=(format!("system {}", colour(index))) { (system.label) } } }
                 (runs(system))
                 @for problem in system.score.iter().flat_map(|score| &score.problems) {
                     p.soft { (problem) }
@@ -72,49 +131,13 @@ pub(super) fn section(comparison: &Comparison) -> Markup {
                     @if let Some(failure) = &run.failure { p.bad { (run.name) ": " (failure) } }
                 }
             }
+            (time::notes(comparison))
+            details {
+                summary { "Numbers of where the time went" }
+                (time::numbers(comparison))
+            }
         }
     }
-}
-
-/// One line for each system.
-fn systems(comparison: &Comparison) -> Markup {
-    let columns = [
-        Column::words("system"),
-        Column::words("folder"),
-        Column::words("submitter"),
-        Column::words("division"),
-        Column::numbers("runs"),
-        Column::numbers("minutes"),
-        Column::words("are the"),
-        Column::numbers("scaled"),
-        Column::numbers("accuracy"),
-        Column::numbers("epochs"),
-        Column::numbers("images/s"),
-        Column::numbers("data wait"),
-        Column::numbers("logs accepted"),
-    ];
-    let row = |(index, system): (usize, &SystemFigures)| {
-        let headline = Headline::of(system);
-        let means = Means::of(system);
-        let score = system.score.as_ref();
-        vec![
-            html! { b.system class=(colour(index)) { (system.label) } },
-            text(&system.name),
-            text(system.submitter().unwrap_or(NONE)),
-            text(score.and_then(|score| score.division.as_deref()).unwrap_or(NONE)),
-            text(system.runs.len().to_string()),
-            text(optional(headline, |it| format!("{:.2}", it.minutes))),
-            text(headline.map_or(NONE, |it| it.kind.as_str())),
-            text(optional(score.and_then(|it| it.scaled_minutes), |it| format!("{it:.2}"))),
-            text(optional(means.accuracy, |it| percent(it, 2))),
-            text(optional(means.epochs, |it| trimmed(it, 1))),
-            text(optional(means.images_per_s, grouped)),
-            text(optional(means.data_wait, |it| percent(it, 1))),
-            text(accepted(system)),
-        ]
-    };
-    let rows: Vec<_> = comparison.systems.iter().enumerate().map(row).collect();
-    table("Systems", &columns, &rows, &[])
 }
 
 /// The runs of a system, and its result below them.
@@ -214,10 +237,12 @@ fn minutes(comparison: &Comparison) -> Markup {
         rows.push(DotRow { label: system.label.clone(), class, dots: dots.collect(), mean });
     }
     let own: Vec<_> = comparison.systems.iter().map(|system| system.name.clone()).collect();
-    rows.extend(published(comparison).into_iter().filter(|it| !own.contains(&it.system)).map(
+    let mut others = published(comparison);
+    others.sort_by(|a, b| a.olympic_minutes.total_cmp(&b.olympic_minutes));
+    rows.extend(others.into_iter().filter(|it| !own.contains(&it.system)).map(
         |leader| DotRow {
             label: format!("{} {}, {}", leader.submitter, leader.round, leader.accelerator),
-            class: "published".to_owned(),
+            class: PUBLISHED.to_owned(),
             dots: Vec::new(),
             mean: Some((leader.olympic_minutes, format!("{:.2} min", leader.olympic_minutes))),
         },

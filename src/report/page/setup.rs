@@ -10,11 +10,10 @@ use super::{
     tables::{Column, table, text},
 };
 use crate::{
-    compliance::Severity,
+    compliance::{Finding, Severity},
     report::{
         Comparison,
         recipe_diff::{RecipeDiff, flat},
-        run::RunFigures,
         system::SystemFigures,
     },
     run_dir::RunManifest,
@@ -38,61 +37,82 @@ const FIRST_MEMBERS: [&str; 9] = [
 
 /// What the check of the logs found.
 pub(super) fn findings(comparison: &Comparison) -> Markup {
-    let mut rows = Vec::new();
-    for system in &comparison.systems {
-        for run in &system.runs {
-            rows.extend(findings_of(system, run));
-        }
-    }
-    let columns =
-        ["system", "run", "severity", "code", "line", "finding"].map(Column::words);
-    let rulesets: BTreeSet<&str> = reports(comparison).map(|report| report.ruleset.as_str()).collect();
-    let rulesets: Vec<_> = rulesets.into_iter().collect();
+    let columns = [
+        Column::words("system"),
+        Column::words("runs"),
+        Column::words("severity"),
+        Column::words("code"),
+        Column::prose("finding"),
+    ];
+    let found = comparison.systems.iter().flat_map(|system| {
+        found(system).into_iter().map(|found| found.row(&system.label, system.runs.len()))
+    });
+    let rows: Vec<_> = found.collect();
+    let runs = comparison.systems.iter().flat_map(|system| &system.runs);
+    let rulesets = runs.filter_map(|run| Some(run.report.as_ref()?.ruleset.as_str()));
+    let rulesets: Vec<_> = rulesets.collect::<BTreeSet<_>>().into_iter().collect();
+    let rulesets = rulesets.join(", ");
     html! {
         section {
             h2 { "Log check" }
-            @if rows.is_empty() {
-                p { "No findings under ruleset " (rulesets.join(", ")) "." }
+            @if rulesets.is_empty() {
+                p { "No run has a log." }
+            } @else if rows.is_empty() {
+                p { "No findings under ruleset " (rulesets) "." }
             } @else {
-                p.soft { "Ruleset " (rulesets.join(", ")) ". Errors reject a log; the other findings do not." }
+                p.soft { "Ruleset " (rulesets) ". Errors reject a log; other findings do not." }
                 (table("Findings", &columns, &rows, &[]))
             }
         }
     }
 }
 
-fn reports(comparison: &Comparison) -> impl Iterator<Item = &crate::compliance::Report> {
-    let runs = comparison.systems.iter().flat_map(|system| &system.runs);
-    runs.filter_map(|run| run.report.as_ref())
+/// A finding, and the runs that have it.
+struct Found<'a> {
+    finding: &'a Finding,
+    text: String,
+    runs: Vec<&'a str>,
 }
 
-fn findings_of(system: &SystemFigures, run: &RunFigures) -> Vec<Vec<Markup>> {
-    let findings = run.report.iter().flat_map(|report| &report.findings).enumerate();
-    let all: Vec<_> = run.report.iter().flat_map(|report| &report.findings).collect();
-    let rows = findings.filter_map(|(index, finding)| {
-        let alike = |at: &[&crate::compliance::Finding]| {
-            at.iter().filter(|other| other.code == finding.code && other.key == finding.key).count()
-        };
-        let num_before = alike(&all[..index]);
-        if num_before > SHOWN_ALIKE {
-            return None;
+/// The findings of a system. Equal ones of several runs are one, and only the first few of a kind are
+/// written out for each run.
+fn found(system: &SystemFigures) -> Vec<Found<'_>> {
+    let mut all: Vec<Found<'_>> = Vec::new();
+    for run in &system.runs {
+        let findings: Vec<&Finding> = run.report.iter().flat_map(|it| &it.findings).collect();
+        for (index, finding) in findings.iter().enumerate() {
+            let alike = |at: &[&Finding]| {
+                at.iter().filter(|it| it.code == finding.code && it.key == finding.key).count()
+            };
+            let text = match alike(&findings[..index]) {
+                0..SHOWN_ALIKE => finding.to_string(),
+                SHOWN_ALIKE => format!("and {} more of this kind", alike(&findings[index..])),
+                _ => continue,
+            };
+            let same = all.iter_mut().find(|it| it.finding.code == finding.code && it.text == text);
+            match same {
+                Some(same) if same.runs.last() == Some(&&*run.name) => {}
+                Some(same) => same.runs.push(&run.name),
+                None => all.push(Found { finding, text, runs: vec![&run.name] }),
+            }
         }
-        let message = match num_before {
-            SHOWN_ALIKE => format!("and {} more of this kind", alike(&all[index..])),
-            _ => finding.to_string(),
-        };
-        let is_error = finding.severity() == Severity::Error;
-        let severity = finding.severity().as_str();
-        Some(vec![
-            text(&system.label),
-            text(&run.name),
-            if is_error { html! { span.bad { (severity) } } } else { text(severity) },
-            text(finding.code.as_str()),
-            text(finding.line.map_or(NONE.to_owned(), |line| line.to_string())),
-            text(message),
-        ])
-    });
-    rows.collect()
+    }
+    all
+}
+
+impl Found<'_> {
+    fn row(&self, system: &str, num_runs: usize) -> Vec<Markup> {
+        let severity = self.finding.severity();
+        let is_all = num_runs > 1 && self.runs.len() == num_runs;
+        let line = self.finding.line.filter(|_| self.runs.len() == 1);
+        vec![
+            text(system),
+            text(if is_all { "all".to_owned() } else { self.runs.join(", ") }),
+            html! { span.bad[severity == Severity::Error] { (severity.as_str()) } },
+            text(self.finding.code.as_str()),
+            html! { @if let Some(line) = line { "line " (line) ": " } (self.text) },
+        ]
+    }
 }
 
 /// What the recipes change, and where they differ.
@@ -105,7 +125,7 @@ pub(super) fn recipes(comparison: &Comparison) -> Markup {
         section {
             @if !with_recipe.is_empty() { h2 { "Recipe" } }
             @if with_recipe.len() > 1 { (recipe_comparison(&with_recipe)) }
-            @for system in &with_recipe { (recipe_diff(system)) }
+            @for system in &with_recipe { (recipe_diff(system, with_recipe.len() == 1)) }
             @if !logged.is_empty() {
                 h2 { "Hyperparameters in the logs" }
                 (logged_settings(&logged))
@@ -114,11 +134,12 @@ pub(super) fn recipes(comparison: &Comparison) -> Markup {
     }
 }
 
-fn recipe_diff(system: &SystemFigures) -> Markup {
+#[expect(clippy::fn_params_excessive_bools, reason = "the state of a disclosure is open or closed")]
+fn recipe_diff(system: &SystemFigures, is_open: bool) -> Markup {
     let Some(RecipeDiff { parent, rows }) = &system.recipe_diff else { return html! {} };
     let name = system.recipe_name().unwrap_or_default();
     let base = parent.clone().unwrap_or_else(|| "defaults".to_owned());
-    let columns = [Column::words("key"), Column::words(base.clone()), Column::words(name.clone())];
+    let columns = [Column::words("key"), Column::prose(base), Column::prose(&name)];
     let cell = |value: &Option<String>| match value {
         Some(value) => html! { code { (value) } },
         None => html! { span.soft { (NONE) } },
@@ -132,7 +153,7 @@ fn recipe_diff(system: &SystemFigures) -> Markup {
         None => format!("{name} sets {} values other than the defaults", rows.len()),
     };
     html! {
-        details open[parent.is_some()] {
+        details open[is_open] {
             summary { (title) }
             (table(&title, &columns, &rows, &[]))
         }
@@ -160,7 +181,7 @@ fn recipe_comparison(systems: &[&SystemFigures]) -> Markup {
         })
         .collect();
     let mut columns = vec![Column::words("key")];
-    columns.extend(systems.iter().map(|system| Column::words(&system.label)));
+    columns.extend(systems.iter().map(|system| Column::prose(&system.label)));
     html! {
         details open {
             summary { "The recipes differ in " (rows.len()) " values" }
@@ -214,7 +235,7 @@ pub(super) fn systems(comparison: &Comparison) -> Markup {
     if systems.is_empty() {
         return html! {};
     }
-    let columns = ["", ""].map(Column::words);
+    let columns = [Column::words(""), Column::prose("")];
     html! {
         section {
             h2 { "System and data" }

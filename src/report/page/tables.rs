@@ -1,27 +1,28 @@
-//! A table, for charts' numbers and everything else.
+//! Tables.
 
 use maud::{Markup, html};
 
-/// A column's title, and whether its cells are numbers.
+/// A column's title and the class of its cells.
 #[derive(Clone, Debug)]
 pub(super) struct Column {
     title: String,
-    is_number: bool,
+    class: &'static str,
 }
 
 impl Column {
     /// Of words.
     pub(super) fn words(title: impl Into<String>) -> Self {
-        Self { title: title.into(), is_number: false }
+        Self { title: title.into(), class: "w" }
+    }
+
+    /// Of longer text, which may take several lines.
+    pub(super) fn prose(title: impl Into<String>) -> Self {
+        Self { title: title.into(), class: "p" }
     }
 
     /// Of numbers, which end at the same place.
     pub(super) fn numbers(title: impl Into<String>) -> Self {
-        Self { title: title.into(), is_number: true }
-    }
-
-    fn class(&self) -> Option<&'static str> {
-        self.is_number.then_some("n")
+        Self { title: title.into(), class: "n" }
     }
 }
 
@@ -36,7 +37,7 @@ pub(super) fn table(
         div.scroll role="region" tabindex="0" aria-label=(name) {
             table {
                 thead { tr {
-                    @for column in columns { th scope="col" class=[column.class()] { (column.title) } }
+                    @for column in columns { th scope="col" class=(column.class) { (column.title) } }
                 } }
                 tbody {
                     @for row in rows { tr { (cells(columns, row)) } }
@@ -49,7 +50,9 @@ pub(super) fn table(
 
 fn cells(columns: &[Column], row: &[Markup]) -> Markup {
     html! {
-        @for (column, cell) in columns.iter().zip(row) { td class=[column.class()] { (cell) } }
+        @for (at, column) in columns.iter().enumerate() {
+            td class=(column.class) { @if let Some(cell) = row.get(at) { (cell) } }
+        }
     }
 }
 
