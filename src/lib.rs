@@ -8,7 +8,7 @@
 //! |---|---|
 //! | 7 | [`cli`]: the command line |
 //! | 6 | [`report`]: the HTML page on runs |
-//! | 5 | [`console`]: terminal output · [`launch`]: one process per device · `train`: the training loop · [`submission`]: results and packages |
+//! | 5 | [`console`]: terminal output · [`launch`]: one process per device · [`metrics`]: of runs · `train`: the training loop · [`submission`]: results and packages |
 //! | 4 | [`run_dir`]: the folder of a run |
 //! | 3 | [`recipe`]: recipes, as written and as resolved |
 //! | 2 | [`algorithms`]: the speed-up methods · [`compliance`]: the rules of the log |
@@ -28,6 +28,7 @@ pub mod hash;
 pub mod launch;
 #[cfg(feature = "torch")]
 pub mod libtorch;
+pub mod metrics;
 pub mod mllog;
 pub mod mlperf;
 pub mod model;

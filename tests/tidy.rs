@@ -15,14 +15,15 @@ const LAYERS: [&[&str]; 8] = [
     &["algorithms", "compliance"],
     &["recipe"],
     &["run_dir"],
-    &["console", "launch", "train", "submission"],
+    &["console", "launch", "metrics", "train", "submission"],
     &["report"],
     &["cli"],
 ];
 
 /// Modules that never name tch.
-const TORCHLESS: [&str; 10] = [
+const TORCHLESS: [&str; 11] = [
     "launch",
+    "metrics",
     "recipe",
     "mllog",
     "events",

@@ -21,6 +21,7 @@ pub mod plan;
 pub mod rank;
 pub mod report;
 mod ruleset;
+mod run_metrics;
 pub mod score;
 mod score_text;
 mod store_text;

@@ -1,6 +1,8 @@
 //! `mlperf-run --recipe R`: trains to the target, once or several times, and compares the runs.
 
-use anyhow::anyhow;
+use std::{net::SocketAddr, path::PathBuf};
+
+use anyhow::{Context, anyhow};
 
 use super::{
     exit::{Exit, Failure, OrExit, Outcome},
@@ -12,6 +14,7 @@ use crate::{
     console::{self, Manner},
     events::RunSummary,
     launch::{Interrupts, Resumption, RunFolder},
+    metrics::MetricsServer,
 };
 
 /// Finds, loads and resolves every recipe, then launches one after another and compares them.
@@ -33,18 +36,42 @@ pub fn run(args: &TrainArgs) -> Outcome {
     let tools = Tools::find(args.libtorch.as_deref()).or_exit(Exit::Invalid)?;
     let ready = each(jobs, |job| job.prepare(args, manner))?;
     let interrupts = Interrupts::listen().or_exit(Exit::Bug)?;
-    let mut summaries = Vec::new();
-    let stage = Stage { tools, interrupts, manner, accepted_build: args.accepted_build() };
+    let metrics_server = args.metrics_port.map(|at| serve(at, manner)).transpose()?;
+    let accepted_build = args.accepted_build();
+    let stage = Stage { tools, interrupts, manner, accepted_build, metrics_server };
+    let mut ended = Ended::default();
     let series = Series { jobs: ready, resumption, max_restarts: args.max_restarts };
-    let outcome = series.launch(&stage, &mut summaries);
+    let outcome = series.launch(&stage, &mut ended);
+    let Ended { summaries, reports } = ended;
     if !summaries.is_empty() {
         console::result(console::table(&summaries));
+    }
+    for report in reports {
+        console::result(format_args!("report: {}", report.display()));
     }
     let verdicts = summaries.iter().filter_map(|run| Some((run, run.data_verdict.as_ref()?)));
     for (run, verdict) in verdicts.filter(|_| manner != Manner::Quiet) {
         console::note(format!("{} (seed {}) {verdict}", run.recipe, run.seed));
     }
     outcome
+}
+
+/// Opens the port for metrics before anything else takes time.
+fn serve(address: SocketAddr, manner: Manner) -> Result<MetricsServer, Failure> {
+    let server = MetricsServer::bind(address)
+        .with_context(|| format!("cannot listen at {address}; choose another --metrics-port"))
+        .or_exit(Exit::Invalid)?;
+    if manner != Manner::Quiet {
+        console::note(format!("metrics: http://{}/metrics", server.address()));
+    }
+    Ok(server)
+}
+
+/// What runs that have ended leave.
+#[derive(Default)]
+struct Ended {
+    summaries: Vec<RunSummary>,
+    reports: Vec<PathBuf>,
 }
 
 /// The runs of all recipes.
@@ -57,12 +84,14 @@ struct Series {
 
 impl Series {
     /// Launches one run after another. A failure or an interruption ends the series.
-    fn launch(mut self, stage: &Stage, summaries: &mut Vec<RunSummary>) -> Outcome {
+    fn launch(mut self, stage: &Stage, ended: &mut Ended) -> Outcome {
         let mut worst = Exit::Ok;
         for mut job in std::mem::take(&mut self.jobs) {
             for (index, folder) in job.take_folders().into_iter().enumerate() {
-                let Done { summary, outcome } = self.launch_one(&job, (index, folder), stage)?;
-                summaries.extend(summary);
+                let done = self.launch_one(&job, (index, folder), stage)?;
+                let Done { summary, report, outcome } = done;
+                ended.summaries.extend(summary);
+                ended.reports.extend(report);
                 worst = worst.max(outcome?);
                 if worst == Exit::Incomplete {
                     return Ok(worst);

@@ -25,6 +25,12 @@ pub const EVENTS: &str = "events.jsonl";
 pub const LOG: &str = "mllog.txt";
 /// The results of the run, as a `RunSummary`.
 pub const SUMMARY: &str = "summary.json";
+/// Measurements during the run, a line of JSON each.
+pub const METRICS: &str = "metrics.jsonl";
+/// The folder of `TensorBoard`'s event files.
+pub const TENSORBOARD: &str = "tensorboard";
+/// The page on the run.
+pub const REPORT: &str = "report.html";
 /// The evaluated weights.
 pub const WEIGHTS: &str = "weights.safetensors";
 /// The folder of the benchmark's results, as submissions name it.
