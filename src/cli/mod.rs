@@ -28,6 +28,7 @@ mod store_text;
 mod threads;
 pub mod train;
 mod train_args;
+pub mod watch;
 
 use exit::Outcome;
 
@@ -64,6 +65,8 @@ enum Verb {
     Check(check::CheckArgs),
     /// Score submissions: minutes, olympic mean, scaling by the convergence test
     Score(score::ScoreArgs),
+    /// Show a run that was started elsewhere, until it ends
+    Watch(watch::WatchArgs),
     /// Write an HTML page on runs: accuracy, speed, where the time went, findings, recipe
     Report(report::ReportArgs),
     /// Package runs into a submission, or verify one
@@ -82,6 +85,7 @@ impl Cli {
         match &self.verb {
             Some(Verb::Check(args)) => check::run(args),
             Some(Verb::Score(args)) => score::run(args),
+            Some(Verb::Watch(args)) => watch::run(args),
             Some(Verb::Report(args)) => report::run(args),
             Some(Verb::Package(args)) => package::run(args),
             Some(Verb::Plan(args)) => plan::run(args),

@@ -39,12 +39,7 @@ impl RunMetrics {
             ("seed", recipe.seed.to_string()),
             ("run", folder.path().display().to_string()),
         ];
-        Self {
-            files: files.ok(),
-            server: stage.metrics_server.clone(),
-            labels,
-            last: Vec::new(),
-        }
+        Self { files: files.ok(), server: stage.metrics_server.clone(), labels, last: Vec::new() }
     }
 
     /// Adds an event that was heard at `time`, or that an interrupted run heard.

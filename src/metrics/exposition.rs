@@ -60,7 +60,9 @@ mod tests {
             sample(Kind::Evaluation, 5, Values { accuracy: Some(0.5), ..Values::default() }),
         ];
         let text = exposition(&samples, &[("recipe", "my \"own\"")]);
-        assert!(text.contains("# TYPE mlperf_run_loss gauge\nmlperf_run_loss{recipe=\"my \\\"own\\\"\"} 2.5\n"));
+        assert!(text.contains(
+            "# TYPE mlperf_run_loss gauge\nmlperf_run_loss{recipe=\"my \\\"own\\\"\"} 2.5\n"
+        ));
         assert_eq!(text.matches("# HELP mlperf_run_loss ").count(), 1, "{text}");
         assert!(text.contains("mlperf_run_step{recipe=\"my \\\"own\\\"\"} 7\n"), "{text}");
         assert!(text.contains("mlperf_run_accuracy{"), "{text}");

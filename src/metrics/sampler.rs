@@ -65,25 +65,29 @@ impl Sampler {
                 images_per_s: Some(*images_per_s),
                 learning_rate,
                 image_size: size_of(*epoch).map(|size| size as f64),
-                data_wait: data_wait(time),
+                data_wait: Some(time.data_wait_fraction()),
                 ..waits(time)
             },
-            RankEvent::EpochStop { loss, train_s, images_per_s, data_wait, time, image_size, .. } => {
-                Values {
-                    loss: finite(*loss),
-                    images_per_s: Some(*images_per_s),
-                    learning_rate,
-                    image_size: Some(*image_size as f64),
-                    seconds: Some(*train_s),
-                    data_wait: Some(*data_wait),
-                    ..waits(time)
-                }
-            }
-            RankEvent::Evaluated { accuracy, eval_s, .. } => Values {
-                accuracy: Some(*accuracy),
-                seconds: Some(*eval_s),
-                ..Values::default()
+            RankEvent::EpochStop {
+                loss,
+                train_s,
+                images_per_s,
+                data_wait,
+                time,
+                image_size,
+                ..
+            } => Values {
+                loss: finite(*loss),
+                images_per_s: Some(*images_per_s),
+                learning_rate,
+                image_size: Some(*image_size as f64),
+                seconds: Some(*train_s),
+                data_wait: Some(*data_wait),
+                ..waits(time)
             },
+            RankEvent::Evaluated { accuracy, eval_s, .. } => {
+                Values { accuracy: Some(*accuracy), seconds: Some(*eval_s), ..Values::default() }
+            }
             RankEvent::RunStop { accuracy, images_per_s, data_wait, time, .. } => Values {
                 accuracy: *accuracy,
                 images_per_s: Some(*images_per_s),
@@ -112,11 +116,6 @@ fn waits(time: &Spent) -> Values {
         copy_wait_s: Some(time.copy_wait_s),
         ..Values::default()
     }
-}
-
-fn data_wait(time: &Spent) -> Option<f64> {
-    let total = time.data_wait_s() + time.copy_wait_s + time.compute_s;
-    (total > 0.0).then(|| time.data_wait_s() / total)
 }
 
 #[cfg(test)]

@@ -2,7 +2,9 @@
 
 use std::{fs, io, path::Path};
 
-use super::{Comparison, ReportError, epochs::EpochFigures, run::RunFigures, system::SystemFigures};
+use super::{
+    Comparison, ReportError, epochs::EpochFigures, run::RunFigures, system::SystemFigures,
+};
 
 /// Names of the files and their contents: runs, epochs and evaluations, one line each. Absent values
 /// are empty, fractions are from 0 to 1.
@@ -19,7 +21,8 @@ pub fn tables(comparison: &Comparison) -> io::Result<[(&'static str, String); 3]
         let name = || vec![system.name.clone(), run.name.clone()];
         of_epochs.extend(run.epochs.iter().map(|epoch| [name(), epoch_row(epoch)].concat()));
         of_evals.extend(run.curve.iter().map(|point| {
-            let numbers = [number(Some(point.epoch)), number(point.minutes), number(Some(point.accuracy))];
+            let numbers =
+                [number(Some(point.epoch)), number(point.minutes), number(Some(point.accuracy))];
             [name(), numbers.to_vec()].concat()
         }));
     }
@@ -45,7 +48,15 @@ pub fn write_tables(comparison: &Comparison, folder: &Path) -> Result<(), Report
 }
 
 const RUNS: [&str; 9] = [
-    "system", "run", "recipe", "seed", "minutes", "reached_target", "accuracy", "epochs", "images_per_s",
+    "system",
+    "run",
+    "recipe",
+    "seed",
+    "minutes",
+    "reached_target",
+    "accuracy",
+    "epochs",
+    "images_per_s",
 ];
 const EPOCHS: [&str; 11] = [
     "system",

@@ -61,8 +61,15 @@ pub(super) fn epochs(
         epoch.images_per_s = num_train.map(|num| num / span.seconds()).filter(|it| it.is_finite());
     }
     for event in events {
-        let RankEvent::EpochStop { epoch, loss, train_s, images_per_s, data_wait, time, image_size } =
-            event
+        let RankEvent::EpochStop {
+            epoch,
+            loss,
+            train_s,
+            images_per_s,
+            data_wait,
+            time,
+            image_size,
+        } = event
         else {
             continue;
         };

@@ -117,11 +117,12 @@ impl RunFigures {
     pub(super) fn images_per_s(&self) -> Option<f64> {
         let measured = self.summary.as_ref().and_then(|summary| summary.images_per_s);
         measured.or_else(|| {
-            let timed = self.epochs.iter().filter_map(|epoch| {
-                Some((epoch.images_per_s? * epoch.seconds?, epoch.seconds?))
-            });
-            let (images, seconds) = timed
-                .fold((0.0, 0.0), |(images, seconds), (more, s)| (images + more, seconds + s));
+            let timed = self
+                .epochs
+                .iter()
+                .filter_map(|epoch| Some((epoch.images_per_s? * epoch.seconds?, epoch.seconds?)));
+            let (images, seconds) =
+                timed.fold((0.0, 0.0), |(images, seconds), (more, s)| (images + more, seconds + s));
             (seconds > 0.0).then(|| images / seconds)
         })
     }

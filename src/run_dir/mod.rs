@@ -7,7 +7,11 @@
 //! RESULTS/SYSTEM/resnet/result_N.txt     its MLPerf log, after the clock has stopped
 //! ```
 
-use std::fmt::Display;
+use std::{
+    fmt::Display,
+    fs,
+    path::{Path, PathBuf},
+};
 
 mod checkpoint;
 mod manifest;
@@ -44,4 +48,18 @@ pub fn run_name(number: impl Display) -> String {
 /// Name of the published log of run `number`.
 pub fn result_name(number: impl Display) -> String {
     format!("result_{number}.txt")
+}
+
+/// The newest run in `folder`, which is that of a system or of all results.
+pub fn newest(folder: &Path) -> Option<PathBuf> {
+    let systems = folders(folder).into_iter().chain([folder.to_owned()]);
+    let runs = systems.flat_map(|system| folders(&system));
+    let started = |run: &PathBuf| fs::metadata(run.join(MANIFEST))?.modified();
+    let runs = runs.filter_map(|run| Some((started(&run).ok()?, run)));
+    runs.max().map(|(_, run)| run)
+}
+
+fn folders(path: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(path).into_iter().flatten().flatten();
+    entries.map(|entry| entry.path()).filter(|path| path.is_dir()).collect()
 }

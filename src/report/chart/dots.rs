@@ -98,8 +98,7 @@ mod tests {
             mean: Some((1.5, "1.50 min".to_owned())),
         };
         let caption = Caption { id: "m", title: "Minutes", description: String::new() };
-        let text =
-            DotChart { caption, x_title: "minutes", rows: vec![row] }.draw().into_string();
+        let text = DotChart { caption, x_title: "minutes", rows: vec![row] }.draw().into_string();
         assert_eq!(text.matches("class=\"dot\"").count(), 2, "{text}");
         assert_eq!(text.matches("class=\"ring\"").count(), 1, "{text}");
         assert!(text.contains("1.50 min</text>"), "{text}");

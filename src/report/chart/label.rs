@@ -28,9 +28,8 @@ type Extent = [f64; 4];
 
 /// Space right of the axis for the labels of lines that end near `x_end`.
 pub(super) fn margin(series: &[Series], x_end: f64) -> f64 {
-    let ends_late = |series: &&Series| {
-        series.points.last().is_some_and(|point| point.x >= AT_THE_END * x_end)
-    };
+    let ends_late =
+        |series: &&Series| series.points.last().is_some_and(|point| point.x >= AT_THE_END * x_end);
     let longest = series.iter().filter(ends_late).map(|series| text(series).chars().count()).max();
     match longest.unwrap_or(0) {
         0 => 14.0,
@@ -70,13 +69,8 @@ fn text(series: &Series) -> String {
 
 /// Places near the end of a line, the preferred ones first.
 fn candidates(series: &Series, [x, y]: [f64; 2]) -> Vec<Label> {
-    let label = |anchor, x, y| Label {
-        text: text(series),
-        class: series.class.clone(),
-        x,
-        y,
-        anchor,
-    };
+    let label =
+        |anchor, x, y| Label { text: text(series), class: series.class.clone(), x, y, anchor };
     let mut all = vec![label("start", x + 7.0, y + 4.5)];
     for step in 0..4 {
         let far = HEIGHT * f64::from(step);

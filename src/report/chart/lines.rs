@@ -54,7 +54,6 @@ pub(in super::super) struct Point {
     pub(in super::super) hint: String,
 }
 
-
 /// The class of published results, which are lines without marks.
 pub(in super::super) const PUBLISHED: &str = "published";
 
@@ -177,7 +176,7 @@ mod tests {
             class: "c1".to_owned(),
             points: points.iter().map(point).collect(),
             is_stepped: false,
-                }
+        }
     }
 
     fn chart(series: Vec<Series>) -> LineChart<'static> {
@@ -197,10 +196,13 @@ mod tests {
 
     #[test]
     fn every_point_is_a_mark_with_its_value() {
-        let text = chart(vec![series(&[(1.0, 50.0), (2.0, 70.0), (3.0, 76.0)])]).draw().into_string();
+        let text =
+            chart(vec![series(&[(1.0, 50.0), (2.0, 70.0), (3.0, 76.0)])]).draw().into_string();
         assert_eq!(text.matches("<circle").count(), 3, "{text}");
         assert!(text.contains("<title>70</title>") && text.contains("a system</text>"), "{text}");
-        assert!(text.contains("role=\"img\"") && text.contains("aria-labelledby=\"x-title x-desc\""));
+        assert!(
+            text.contains("role=\"img\"") && text.contains("aria-labelledby=\"x-title x-desc\"")
+        );
     }
 
     #[test]

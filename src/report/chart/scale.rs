@@ -99,7 +99,8 @@ mod tests {
 
     #[test]
     fn one_value_has_an_axis_too() {
-        for scale in [Scale::round([5.0, 5.0], 4, [0.0, 1.0]), Scale::round([0.0; 2], 4, [0.0, 1.0])]
+        for scale in
+            [Scale::round([5.0, 5.0], 4, [0.0, 1.0]), Scale::round([0.0; 2], 4, [0.0, 1.0])]
         {
             assert!(scale.at(5.0).is_finite() && scale.ticks().len() >= 2, "{scale:?}");
         }

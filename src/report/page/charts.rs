@@ -65,14 +65,20 @@ fn accuracy_chart(
         _ => ("accuracy-minutes", "minutes since run_start", "Accuracy over minutes"),
     };
     let column = usize::from(column == 1);
-    let mut series: Vec<_> = systems.iter().map(|system| published_series(system, column)).collect();
+    let mut series: Vec<_> =
+        systems.iter().map(|system| published_series(system, column)).collect();
     let mut end = 0.0f64;
     for (index, system) in comparison.systems.iter().enumerate() {
         let longest = longest_curve(system);
         for (at, run) in system.runs.iter().enumerate() {
             let point = |eval: &EvalPoint| {
                 let (x, accuracy) = (x(eval)?, percent(eval.accuracy, 2));
-                let hint = format!("{} {}: {accuracy} at {} {x_title}", system.label, run.name, trimmed(x, 2));
+                let hint = format!(
+                    "{} {}: {accuracy} at {} {x_title}",
+                    system.label,
+                    run.name,
+                    trimmed(x, 2)
+                );
                 Some(Point { x, y: 100.0 * eval.accuracy, hint })
             };
             let points: Vec<Point> = run.curve.iter().filter_map(point).collect();
@@ -144,7 +150,8 @@ fn published_table(system: &PublishedSystem) -> Markup {
         vec![text(trimmed(*epoch, 0)), text(format!("{minutes:.2}")), text(percent(*accuracy, 2))]
     };
     let rows: Vec<_> = system.points.iter().map(row).collect();
-    let PublishedSystem { label, submitter, round, system: name, accelerators, num_runs, .. } = system;
+    let PublishedSystem { label, submitter, round, system: name, accelerators, num_runs, .. } =
+        system;
     html! {
         h3 { (label) }
         p.soft { (format!("{submitter} {round}, {name}, {accelerators}; mean of {num_runs} runs")) }
@@ -279,7 +286,8 @@ pub(super) fn by_epoch(comparison: &Comparison) -> Markup {
 
 /// The value of a panel, if all epochs of all runs have the same, of which a chart would say little.
 fn constant(comparison: &Comparison, panel: &Panel) -> Option<f64> {
-    let epochs = comparison.systems.iter().flat_map(|system| &system.runs).flat_map(|run| &run.epochs);
+    let epochs =
+        comparison.systems.iter().flat_map(|system| &system.runs).flat_map(|run| &run.epochs);
     let mut values = epochs.filter_map(panel.value);
     let first = values.next()?;
     values.all(|value| value.to_bits() == first.to_bits()).then_some(first)
@@ -328,7 +336,15 @@ fn panel_chart(comparison: &Comparison, panel: &Panel) -> Markup {
 
 fn epoch_table(name: &str, epochs: &[EpochFigures]) -> Markup {
     let columns = [
-        "epoch", "ends at min", "seconds", "images/s", "px", "learning rate", "to", "loss", "data wait",
+        "epoch",
+        "ends at min",
+        "seconds",
+        "images/s",
+        "px",
+        "learning rate",
+        "to",
+        "loss",
+        "data wait",
     ];
     let columns = columns.map(Column::numbers);
     let row = |epoch: &EpochFigures| {

@@ -9,7 +9,12 @@ use super::{
 };
 use crate::{
     console::{grouped, percent},
-    report::{Comparison, Headline, chart::{Caption, Dot, DotChart, DotRow, PUBLISHED}, run::RunFigures, system::SystemFigures},
+    report::{
+        Comparison, Headline,
+        chart::{Caption, Dot, DotChart, DotRow, PUBLISHED},
+        run::RunFigures,
+        system::SystemFigures,
+    },
     submission::{Leader, leaders, num_dropped},
 };
 
@@ -228,7 +233,8 @@ fn minutes(comparison: &Comparison) -> Markup {
         let counts = counts(system);
         let dots = system.runs.iter().zip(&counts).filter_map(|(run, counts)| {
             let minutes = run.minutes()?;
-            let hint = format!("{}: {minutes:.2} min, {}, counts: {counts}", run.name, run.ending());
+            let hint =
+                format!("{}: {minutes:.2} min, {}, counts: {counts}", run.name, run.ending());
             Some(Dot { minutes, counts: *counts == "yes", hint })
         });
         let mean = Headline::of(system)
@@ -239,24 +245,24 @@ fn minutes(comparison: &Comparison) -> Markup {
     let own: Vec<_> = comparison.systems.iter().map(|system| system.name.clone()).collect();
     let mut others = published(comparison);
     others.sort_by(|a, b| a.olympic_minutes.total_cmp(&b.olympic_minutes));
-    rows.extend(others.into_iter().filter(|it| !own.contains(&it.system)).map(
-        |leader| DotRow {
-            label: format!("{} {}, {}", leader.submitter, leader.round, leader.accelerator),
-            class: PUBLISHED.to_owned(),
-            dots: Vec::new(),
-            mean: Some((leader.olympic_minutes, format!("{:.2} min", leader.olympic_minutes))),
-        },
-    ));
-    let num_dots: usize = rows.iter().map(|row| row.dots.len() + usize::from(row.dots.is_empty())).sum();
+    rows.extend(others.into_iter().filter(|it| !own.contains(&it.system)).map(|leader| DotRow {
+        label: format!("{} {}, {}", leader.submitter, leader.round, leader.accelerator),
+        class: PUBLISHED.to_owned(),
+        dots: Vec::new(),
+        mean: Some((leader.olympic_minutes, format!("{:.2} min", leader.olympic_minutes))),
+    }));
+    let num_dots: usize =
+        rows.iter().map(|row| row.dots.len() + usize::from(row.dots.is_empty())).sum();
     if num_dots < 2 {
         return html! {};
     }
     let caption = Caption {
         id: "minutes",
         title: "Minutes to the target",
-        description: "A dot for each run; a ring for a run that does not count for the mean; a bar at \
+        description:
+            "A dot for each run; a ring for a run that does not count for the mean; a bar at \
                       the mean. The numbers are in the table of runs."
-            .to_owned(),
+                .to_owned(),
     };
     DotChart { caption, x_title: "minutes", rows }.draw()
 }
@@ -268,7 +274,8 @@ fn published(comparison: &Comparison) -> Vec<Leader> {
     }
     let mut shown: Vec<Leader> = Vec::new();
     for leader in leaders("resnet").into_iter().filter(|it| it.num_accelerators == 8) {
-        let known = |it: &Leader| it.accelerator == leader.accelerator && it.division == leader.division;
+        let known =
+            |it: &Leader| it.accelerator == leader.accelerator && it.division == leader.division;
         if !shown.iter().any(known) && leader.olympic_minutes < 30.0 {
             shown.push(leader);
         }

@@ -270,7 +270,10 @@ fn manifest_rows(manifest: &RunManifest) -> Vec<Vec<Markup>> {
         Some(("started", manifest.started.clone())),
         Some(("command", manifest.argv.join(" "))),
     ];
-    rows.into_iter().flatten().map(|(name, value)| vec![text(name), html! { code { (value) } }]).collect()
+    rows.into_iter()
+        .flatten()
+        .map(|(name, value)| vec![text(name), html! { code { (value) } }])
+        .collect()
 }
 
 fn description_rows(description: &serde_json::Map<String, Value>) -> Vec<Vec<Markup>> {

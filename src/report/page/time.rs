@@ -25,7 +25,11 @@ pub(super) fn figure(comparison: &Comparison) -> Markup {
             let Some(time) = &run.time else { continue };
             let part = |part: Part| {
                 let minutes = time.minutes(part);
-                let hint = format!("{}: {minutes:.2} min, {}", part.name(), percent(minutes / time.total(), 1));
+                let hint = format!(
+                    "{}: {minutes:.2} min, {}",
+                    part.name(),
+                    percent(minutes / time.total(), 1)
+                );
                 (part.class(), minutes, hint)
             };
             bars.push(Bar {
@@ -42,9 +46,10 @@ pub(super) fn figure(comparison: &Comparison) -> Markup {
     let caption = Caption {
         id: "time",
         title: "Where the time went",
-        description: "A bar for each run, split into the parts of its time. The numbers are in the \
+        description:
+            "A bar for each run, split into the parts of its time. The numbers are in the \
                       table of minutes by part."
-            .to_owned(),
+                .to_owned(),
     };
     html! {
         div {
@@ -106,7 +111,11 @@ pub(super) fn numbers(comparison: &Comparison) -> Markup {
             let mut row = vec![text(&system.label), text(&run.name)];
             row.extend(shown.iter().map(|part| {
                 let is_unknown = matches!(part, Part::DataWait | Part::Copy) && !time.knows_waits;
-                text(if is_unknown { NONE.to_owned() } else { format!("{:.2}", time.minutes(*part)) })
+                text(if is_unknown {
+                    NONE.to_owned()
+                } else {
+                    format!("{:.2}", time.minutes(*part))
+                })
             }));
             row.push(text(format!("{:.2}", time.total())));
             rows.push(row);
