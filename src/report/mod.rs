@@ -30,7 +30,7 @@ use system::SystemFigures;
 /// Runs of one or several systems.
 #[derive(Debug)]
 pub struct Comparison {
-    /// By name; at least one.
+    /// In the order in which they were named; at least one.
     systems: Vec<SystemFigures>,
     /// Logs of other benchmarks, which a report leaves out.
     num_left_out: usize,

@@ -188,7 +188,7 @@ fn curve_table(system: &SystemFigures, runs: &[&RunFigures]) -> Markup {
     let row = |epoch: &f64| {
         let mut cells = vec![text(trimmed(*epoch, 2))];
         for run in runs {
-            let point = run.curve.iter().find(|point| point.epoch == *epoch);
+            let point = run.curve.iter().find(|point| point.epoch.total_cmp(epoch).is_eq());
             let minutes = point.and_then(|point| point.minutes);
             cells.push(text(optional(minutes, |it| format!("{it:.2}"))));
             cells.push(text(optional(point, |it| percent(it.accuracy, 2))));

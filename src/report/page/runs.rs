@@ -63,9 +63,8 @@ pub(super) fn systems(comparison: &Comparison) -> Markup {
         return html! {};
     }
     let score = |system: &SystemFigures| system.score.as_ref().and_then(|it| it.scaled_minutes);
-    let is_scaled = |system: &SystemFigures| {
-        system.score.as_ref().is_some_and(|score| score.scaled_minutes != score.olympic_minutes)
-    };
+    let is_scaled =
+        |system: &SystemFigures| system.score.as_ref().is_some_and(|score| score.scaling() > 1.0);
     let row = |(index, system): (usize, &SystemFigures)| {
         let headline = Headline::of(system);
         let means = Means::of(system);
@@ -129,8 +128,10 @@ pub(super) fn section(comparison: &Comparison) -> Markup {
             @for (index, system) in comparison.systems.iter().enumerate() {
                 @if comparison.systems.len() > 1 { h3 { b class=(format!("system {}", colour(index))) { (system.label) } } }
                 (runs(system))
-                @for problem in system.score.iter().flat_map(|score| &score.problems) {
-                    p.soft { (problem) }
+                @if system.runs.len() > 1 {
+                    @for problem in system.score.iter().flat_map(|score| &score.problems) {
+                        p.soft { (problem) }
+                    }
                 }
                 @for run in &system.runs {
                     @if let Some(failure) = &run.failure { p.bad { (run.name) ": " (failure) } }

@@ -1,6 +1,9 @@
 //! Runs from the command line to their results, with ranks that are shell scripts.
 
 mod ends;
+mod metrics;
 mod refused;
+mod report;
 mod results;
 mod stage;
+mod watch;
