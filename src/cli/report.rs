@@ -14,7 +14,7 @@ use crate::{
 /// Arguments of `report`.
 #[derive(Clone, Debug, clap::Args)]
 pub struct ReportArgs {
-    /// Runs (run_N), folders that contain any, submissions, or MLPerf ResNet logs
+    /// Folders `run_N`, folders that contain any, submissions, or MLPerf ResNet logs
     #[arg(value_name = "PATH", required = true)]
     pub paths: Vec<PathBuf>,
     /// File to write

@@ -21,7 +21,7 @@ use crate::{
 /// Arguments of `watch`.
 #[derive(Clone, Debug, clap::Args)]
 pub struct WatchArgs {
-    /// A run (run_N), or a folder whose newest run is shown [default: the newest run in ./results]
+    /// A folder `run_N`, or a folder whose newest run is shown [default: the newest run in ./results]
     #[arg(value_name = "RUN")]
     pub run: Option<PathBuf>,
 }

@@ -78,7 +78,9 @@ mod tests {
 
     fn course(evaluations: &[(usize, f64)]) -> Course {
         let mut course = Course::new([10, 50], 100, 0.76);
-        evaluations.iter().for_each(|(epoch, accuracy)| course.evaluated(*epoch, *accuracy));
+        for (epoch, accuracy) in evaluations {
+            course.evaluated(*epoch, *accuracy);
+        }
         course
     }
 

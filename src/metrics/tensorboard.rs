@@ -1,8 +1,8 @@
 //! `TensorBoard`'s event files: records of protobuf messages.
 //!
 //! A record is the length of its data (u64), a masked CRC-32C of the length, the data, and a masked
-//! CRC-32C of the data, all little-endian (tensorflow/core/lib/io/record_writer.h). The data is a
-//! message `Event` (tensorflow/core/util/event.proto) with `Summary` values (summary.proto).
+//! CRC-32C of the data, all little-endian (`record_writer.h` of `TensorFlow`). The data is a
+//! message `Event` (`event.proto`) with `Summary` values (`summary.proto`).
 
 use std::{
     fs::File,

@@ -1,6 +1,6 @@
 //! The result in one sentence.
 
-use super::{Comparison, system::SystemFigures};
+use super::{Comparison, run::RunFigures, system::SystemFigures};
 use crate::console::{counted, percent};
 
 /// What the minutes of a system are.
@@ -52,11 +52,11 @@ impl Headline {
             (None, 1) => MinutesKind::OneRun,
             (None, _) => MinutesKind::Mean,
         };
-        let all = mean(succeeded().filter_map(|run| run.minutes()).collect());
+        let all = mean(succeeded().filter_map(RunFigures::minutes).collect());
         Some(Self {
             minutes: olympic.or(all)?,
             kind,
-            accuracy: mean(succeeded().filter_map(|run| run.accuracy()).collect())?,
+            accuracy: mean(succeeded().filter_map(RunFigures::accuracy).collect())?,
             num_succeeded,
         })
     }
@@ -90,7 +90,7 @@ pub(super) fn title(comparison: &Comparison) -> String {
 fn unfinished(comparison: &Comparison, runs: &str) -> String {
     let all = || comparison.systems.iter().flat_map(|system| &system.runs);
     let target = percent(comparison.systems[0].target(), 2);
-    let best = all().filter_map(|run| run.accuracy()).max_by(f64::total_cmp);
+    let best = all().filter_map(RunFigures::accuracy).max_by(f64::total_cmp);
     let ended = all().any(|run| run.minutes().is_some());
     match best {
         Some(best) if ended => {

@@ -31,15 +31,11 @@ impl RecipeDiff {
     /// What the resolved `recipe` called `name` changes. A recipe that is not found by its name any
     /// more, and one that extends nothing, is compared with the defaults.
     pub(super) fn of(name: &str, recipe: &Table, context: &RunContext) -> Self {
-        match parent(name, context) {
-            Some((parent, table)) => {
-                Self { parent: Some(parent), rows: differences(&table, recipe) }
-            }
-            None => {
-                let defaults = Table::try_from(RecipeFile::default()).unwrap_or_default();
-                Self { parent: None, rows: differences(&defaults, recipe) }
-            }
+        if let Some((parent, table)) = parent(name, context) {
+            return Self { parent: Some(parent), rows: differences(&table, recipe) };
         }
+        let defaults = Table::try_from(RecipeFile::default()).unwrap_or_default();
+        Self { parent: None, rows: differences(&defaults, recipe) }
     }
 }
 

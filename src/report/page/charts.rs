@@ -92,7 +92,9 @@ fn accuracy_chart(
         }
     }
     if comparison.systems.len() == 1 && systems.is_empty() {
-        series.iter_mut().for_each(|series| series.label.clear());
+        for series in &mut series {
+            series.label.clear();
+        }
     }
     let published_ends = systems.iter().filter_map(|system| Some(system.points.last()?[column]));
     let x_end = published_ends.filter(|it| *it <= 1.6 * end).fold(end, f64::max);
@@ -316,7 +318,9 @@ fn panel_chart(comparison: &Comparison, panel: &Panel) -> Markup {
         }
     }
     if comparison.systems.len() == 1 {
-        series.iter_mut().for_each(|series| series.label.clear());
+        for series in &mut series {
+            series.label.clear();
+        }
     }
     let description =
         format!("{} by epoch, a line for each run. The numbers are in tables below.", panel.title);

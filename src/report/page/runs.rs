@@ -8,6 +8,7 @@ use super::{
     time, trimmed,
 };
 use crate::{
+    compliance::Report,
     console::{grouped, percent},
     report::{
         Comparison, Headline,
@@ -54,7 +55,7 @@ pub(super) fn accepted(system: &SystemFigures) -> String {
 }
 
 fn is_accepted(run: &RunFigures) -> Option<bool> {
-    run.report.as_ref().map(|report| report.reference_accepts())
+    run.report.as_ref().map(Report::reference_accepts)
 }
 
 /// A line for each system, if there are several.
@@ -217,11 +218,13 @@ fn counts(system: &SystemFigures) -> Vec<&'static str> {
     let mut words = vec!["no"; minutes.len()];
     let num_slow = num_dropped.saturating_sub(num_failed);
     for (place, at) in order.iter().enumerate() {
-        words[*at] = match score.olympic_minutes {
-            None => "yes",
-            Some(_) if place < num_dropped => "fastest, dropped",
-            Some(_) if place + num_slow >= order.len() => "slowest, dropped",
-            Some(_) => "yes",
+        let is_mean = score.olympic_minutes.is_some();
+        words[*at] = if is_mean && place < num_dropped {
+            "fastest, dropped"
+        } else if is_mean && place + num_slow >= order.len() {
+            "slowest, dropped"
+        } else {
+            "yes"
         };
     }
     words

@@ -140,13 +140,11 @@ fn recipe_diff(system: &SystemFigures, is_open: bool) -> Markup {
     let name = system.recipe_name().unwrap_or_default();
     let base = parent.clone().unwrap_or_else(|| "defaults".to_owned());
     let columns = [Column::words("key"), Column::prose(base), Column::prose(&name)];
-    let cell = |value: &Option<String>| match value {
-        Some(value) => html! { code { (value) } },
-        None => html! { span.soft { (NONE) } },
-    };
     let rows: Vec<_> = rows
         .iter()
-        .map(|(key, base, own)| vec![html! { code { (key) } }, cell(base), cell(own)])
+        .map(|(key, base, own)| {
+            vec![html! { code { (key) } }, code(base.as_deref()), code(own.as_deref())]
+        })
         .collect();
     let title = match parent {
         Some(parent) => format!("{name} changes {} values of {parent}", rows.len()),
@@ -157,6 +155,13 @@ fn recipe_diff(system: &SystemFigures, is_open: bool) -> Markup {
             summary { (title) }
             (table(&title, &columns, &rows, &[]))
         }
+    }
+}
+
+/// A value of a recipe, or that it has none.
+fn code(value: Option<&str>) -> Markup {
+    html! {
+        @if let Some(value) = value { code { (value) } } @else { span.soft { (NONE) } }
     }
 }
 
@@ -173,10 +178,7 @@ fn recipe_comparison(systems: &[&SystemFigures]) -> Markup {
         .filter(|key| recipes.iter().any(|recipe| recipe.get(*key) != recipes[0].get(*key)));
     let rows: Vec<_> = differing
         .map(|key| {
-            let cells = recipes.iter().map(|recipe| match recipe.get(key) {
-                Some(value) => html! { code { (value) } },
-                None => html! { span.soft { (NONE) } },
-            });
+            let cells = recipes.iter().map(|recipe| code(recipe.get(key).map(String::as_str)));
             std::iter::once(html! { code { (key) } }).chain(cells).collect::<Vec<_>>()
         })
         .collect();
