@@ -46,8 +46,8 @@ pub fn run(args: &TrainArgs) -> Outcome {
     if !summaries.is_empty() {
         console::result(console::table(&summaries));
     }
-    for report in reports {
-        console::result(format_args!("report: {}", report.display()));
+    for report in reports.iter().filter(|_| manner != Manner::Quiet) {
+        console::note(format_args!("report: {}", report.display()));
     }
     let verdicts = summaries.iter().filter_map(|run| Some((run, run.data_verdict.as_ref()?)));
     for (run, verdict) in verdicts.filter(|_| manner != Manner::Quiet) {

@@ -42,7 +42,7 @@ fn tensorboard_reads_the_event_files() {
     let Some(python) = peers("the test of TensorBoard's files") else { return };
     let stage = full_stage();
     stage.train(&[]).expect(0, &[]);
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts/oracle/tensorboard.py");
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts/oracle/read_tensorboard.py");
     let folder = stage.path("results/box/run_0/tensorboard");
     let output = Command::new(python).arg(script).arg(folder).output().unwrap();
     let complaint = String::from_utf8_lossy(&output.stderr);

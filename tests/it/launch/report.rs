@@ -91,7 +91,7 @@ fn a_run_ends_with_the_path_of_its_report() {
     let stage = full_stage();
     let told = stage.train(&[]);
     told.expect(0, &[]);
-    assert!(told.stdout.ends_with("report: results/box/run_0/report.html\n"), "{told:#?}");
+    assert!(told.stderr.ends_with("report: results/box/run_0/report.html\n"), "{told:#?}");
     let page = stage.read("results/box/run_0/report.html");
     assert!(page.starts_with("<!DOCTYPE html>"), "{page}");
     for part in ["Accuracy over minutes", "Images per second", "Training loss", "64", "128"] {
@@ -109,7 +109,7 @@ fn a_report_that_cannot_be_written_is_a_warning() {
     stage.put("events", "");
     let told = stage.train(&[]);
     told.expect(0, &["warning: no report: cannot write"]);
-    assert!(!told.stdout.contains("report:"), "{told:#?}");
+    assert!(!told.stderr.contains("\nreport:"), "{told:#?}");
 }
 
 #[test]

@@ -1,6 +1,6 @@
 """Reads TensorBoard event files with TensorBoard and prints their scalars as JSON: tag to [step, value] pairs.
 
-    .peers/report/bin/python scripts/oracle/tensorboard.py FOLDER
+    .peers/report/bin/python scripts/oracle/read_tensorboard.py FOLDER
 """
 
 import json
