@@ -54,7 +54,7 @@ pub(super) fn epochs(
     // Some programs count from 0.
     let first = usize::from(spans().any(|span| span.epoch < 1.0));
     for span in spans() {
-        let number = span.epoch.max(0.0) as usize + first;
+        let number = (span.epoch.max(0.0) as usize).saturating_add(first);
         let epoch = epochs.entry(number).or_default();
         epoch.minutes = minutes(report, span.stop_ms);
         epoch.seconds = Some(span.seconds());
