@@ -1,6 +1,7 @@
 //! The page: sections of charts and tables.
 
-mod charts;
+mod accuracy;
+mod by_epoch;
 mod runs;
 mod setup;
 mod tables;
@@ -36,9 +37,9 @@ pub fn page(comparison: &Comparison) -> String {
                 (header(comparison, &title))
                 main {
                     (runs::systems(comparison))
-                    (charts::accuracy(comparison))
+                    (accuracy::section(comparison))
                     (runs::section(comparison))
-                    (charts::by_epoch(comparison))
+                    (by_epoch::section(comparison))
                     (setup::findings(comparison))
                     (setup::recipes(comparison))
                     (setup::systems(comparison))
