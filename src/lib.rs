@@ -6,8 +6,9 @@
 //!
 //! | layer | modules |
 //! |---|---|
-//! | 7 | [`cli`]: the command line |
-//! | 6 | [`console`]: terminal output · [`launch`]: one process per device · `train`: the training loop · [`submission`]: results and packages |
+//! | 8 | [`cli`]: the command line |
+//! | 7 | [`report`]: the HTML page on runs |
+//! | 6 | [`console`]: terminal output · [`launch`]: one process per device · [`metrics`]: of runs · `train`: the training loop · [`submission`]: results and packages |
 //! | 5 | [`run_dir`]: the folder of a run |
 //! | 4 | [`recipe`]: recipes, as written and as resolved |
 //! | 3 | [`algorithms`]: the speed-up methods · [`compliance`]: the rules of the log |
@@ -28,12 +29,14 @@ pub mod hash;
 pub mod launch;
 #[cfg(feature = "torch")]
 pub mod libtorch;
+pub mod metrics;
 pub mod mllog;
 pub mod mlperf;
 pub mod model;
 pub mod optim;
 pub mod problems;
 pub mod recipe;
+pub mod report;
 pub mod run_dir;
 pub mod submission;
 pub mod time;

@@ -9,21 +9,23 @@ use std::{
 };
 
 /// Modules by layer, lowest first. A module uses layers below, never its own or a higher one.
-const LAYERS: [&[&str]; 8] = [
+const LAYERS: [&[&str]; 9] = [
     &["libtorch", "hash", "atomic_file", "mlperf", "problems"],
     &["time"],
     &["data", "model", "optim", "distributed", "mllog", "events"],
     &["algorithms", "compliance"],
     &["recipe"],
     &["run_dir"],
-    &["console", "launch", "train", "submission"],
+    &["console", "launch", "metrics", "train", "submission"],
+    &["report"],
     &["cli"],
 ];
 
 /// Modules that never name tch.
-const TORCHLESS: [&str; 10] = [
+const TORCHLESS: [&str; 12] = [
     "time",
     "launch",
+    "metrics",
     "recipe",
     "mllog",
     "events",
@@ -31,6 +33,7 @@ const TORCHLESS: [&str; 10] = [
     "compliance",
     "submission",
     "console",
+    "report",
     "cli",
 ];
 

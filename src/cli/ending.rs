@@ -1,16 +1,18 @@
-//! What the end of a run means: the verdict on its log, and its exit code.
+//! What the end of a run means: the verdict on its log, its exit code, and the page on it.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, anyhow};
 
 use super::exit::{Exit, Failure, Outcome};
 use crate::{
     compliance,
+    console::Screen,
     events::{FailureKind, LogCheck},
     launch::{Ending, RankFailure, RunFolder},
     mlperf::RunStatus,
     recipe::Recipe,
+    report, run_dir,
 };
 
 /// Checks the log under the recipe's ruleset, as the reference does.
@@ -23,6 +25,18 @@ pub(super) fn check(log: &Path, recipe: &Recipe) -> anyhow::Result<LogCheck> {
         accepted: report.reference_accepts(),
         findings: report.findings.iter().map(|f| format!("{}: {f}", f.code)).collect(),
     })
+}
+
+/// Writes the page on a run into its folder. A run does not fail because of its page.
+pub(super) fn write_report(folder: &RunFolder, screen: &Screen) -> Option<PathBuf> {
+    let file = folder.path().join(run_dir::REPORT);
+    match report::write(&[folder.path().to_owned()], None, &file) {
+        Ok(()) => Some(file),
+        Err(error) => {
+            screen.line(&format!("warning: no report: {error}"));
+            None
+        }
+    }
 }
 
 /// The exit code of a run, or its failure.

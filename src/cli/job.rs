@@ -1,12 +1,16 @@
 //! One recipe of a series, from its name to the outcome of each of its runs.
 
-use std::path::Path;
+use std::{
+    path::{Path, PathBuf},
+    time::SystemTime,
+};
 
 use chrono::Local;
 
 use super::{
-    ending::{check, outcome_of},
+    ending::{check, outcome_of, write_report},
     exit::{Exit, Failure, OrExit, Outcome},
+    run_metrics::RunMetrics,
     threads,
     train_args::TrainArgs,
 };
@@ -18,6 +22,7 @@ use crate::{
         self, AcceptedBuild, Cluster, Device, Images, Interrupts, Launch, LaunchError, Libtorch,
         Machine, MasterPort, NodeError, RankLayout, ResultsDir, Resumption, RunFolder,
     },
+    metrics::MetricsServer,
     recipe::{self, Recipe, RecipeFile, RunContext, WatchConfig},
     run_dir::{self, DataStamp, ProgramStamp, RecipeStamp, ResumeStamp, RunManifest},
     submission::{SystemDescription, SystemError},
@@ -39,6 +44,7 @@ pub(super) struct Stage {
     pub(super) accepted_build: AcceptedBuild,
     /// The other machines, if there are any.
     pub(super) cluster: Option<Cluster>,
+    pub(super) metrics_server: Option<MetricsServer>,
 }
 
 /// A recipe that was resolved for this machine.
@@ -69,6 +75,8 @@ pub(super) struct ReadyJob {
 pub(super) struct Done {
     /// Its results, if it logged `run_stop`.
     pub(super) summary: Option<RunSummary>,
+    /// The page on it, if it could be written.
+    pub(super) report: Option<PathBuf>,
     pub(super) outcome: Outcome,
 }
 
@@ -261,9 +269,11 @@ impl ReadyJob {
         }
         let mut summary = RunSummary::new(&self.job.name, recipe.seed);
         let mut event_log = folder.event_log().or_exit(Exit::Invalid)?;
+        let mut metrics = RunMetrics::create(folder, &recipe, (&self.job.name, stage), &screen);
         for event in resumption.map(Resumption::events).unwrap_or_default() {
             let _ = event_log.add(&event);
             summary.hear(&event);
+            metrics.hear(&event, None, &screen);
         }
         summary.resumed_after_step = resumption.map(|it| it.checkpoint().step);
         let launch = Launch {
@@ -280,17 +290,13 @@ impl ReadyJob {
         let ending = launch::run(&launch, &stage.interrupts, &mut |event| {
             summary.hear(event);
             screen.show(event);
+            metrics.hear(event, Some(SystemTime::now()), &screen);
             if let Some(error) = event_log.add(event) {
                 screen.line(&format!("warning: cannot write events ({error}); free the disk"));
             }
         });
         screen.clear();
-        let ending = ending.map_err(|error| match error {
-            LaunchError::Node(NodeError::Lost(_)) => {
-                Failure { exit: Exit::RankFailed, error: error.into() }
-            }
-            error => Failure { exit: Exit::Invalid, error: error.into() },
-        })?;
+        let ending = ending.map_err(failed)?;
         if ending.interrupted {
             screen.line("interrupted; the results so far are kept");
         }
@@ -305,11 +311,12 @@ impl ReadyJob {
             summary.num_params.and_then(|num_params| recipe.wire_bytes_per_step(num_params));
         let json = serde_json::to_string_pretty(&summary).expect("the summary is JSON");
         let kept = folder.write(run_dir::SUMMARY, &json).and(event_log.close());
+        let report = write_report(folder, &screen);
         let summary = ending.status.is_some().then_some(summary);
         // The table shows what was measured, even if a file of the run could not be written.
         let outcome =
             outcome_of(ending, folder).and_then(|exit| kept.or_exit(Exit::Invalid).map(|()| exit));
-        Ok(Done { summary, outcome })
+        Ok(Done { summary, report, outcome })
     }
 
     fn headline(&self, recipe: &Recipe, folder: &RunFolder) -> String {
@@ -352,6 +359,15 @@ impl ReadyJob {
             started: Local::now().to_rfc3339(),
         }
     }
+}
+
+/// The failure of a run that did not start or lost a machine.
+fn failed(error: LaunchError) -> Failure {
+    let exit = match &error {
+        LaunchError::Node(NodeError::Lost(_)) => Exit::RankFailed,
+        _ => Exit::Invalid,
+    };
+    Failure { exit, error: error.into() }
 }
 
 /// Writes the recipe for the ranks and the manifest into the run's folder.

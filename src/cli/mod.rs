@@ -24,13 +24,16 @@ mod plan_compare;
 pub mod plan_memory;
 #[cfg(feature = "torch")]
 pub mod rank;
+pub mod report;
 mod ruleset;
+mod run_metrics;
 pub mod score;
 mod score_text;
 mod store_text;
 mod threads;
 pub mod train;
 mod train_args;
+pub mod watch;
 
 use exit::Outcome;
 
@@ -69,6 +72,10 @@ enum Verb {
     Check(check::CheckArgs),
     /// Score submissions: minutes, olympic mean, scaling by the convergence test
     Score(score::ScoreArgs),
+    /// Show a run that was started elsewhere, until it ends
+    Watch(watch::WatchArgs),
+    /// Write an HTML page on runs: accuracy, speed, where the time went, findings, recipe
+    Report(report::ReportArgs),
     /// Package runs into a submission, or verify one
     Package(package::PackageArgs),
     /// Show what a recipe will do, without running it
@@ -87,6 +94,8 @@ impl Cli {
         match &self.verb {
             Some(Verb::Check(args)) => check::run(args),
             Some(Verb::Score(args)) => score::run(args),
+            Some(Verb::Watch(args)) => watch::run(args),
+            Some(Verb::Report(args)) => report::run(args),
             Some(Verb::Package(args)) => package::run(args),
             Some(Verb::Plan(args)) => plan::run(args),
             Some(Verb::Data(args)) => data::run(args),

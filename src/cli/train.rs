@@ -1,6 +1,8 @@
 //! `mlperf-run --recipe R`: trains to the target, once or several times, and compares the runs.
 
-use anyhow::anyhow;
+use std::{net::SocketAddr, path::PathBuf};
+
+use anyhow::{Context, anyhow};
 
 use super::{
     exit::{Exit, Failure, OrExit, Outcome},
@@ -12,6 +14,7 @@ use crate::{
     console::{self, Manner},
     events::RunSummary,
     launch::{Interrupts, NodeError, Resumption, RunFolder},
+    metrics::MetricsServer,
 };
 
 /// Finds, loads and resolves every recipe, then launches one after another and compares them.
@@ -44,27 +47,50 @@ pub fn run(args: &TrainArgs) -> Outcome {
             gathered => Some(gathered.or_exit(Exit::Invalid)?),
         },
     };
-    let stage = Stage { tools, interrupts, manner, accepted_build: args.accepted_build(), cluster };
-    let mut summaries = Vec::new();
+    let metrics_server = args.metrics_port.map(|at| serve(at, manner)).transpose()?;
+    let accepted_build = args.accepted_build();
+    let stage = Stage { tools, interrupts, manner, accepted_build, cluster, metrics_server };
+    let mut ended = Ended::default();
     let series = Series { jobs, resumption, max_restarts: args.max_restarts };
-    let outcome = series.launch(&stage, &mut summaries);
+    let outcome = series.launch(&stage, &mut ended);
     if let Some(cluster) = &stage.cluster {
         let exit = outcome.as_ref().map_or_else(|failure| failure.exit, |exit| *exit);
         cluster.nodes.end(exit as u8);
     }
-    show(&summaries, manner);
+    show(&ended, manner);
     outcome
 }
 
 /// Compares the runs.
-fn show(summaries: &[RunSummary], manner: Manner) {
+fn show(Ended { summaries, reports }: &Ended, manner: Manner) {
     if !summaries.is_empty() {
         console::result(console::table(summaries));
+    }
+    for report in reports.iter().filter(|_| manner != Manner::Quiet) {
+        console::note(format_args!("report: {}", report.display()));
     }
     let verdicts = summaries.iter().filter_map(|run| Some((run, run.data_verdict.as_ref()?)));
     for (run, verdict) in verdicts.filter(|_| manner != Manner::Quiet) {
         console::note(format!("{} (seed {}) {verdict}", run.recipe, run.seed));
     }
+}
+
+/// Opens the port for metrics before anything else takes time.
+fn serve(address: SocketAddr, manner: Manner) -> Result<MetricsServer, Failure> {
+    let server = MetricsServer::bind(address)
+        .with_context(|| format!("cannot listen at {address}; choose another --metrics-port"))
+        .or_exit(Exit::Invalid)?;
+    if manner != Manner::Quiet {
+        console::note(format!("metrics: http://{}/metrics", server.address()));
+    }
+    Ok(server)
+}
+
+/// What runs that have ended leave.
+#[derive(Default)]
+struct Ended {
+    summaries: Vec<RunSummary>,
+    reports: Vec<PathBuf>,
 }
 
 /// The runs of all recipes.
@@ -77,12 +103,14 @@ struct Series {
 
 impl Series {
     /// Launches one run after another. A failure or an interruption ends the series.
-    fn launch(mut self, stage: &Stage, summaries: &mut Vec<RunSummary>) -> Outcome {
+    fn launch(mut self, stage: &Stage, ended: &mut Ended) -> Outcome {
         let mut worst = Exit::Ok;
         for mut job in std::mem::take(&mut self.jobs) {
             for (index, folder) in job.take_folders().into_iter().enumerate() {
-                let Done { summary, outcome } = self.launch_one(&job, (index, folder), stage)?;
-                summaries.extend(summary);
+                let done = self.launch_one(&job, (index, folder), stage)?;
+                let Done { summary, report, outcome } = done;
+                ended.summaries.extend(summary);
+                ended.reports.extend(report);
                 worst = worst.max(outcome?);
                 if worst == Exit::Incomplete {
                     return Ok(worst);

@@ -1,6 +1,10 @@
 //! The options of a training run.
 
-use std::{num::NonZeroUsize, path::PathBuf};
+use std::{
+    net::{Ipv4Addr, SocketAddr},
+    num::NonZeroUsize,
+    path::PathBuf,
+};
 
 use clap::ValueEnum;
 
@@ -57,6 +61,9 @@ pub struct TrainArgs {
     pub max_restarts: usize,
     #[command(flatten)]
     pub nodes: NodeArgs,
+    /// Serve metrics for Prometheus at this port of this machine, or at ADDRESS:PORT
+    #[arg(long, value_name = "PORT", value_parser = metrics_address)]
+    pub metrics_port: Option<SocketAddr>,
     /// Show what would be done, but start nothing
     #[arg(long)]
     pub dry_run: bool,
@@ -118,4 +125,12 @@ impl TrainArgs {
             overrides: self.all_overrides(),
         }
     }
+}
+
+/// A port alone is one of the loopback interface, so that nobody else can read it.
+fn metrics_address(text: &str) -> Result<SocketAddr, String> {
+    if let Ok(port) = text.parse::<u16>() {
+        return Ok((Ipv4Addr::LOCALHOST, port).into());
+    }
+    text.parse().map_err(|_| "write a port, as 9400, or an address, as 0.0.0.0:9400".to_owned())
 }

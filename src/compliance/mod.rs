@@ -46,7 +46,7 @@ pub use report::{Report, Strictness};
 pub use rules::{KeyRule, benchmarks, explain, latest_ruleset};
 pub use ruleset::{Ruleset, UnknownRuleset};
 pub use settings::{Seed, Settings};
-pub use timing::{Curve, CurvePoint, RunTiming};
+pub use timing::{Course, Curve, CurvePoint, EpochSpan, RunTiming};
 pub use value::Value;
 
 /// Read buffer in bytes.

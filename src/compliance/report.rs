@@ -11,7 +11,7 @@ use super::parse::{Entry, Record};
 use super::rules::Catalogue;
 use super::ruleset::Ruleset;
 use super::settings::{Seed, Settings};
-use super::timing::{Curve, RunTiming, Stopwatch};
+use super::timing::{Course, Curve, EpochSpan, RunTiming, Stopwatch};
 use super::value::Value;
 use crate::mllog::Key;
 
@@ -56,6 +56,10 @@ pub struct Report {
     pub reference_crashes: bool,
     /// Its timed part, if it has a start and an end.
     pub timing: Option<RunTiming>,
+    /// The start of the timed part, ms since the Unix epoch, even if it has no end.
+    pub start_ms: Option<f64>,
+    /// Epochs with a start and an end.
+    pub epochs: Vec<EpochSpan>,
     /// Accuracy by epoch.
     pub curve: Curve,
     /// All problems, the most serious first, then by line.
@@ -158,7 +162,7 @@ impl LogChecker {
         let name = benchmark.as_deref().unwrap_or("resnet");
         findings.extend(self.own.finish(name, Catalogue::of(self.ruleset).target(name)));
         findings.sort_by_key(|finding| (finding.severity(), finding.line.unwrap_or(usize::MAX)));
-        let (timing, curve) = self.stopwatch.finish();
+        let Course { timing, start_ms, epochs, curve } = self.stopwatch.finish();
         let status = self.status.text();
         let convergence = self.positions.finish(name, self.ruleset, status.as_deref());
         Report {
@@ -175,6 +179,8 @@ impl LogChecker {
             convergence,
             reference_crashes: crashes,
             timing,
+            start_ms,
+            epochs,
             curve,
             findings,
         }

@@ -19,6 +19,16 @@ impl Settings {
         self.0.iter().find(|(known, _)| *known == key).map(|(_, value)| value)
     }
 
+    /// All keys with their values.
+    pub fn iter(&self) -> impl Iterator<Item = (&'static str, &Value)> {
+        self.0.iter().map(|(key, value)| (key.as_str(), value))
+    }
+
+    /// The number of training images in an epoch, `train_samples`.
+    pub fn num_train(&self) -> Option<f64> {
+        self.get(Key::TrainSamples).and_then(Value::as_f64)
+    }
+
     /// The first key for which both logs have different values, with the values: this one's first.
     pub fn difference<'a>(
         &'a self,

@@ -101,10 +101,43 @@ impl Curve {
     }
 }
 
+/// An epoch between its start and its end.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct EpochSpan {
+    /// `metadata.epoch_num` of its start; its place in the log, from 1, in logs without it.
+    pub epoch: f64,
+    /// ms since the Unix epoch.
+    pub start_ms: f64,
+    /// ms since the Unix epoch.
+    pub stop_ms: f64,
+}
+
+impl EpochSpan {
+    /// Its length in seconds.
+    pub fn seconds(&self) -> f64 {
+        (self.stop_ms - self.start_ms) / 1e3
+    }
+}
+
+/// What the log reports by time: its start, its epochs and its accuracies.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Course {
+    /// The timed part, if the log has a start and an end.
+    pub timing: Option<RunTiming>,
+    /// The last `run_start` before the end, ms since the Unix epoch.
+    pub start_ms: Option<f64>,
+    /// Epochs with a start and an end, in the order of the file.
+    pub epochs: Vec<EpochSpan>,
+    /// Accuracy by epoch.
+    pub curve: Curve,
+}
+
 /// Collects times and accuracies while the log is read.
 #[derive(Default)]
 pub(super) struct Stopwatch {
     run_start: Option<f64>,
+    open_epoch: Option<f64>,
+    epoch_spans: Vec<EpochSpan>,
     stopped: Option<f64>,
     ends_known: Option<RunTiming>,
     epochs: Spans,
@@ -143,6 +176,9 @@ impl Stopwatch {
         let time_ms = record.time_ms;
         let Some(key) = key.filter(|_| self.ends_known.is_none()) else { return };
         if self.stopped.is_none() {
+            if matches!(key, Key::EpochStart | Key::EpochStop) {
+                self.epoch_span(key, record);
+            }
             self.span(key, time_ms);
         }
         match key {
@@ -150,12 +186,30 @@ impl Stopwatch {
             Key::RunStart => {
                 self.run_start = Some(time_ms);
                 (self.epochs, self.blocks, self.evals) = Default::default();
+                self.epoch_spans.clear();
             }
             Key::RunStop => self.stopped = Some(time_ms),
             _ => return,
         }
         if let (Some(start_ms), Some(stop_ms)) = (self.run_start, self.stopped) {
             self.ends_known = Some(self.timing(start_ms, stop_ms));
+        }
+    }
+
+    /// Called before [`Self::span`] closes the epoch.
+    fn epoch_span(&mut self, key: Key, record: &Record) {
+        let num = || record.metadata.get("epoch_num").and_then(Value::as_f64);
+        match (key, self.epochs.open) {
+            (Key::EpochStart, _) => {
+                self.open_epoch = Some(num().unwrap_or(self.epoch_spans.len() as f64 + 1.0));
+            }
+            (_, Some(start_ms)) if self.epoch_spans.len() < MAX_POINTS => {
+                if let Some(epoch) = self.open_epoch.take() {
+                    let span = EpochSpan { epoch, start_ms, stop_ms: record.time_ms };
+                    self.epoch_spans.push(span);
+                }
+            }
+            _ => {}
         }
     }
 
@@ -186,9 +240,14 @@ impl Stopwatch {
         }
     }
 
-    /// The timing, if the log has a start and an end, and the curve.
-    pub(super) fn finish(self) -> (Option<RunTiming>, Curve) {
-        (self.ends_known, self.curve)
+    /// What has been collected.
+    pub(super) fn finish(self) -> Course {
+        Course {
+            timing: self.ends_known,
+            start_ms: self.run_start,
+            epochs: self.epoch_spans,
+            curve: self.curve,
+        }
     }
 }
 
@@ -210,7 +269,7 @@ mod tests {
         Log::parse(lines.join("\n").as_bytes())
     }
 
-    fn watched(log: &Log) -> (Option<RunTiming>, Curve) {
+    fn watched(log: &Log) -> Course {
         let mut stopwatch = Stopwatch::default();
         for record in &log.records {
             stopwatch.read(Key::named(&record.key), record);
@@ -219,7 +278,7 @@ mod tests {
     }
 
     fn timed(log: &Log) -> Option<RunTiming> {
-        watched(log).0
+        watched(log).timing
     }
 
     #[test]
@@ -242,6 +301,24 @@ mod tests {
         assert!(close(timing.first_epoch_fraction(), 0.2), "{timing:?}");
         assert!(close(timing.eval_fraction(), 0.1), "{timing:?}");
         assert!(close(timing.gap_fraction(), 0.1), "{timing:?}");
+    }
+
+    #[test]
+    fn epochs_are_kept_with_their_numbers() {
+        let log = log(&[
+            ("epoch_start", 0, "null", 1),
+            ("epoch_stop", 9_000, "null", 1),
+            ("run_start", 10_000, "null", 0),
+            ("epoch_start", 11_000, "null", 1),
+            ("epoch_stop", 41_000, "null", 1),
+            ("epoch_stop", 42_000, "null", 1),
+            ("epoch_start", 50_000, "null", 2),
+        ]);
+        let Course { start_ms, epochs, .. } = watched(&log);
+        assert_eq!(start_ms, Some(10_000.0));
+        assert_eq!(epochs.len(), 1, "{epochs:?}");
+        assert!((epochs[0].seconds() - 30.0).abs() < 1e-12);
+        assert_eq!(epochs[0].epoch.to_bits(), 1.0f64.to_bits());
     }
 
     #[test]
@@ -271,7 +348,7 @@ mod tests {
             ("run_stop", 4, "null", 0),
             ("eval_accuracy", 5, "0.8", 16),
         ]);
-        let curve = watched(&log).1;
+        let curve = watched(&log).curve;
         assert_eq!(curve.points.len(), 2);
         let last = curve.last().unwrap();
         assert!((last.position - 12.0).abs() < 1e-12 && (last.accuracy - 0.7).abs() < 1e-12);

@@ -4,6 +4,9 @@
 //! head`) is not an error.
 
 mod columns;
+mod counter;
+mod course;
+mod manner;
 mod numbers;
 mod paint;
 mod print;
@@ -11,8 +14,10 @@ mod screen;
 mod table;
 
 pub use columns::{Column, aligned};
-pub use numbers::counted;
+pub use counter::Counter;
+pub use manner::Manner;
+pub use numbers::{counted, grouped, percent};
 pub use paint::{Paint, painted};
 pub use print::{note, result};
-pub use screen::{Counter, Manner, Screen};
+pub use screen::Screen;
 pub use table::table;

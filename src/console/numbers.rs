@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 /// A count with separated thousands: `12 345`.
-pub(super) fn grouped(number: f64) -> String {
+pub fn grouped(number: f64) -> String {
     let digits = format!("{:.0}", number.max(0.0));
     let mut text = String::new();
     for (i, digit) in digits.chars().enumerate() {
@@ -21,7 +21,7 @@ pub fn counted(number: usize, thing: &str) -> String {
 }
 
 /// A fraction as a percentage: `71.30 %` with two decimals.
-pub(super) fn percent(fraction: f64, decimals: usize) -> String {
+pub fn percent(fraction: f64, decimals: usize) -> String {
     format!("{:.decimals$} %", 100.0 * fraction)
 }
 

@@ -1,60 +1,14 @@
 //! Shows a run's progress: one line per epoch, and on a terminal also a progress bar.
 
-use std::{
-    env,
-    io::{IsTerminal, stderr},
-    sync::Once,
-    time::{Duration, Instant},
-};
-
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::ProgressBar;
 
 use super::{
+    course::Course,
+    manner::{Manner, Template},
     note,
     numbers::{counted, duration, grouped, percent},
 };
 use crate::{events::RankEvent, mlperf::RunStatus};
-
-/// How much is shown on standard error.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Manner {
-    /// Lines and progress bars.
-    Bars,
-    /// Only lines.
-    Lines,
-    /// Only errors.
-    Quiet,
-}
-
-impl Manner {
-    /// Bars on a terminal, lines otherwise.
-    pub fn of_stderr() -> Self {
-        let is_dumb = env::var("TERM").is_ok_and(|term| term == "dumb");
-        if stderr().is_terminal() && !is_dumb { Self::Bars } else { Self::Lines }
-    }
-
-    fn bar(self, length: usize, template: Template) -> ProgressBar {
-        if self != Self::Bars {
-            return ProgressBar::hidden();
-        }
-        let colour =
-            if env::var_os("NO_COLOR").is_some_and(|v| !v.is_empty()) { "" } else { ".cyan" };
-        let text = match template {
-            Template::Epoch => format!("epoch {{prefix}} [{{bar:24{colour}}}] {{msg}}"),
-            Template::Count => {
-                format!("{{prefix}} [{{bar:24{colour}}}] {{pos}} of {{len}}  {{eta}} left")
-            }
-        };
-        let style = ProgressStyle::with_template(&text).expect("a constant template");
-        ProgressBar::new(length as u64).with_style(style)
-    }
-}
-
-#[derive(Clone, Copy)]
-enum Template {
-    Epoch,
-    Count,
-}
 
 /// Displays the events of a run.
 #[derive(Debug)]
@@ -64,15 +18,6 @@ pub struct Screen {
     course: Option<Course>,
     /// The last trained epoch, whose line waits for its accuracy.
     epoch: Option<EpochFigures>,
-    accuracy: Option<f64>,
-}
-
-/// The maximum length of the run and its start.
-#[derive(Clone, Copy, Debug)]
-struct Course {
-    num_epochs: usize,
-    steps_per_epoch: usize,
-    start: Instant,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -87,7 +32,7 @@ impl Screen {
     /// An empty screen.
     pub fn new(manner: Manner) -> Self {
         let bar = ProgressBar::hidden();
-        Self { manner, bar, course: None, epoch: None, accuracy: None }
+        Self { manner, bar, course: None, epoch: None }
     }
 
     /// Shows one event.
@@ -103,6 +48,7 @@ impl Screen {
                 num_eval,
                 num_epochs,
                 steps_per_epoch,
+                batch_size,
                 target,
                 ..
             } => {
@@ -113,17 +59,16 @@ impl Screen {
                     counted(*num_epochs, "epoch"),
                     percent(*target, 2)
                 ));
-                self.course = Some(Course {
-                    num_epochs: *num_epochs,
-                    steps_per_epoch: *steps_per_epoch,
-                    start: Instant::now(),
-                });
+                let steps = [*num_epochs, *steps_per_epoch];
+                self.course = Some(Course::new(steps, *batch_size, *target));
                 self.bar = self.manner.bar(*steps_per_epoch, Template::Epoch);
             }
-            RankEvent::Steps { epoch, step, loss, images_per_s, .. } => {
+            RankEvent::Steps { epoch, step, loss, images_per_s, time } => {
                 self.close_epoch(None);
-                self.bar.set_prefix(epoch.to_string());
-                self.bar.set_message(self.bar_text((*epoch, *step), *loss, *images_per_s));
+                let Some(course) = &self.course else { return };
+                self.bar.set_prefix(format!("epoch {epoch} of {}", course.num_epochs()));
+                let rates = (*loss, *images_per_s, time.data_wait_fraction());
+                self.bar.set_message(bar_text(course, (*epoch, *step), rates));
                 self.bar.set_position(*step as u64);
             }
             RankEvent::EpochStop { epoch, loss, images_per_s, data_wait, .. } => {
@@ -135,8 +80,10 @@ impl Screen {
                     data_wait: *data_wait,
                 });
             }
-            RankEvent::Evaluated { accuracy, .. } => {
-                self.accuracy = Some(*accuracy);
+            RankEvent::Evaluated { epoch, accuracy, .. } => {
+                if let Some(course) = &mut self.course {
+                    course.evaluated(*epoch, *accuracy);
+                }
                 self.close_epoch(Some(*accuracy));
             }
             RankEvent::Warning { message } => self.line(&format!("warning: {message}")),
@@ -177,27 +124,31 @@ impl Screen {
             self.line(&epoch_line(&figures, accuracy));
         }
     }
-
-    fn bar_text(&self, (epoch, step): (usize, usize), loss: f64, images_per_s: f64) -> String {
-        let accuracy = self.accuracy.map(|accuracy| format!("accuracy {}", percent(accuracy, 2)));
-        let left = self.course.and_then(|c| c.time_left(epoch, step, c.start.elapsed()));
-        let figures = [
-            Some(format!("{} images/s", grouped(images_per_s))),
-            Some(format!("loss {loss:.3}")),
-            accuracy,
-            left.map(|left| format!("at most {} left", duration(left))),
-        ];
-        figures.into_iter().flatten().collect::<Vec<_>>().join("  ")
-    }
 }
 
-impl Course {
-    /// Time to the end of the last epoch, extrapolated from `elapsed`.
-    fn time_left(&self, epoch: usize, step: usize, elapsed: Duration) -> Option<Duration> {
-        let done = (epoch - 1) * self.steps_per_epoch + step;
-        let left = (self.num_epochs * self.steps_per_epoch).checked_sub(done)?;
-        (done > 0).then(|| elapsed.mul_f64(left as f64 / done as f64))
-    }
+/// A wait for data that is worth a look.
+const WAITS: f64 = 0.02;
+
+/// The line under the bar. What matters less comes last, because a narrow terminal cuts it.
+fn bar_text(
+    course: &Course,
+    (epoch, step): (usize, usize),
+    (loss, images_per_s, data_wait): (f64, f64, f64),
+) -> String {
+    let forecast = match course.to_target(epoch, step, images_per_s) {
+        Some(left) => Some(format!("target in ~{}", duration(left))),
+        None => course
+            .to_the_end(epoch, step, images_per_s)
+            .map(|left| format!("ends in ~{}", duration(left))),
+    };
+    let figures = [
+        Some(format!("{} images/s", grouped(images_per_s))),
+        Some(format!("loss {loss:.3}")),
+        course.accuracy().map(|accuracy| percent(accuracy, 2)),
+        forecast,
+        (data_wait >= WAITS).then(|| format!("waiting for data {}", percent(data_wait, 0))),
+    ];
+    figures.into_iter().flatten().collect::<Vec<_>>().join("  ")
 }
 
 fn epoch_line(figures: &EpochFigures, accuracy: Option<f64>) -> String {
@@ -208,39 +159,6 @@ fn epoch_line(figures: &EpochFigures, accuracy: Option<f64>) -> String {
         grouped(*images_per_s),
         percent(*data_wait, 1)
     )
-}
-
-/// Counts up to a known total, with a bar, or with one line at the first count.
-#[derive(Debug)]
-pub struct Counter {
-    manner: Manner,
-    what: String,
-    bar: ProgressBar,
-    announced: Once,
-}
-
-impl Counter {
-    /// A counter of `total` things. It shows nothing before the first count.
-    pub fn new(manner: Manner, what: &str, total: usize) -> Self {
-        let bar = manner.bar(total, Template::Count).with_prefix(what.to_owned());
-        Self { manner, what: what.to_owned(), bar, announced: Once::new() }
-    }
-
-    /// Sets how many are done.
-    pub fn set(&self, count: usize) {
-        self.announced.call_once(|| {
-            if self.manner == Manner::Lines {
-                note(&self.what);
-            }
-        });
-        self.bar.set_position(count as u64);
-    }
-}
-
-impl Drop for Counter {
-    fn drop(&mut self) {
-        self.bar.finish_and_clear();
-    }
 }
 
 #[cfg(test)]
@@ -267,23 +185,16 @@ mod tests {
     }
 
     #[test]
-    fn the_time_left_follows_from_the_completed_fraction() {
-        let course = Course { num_epochs: 10, steps_per_epoch: 50, start: Instant::now() };
-        let left = |epoch, step| course.time_left(epoch, step, Duration::from_secs(60));
-        assert_eq!(left(2, 50), Some(Duration::from_secs(240)));
-        assert_eq!(left(10, 50), Some(Duration::ZERO));
-        assert_eq!(left(1, 0), None);
-    }
-
-    #[test]
-    fn the_bar_shows_rate_loss_accuracy_and_the_end() {
-        let mut screen = Screen::new(Manner::Quiet);
-        assert_eq!(screen.bar_text((1, 1), 2.5, 800.0), "800 images/s  loss 2.500");
-        screen.accuracy = Some(0.5);
-        screen.course = Some(Course { num_epochs: 1, steps_per_epoch: 1, start: Instant::now() });
-        assert_eq!(
-            screen.bar_text((1, 1), 2.5, 800.0),
-            "800 images/s  loss 2.500  accuracy 50.00 %  at most 0 s left"
-        );
+    fn the_line_under_the_bar_fits_into_60_columns_until_data_is_awaited() {
+        let mut course = Course::new([20, 50], 1000, 0.759);
+        let text = bar_text(&course, (2, 50), (2.5, 800.0, 0.0));
+        assert_eq!(text, "800 images/s  loss 2.500  ends in ~18 min 45 s");
+        course.evaluated(2, 0.4);
+        course.evaluated(4, 0.5);
+        let text = bar_text(&course, (4, 50), (2.5, 12_345.0, 0.01));
+        assert_eq!(text, "12 345 images/s  loss 2.500  50.00 %  target in ~20 s");
+        assert!(text.chars().count() <= 60);
+        let text = bar_text(&course, (4, 50), (2.5, 12_345.0, 0.25));
+        assert!(text.ends_with("target in ~20 s  waiting for data 25 %"), "{text}");
     }
 }

@@ -34,4 +34,10 @@ impl Spent {
     pub fn data_wait_s(&self) -> f64 {
         self.io_wait_s + self.decode_wait_s
     }
+
+    /// Fraction of the time spent waiting for a batch, 0 to 1.
+    pub fn data_wait_fraction(&self) -> f64 {
+        let total_s = self.data_wait_s() + self.copy_wait_s + self.compute_s;
+        if total_s > 0.0 { self.data_wait_s() / total_s } else { 0.0 }
+    }
 }

@@ -42,14 +42,8 @@ impl Resumption {
         if run.join(run_dir::MANIFEST).is_file() {
             return Self::of_run(run);
         }
-        let systems = folders(run).into_iter().chain([run.to_owned()]);
-        let runs = systems.flat_map(|system| folders(&system));
-        let started = |run: &PathBuf| fs::metadata(run.join(run_dir::MANIFEST))?.modified();
-        let mut runs: Vec<_> = runs.filter_map(|run| Some((started(&run).ok()?, run))).collect();
-        runs.sort_unstable();
-        let newest = runs.pop();
-        let (_, newest) = newest.ok_or_else(|| cannot(run, &"there is no run in it"))?;
-        Self::of_run(&newest)
+        let newest = run_dir::newest(run);
+        Self::of_run(&newest.ok_or_else(|| cannot(run, &"there is no run in it"))?)
     }
 
     /// The run in `run_dir`, with its newest checkpoint that is not damaged.
@@ -178,11 +172,6 @@ fn has_succeeded(run_dir: &Path) -> bool {
     let summary = fs::read(run_dir.join(run_dir::SUMMARY)).unwrap_or_default();
     let summary: Option<RunSummary> = serde_json::from_slice(&summary).ok();
     summary.is_some_and(|summary| summary.status == Some(RunStatus::Success))
-}
-
-fn folders(path: &Path) -> Vec<PathBuf> {
-    let entries = fs::read_dir(path).into_iter().flatten().flatten();
-    entries.map(|entry| entry.path()).filter(|path| path.is_dir()).collect()
 }
 
 fn cannot(path: &Path, reason: &dyn Display) -> LaunchError {

@@ -31,6 +31,12 @@ pub fn load(source: &Source, overrides: &[String]) -> Result<RecipeFile, RecipeE
     Ok(file)
 }
 
+/// The recipe that `source` extends, if it extends one.
+pub fn parent(source: &Source) -> Result<Option<Source>, RecipeError> {
+    let extended = Layer::of_source(source)?.take_extends()?;
+    extended.map(|(name, place)| find_extended(source, &name).map_err(|e| at(place, e))).transpose()
+}
+
 /// The layer of `source` and of all that it extends, the most basic one last.
 fn chain(source: &Source) -> Result<Vec<Layer>, RecipeError> {
     let mut layers = Vec::new();

@@ -39,7 +39,7 @@ pub use file::RecipeFile;
 pub use find::{Origin, Source, built_in_names, find};
 pub use forecast::{StepRate, Throughput};
 pub use images::check_images;
-pub use load::load;
+pub use load::{load, parent};
 pub use memory::GpuMemory;
 pub use microbatch::{Microbatch, halved};
 pub use plan::{Plan, PlanRow};

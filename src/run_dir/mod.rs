@@ -7,7 +7,11 @@
 //! RESULTS/SYSTEM/resnet/result_N.txt     its MLPerf log, after the clock has stopped
 //! ```
 
-use std::fmt::Display;
+use std::{
+    fmt::Display,
+    fs,
+    path::{Path, PathBuf},
+};
 
 mod checkpoint;
 mod manifest;
@@ -25,6 +29,12 @@ pub const EVENTS: &str = "events.jsonl";
 pub const LOG: &str = "mllog.txt";
 /// The results of the run, as a `RunSummary`.
 pub const SUMMARY: &str = "summary.json";
+/// Measurements during the run, a line of JSON each.
+pub const METRICS: &str = "metrics.jsonl";
+/// The folder of `TensorBoard`'s event files.
+pub const TENSORBOARD: &str = "tensorboard";
+/// The page on the run.
+pub const REPORT: &str = "report.html";
 /// The evaluated weights.
 pub const WEIGHTS: &str = "weights.safetensors";
 /// The folder of the benchmark's results, as submissions name it.
@@ -38,4 +48,18 @@ pub fn run_name(number: impl Display) -> String {
 /// Name of the published log of run `number`.
 pub fn result_name(number: impl Display) -> String {
     format!("result_{number}.txt")
+}
+
+/// The newest run in `folder`, which is that of a system or of all results.
+pub fn newest(folder: &Path) -> Option<PathBuf> {
+    let systems = folders(folder).into_iter().chain([folder.to_owned()]);
+    let runs = systems.flat_map(|system| folders(&system));
+    let started = |run: &PathBuf| fs::metadata(run.join(MANIFEST))?.modified();
+    let runs = runs.filter_map(|run| Some((started(&run).ok()?, run)));
+    runs.max().map(|(_, run)| run)
+}
+
+fn folders(path: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(path).into_iter().flatten().flatten();
+    entries.map(|entry| entry.path()).filter(|path| path.is_dir()).collect()
 }

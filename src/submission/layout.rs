@@ -108,7 +108,7 @@ impl Tree {
 }
 
 /// Whether the package checker takes a file of this name for a log.
-pub(super) fn is_result(name: &str) -> bool {
+pub fn is_result(name: &str) -> bool {
     name.strip_prefix("result_").is_some_and(|rest| rest.strip_suffix(".txt").is_some())
 }
 

@@ -32,7 +32,7 @@ pub use benchmark::{NUM_RUNS, num_dropped, num_runs};
 pub use code::{Code, Tool};
 pub use error::PackageError;
 pub use finding::Finding;
-pub use layout::{LayoutError, RulesetGuess, SystemResults, Tree, guess_ruleset};
+pub use layout::{LayoutError, RulesetGuess, SystemResults, Tree, guess_ruleset, is_result};
 pub use leaders::{Leader, leaders};
 pub use package::{Package, PackageRequest, package};
 pub use rcp::{

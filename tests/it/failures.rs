@@ -6,7 +6,7 @@ use std::{
     process::{Child, Command, Output, Stdio},
 };
 
-use mlperf_run::events::RankEvent;
+use mlperf_run::{console::note, events::RankEvent};
 
 use crate::train::{Bench, assert_ok, images};
 
@@ -95,7 +95,7 @@ impl SmallDisk {
         fs::create_dir_all(&results).unwrap();
         if !Command::new("unshare").args(["--mount", "true"]).status().is_ok_and(|it| it.success())
         {
-            eprintln!("skipped: no right to make a mount namespace");
+            note("skipped: no right to make a mount namespace");
             return None;
         }
         let wanted = bench.command(&images(), extra);

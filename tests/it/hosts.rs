@@ -9,6 +9,8 @@ use std::{
     time::Duration,
 };
 
+use mlperf_run::console::note;
+
 use crate::{
     launchers::{children_of, listening},
     train::{Bench, assert_ok, images},
@@ -40,21 +42,23 @@ impl Network {
         };
         let all_ready = network.holders.iter_mut().all(ready);
         if network.holders.len() <= num_hosts || !all_ready || !network.connect(num_hosts) {
-            eprintln!("skipped: no right to make network namespaces, or no ip and unshare");
+            note("skipped: no right to make network namespaces, or no ip and unshare");
             return None;
         }
         Some(network)
     }
 
     fn connect(&self, num_hosts: usize) -> bool {
-        let mut script = "ip link add br0 type bridge && ip link set br0 up".to_owned();
-        for host in 0..num_hosts {
+        let cable = |host: usize| {
             let pid = self.holders[host + 1].id();
-            script += &format!(
-                " && ip link add p{host} type veth peer name eth0 netns {pid} \
+            format!(
+                "ip link add p{host} type veth peer name eth0 netns {pid} \
                  && ip link set p{host} master br0 up"
-            );
-        }
+            )
+        };
+        let bridge = "ip link add br0 type bridge && ip link set br0 up".to_owned();
+        let script = [bridge].into_iter().chain((0..num_hosts).map(cable));
+        let script = script.collect::<Vec<_>>().join(" && ");
         let ok = |output: Output| output.status.success();
         let set_up = |host: usize| {
             let address = format!("10.77.0.{}/24", host + 1);

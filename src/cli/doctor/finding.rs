@@ -66,12 +66,12 @@ impl Finding {
             Verdict::Warn => ("warn", Paint::Doubtful),
             Verdict::Fail => ("fail", Paint::Bad),
         };
-        let mut lines = format!("{}  {:<9} {}", painted(word, paint), self.topic, self.found);
+        let line = format!("{}  {:<9} {}", painted(word, paint), self.topic, self.found);
         let cost = self.cost.as_ref().map(|cost| format!("costs {cost}"));
         let advice: Vec<_> = [self.fix.clone(), cost].into_iter().flatten().collect();
-        if !advice.is_empty() {
-            lines += &format!("\n                {}", advice.join("; "));
+        if advice.is_empty() {
+            return line;
         }
-        lines
+        format!("{line}\n                {}", advice.join("; "))
     }
 }

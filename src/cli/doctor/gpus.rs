@@ -7,6 +7,7 @@ use nvml_wrapper::{
 };
 
 use super::finding::Finding;
+use crate::recipe::DeviceChoice;
 
 /// CUDA 13, for which libtorch 2.11.0 is built, needs this driver.
 const LEAST_DRIVER: u32 = 580;
@@ -37,7 +38,7 @@ struct Gpu {
 }
 
 /// All findings on GPUs. Without a GPU, that is a failure if the recipe needs one.
-pub(super) fn findings(needs_gpu: bool) -> Vec<Finding> {
+pub(super) fn findings(device: DeviceChoice) -> Vec<Finding> {
     match Facts::read() {
         Ok(facts) if !facts.gpus.is_empty() => weigh(&facts),
         read => {
@@ -47,9 +48,9 @@ pub(super) fn findings(needs_gpu: bool) -> Vec<Finding> {
             };
             let fix = "install NVIDIA's driver, and start a container with --gpus all; or train with \
                        --device cpu";
-            let finding = match needs_gpu {
-                true => Finding::fail("gpu", found, fix),
-                false => Finding::ok("gpu", found),
+            let finding = match device {
+                DeviceChoice::Cuda => Finding::fail("gpu", found, fix),
+                DeviceChoice::Auto | DeviceChoice::Cpu => Finding::ok("gpu", found),
             };
             vec![finding]
         }
@@ -233,7 +234,7 @@ mod tests {
         if Facts::read().is_ok() {
             return;
         }
-        assert_eq!(findings(true)[0].verdict, Verdict::Fail);
-        assert_eq!(findings(false)[0].verdict, Verdict::Ok);
+        assert_eq!(findings(DeviceChoice::Cuda)[0].verdict, Verdict::Fail);
+        assert_eq!(findings(DeviceChoice::Auto)[0].verdict, Verdict::Ok);
     }
 }

@@ -51,11 +51,10 @@ pub fn run(args: &DoctorArgs) -> Outcome {
             (file.run.device, file.run.num_ranks, Some(feeding))
         }
     };
-    let needs_gpu = device == DeviceChoice::Cuda;
     let layout = RankLayout::detect(device, num_ranks, &Machine::detect());
     let num_ranks = layout.map_or(num_ranks.max(1), |layout| layout.num_ranks);
-    let mut findings = programs::findings(args.libtorch.as_deref(), needs_gpu);
-    findings.extend(gpus::findings(needs_gpu));
+    let mut findings = programs::findings(args.libtorch.as_deref(), device);
+    findings.extend(gpus::findings(device));
     findings.extend(machine::findings(num_ranks));
     findings.push(results(args));
     if let Some(path) = &args.data {
@@ -64,7 +63,9 @@ pub fn run(args: &DoctorArgs) -> Outcome {
     if args.json {
         console::result(serde_json::to_string(&findings).expect("text is JSON"));
     } else {
-        findings.iter().for_each(|finding| console::result(finding.lines()));
+        for finding in &findings {
+            console::result(finding.lines());
+        }
     }
     let is_fatal = findings.iter().any(|finding| finding.verdict == Verdict::Fail);
     Ok(if is_fatal { Exit::Invalid } else { Exit::Ok })

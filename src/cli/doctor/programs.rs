@@ -3,11 +3,14 @@
 use std::path::Path;
 
 use super::finding::Finding;
-use crate::launch::{Libtorch, find_rank_program};
+use crate::{
+    launch::{Libtorch, find_rank_program},
+    recipe::DeviceChoice,
+};
 
 const SETUP: &str = "run scripts/setup";
 
-pub(super) fn findings(libtorch: Option<&Path>, needs_gpu: bool) -> Vec<Finding> {
+pub(super) fn findings(libtorch: Option<&Path>, device: DeviceChoice) -> Vec<Finding> {
     let rank = match find_rank_program() {
         Ok(path) => Finding::ok("programs", format!("mlperf-rank is {}", path.display())),
         Err(error) => failure("programs", &error.to_string()),
@@ -18,7 +21,7 @@ pub(super) fn findings(libtorch: Option<&Path>, needs_gpu: bool) -> Vec<Finding>
     };
     let found = format!("{} in {}", libtorch.version(), libtorch.lib_dir().display());
     let has = |name: &str| libtorch.lib_dir().join(name).is_file();
-    let finding = if needs_gpu && !has("libtorch_cuda.so") {
+    let finding = if device == DeviceChoice::Cuda && !has("libtorch_cuda.so") {
         let found = format!("{found} is for processors only");
         Finding::fail("libtorch", found, "run scripts/setup --gpu")
     } else {

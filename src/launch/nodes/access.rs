@@ -44,7 +44,7 @@ pub(in crate::launch) fn random_text() -> String {
     let mut bytes = [0; 16];
     let read = File::open("/dev/urandom").and_then(|mut source| source.read_exact(&mut bytes));
     read.expect("the kernel has random numbers");
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    hex(bytes)
 }
 
 #[cfg(test)]

@@ -35,13 +35,16 @@ const INTERRUPTED: u8 = 7;
 
 /// The other nodes of a run, in order, and what they report.
 pub struct Nodes {
-    nodes: Vec<Node>,
+    others: Vec<Node>,
     ranks_per_node: usize,
     /// The address of this machine that they know.
     address: IpAddr,
-    process_events: (Sender<(usize, ProcessEvent)>, Receiver<(usize, ProcessEvent)>),
+    process_events: ProcessEvents,
     answers: Receiver<(usize, Answer)>,
 }
+
+/// Both ends of the channel on which all ranks report.
+type ProcessEvents = (Sender<(usize, ProcessEvent)>, Receiver<(usize, ProcessEvent)>);
 
 /// Another node.
 struct Node {
@@ -92,7 +95,9 @@ impl Nodes {
                 None
             };
             if let Some((code, error)) = failure {
-                nodes.values().for_each(|node| node.sending.send(&FromFirst::End { code }));
+                for node in nodes.values() {
+                    node.sending.send(&FromFirst::End { code });
+                }
                 return Err(error);
             }
             if let Ok((stream, _)) = listener.accept()
@@ -129,7 +134,7 @@ impl Nodes {
         }
         has_met.store(true, Ordering::Relaxed);
         Ok(Self {
-            nodes: nodes.into_values().collect(),
+            others: nodes.into_values().collect(),
             ranks_per_node,
             address: address.expect("a run of one node does not wait"),
             process_events,
@@ -145,12 +150,12 @@ impl Nodes {
         timeout_s: u64,
         interrupts: &Interrupts,
     ) -> Result<Vec<usize>, NodeError> {
-        self.nodes.iter().for_each(|node| *lock(&node.seen) = Seen::default());
+        self.others.iter().for_each(|node| *lock(&node.seen) = Seen::default());
         self.send_all(&FromFirst::Offer(Box::new(offer.clone())));
         let deadline = Instant::now() + Duration::from_secs(timeout_s);
         let mut blind = Vec::new();
         let mut ready = Vec::new();
-        while ready.len() < self.nodes.len() {
+        while ready.len() < self.others.len() {
             if interrupts.pending() {
                 return Err(NodeError::Interrupted);
             }
@@ -160,13 +165,13 @@ impl Nodes {
                     blind.extend((!sees_run).then_some(node));
                 }
                 Ok((node, Answer::Refuse { reason })) => {
-                    let host = self.nodes[node - 1].host.clone();
+                    let host = self.others[node - 1].host.clone();
                     return Err(NodeError::Refused { node, host, reason });
                 }
                 Ok((_, Answer::Interrupted)) => return Err(NodeError::Interrupted),
                 Ok((node, Answer::Lost)) => return Err(NodeError::Lost(self.name(node))),
                 Err(RecvTimeoutError::Timeout) if Instant::now() > deadline => {
-                    let node = (1..=self.nodes.len()).find(|node| !ready.contains(node));
+                    let node = (1..=self.others.len()).find(|node| !ready.contains(node));
                     let name = self.name(node.expect("one is not ready"));
                     return Err(NodeError::NotReady { name, timeout_s });
                 }
@@ -184,7 +189,7 @@ impl Nodes {
 
     /// The ranks of the other nodes, in order.
     pub(in crate::launch) fn ranks(&self) -> impl Iterator<Item = RemoteRank> {
-        (1..).zip(&self.nodes).flat_map(|(node, it)| {
+        (1..).zip(&self.others).flat_map(|(node, it)| {
             (node * self.ranks_per_node..(node + 1) * self.ranks_per_node).map(move |rank| {
                 let (sending, seen) = (it.sending.clone(), Arc::clone(&it.seen));
                 RemoteRank { rank, host: it.host.clone(), sending, seen }
@@ -193,9 +198,7 @@ impl Nodes {
     }
 
     /// Where all ranks report.
-    pub(in crate::launch) fn process_events(
-        &self,
-    ) -> (Sender<(usize, ProcessEvent)>, Receiver<(usize, ProcessEvent)>) {
+    pub(in crate::launch) fn process_events(&self) -> ProcessEvents {
         self.process_events.clone()
     }
 
@@ -205,11 +208,11 @@ impl Nodes {
     }
 
     fn name(&self, node: usize) -> String {
-        format!("node {node} on {}", self.nodes[node - 1].host)
+        format!("node {node} on {}", self.others[node - 1].host)
     }
 
     fn send_all(&self, message: &FromFirst) {
-        self.nodes.iter().for_each(|node| node.sending.send(message));
+        self.others.iter().for_each(|node| node.sending.send(message));
     }
 }
 
@@ -329,7 +332,7 @@ impl Reports {
                     self.tell(self.ranks.start, ProcessEvent::Interrupted);
                 }
                 FromNode::States { states } => {
-                    lock(&self.seen).states = states.into_iter().collect()
+                    lock(&self.seen).states = states.into_iter().collect();
                 }
                 FromNode::Ready { sees_run } => self.answer(Answer::Ready { sees_run }),
                 FromNode::Refuse { reason } => self.answer(Answer::Refuse { reason }),

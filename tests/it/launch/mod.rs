@@ -1,7 +1,10 @@
 //! Runs from the command line to their results, with ranks that are shell scripts.
 
 mod ends;
+mod metrics;
 mod nodes;
 mod refused;
+mod report;
 mod results;
 mod stage;
+mod watch;
