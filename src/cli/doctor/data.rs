@@ -32,10 +32,10 @@ fn look(path: &Path, feeding: Option<&Feeding>) -> Result<Vec<Finding>, DataErro
     let dataset = Dataset::open(path)?;
     let index = Arc::new(Index::open(path, Split::Train)?);
     let found = format!(
-        "{} to train on, {} to evaluate, {}",
+        "{} to train on, {} to evaluate, {} classes",
         counted(dataset.train.len(), "image"),
         counted(dataset.eval.len(), "image"),
-        counted(dataset.num_classes(), "class"),
+        dataset.num_classes(),
     );
     let cold = ColdEpoch {
         image_size: CROP_SIZE,

@@ -1,5 +1,6 @@
 //! Runs from the command line to their results, with ranks that are shell scripts.
 
+mod doctor;
 mod ends;
 mod metrics;
 mod nodes;
