@@ -1,9 +1,6 @@
 //! One recipe of a series, from its name to the outcome of each of its runs.
 
-use std::{
-    path::{Path, PathBuf},
-    time::SystemTime,
-};
+use std::{path::PathBuf, time::SystemTime};
 
 use chrono::Local;
 
@@ -11,6 +8,7 @@ use super::{
     ending::{check, outcome_of, write_report},
     exit::{Exit, Failure, OrExit, Outcome},
     run_metrics::RunMetrics,
+    stage::{Stage, Tools},
     threads,
     train_args::TrainArgs,
 };
@@ -19,33 +17,13 @@ use crate::{
     data::{Budget, Dataset, Free, NUM_PINNED_BATCHES, Need, cache_folder, synth},
     events::RunSummary,
     launch::{
-        self, AcceptedBuild, Cluster, Device, Images, Interrupts, Launch, LaunchError, Libtorch,
-        Machine, MasterPort, NodeError, RankLayout, ResultsDir, Resumption, RunFolder,
+        self, Device, Images, Launch, LaunchError, Machine, NodeError, RankLayout, ResultsDir,
+        Resumption, RunFolder,
     },
-    metrics::MetricsServer,
     recipe::{self, Recipe, RecipeFile, RunContext, WatchConfig},
-    run_dir::{self, DataStamp, ProgramStamp, RecipeStamp, ResumeStamp, RunManifest},
+    run_dir::{self, DataStamp, RecipeStamp, ResumeStamp, RunManifest},
     submission::{SystemDescription, SystemError},
 };
-
-/// What every run needs on this machine.
-pub(super) struct Tools {
-    program: ProgramStamp,
-    libtorch: Libtorch,
-    port: MasterPort,
-}
-
-/// What all runs of a series have in common.
-pub(super) struct Stage {
-    pub(super) tools: Tools,
-    pub(super) interrupts: Interrupts,
-    pub(super) manner: Manner,
-    /// What a resumed run may differ in.
-    pub(super) accepted_build: AcceptedBuild,
-    /// The other machines, if there are any.
-    pub(super) cluster: Option<Cluster>,
-    pub(super) metrics_server: Option<MetricsServer>,
-}
 
 /// A recipe that was resolved for this machine.
 pub(super) struct Job {
@@ -78,32 +56,6 @@ pub(super) struct Done {
     /// The page on it, if it could be written.
     pub(super) report: Option<PathBuf>,
     pub(super) outcome: Outcome,
-}
-
-impl Tools {
-    pub(super) fn find(libtorch: Option<&Path>) -> Result<Self, LaunchError> {
-        let libtorch = Libtorch::find(libtorch)?;
-        let path = launch::find_rank_program()?;
-        let program = ProgramStamp::of(&path).map_err(|source| LaunchError::Io {
-            what: format!("read {}", path.display()),
-            source,
-        })?;
-        let port = MasterPort::from_env()?;
-        port.settle("127.0.0.1")?;
-        Ok(Self { program, libtorch, port })
-    }
-
-    pub(super) fn program(&self) -> &Path {
-        &self.program.path
-    }
-
-    pub(super) fn program_sha256(&self) -> &str {
-        &self.program.sha256
-    }
-
-    pub(super) fn libtorch(&self) -> &Libtorch {
-        &self.libtorch
-    }
 }
 
 impl Job {

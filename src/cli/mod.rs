@@ -29,6 +29,7 @@ mod ruleset;
 mod run_metrics;
 pub mod score;
 mod score_text;
+mod stage;
 mod store_text;
 mod threads;
 pub mod train;

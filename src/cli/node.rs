@@ -6,7 +6,8 @@ use anyhow::{anyhow, bail};
 
 use super::{
     exit::{Exit, Failure, OrExit, Outcome},
-    job::{Job, ReadyJob, Tools},
+    job::{Job, ReadyJob},
+    stage::Tools,
     train_args::TrainArgs,
 };
 use crate::{
@@ -144,8 +145,8 @@ impl Place {
             let launch = NodeLaunch {
                 offer: &offer,
                 node: self.node,
-                program: tools.program(),
-                libtorch: tools.libtorch(),
+                program: &tools.program.path,
+                libtorch: &tools.libtorch,
                 rank_layout: job.rank_layout(),
                 data: &data.path,
                 interface: interface.as_ref(),
@@ -182,8 +183,8 @@ fn accept(
     let own = OwnInputs {
         recipe: &recipe,
         data_set: &data_set,
-        program_sha256: tools.program_sha256(),
-        libtorch: tools.libtorch().version(),
+        program_sha256: &tools.program.sha256,
+        libtorch: tools.libtorch.version(),
         num_ranks: job.rank_layout().num_ranks,
     };
     offer.check(&own).map_err(LaunchError::from).or_exit(Exit::Invalid)?;

@@ -2,7 +2,7 @@
 
 use std::time::SystemTime;
 
-use super::job::Stage;
+use super::stage::Stage;
 use crate::{
     console::Screen,
     events::RankEvent,

@@ -6,8 +6,9 @@ use anyhow::{Context, anyhow};
 
 use super::{
     exit::{Exit, Failure, OrExit, Outcome},
-    job::{Done, Job, ReadyJob, Stage, Tools},
+    job::{Done, Job, ReadyJob},
     plan,
+    stage::{Stage, Tools},
     train_args::TrainArgs,
 };
 use crate::{

@@ -215,9 +215,9 @@ impl Cluster {
             key: placement.key.clone(),
         };
         let timeout_s = launch.recipe.1.train.watch.start_timeout_s;
-        let blind = self.nodes.start(&offer, timeout_s, interrupts)?;
-        if !blind.is_empty() {
-            let nodes: Vec<_> = blind.iter().map(ToString::to_string).collect();
+        let without_folder = self.nodes.start(&offer, timeout_s, interrupts)?;
+        if !without_folder.is_empty() {
+            let nodes: Vec<_> = without_folder.iter().map(ToString::to_string).collect();
             let message = format!(
                 "{} is not a folder that node {} sees, so the run leaves no checkpoint that it can be \
                  resumed from; name a folder that all nodes share with --results",

@@ -11,8 +11,9 @@ use std::{
 };
 
 use crossbeam_channel::{Receiver, at, never, select, tick};
-use serde::{Deserialize, Serialize};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+
+pub(super) use process::{ExitStatus, Process, ProcessEvent};
 
 use super::watch::{Vitals, WatchTimeouts, hung_rank};
 use crate::{
@@ -20,6 +21,8 @@ use crate::{
     mlperf::RunStatus,
     recipe::WatchConfig,
 };
+
+mod process;
 
 /// The duration of each phase.
 #[derive(Clone, Copy, Debug)]
@@ -54,31 +57,6 @@ impl Timeouts {
     }
 }
 
-/// A rank's process as the supervisor sees it.
-pub(super) trait Process {
-    /// Asks it to stop (SIGTERM).
-    fn terminate(&mut self);
-    /// Ends it (SIGKILL).
-    fn kill(&mut self);
-    /// Its state, as `/proc/PID/stat` writes it.
-    fn state(&self) -> Option<char>;
-    /// The last lines it wrote to its log.
-    fn log_tail(&self) -> String;
-    /// Its host, if it is another one.
-    fn host(&self) -> Option<&str>;
-}
-
-/// What the supervisor learns about a rank.
-#[derive(Clone, Debug)]
-pub(super) enum ProcessEvent {
-    /// It sent an event.
-    Event(RankEvent),
-    /// It has ended, after sending all its events.
-    Gone(ExitStatus),
-    /// Somebody interrupts the launcher of its host.
-    Interrupted,
-}
-
 /// The launcher looks at its ranks every second, unless it was stopped.
 const ABSENCE: Duration = Duration::from_secs(5);
 
@@ -86,18 +64,6 @@ const ABSENCE: Duration = Duration::from_secs(5);
 /// same codes.
 const DONE: i32 = 0;
 const ASKED_TO_STOP: i32 = 7;
-
-/// How a process ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub(super) enum ExitStatus {
-    /// It returned an exit code.
-    Code(i32),
-    /// A signal killed it.
-    Signal(i32),
-    /// Nobody knows, because the launcher of its host cannot be reached.
-    Lost,
-}
 
 /// How a run ended, according to its processes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -182,28 +148,6 @@ pub(super) fn supervise<P: Process>(
         }
     }
     supervisor.into_ending()
-}
-
-impl<P: Process + ?Sized> Process for Box<P> {
-    fn terminate(&mut self) {
-        (**self).terminate();
-    }
-
-    fn kill(&mut self) {
-        (**self).kill();
-    }
-
-    fn state(&self) -> Option<char> {
-        (**self).state()
-    }
-
-    fn log_tail(&self) -> String {
-        (**self).log_tail()
-    }
-
-    fn host(&self) -> Option<&str> {
-        (**self).host()
-    }
 }
 
 impl<P: Process> Supervisor<P> {

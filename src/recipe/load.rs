@@ -154,6 +154,7 @@ fn plainly(wanted: &str) -> &str {
         "f64" => "a number",
         "a boolean" => "true or false",
         "path string" => "a path in quotes",
+        "a string" => "text in quotes, as \"5ep\" for a time",
         name if name.starts_with("struct ") => "a table",
         other => other,
     }

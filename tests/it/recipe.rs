@@ -150,7 +150,7 @@ fn methods_that_cannot_work_are_refused_with_the_cure() {
 }
 
 /// Text of the recipe, overrides, and what the message must hold.
-const MISTYPED: [(&str, &[&str], &[&str]); 22] = [
+const MISTYPED: [(&str, &[&str], &[&str]); 23] = [
     ("[model]\nbn_momentun = 1", &[], &["my.toml:2", "model.bn_momentun", "mean bn_momentum?"]),
     ("[modle]\nx = 1", &[], &["my.toml:1", "unknown key modle", "mean model?"]),
     ("[model]\nfrobnicate = 1", &[], &["my.toml:2", "known here: arch,"]),
@@ -177,6 +177,11 @@ const MISTYPED: [(&str, &[&str], &[&str]); 22] = [
         ],
     ),
     ("[run]\nmax_duration = \"8min\"", &[], &["my.toml:2", "run.max_duration", "8min", "\"8ep\""]),
+    (
+        "[train.checkpoint]\ninterval = 5",
+        &[],
+        &["my.toml:2", "train.checkpoint.interval", "text in quotes, as \"5ep\""],
+    ),
     ("run = 3", &[], &["my.toml:1", "run", "a table"]),
     ("[data]\nmean = [1, 2, 3, 4]", &[], &["my.toml:2", "data.mean has 4 values and takes 3"]),
     ("[train\nbatch_size = 3", &[], &["my.toml:1"]),

@@ -22,7 +22,7 @@ struct Facts {
     driver: String,
     gpus: Vec<Gpu>,
     /// Pairs of GPUs that cannot read each other's memory.
-    num_strangers: usize,
+    num_pairs_without_access: usize,
 }
 
 #[derive(Clone, Debug)]
@@ -40,7 +40,7 @@ struct Gpu {
 /// All findings on GPUs. Without a GPU, that is a failure if the recipe needs one.
 pub(super) fn findings(device: DeviceChoice) -> Vec<Finding> {
     match Facts::read() {
-        Ok(facts) if !facts.gpus.is_empty() => weigh(&facts),
+        Ok(facts) if !facts.gpus.is_empty() => findings_of(&facts),
         read => {
             let found = match read {
                 Ok(_) => "the driver finds no GPU".to_owned(),
@@ -64,13 +64,13 @@ impl Facts {
             (0..nvml.device_count()?).map(|index| nvml.device_by_index(index)).collect();
         let devices = devices?;
         let pairs = (0..devices.len()).flat_map(|a| (a + 1..devices.len()).map(move |b| (a, b)));
-        let is_stranger = |(a, b): &(usize, usize)| {
+        let lacks_access = |(a, b): &(usize, usize)| {
             let status = devices[*a].p2p_status(&devices[*b], P2pCapabilitiesIndex::Read);
             status.is_ok_and(|status| status != P2pStatus::Ok)
         };
         Ok(Self {
             driver: nvml.sys_driver_version()?,
-            num_strangers: pairs.filter(is_stranger).count(),
+            num_pairs_without_access: pairs.filter(lacks_access).count(),
             gpus: devices.iter().map(Gpu::read).collect::<Result<_, _>>()?,
         })
     }
@@ -98,13 +98,13 @@ impl Gpu {
     }
 }
 
-fn weigh(facts: &Facts) -> Vec<Finding> {
+fn findings_of(facts: &Facts) -> Vec<Finding> {
     let mut findings = vec![driver(&facts.driver), gpus(&facts.gpus)];
     for (index, gpu) in facts.gpus.iter().enumerate() {
         findings.extend(troubles(index, gpu));
     }
     if facts.gpus.len() > 1 {
-        findings.push(match facts.num_strangers {
+        findings.push(match facts.num_pairs_without_access {
             0 => Finding::ok("gpu", "all GPUs can read each other's memory"),
             num => Finding::warn(
                 "gpu",
@@ -186,12 +186,12 @@ mod tests {
             has_mig: false,
             power_limits: Some([700_000, 700_000]),
         };
-        Facts { driver: "580.95.05".to_owned(), gpus: vec![gpu; 8], num_strangers: 0 }
+        Facts { driver: "580.95.05".to_owned(), gpus: vec![gpu; 8], num_pairs_without_access: 0 }
     }
 
     #[test]
     fn a_good_machine_has_no_complaint() {
-        let findings = weigh(&good());
+        let findings = findings_of(&good());
         assert!(findings.iter().all(|it| it.verdict == Verdict::Ok), "{findings:#?}");
         assert_eq!(findings[1].found, "8 x NVIDIA H100 80GB HBM3, 80 GiB");
     }
@@ -219,10 +219,10 @@ mod tests {
                 Verdict::Warn,
                 "CUDA_VISIBLE_DEVICES",
             ),
-            (spoil(|it| it.num_strangers = 3), Verdict::Warn, "3 pairs"),
+            (spoil(|it| it.num_pairs_without_access = 3), Verdict::Warn, "3 pairs"),
         ] {
             let bad: Vec<_> =
-                weigh(&facts).into_iter().filter(|it| it.verdict != Verdict::Ok).collect();
+                findings_of(&facts).into_iter().filter(|it| it.verdict != Verdict::Ok).collect();
             assert_eq!(bad.len(), 1, "{bad:#?}");
             assert_eq!(bad[0].verdict, verdict);
             assert!(bad[0].lines().contains(words), "{words}: {}", bad[0].lines());

@@ -35,7 +35,7 @@ struct Facts {
 
 /// All findings for `num_ranks` ranks.
 pub(super) fn findings(num_ranks: usize) -> Vec<Finding> {
-    weigh(&Facts::read(num_ranks))
+    findings_of(&Facts::read(num_ranks))
 }
 
 impl Facts {
@@ -66,7 +66,7 @@ fn is_clock_synced() -> Option<bool> {
     has("/run/systemd/timesync").then_some(false)
 }
 
-fn weigh(facts: &Facts) -> Vec<Finding> {
+fn findings_of(facts: &Facts) -> Vec<Finding> {
     let Facts { num_cores, num_ranks, free_gib, .. } = *facts;
     let cores = format!(
         "{}, {:.1} a rank",
@@ -148,7 +148,11 @@ mod tests {
 
     #[test]
     fn a_good_machine_has_no_complaint() {
-        assert!(weigh(&GOOD).iter().all(|it| it.verdict == Verdict::Ok), "{:#?}", weigh(&GOOD));
+        assert!(
+            findings_of(&GOOD).iter().all(|it| it.verdict == Verdict::Ok),
+            "{:#?}",
+            findings_of(&GOOD)
+        );
     }
 
     #[test]
@@ -162,7 +166,7 @@ mod tests {
             (Facts { is_clock_synced: Some(false), ..GOOD }, "chronyd"),
         ] {
             let bad: Vec<_> =
-                weigh(&facts).into_iter().filter(|it| it.verdict != Verdict::Ok).collect();
+                findings_of(&facts).into_iter().filter(|it| it.verdict != Verdict::Ok).collect();
             assert_eq!(bad.len(), 1, "{bad:#?}");
             assert!(bad[0].lines().contains(words), "{words}: {}", bad[0].lines());
         }

@@ -27,7 +27,7 @@ use crate::launch::{
 /// How often node 0 looks for what it waits for.
 const POLL: Duration = Duration::from_millis(20);
 
-/// At most so many strangers are asked who they are at the same time.
+/// At most so many connections at a time that have not yet proved who they are.
 const MAX_GREETINGS: usize = 64;
 /// The exit codes with which all nodes end if they do not meet. The command line uses the same codes.
 const INVALID: u8 = 3;
@@ -153,7 +153,7 @@ impl Nodes {
         self.others.iter().for_each(|node| *lock(&node.seen) = Seen::default());
         self.send_all(&FromFirst::Offer(Box::new(offer.clone())));
         let deadline = Instant::now() + Duration::from_secs(timeout_s);
-        let mut blind = Vec::new();
+        let mut without_folder = Vec::new();
         let mut ready = Vec::new();
         while ready.len() < self.others.len() {
             if interrupts.pending() {
@@ -162,7 +162,7 @@ impl Nodes {
             match self.answers.recv_timeout(POLL) {
                 Ok((node, Answer::Ready { sees_run })) => {
                     ready.push(node);
-                    blind.extend((!sees_run).then_some(node));
+                    without_folder.extend((!sees_run).then_some(node));
                 }
                 Ok((node, Answer::Refuse { reason })) => {
                     let host = self.others[node - 1].host.clone();
@@ -179,7 +179,7 @@ impl Nodes {
             }
         }
         self.send_all(&FromFirst::Start);
-        Ok(blind)
+        Ok(without_folder)
     }
 
     /// Ends all nodes with an exit code.
@@ -239,7 +239,7 @@ fn listen(host: &str, port: u16) -> io::Result<TcpListener> {
     Err(failure)
 }
 
-/// Greets on a thread of its own: a stranger who says nothing must not keep nodes waiting.
+/// Greets on a thread of its own: a connection on which nothing comes must not keep nodes waiting.
 fn greet_aside(
     stream: TcpStream,
     num_nodes: usize,
