@@ -177,11 +177,7 @@ const MISTYPED: [(&str, &[&str], &[&str]); 23] = [
         ],
     ),
     ("[run]\nmax_duration = \"8min\"", &[], &["my.toml:2", "run.max_duration", "8min", "\"8ep\""]),
-    (
-        "[train.checkpoint]\ninterval = 5",
-        &[],
-        &["my.toml:2", "train.checkpoint.interval", "text in quotes, as \"5ep\""],
-    ),
+    ("[train.checkpoint]\ninterval = 5", &[], &["my.toml:2", "interval", "as \"5ep\""]),
     ("run = 3", &[], &["my.toml:1", "run", "a table"]),
     ("[data]\nmean = [1, 2, 3, 4]", &[], &["my.toml:2", "data.mean has 4 values and takes 3"]),
     ("[train\nbatch_size = 3", &[], &["my.toml:1"]),
