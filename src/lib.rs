@@ -11,10 +11,10 @@
 //! | 6 | [`console`]: terminal output · [`launch`]: one process per device · [`metrics`]: of runs · `train`: the training loop · [`submission`]: results and packages |
 //! | 5 | [`run_dir`]: the folder of a run |
 //! | 4 | [`recipe`]: recipes, as written and as resolved |
-//! | 3 | [`algorithms`]: the speed-up methods · [`compliance`]: the rules of the log |
+//! | 3 | [`algorithms`]: the speed-up methods · [`compliance`]: the rules of the log · [`weights`]: their files |
 //! | 2 | [`data`] · [`model`] · [`optim`] · `distributed` · [`mllog`] · [`events`] |
 //! | 1 | [`time`]: times in training, and values that change with them |
-//! | 0 | `libtorch`: the bridge to libtorch's C++ · [`hash`] · [`atomic_file`] · [`mlperf`]: shared words · [`problems`]: of recipes |
+//! | 0 | `libtorch`: the bridge to libtorch's C++ · [`hash`] · [`atomic_file`] · [`mlperf`]: shared words · [`problems`]: of recipes · [`tensor_name`] |
 
 pub mod algorithms;
 pub mod atomic_file;
@@ -39,6 +39,8 @@ pub mod recipe;
 pub mod report;
 pub mod run_dir;
 pub mod submission;
+pub mod tensor_name;
 pub mod time;
 #[cfg(feature = "torch")]
 pub mod train;
+pub mod weights;

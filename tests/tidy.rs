@@ -10,10 +10,10 @@ use std::{
 
 /// Modules by layer, lowest first. A module uses layers below, never its own or a higher one.
 const LAYERS: [&[&str]; 9] = [
-    &["libtorch", "hash", "atomic_file", "mlperf", "problems"],
+    &["libtorch", "hash", "atomic_file", "mlperf", "problems", "tensor_name"],
     &["time"],
     &["data", "model", "optim", "distributed", "mllog", "events"],
-    &["algorithms", "compliance"],
+    &["algorithms", "compliance", "weights"],
     &["recipe"],
     &["run_dir"],
     &["console", "launch", "metrics", "train", "submission"],
@@ -22,7 +22,8 @@ const LAYERS: [&[&str]; 9] = [
 ];
 
 /// Modules that never name tch.
-const TORCHLESS: [&str; 12] = [
+const TORCHLESS: [&str; 13] = [
+    "weights",
     "time",
     "launch",
     "metrics",

@@ -19,7 +19,8 @@ SIZES = {"desktop": (1200, 900, "light"), "dark": (1200, 900, "dark"), "phone": 
 
 LOOK = r"""() => {
   document.querySelectorAll('details').forEach((it) => { it.open = true; });
-  const rgb = (text) => (text.match(/[\d.]+/g) || []).map(Number);
+  // color-mix() is computed as color(srgb R G B), with parts from 0 to 1.
+  const rgb = (text) => (text.match(/[\d.]+/g) || []).map((part) => Number(part) * (text.startsWith('color(') ? 255 : 1));
   const luminance = (color) => {
     const [r, g, b] = color.slice(0, 3).map((part) => {
       const c = part / 255;

@@ -9,8 +9,7 @@ use crate::{
     console,
     events::AllReduceRate,
     launch::{
-        BenchRanks, Libtorch, Machine, MasterPort, RankLayout, find_rank_program,
-        measure_all_reduce,
+        Libtorch, Machine, MasterPort, RankLayout, TaskRanks, find_rank_program, measure_all_reduce,
     },
     recipe::{self, DeviceChoice, IMAGENET, Precision, Recipe},
     run_dir,
@@ -65,7 +64,7 @@ pub(super) fn run(args: &BenchAllReduceArgs) -> Outcome {
     let program = find_rank_program().or_exit(Exit::Invalid)?;
     let folder = tempfile::tempdir().or_exit(Exit::Invalid)?;
     write_recipe(&rank_layout, folder.path()).or_exit(Exit::Invalid)?;
-    let ranks = BenchRanks {
+    let ranks = TaskRanks {
         program: &program,
         libtorch: &libtorch,
         rank_layout: &rank_layout,

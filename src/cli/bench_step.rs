@@ -9,8 +9,7 @@ use crate::{
     console,
     events::StepRates,
     launch::{
-        BenchRanks, Libtorch, Machine, RankLayout, StepMeasurement, find_rank_program,
-        measure_steps,
+        Libtorch, Machine, RankLayout, StepMeasurement, TaskRanks, find_rank_program, measure_steps,
     },
     recipe::{self, DeviceChoice, IMAGENET, Recipe, RecipeFile},
     run_dir,
@@ -67,7 +66,7 @@ pub(super) fn run(args: &BenchStepArgs) -> Outcome {
     std::fs::write(folder.path().join(run_dir::RECIPE), recipe.to_toml())
         .with_context(|| format!("cannot write {}", folder.path().display()))
         .or_exit(Exit::Invalid)?;
-    let ranks = BenchRanks {
+    let ranks = TaskRanks {
         program: &program,
         libtorch: &libtorch,
         rank_layout: &rank_layout,

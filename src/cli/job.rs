@@ -7,6 +7,7 @@ use chrono::Local;
 use super::{
     ending::{check, outcome_of, write_report},
     exit::{Exit, Failure, OrExit, Outcome},
+    given_weights::GivenWeights,
     run_metrics::RunMetrics,
     stage::{Stage, Tools},
     threads,
@@ -44,6 +45,7 @@ pub(super) struct Job {
 pub(super) struct ReadyJob {
     job: Job,
     data: DataStamp,
+    weights: Option<GivenWeights>,
     budget: Budget,
     results: ResultsDir,
     folders: Vec<RunFolder>,
@@ -111,9 +113,11 @@ impl Job {
         let folders = numbers.map(|number| results.reserve(number)).collect::<Result<_, _>>();
         let folders = folders.or_exit(Exit::Invalid)?;
         let (data, index_bytes) = self.images_on_disk(manner).or_exit(Exit::Invalid)?;
-        let budget = self.budget(&data, index_bytes).or_exit(Exit::Invalid)?;
+        let recipe = self.recipe_of(0, &data).or_exit(Exit::Invalid)?;
+        let weights = GivenWeights::of(&recipe).or_exit(Exit::Invalid)?;
+        let budget = self.budget(&recipe, index_bytes);
         budget.check().or_exit(Exit::Invalid)?;
-        Ok(ReadyJob { job: self, data, budget, results, folders })
+        Ok(ReadyJob { job: self, data, weights, budget, results, folders })
     }
 
     /// The images, and the memory that their index takes.
@@ -135,8 +139,7 @@ impl Job {
     }
 
     /// The memory that a run will need.
-    fn budget(&self, data: &DataStamp, index_bytes: usize) -> anyhow::Result<Budget> {
-        let recipe = self.recipe_of(0, data)?;
+    fn budget(&self, recipe: &Recipe, index_bytes: usize) -> Budget {
         let RankLayout { device, num_ranks, .. } = self.rank_layout;
         let config = &recipe.data;
         // One batch that is trained on, and on GPUs those in pinned memory.
@@ -157,7 +160,7 @@ impl Job {
             index_bytes: index_bytes as u64,
             ram_cache: config.train.ram_cache,
         };
-        Ok(need.budget(Free::now()))
+        need.budget(Free::now())
     }
 
     /// The fully resolved recipe of run `index`, with the path of the images.
@@ -210,6 +213,7 @@ impl ReadyJob {
             resumption.warnings.iter().for_each(|it| screen.line(&format!("warning: {it}")));
             screen.line(&resumption_text(resumption));
         }
+        self.weights.iter().for_each(|weights| screen.line(&weights.describe()));
         if index == 0 {
             screen.line(&format!("memory: {}", self.budget));
         }
@@ -253,8 +257,8 @@ impl ReadyJob {
             screen.line("interrupted; the results so far are kept");
         }
         if ending.status.is_some() {
-            // MLPerf's clock does not stop, so a resumed run is no result.
-            if resumption.is_none() {
+            // MLPerf's clock does not stop, and its runs begin with random weights.
+            if resumption.is_none() && self.weights.is_none() {
                 summary.result = Some(folder.publish().or_exit(Exit::Invalid)?);
             }
             summary.log_check = Some(check(&folder.log(), &recipe).or_exit(Exit::Invalid)?);
@@ -306,6 +310,7 @@ impl ReadyJob {
             commit: option_env!("MLPERF_RUN_COMMIT").map(str::to_owned),
             program: tools.program.clone(),
             resumed,
+            weights: self.weights.as_ref().map(|weights| weights.stamp.clone()),
             host: launch::host_name(),
             argv: std::env::args_os().map(|arg| arg.to_string_lossy().into_owned()).collect(),
             started: Local::now().to_rfc3339(),

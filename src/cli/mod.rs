@@ -7,14 +7,18 @@ mod bench_all_reduce;
 mod bench_step;
 pub mod check;
 mod check_explain;
+mod classifier;
 pub mod data;
 mod data_import;
 mod data_synth;
 pub mod doctor;
 mod ending;
+pub mod eval;
 pub mod exit;
+pub mod export;
 mod feeds;
 mod findings;
+mod given_weights;
 mod job;
 mod node;
 pub mod package;
@@ -22,6 +26,7 @@ mod package_text;
 pub mod plan;
 mod plan_compare;
 pub mod plan_memory;
+pub mod predict;
 #[cfg(feature = "torch")]
 pub mod rank;
 pub mod report;
@@ -79,6 +84,12 @@ enum Verb {
     Report(report::ReportArgs),
     /// Package runs into a submission, or verify one
     Package(package::PackageArgs),
+    /// Evaluate weights on the validation images of a data set
+    Eval(eval::EvalArgs),
+    /// Predict the classes of images
+    Predict(predict::PredictArgs),
+    /// Write weights for other programs: ONNX, TorchScript, safetensors
+    Export(export::ExportArgs),
     /// Show what a recipe will do, without running it
     Plan(plan::PlanArgs),
     /// Generate, import, inspect and verify data sets
@@ -98,6 +109,9 @@ impl Cli {
             Some(Verb::Watch(args)) => watch::run(args),
             Some(Verb::Report(args)) => report::run(args),
             Some(Verb::Package(args)) => package::run(args),
+            Some(Verb::Eval(args)) => eval::run(args),
+            Some(Verb::Predict(args)) => predict::run(args),
+            Some(Verb::Export(args)) => export::run(args),
             Some(Verb::Plan(args)) => plan::run(args),
             Some(Verb::Data(args)) => data::run(args),
             Some(Verb::Bench(args)) => bench::run(args),

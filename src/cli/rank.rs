@@ -1,6 +1,7 @@
 //! `mlperf-rank`: one training process, from its command line to its exit code.
 
 use std::{
+    fs,
     num::NonZeroI32,
     path::PathBuf,
     sync::{
@@ -14,17 +15,19 @@ use std::{
 use anyhow::anyhow;
 use clap::Parser;
 use rustix::process::{Pid, Signal, getppid, set_parent_process_death_signal};
+use serde::Serialize;
 use signal_hook::{consts::TERM_SIGNALS, flag};
 
 use super::exit::{Exit, Failure, OrExit, Outcome};
 use crate::{
     console,
     distributed::World,
-    events::{AllReduceRate, FailureKind, Pulse, RankEvent, StepRates},
+    events::{AllReduceRate, EvalProgress, FailureKind, Prediction, Pulse, RankEvent, StepRates},
     recipe::IMAGENET,
     run_dir::Checkpoint,
     train::{
-        EventSink, RankJob, RunEnd, StepBench, TrainError, bench_all_reduce, bench_steps, run_rank,
+        EventSink, RankJob, RunEnd, StepBench, TrainError, bench_all_reduce, bench_steps,
+        evaluate_weights, predict, run_rank, trace,
     },
 };
 
@@ -50,6 +53,18 @@ struct RankArgs {
     /// Benchmark the all-reduce of tensors of these sizes instead, bytes.
     #[arg(long, value_name = "BYTES", value_delimiter = ',', conflicts_with_all = ["bench_steps", "resume"])]
     bench_all_reduce: Vec<usize>,
+    /// Evaluate the weights of the recipe on its data set instead.
+    #[arg(long, conflicts_with_all = ["bench_steps", "bench_all_reduce", "resume"])]
+    evaluate: bool,
+    /// Predict the classes of the images that this file lists, in JSON.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["evaluate", "bench_steps", "bench_all_reduce", "resume"])]
+    predict: Option<PathBuf>,
+    /// Classes to predict for an image.
+    #[arg(long, value_name = "K", default_value_t = 5, requires = "predict")]
+    top: usize,
+    /// Write the network as TorchScript.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["evaluate", "predict", "bench_steps", "bench_all_reduce", "resume"])]
+    trace: Option<PathBuf>,
     /// Data set for the benchmark, instead of noise.
     #[arg(long, value_name = "DIR", requires = "bench_steps")]
     bench_data: Option<PathBuf>,
@@ -122,6 +137,23 @@ fn run(args: RankArgs, world: World, event_sink: &mut EventSink) -> Outcome {
             .or_exit(Exit::Invalid)?;
         return Ok(Exit::Ok);
     }
+    if args.evaluate {
+        let mut progress = |it: EvalProgress| console::result(line(&it));
+        let evaluation = evaluate_weights(&job, &mut progress).or_exit(Exit::Invalid)?;
+        console::result(line(&evaluation));
+        return Ok(Exit::Ok);
+    }
+    if let Some(list) = &args.predict {
+        let text = fs::read_to_string(list).or_exit(Exit::Invalid)?;
+        let images: Vec<PathBuf> = serde_json::from_str(&text).or_exit(Exit::Invalid)?;
+        let mut report = |it: Prediction| console::result(line(&it));
+        predict(&job, &images, args.top, &mut report).or_exit(Exit::Invalid)?;
+        return Ok(Exit::Ok);
+    }
+    if let Some(path) = &args.trace {
+        trace(&job, path).or_exit(Exit::Invalid)?;
+        return Ok(Exit::Ok);
+    }
     match run_rank(&job, event_sink) {
         // The run ended normally in both cases; `RunStop` has the status.
         Ok(RunEnd::TargetReached | RunEnd::TargetMissed) => Ok(Exit::Ok),
@@ -134,6 +166,11 @@ fn run(args: RankArgs, world: World, event_sink: &mut EventSink) -> Outcome {
             Err(error).or_exit(exit)
         }
     }
+}
+
+/// A result as one line of JSON.
+fn line(result: &impl Serialize) -> String {
+    serde_json::to_string(result).expect("numbers, text and UTF-8 paths are JSON")
 }
 
 /// Ends the process if a signal comes while it does not look at `stop`: while it waits for other ranks,

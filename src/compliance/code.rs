@@ -171,6 +171,10 @@ codes! {
         "The run was interrupted and went on from a checkpoint. MLPerf's clock does not stop, but the \
          time between is in no rule of the reference checker."
         "leave the run out; `score` and `package` do not take it"
+    Pretrained "pretrained" Advice
+        "The run began with given weights. MLPerf's runs begin with random ones; the reference checker \
+         cannot see the difference."
+        "leave the run out; `score` and `package` do not take it"
     OrgDiffers "org-differs" Advice
         "submission_org is not the submitter that systems/SYSTEM.json names. This is common in \
          logs that a reseller made with a vendor's code."
@@ -237,6 +241,7 @@ impl Code {
             | Self::TimeUnit
             | Self::SecondRun
             | Self::Resumed
+            | Self::Pretrained
             | Self::EvalAfterStop
             | Self::StoppedTwice => {
                 "training_rules: the clock runs from run_start to run_stop, and everything \

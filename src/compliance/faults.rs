@@ -5,7 +5,7 @@ use super::finding::Finding;
 use super::parse::Record;
 use super::rules::TargetPart;
 use super::value::Value;
-use crate::mllog::{Key, RESUMED};
+use crate::mllog::{Key, PRETRAINED, RESUMED};
 
 #[cfg(test)]
 mod tests;
@@ -82,7 +82,7 @@ impl OwnChecks {
                 self.batch_size = self.batch_size.or(record.value.as_f64());
             }
             Some(Key::CacheClear) => self.cache(record),
-            Some(Key::TrackedStats) => self.resumed(record),
+            Some(Key::TrackedStats) => self.marks(record),
             _ => {}
         }
     }
@@ -211,10 +211,14 @@ impl OwnChecks {
         }
     }
 
-    fn resumed(&mut self, record: &Record) {
+    fn marks(&mut self, record: &Record) {
+        let line = Some(record.line);
+        if let Some(file) = record.value.get(PRETRAINED) {
+            let message = format!("the run began with the weights of {file}");
+            self.once(Finding::of(Code::Pretrained, Key::TrackedStats, line, message));
+        }
         if let Some(step) = record.value.get(RESUMED) {
             let message = format!("the run goes on after step {step} of an interrupted one");
-            let line = Some(record.line);
             self.once(Finding::of(Code::Resumed, Key::TrackedStats, line, message));
         }
     }

@@ -41,6 +41,7 @@ pub use config::{
 };
 pub use dataset::open::Dataset;
 pub use error::DataError;
+pub use format::names::is_image as is_image_name;
 pub use image::pixels::{Crop, Size};
 pub use index::Index;
 pub use index::cache::cache_folder;
@@ -48,6 +49,7 @@ pub use loader::batch::{Batch, Pool};
 pub use loader::budget::{Budget, NUM_PINNED_BATCHES, Need};
 pub use loader::cache::{Cache, Sharing};
 pub use loader::memory::Free;
+pub use loader::sample::ImageReader;
 pub use loader::stats::{Bound, LoaderStats};
 pub use loader::{BadImage, Loader, LoaderConfig, LoaderRank};
 pub use order::plan::{BatchPlan, TrainSchedule, Transform, eval_plans, train_plans};

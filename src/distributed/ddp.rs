@@ -36,6 +36,8 @@ pub struct Ddp {
 pub struct Shared<'a> {
     /// Parameters, in the order of the forward pass.
     pub parameters: Vec<&'a Tensor>,
+    /// Parameters that no step changes.
+    pub frozen: Vec<&'a Tensor>,
     /// Buffers.
     pub buffers: Vec<&'a Tensor>,
     /// When rank 0's buffers overwrite the others'.
@@ -88,7 +90,8 @@ impl Ddp {
     /// Broadcasts rank 0's tensors and averages all later gradients over the ranks.
     pub fn attach(&mut self, shared: &Shared) -> Result<(), DistError> {
         let Some(group) = &self.group else { return Ok(()) };
-        let all = shared.parameters.iter().chain(&shared.buffers).copied();
+        let Shared { parameters, frozen, buffers, .. } = shared;
+        let all = parameters.iter().chain(frozen).chain(buffers).copied();
         group.broadcast(all).map_err(failed("broadcasting the weights"))?;
         let parameters = shared.parameters.iter().copied();
         // The old reducer must remove its hooks first.

@@ -3,6 +3,7 @@
 //! prints.
 
 mod all_reduce_rate;
+mod evaluation;
 mod event;
 mod pulse;
 mod spent;
@@ -10,6 +11,7 @@ mod step_rates;
 mod summary;
 
 pub use all_reduce_rate::AllReduceRate;
+pub use evaluation::{ClassCounts, EvalProgress, Evaluation, Prediction};
 pub use event::{FailureKind, RankEvent};
 pub use pulse::{Activity, Pulse};
 pub use spent::Spent;

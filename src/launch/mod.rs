@@ -5,7 +5,6 @@
 //!
 //! Not here: tensors, and progress display (an observer gets every event).
 
-mod bench;
 mod devices;
 mod environment;
 mod error;
@@ -20,9 +19,9 @@ mod resume;
 mod run;
 mod signals;
 mod supervise;
+mod tasks;
 mod watch;
 
-pub use bench::{BenchRanks, StepMeasurement, measure_all_reduce, measure_steps};
 pub use devices::{Device, Machine, RankLayout, host_name};
 pub use error::{LaunchError, NoImages};
 pub use images::Images;
@@ -35,3 +34,4 @@ pub use resume::{AcceptedBuild, Resumption};
 pub use run::{Cluster, Launch, NodeLaunch, run, run_node};
 pub use signals::Interrupts;
 pub use supervise::{Ending, RankFailure};
+pub use tasks::{StepMeasurement, TaskRanks, measure_all_reduce, measure_steps};

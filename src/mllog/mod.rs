@@ -19,7 +19,7 @@ mod values;
 pub use cache_clear::{CacheClear, clear_page_cache};
 pub use event::TOKEN;
 pub use key::Key;
-pub use session::{Init, RESUMED, Ready, Running, Session, Stopped};
+pub use session::{Init, PRETRAINED, RESUMED, Ready, Running, Session, Stopped};
 pub use sink::{Clock, MllogError, SystemClock};
 pub use tensors::reference_name;
 pub use values::{

@@ -133,6 +133,9 @@ impl Session<Ready> {
 /// The member of `tracked_stats` that marks a log which a resumed run goes on with.
 pub const RESUMED: &str = "resumed_after_step";
 
+/// The member of `tracked_stats` that marks a log of a run from given weights.
+pub const PRETRAINED: &str = "pretrained_weights";
+
 impl Session<Running> {
     /// Goes on with a log whose clock was started at `start_ms`, ms since the Unix epoch.
     pub fn resume(writer: Box<dyn Write + Send>, clock: Box<dyn Clock>, start_ms: u64) -> Self {
@@ -144,6 +147,13 @@ impl Session<Running> {
     #[track_caller]
     pub fn resumed(&mut self, epoch: usize, step: usize) -> Result<(), MllogError> {
         self.tracked_stats(epoch, serde_json::json!({ RESUMED: step }))
+    }
+
+    /// Logs that the run began with the weights of `file`. MLPerf's runs begin with random weights, so the
+    /// mark is a statistic.
+    #[track_caller]
+    pub fn pretrained(&mut self, file: &str) -> Result<(), MllogError> {
+        self.tracked_stats(1, serde_json::json!({ PRETRAINED: file }))
     }
 
     /// The time of `run_start`, ms since the Unix epoch.

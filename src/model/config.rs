@@ -1,6 +1,8 @@
 //! The `[model]` configuration and the specification from which a network is built. No tensors
 //! here.
 
+use std::path::PathBuf;
+
 use serde::{Deserialize, Serialize};
 
 /// `[model]` of a recipe.
@@ -24,6 +26,14 @@ pub struct ModelConfig {
     pub bn_momentum: f64,
     /// Added to the variance.
     pub bn_eps: f64,
+    /// Start from the weights in this file of safetensors: of torchvision, timm or an earlier run. The last
+    /// layer is new if the number of classes differs.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub weights: Option<PathBuf>,
+    /// Layers, blocks or stages that stay as they are: `["conv1", "bn1", "layer1"]`. Their batch norm uses
+    /// and keeps its running statistics.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub freeze: Vec<String>,
 }
 
 /// Network names, as in torchvision.
@@ -42,6 +52,12 @@ pub enum Arch {
     Resnet152,
     /// Any depth and width.
     Custom,
+}
+
+impl Arch {
+    /// The networks of fixed depth and width.
+    pub const NAMED: [Self; 5] =
+        [Self::Resnet18, Self::Resnet34, Self::Resnet50, Self::Resnet101, Self::Resnet152];
 }
 
 /// `[model.custom]`: a ResNet of any depth and width.
@@ -99,6 +115,8 @@ impl Default for ModelConfig {
             initializers: vec![Initializer::KaimingNormal, Initializer::BnUniform],
             bn_momentum: 0.1,
             bn_eps: 1e-5,
+            weights: None,
+            freeze: Vec::new(),
         }
     }
 }
@@ -125,6 +143,7 @@ impl ModelConfig {
             blur: None,
             branch_drop: None,
             ghost_batch_size: None,
+            frozen: self.freeze.clone(),
         }
     }
 }
@@ -153,6 +172,8 @@ pub struct ModelSpec {
     pub branch_drop: Option<BranchDrop>,
     /// Images over which batch norm computes its statistics; if absent, the rank's batch.
     pub ghost_batch_size: Option<usize>,
+    /// Layers, blocks or stages that are not trained.
+    pub frozen: Vec<String>,
 }
 
 /// How residual branches are dropped in training (Huang et al. 2016).

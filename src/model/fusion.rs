@@ -19,6 +19,8 @@ impl ModelSpec {
             )
         } else if blur.is_some_and(|blur| blur.convs && blur.min_channels <= STEM_CHANNELS) {
             Some("algorithms.blurpool.min_channels blurs the first convolution; raise it above 3")
+        } else if !self.frozen.is_empty() {
+            Some("model.freeze keeps the statistics of batch norm; remove it")
         } else if !self.width.is_multiple_of(8) {
             Some("model.custom.width is not a multiple of 8; round it up")
         } else {
@@ -43,6 +45,7 @@ mod tests {
             (ModelSpec { branch_drop: Some(drop), ..plain.clone() }, "stochastic_depth"),
             (ModelSpec { blur: blur(BlurOrder::ConvFirst, 16), ..plain.clone() }, "blur_first"),
             (ModelSpec { blur: blur(BlurOrder::BlurFirst, 3), ..plain.clone() }, "min_channels"),
+            (ModelSpec { frozen: vec!["layer1".into()], ..plain.clone() }, "freeze"),
             (ModelSpec { width: 12, ..plain.clone() }, "width"),
         ];
         for (spec, name) in with {

@@ -132,12 +132,14 @@ pub(super) struct BatchNorm {
     momentum: f64,
     eps: f64,
     ghost_batch_size: Option<i64>,
+    is_frozen: bool,
 }
 
 impl BatchNorm {
     pub(super) fn new(weights: &mut Weights, name: &str, channels: i64, spec: &ModelSpec) -> Self {
         let weight = weights.parameter(&format!("{name}.weight"), &[channels]);
         let bias = weights.parameter(&format!("{name}.bias"), &[channels]);
+        let is_frozen = weights.is_frozen(&format!("{name}.weight"));
         Self {
             weight,
             bias,
@@ -146,6 +148,7 @@ impl BatchNorm {
             momentum: spec.bn_momentum,
             eps: spec.bn_eps,
             ghost_batch_size: spec.ghost_batch_size.map(|n| n as i64),
+            is_frozen,
         }
     }
 
@@ -167,6 +170,7 @@ impl BatchNorm {
 
     /// `[N, C, H, W]` to the same shape.
     pub(super) fn forward(&self, x: &Tensor, mode: Mode) -> Tensor {
+        let mode = if self.is_frozen { Mode::Eval } else { mode };
         match (self.ghost_batch_size, mode) {
             (Some(size), Mode::Train) if x.size()[0] > size => {
                 let num_parts = (x.size()[0] + size - 1) / size;

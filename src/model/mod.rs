@@ -11,6 +11,7 @@ mod init;
 mod layers;
 #[cfg(feature = "torch")]
 mod resnet;
+mod shapes;
 #[cfg(feature = "torch")]
 mod weights;
 
@@ -25,3 +26,4 @@ pub use config::{
     Arch, Block, Blur, BlurOrder, BranchDrop, CustomConfig, DropBy, Initializer, ModelConfig,
     ModelSpec,
 };
+pub use shapes::TensorShape;

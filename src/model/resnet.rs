@@ -35,7 +35,7 @@ pub(super) struct Residual {
 impl ResNet {
     /// The network of a specification, with all weights zero; [`super::init`] initializes them.
     pub fn new(spec: &ModelSpec, place: Place) -> Self {
-        let mut weights = Weights::new(place);
+        let mut weights = Weights::new(place, &spec.frozen);
         let width = spec.width as i64;
         let mut builder = Builder { spec, weights: &mut weights };
         let stem = ConvShape { inputs: 3, outputs: width, kernel: 7, stride: 2 };

@@ -2,6 +2,8 @@
 
 use tch::{Device, Kind, Tensor, no_grad};
 
+use crate::tensor_name::is_in_module;
+
 /// Kind and device of the tensors of a network.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Place {
@@ -24,16 +26,23 @@ pub struct Weights {
     parameters: Vec<Named>,
     buffers: Vec<Named>,
     place: Place,
+    /// Modules that are not trained.
+    frozen: Vec<String>,
 }
 
 impl Weights {
-    pub(super) fn new(place: Place) -> Self {
-        Self { parameters: Vec::new(), buffers: Vec::new(), place }
+    pub(super) fn new(place: Place, frozen: &[String]) -> Self {
+        Self { parameters: Vec::new(), buffers: Vec::new(), place, frozen: frozen.to_owned() }
+    }
+
+    /// Whether the tensor `name` is not trained.
+    pub(super) fn is_frozen(&self, name: &str) -> bool {
+        self.frozen.iter().any(|module| is_in_module(name, module))
     }
 
     pub(super) fn parameter(&mut self, name: &str, size: &[i64]) -> Tensor {
         let tensor = Tensor::zeros(size, (self.place.kind, self.place.device));
-        let tensor = tensor.set_requires_grad(true);
+        let tensor = tensor.set_requires_grad(!self.is_frozen(name));
         self.parameters.push((name.to_owned(), tensor.shallow_clone()));
         tensor
     }
@@ -44,9 +53,19 @@ impl Weights {
         tensor
     }
 
-    /// The trainable parameters.
+    /// All parameters, trained or frozen.
     pub fn parameters(&self) -> &[Named] {
         &self.parameters
+    }
+
+    /// The parameters that training changes.
+    pub fn trainable(&self) -> impl Iterator<Item = &Named> {
+        self.parameters.iter().filter(|(_, tensor)| tensor.requires_grad())
+    }
+
+    /// The parameters that training does not change.
+    pub fn frozen(&self) -> impl Iterator<Item = &Named> {
+        self.parameters.iter().filter(|(_, tensor)| !tensor.requires_grad())
     }
 
     /// The running statistics of batch norm.
@@ -66,7 +85,7 @@ impl Weights {
 
     /// Number of trainable parameters (elements).
     pub fn num_parameters(&self) -> usize {
-        self.parameters.iter().map(|(_, tensor)| tensor.numel()).sum()
+        self.trainable().map(|(_, tensor)| tensor.numel()).sum()
     }
 
     /// Copies of all tensors, in the order of [`Weights::all`].

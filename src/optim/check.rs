@@ -64,6 +64,9 @@ fn optimizer(section: &str, optimizer: &OptimizerConfig, p: &mut Problems) {
     for beta in optimizer.betas() {
         p.zero_to_below_one(&key("betas"), beta);
     }
+    for (module, &factor) in &optimizer.lr_multipliers {
+        p.above_zero(&key(&format!("lr_multipliers.{module}")), factor);
+    }
     let foreign = optimizer.foreign_keys();
     for name in &foreign {
         p.add(format!(

@@ -1,5 +1,7 @@
 //! `[optimizer]` and `[loss]` of a recipe. No tensors here.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 use crate::time::ByEpoch;
@@ -55,6 +57,10 @@ pub struct OptimizerConfig {
     /// `muon`: how the learning rate follows a matrix' shape; absent: `original`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub adjust_lr: Option<AdjustLr>,
+    /// `[optimizer.lr_multipliers]`: factors on the learning rate of layers, blocks or stages, as
+    /// `fc = 10.0`. The smallest one around a parameter applies.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub lr_multipliers: BTreeMap<String, f64>,
     /// `muon`: `[optimizer.others]`, the rule of all tensors but the convolutions.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub others: Option<Box<Self>>,
@@ -290,6 +296,7 @@ impl Default for OptimizerConfig {
             decay_fc_bias: None,
             ns_steps: None,
             adjust_lr: None,
+            lr_multipliers: BTreeMap::new(),
             others: None,
         }
     }

@@ -7,6 +7,7 @@ use tch::{Device, Kind, Tensor};
 use super::{
     adam::Adam,
     config::{OptimizerConfig, OptimizerName, UpdateConstants},
+    groups::lr_multiplier,
     lamb::Lamb,
     lars::Lars,
     muon::Muon,
@@ -108,12 +109,13 @@ impl Part {
                 Some(others) if dim != 4 => {
                     // Their own constants never change.
                     let part = Self::of(others, others.peak_constants(), (name, dim));
-                    return Self { lr_fraction: others.lr.peak() / config.lr.peak(), ..part };
+                    let others = others.lr.peak() / config.lr.peak();
+                    return Self { lr_fraction: others * lr_multiplier(config, name), ..part };
                 }
                 _ => Rule::Muon(Muon::new(config, now, (name, dim))),
             },
         };
-        Self { rule, lr_fraction: 1.0 }
+        Self { rule, lr_fraction: lr_multiplier(config, name) }
     }
 
     fn moments(&self) -> Moments {
@@ -126,7 +128,10 @@ impl Part {
 
 impl Optimizer {
     /// An optimizer for the named parameters. One call updates all parameters of a rule and decay.
-    pub fn new(config: &OptimizerConfig, named: &[(String, Tensor)]) -> Result<Self, BridgeError> {
+    pub fn new<'a>(
+        config: &OptimizerConfig,
+        named: impl IntoIterator<Item = &'a (String, Tensor)>,
+    ) -> Result<Self, BridgeError> {
         // Tensors that decay at any time are not grouped with those that never do.
         let constants = config.peak_constants();
         let mut parts: Vec<(Part, Vec<&(String, Tensor)>)> = Vec::new();

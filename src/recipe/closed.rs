@@ -19,6 +19,12 @@ pub(super) fn open_only(file: &RecipeFile) -> Vec<String> {
     if file.loss.name == LossName::BinaryCrossEntropyWithLogits {
         found.push("loss.name = binary_cross_entropy_with_logits".to_owned());
     }
+    if file.model.weights.is_some() {
+        found.push("model.weights".to_owned());
+    }
+    if !file.model.freeze.is_empty() {
+        found.push("model.freeze".to_owned());
+    }
     found.extend(optimizer(&file.optimizer));
     found.extend(scheduler(&file.scheduler, file.optimizer.lr.peak()));
     found.extend(by_epoch(file).into_iter().map(|key| format!("{key} that changes by epoch")));
@@ -49,6 +55,9 @@ fn optimizer(optimizer: &OptimizerConfig) -> Vec<String> {
     let weight_decay = optimizer.weight_decay.always();
     if weight_decay.is_some_and(|decay| !is_whole((decay / 1e-4).log2())) {
         found.push("optimizer.weight_decay other than 0.0001 times a power of 2".to_owned());
+    }
+    if !optimizer.lr_multipliers.is_empty() {
+        found.push("optimizer.lr_multipliers".to_owned());
     }
     if optimizer.epsilon() != 0.0 {
         found.push("optimizer.epsilon other than 0".to_owned());

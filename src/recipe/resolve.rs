@@ -24,6 +24,7 @@ use crate::{
     model::ModelSpec,
     optim::{RunLength, Schedule, Time, UpdateConstants},
     problems::Problems,
+    tensor_name::is_in_module,
 };
 
 /// Most epochs of a run: far above any real run, and small enough for tables by epoch.
@@ -210,8 +211,29 @@ fn spec(file: &RecipeFile, run_context: &RunContext) -> Result<ModelSpec, Recipe
     file.algorithms.change_model(&mut spec);
     let mut problems = Problems::default();
     file.algorithms.check_model(&spec, &mut problems);
+    modules(file, &spec, &mut problems);
     RecipeError::unless_sound(problems)?;
     Ok(spec)
+}
+
+/// Checks the layers, blocks and stages that `file` names.
+fn modules(file: &RecipeFile, spec: &ModelSpec, problems: &mut Problems) {
+    let others = file.optimizer.others.iter().flat_map(|others| others.lr_multipliers.keys());
+    let multiplied = file.optimizer.lr_multipliers.keys().chain(others);
+    let named = file.model.freeze.iter().map(|module| ("model.freeze", module));
+    let named = named.chain(multiplied.map(|module| ("optimizer.lr_multipliers", module)));
+    for (key, module) in named.filter(|(_, module)| !spec.has_module(module)) {
+        let stages: Vec<_> = (1..=spec.depths.len()).map(|stage| format!("layer{stage}")).collect();
+        problems.add(format!(
+            "{key} names {module}, which the network does not have; name stages ({}), blocks (layer1.0) \
+             or layers (conv1, bn1, layer1.0.conv1, fc)",
+            stages.join(", ")
+        ));
+    }
+    let is_frozen = |name: &str| file.model.freeze.iter().any(|module| is_in_module(name, module));
+    if spec.tensor_shapes().iter().all(|tensor| is_frozen(&tensor.name)) {
+        problems.add("model.freeze names every layer, so that nothing is trained; leave out fc");
+    }
 }
 
 fn schedule(file: &RecipeFile, run_length: &RunLength) -> Result<Schedule, RecipeError> {

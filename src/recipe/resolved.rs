@@ -107,6 +107,9 @@ type StepNumber = fn(StepConstants) -> u64;
 /// megabytes of the GPU.
 const MAX_GRAPHS: usize = 48;
 
+/// What the use of weights depends on, or whether the rest of it is valid.
+const USAGE_SECTIONS: [&str; 5] = ["run", "model", "data", "loss", "algorithms"];
+
 impl Recipe {
     /// The recipe as a file, every default written out.
     pub fn to_file(&self) -> RecipeFile {
@@ -128,6 +131,21 @@ impl Recipe {
     /// run context, it gives an equal recipe.
     pub fn to_toml(&self) -> String {
         toml::to_string(&self.to_file()).expect("`validate::writable` has tried it")
+    }
+
+    /// The part of the recipe that says how to use the weights, as TOML: the network, what changes it, and
+    /// how images are prepared. It names no place, so that equal runs give equal files.
+    pub fn usage(&self) -> String {
+        let mut file = self.to_file();
+        (file.model.weights, file.model.freeze) = (None, Vec::new());
+        (file.data.path, file.data.synth, file.data.order_seed) = (None, None, None);
+        let mut table = toml::Table::try_from(&file).expect("`validate::writable` has tried it");
+        table.retain(|section, _| USAGE_SECTIONS.contains(&section));
+        if let Some(toml::Value::Table(run)) = table.get_mut("run") {
+            // Values by epoch are checked against the length of the run.
+            run.retain(|key, _| ["max_duration", "scale_schedule_ratio"].contains(&key));
+        }
+        toml::to_string(&table).expect("it was a table before")
     }
 
     /// Bytes of gradients of `num_params` parameters that each rank sends in a step. A ring all-reduce

@@ -106,7 +106,7 @@ fn number(value: Option<f64>) -> String {
     value.map(|value| value.to_string()).unwrap_or_default()
 }
 
-fn csv(rows: &[Vec<String>]) -> io::Result<String> {
+pub(super) fn csv(rows: &[Vec<String>]) -> io::Result<String> {
     let mut writer = ::csv::Writer::from_writer(Vec::new());
     for row in rows {
         writer.write_record(row)?;

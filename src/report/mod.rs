@@ -8,6 +8,7 @@ mod chart;
 mod csv;
 mod epochs;
 mod error;
+mod evaluation;
 mod find;
 mod headline;
 mod page;
@@ -21,6 +22,7 @@ use std::path::{Path, PathBuf};
 
 pub use csv::{tables, write_tables};
 pub use error::ReportError;
+pub use evaluation::{EVALUATION_PAGE, EvaluatedWeights, write_evaluation};
 pub use headline::Headline;
 pub use page::page;
 

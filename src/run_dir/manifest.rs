@@ -44,6 +44,9 @@ pub struct RunManifest {
     /// The interrupted run that this one goes on with.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub resumed: Option<ResumeStamp>,
+    /// The weights that the run began with, if they were not random.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub weights: Option<WeightsStamp>,
     /// The machine.
     pub host: String,
     /// The command line.
@@ -71,6 +74,15 @@ pub struct ResumeStamp {
     pub run: PathBuf,
     /// Updates made before its checkpoint.
     pub step: usize,
+}
+
+/// The weights that a run began with.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WeightsStamp {
+    /// Their file.
+    pub path: PathBuf,
+    /// Hash of the file.
+    pub sha256: String,
 }
 
 /// The program of a run.

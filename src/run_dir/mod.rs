@@ -17,7 +17,7 @@ mod checkpoint;
 mod manifest;
 
 pub use checkpoint::{Checkpoint, CheckpointError, CheckpointStamp, RunState};
-pub use manifest::{DataStamp, ProgramStamp, RecipeStamp, ResumeStamp, RunManifest};
+pub use manifest::{DataStamp, ProgramStamp, RecipeStamp, ResumeStamp, RunManifest, WeightsStamp};
 
 /// The resolved recipe.
 pub const RECIPE: &str = "recipe.toml";
@@ -37,6 +37,8 @@ pub const TENSORBOARD: &str = "tensorboard";
 pub const REPORT: &str = "report.html";
 /// The evaluated weights.
 pub const WEIGHTS: &str = "weights.safetensors";
+/// The names of a network's classes, a list in JSON, for evaluation and predictions.
+pub const CLASSES: &str = "classes.json";
 /// The folder of the benchmark's results, as submissions name it.
 pub const BENCHMARK: &str = "resnet";
 

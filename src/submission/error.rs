@@ -46,6 +46,12 @@ pub enum PackageError {
          package without it, or repeat it", .0.display()
     )]
     Resumed(PathBuf),
+    /// A run began with given weights.
+    #[error(
+        "{} began with given weights (model.weights), so its time is no MLPerf result; name the runs to \
+         package without it", .0.display()
+    )]
+    Pretrained(PathBuf),
     /// A log does not belong to its run.
     #[error(
         "{}: mllog.txt has {reason}, so it is not the log of this run; restore it, or leave the \

@@ -80,7 +80,7 @@ impl RunSet {
             }
         }
         drafts.iter().try_for_each(Draft::check_division)?;
-        drafts.iter().try_for_each(Draft::check_unbroken)?;
+        drafts.iter().try_for_each(Draft::check_whole)?;
         let ruleset: Ruleset = first.manifest.ruleset.parse()?;
         if ruleset > Ruleset::LAST_WITH_RESNET {
             return Err(PackageError::WithoutResnet(ruleset));
@@ -204,11 +204,13 @@ impl Draft {
         found.or_else(|| first_difference(&self.recipe, &other.recipe))
     }
 
-    /// MLPerf's clock does not stop for an interruption.
-    fn check_unbroken(&self) -> Result<(), PackageError> {
-        match self.manifest.resumed {
-            Some(_) => Err(PackageError::Resumed(self.folder.clone())),
-            None => Ok(()),
+    /// MLPerf's clock does not stop for an interruption, and its runs begin with random weights.
+    fn check_whole(&self) -> Result<(), PackageError> {
+        let RunManifest { resumed, weights, .. } = &self.manifest;
+        match (resumed, weights) {
+            (Some(_), _) => Err(PackageError::Resumed(self.folder.clone())),
+            (_, Some(_)) => Err(PackageError::Pretrained(self.folder.clone())),
+            (None, None) => Ok(()),
         }
     }
 

@@ -68,15 +68,15 @@ impl RunScore {
     /// The score's inputs from the report on a log.
     pub fn of(report: &Report) -> Self {
         let last = report.curve.last();
-        let is_resumed = |finding: &&Finding| finding.code == Code::Resumed;
-        let resumed = report.findings.iter().find(is_resumed);
+        let is_none = |it: &&Finding| matches!(it.code, Code::Resumed | Code::Pretrained);
+        let no_result = report.findings.iter().find(is_none);
         let error = report.findings.iter().find(|it| it.severity() == Severity::Error);
-        let error = resumed.or(error);
+        let error = no_result.or(error);
         Self {
             file: report.path.clone(),
             minutes: report.timing.map(|timing| timing.minutes),
             timing: report.timing,
-            compliant: report.reference_accepts() && resumed.is_none(),
+            compliant: report.reference_accepts() && no_result.is_none(),
             status: report.status.clone(),
             length: report.convergence.at,
             accuracy: last.map(|point| point.accuracy),

@@ -167,7 +167,7 @@ impl StepEngine {
             return Ok(is_halved.then(|| in_halves.to_owned()));
         };
         if self.ddp.is_reduced() {
-            self.ddp.detach(self.model.weights().parameters().iter().map(|(_, tensor)| tensor));
+            self.ddp.detach(self.model.weights().trainable().map(|(_, tensor)| tensor));
             self.progress.epoch = epochs[0];
             self.warm_step()?;
             if self.try_to_capture(epochs)?.is_none() {

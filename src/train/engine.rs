@@ -13,12 +13,13 @@ use super::{
     fused::Forward,
     step::kind,
     targets::Targets,
+    weights_file::load_weights,
 };
 use crate::{
     algorithms::{Algorithms, GradientClipping, MethodContext, Progress},
     distributed::{BufferSync, Ddp, DistError, Shared, World},
     libtorch::{self, BridgeError, GroupTimeouts, HalfKind, Math, TensorList},
-    model::{Named, Place, ResNet, init},
+    model::{Place, ResNet, init},
     optim::{LossScaler, Optimizer},
     recipe::{DdpConfig, GradientCompression, OnNonfinite, Precision, Recipe, TrainConfig},
 };
@@ -78,7 +79,10 @@ impl StepEngine {
             parameters.filter(|t| t.dim() == 4).try_for_each(libtorch::set_channels_last)?;
         }
         let clipping = recipe.algorithms.gradient_clipping.as_ref();
-        let optimizer = Optimizer::new(&recipe.optimizer, model.weights().parameters())?
+        if let Some(path) = &recipe.model.weights {
+            load_weights(model.weights(), &recipe.spec, path)?;
+        }
+        let optimizer = Optimizer::new(&recipe.optimizer, model.weights().trainable())?
             .clipped(clipping.map(GradientClipping::clip));
         let smoothing = recipe.algorithms.label_smoothing.as_ref();
         let targets = Targets::new(smoothing, recipe.run_context.num_classes);
@@ -178,10 +182,11 @@ pub(super) fn algorithms(
 }
 
 fn shared<'a>(model: &'a ResNet, config: &DdpConfig) -> Shared<'a> {
-    let tensors = |named: &'a [Named]| named.iter().map(|(_, tensor)| tensor).collect();
+    let weights = model.weights();
     Shared {
-        parameters: tensors(model.weights().parameters()),
-        buffers: tensors(model.weights().buffers()),
+        parameters: weights.trainable().map(|(_, tensor)| tensor).collect(),
+        frozen: weights.frozen().map(|(_, tensor)| tensor).collect(),
+        buffers: weights.buffers().iter().map(|(_, tensor)| tensor).collect(),
         sync: if config.broadcast_buffers { BufferSync::EachForward } else { BufferSync::Start },
         bucket_mb: config.bucket_mb,
         compression: match config.compression {

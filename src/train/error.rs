@@ -13,6 +13,7 @@ use crate::{
     mllog::MllogError,
     recipe::RecipeError,
     run_dir::CheckpointError,
+    weights::WeightsError,
 };
 
 /// Everything that ends a rank before its run is over.
@@ -72,6 +73,9 @@ pub enum TrainError {
         /// Why.
         reason: String,
     },
+    /// Weights to start from.
+    #[error(transparent)]
+    Weights(#[from] WeightsError),
     /// A checkpoint cannot be read.
     #[error(transparent)]
     Checkpoint(#[from] CheckpointError),
@@ -117,6 +121,7 @@ impl TrainError {
             | Self::Device(_)
             | Self::NumRanks { .. }
             | Self::Checkpoint(_)
+            | Self::Weights(_)
             | Self::Resume(_)
             | Self::OtherInput(_)
             | Self::Diverged { .. }

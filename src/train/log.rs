@@ -161,6 +161,12 @@ impl RunLog {
         }
     }
 
+    /// Marks the log of a run that began with the weights at `path`.
+    pub fn pretrained(&mut self, path: &Path) -> Result<(), TrainError> {
+        let file = path.file_name().unwrap_or_default().to_string_lossy();
+        self.write(|session| session.pretrained(&file))
+    }
+
     /// Goes on with the log of a run that is resumed after `step` steps, in `epoch`, from 1. The clock
     /// has not stopped.
     pub fn resume(

@@ -7,6 +7,7 @@ mod bench_all_reduce;
 mod captured_step;
 mod ceilings;
 mod checkpoint;
+mod classify;
 mod engine;
 mod error;
 mod evaluate;
@@ -29,6 +30,7 @@ mod weights_file;
 
 pub use bench::{StepBench, bench_steps};
 pub use bench_all_reduce::bench_all_reduce;
+pub use classify::{evaluate_weights, predict, trace};
 pub use engine::StepEngine;
 pub use error::TrainError;
 pub use event_sink::EventSink;

@@ -24,6 +24,7 @@ use crate::{
     libtorch,
     recipe::{self, DeviceChoice, Origin, Recipe, RecipeFile, RunContext, Source},
     run_dir::{self, Checkpoint},
+    weights::Usage,
 };
 
 /// The arguments of a rank.
@@ -87,7 +88,12 @@ fn train(
     });
     let recipe = trainer.engine.recipe.clone();
     let log = match (log, &job.resume) {
-        (Some(log), None) => log.init_stop(&recipe, trainer.engine.model.weights())?.run_start()?,
+        (Some(log), None) => {
+            let log = log.init_stop(&recipe, trainer.engine.model.weights())?;
+            let mut log = log.run_start()?;
+            recipe.model.weights.iter().try_for_each(|path| log.pretrained(path))?;
+            log
+        }
         (_, resume) => resumed(job, trainer, resume.as_ref().expect("else the log was opened"))?,
     };
     event_sink.send(&RankEvent::RunStart {
@@ -104,7 +110,8 @@ fn train(
     if job.world.is_main() {
         let path = job.run_dir.join(run_dir::WEIGHTS);
         let num_steps = trainer.engine.progress.step;
-        save_weights(trainer.engine.eval_weights()?, num_steps, &path)?;
+        let usage = Usage { recipe: recipe.usage(), classes: data.train.classes().to_owned() };
+        save_weights(trainer.engine.eval_weights()?, num_steps, &usage, &path)?;
     }
     Ok(end)
 }
@@ -124,7 +131,7 @@ fn resumed(
     RunLog::resume(&path, &job.world, run.start_ms, [progress.epoch + 1, progress.step])
 }
 
-fn load(job: &RankJob) -> Result<RecipeFile, TrainError> {
+pub(super) fn load(job: &RankJob) -> Result<RecipeFile, TrainError> {
     let text = fs::read_to_string(&job.recipe)
         .map_err(|source| TrainError::File { path: job.recipe.clone(), source })?;
     let name = job.recipe.display().to_string();

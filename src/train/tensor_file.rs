@@ -1,12 +1,17 @@
 //! Named tensors as safetensors.
 
+use std::collections::HashMap;
+
 use safetensors::tensor::{Dtype, SafeTensors, TensorView, serialize};
 use tch::{Device, Kind, Tensor};
 
 use crate::model::Named;
 
 /// The numbers of each tensor in row-major `[N, C, H, W]` order, whatever its layout and its device.
-pub(super) fn encode(named: &[Named]) -> Result<Vec<u8>, String> {
+pub(super) fn encode(
+    named: &[Named],
+    metadata: Option<HashMap<String, String>>,
+) -> Result<Vec<u8>, String> {
     let raw: Vec<_> = named.iter().map(|(_, tensor)| bytes(tensor)).collect();
     let views = named.iter().zip(&raw).map(|((name, tensor), bytes)| {
         let shape = tensor.size().iter().map(|&n| n as usize).collect();
@@ -14,7 +19,7 @@ pub(super) fn encode(named: &[Named]) -> Result<Vec<u8>, String> {
         Ok((name, view.map_err(|error| error.to_string())?))
     });
     let views: Vec<_> = views.collect::<Result<_, String>>()?;
-    serialize(views, None).map_err(|error| error.to_string())
+    serialize(views, metadata).map_err(|error| error.to_string())
 }
 
 /// The tensors of a file.
@@ -73,7 +78,7 @@ mod tests {
             .map(|(kind, _)| (format!("{kind:?}"), numbers.abs().to_kind(*kind)))
             .chain([("transposed".to_owned(), numbers.tr()), ("scalar".to_owned(), 5i64.into())])
             .collect();
-        let file = encode(&named).unwrap();
+        let file = encode(&named, None).unwrap();
         let read = TensorFile::decode(&file).unwrap();
         for (name, tensor) in &named {
             let found = read.get(name).unwrap();

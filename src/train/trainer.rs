@@ -328,7 +328,7 @@ impl Trainer {
 }
 
 /// The rank that loads the images of `world`'s rank.
-fn loader_rank(world: &World) -> LoaderRank {
+pub(super) fn loader_rank(world: &World) -> LoaderRank {
     let &World { rank, world_size, master_port, .. } = world;
     let (local_rank, num_local) = world.on_machine();
     LoaderRank {

@@ -54,3 +54,5 @@ mod submission;
 mod traffic;
 #[cfg(all(test, feature = "torch"))]
 mod train;
+#[cfg(all(test, feature = "torch"))]
+mod weights;

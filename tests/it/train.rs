@@ -79,6 +79,11 @@ impl Bench {
         command.output().unwrap()
     }
 
+    /// The folder with the recipe, where the program runs.
+    pub(crate) fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
     pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join("results/here").join(name)
     }

@@ -54,6 +54,15 @@ fn a_resumed_run_is_noticed() {
 }
 
 #[test]
+fn a_run_from_given_weights_is_noticed() {
+    let line = OPEN.lines().find(|line| line.contains("\"epoch_stop\"")).unwrap();
+    let mark = line.replace("epoch_stop", "tracked_stats");
+    let mark = mark.replace("\"value\": null", "\"value\": {\"pretrained_weights\": \"w\"}");
+    let pretrained = OPEN.replacen(line, &format!("{mark}\n{line}"), 1);
+    assert_eq!(codes(&pretrained), ["pretrained"]);
+}
+
+#[test]
 fn a_log_that_cannot_be_true_says_so() {
     let seconds = OPEN.replace("\"time_ms\": 17", "\"time_ms\": 0.17");
     assert_eq!(findings(&seconds)[0].0, "time-unit");

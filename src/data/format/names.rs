@@ -7,7 +7,7 @@ use std::{ffi::OsStr, path::Path};
 const IMAGE_ENDINGS: [&str; 9] = ["jpg", "jpeg", "png", "ppm", "bmp", "pgm", "tif", "tiff", "webp"];
 
 /// Whether a file's name is that of an image.
-pub(in crate::data) fn is_image(path: &Path) -> bool {
+pub fn is_image(path: &Path) -> bool {
     let ending = path.extension().and_then(OsStr::to_str).unwrap_or_default();
     IMAGE_ENDINGS.iter().any(|known| known.eq_ignore_ascii_case(ending))
 }

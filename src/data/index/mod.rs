@@ -91,6 +91,16 @@ impl Index {
         }
     }
 
+    /// An index of the image at `path` alone.
+    pub(in crate::data) fn of_file(path: &Path) -> Self {
+        let mut index =
+            Self::new(vec![path.parent().unwrap_or(Path::new("")).to_owned()], Vec::new());
+        let name = path.file_name().unwrap_or_default().as_bytes();
+        let (place, offset, length, label, size) = (0, 0, 0, 0, [0; 2]);
+        index.push(&Entry { place, offset, length, label, size, flags: WHOLE_FILE, name });
+        index
+    }
+
     pub(in crate::data) fn push(&mut self, entry: &Entry<'_>) {
         let columns = &mut self.columns;
         columns.places.push(entry.place);

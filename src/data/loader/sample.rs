@@ -2,12 +2,13 @@
 //! thread has its own reader with its scratch memory.
 
 use std::{
+    path::Path,
     sync::Arc,
     time::{Duration, Instant},
 };
 
 use crate::data::{
-    config::{Geometry, TrainTransform},
+    config::{EvalTransform, Geometry, TrainTransform},
     dataset::span_reader::SpanReader,
     image::{
         decode::{Decoder, Part},
@@ -123,6 +124,31 @@ impl SampleReader {
             },
         }
         Ok(())
+    }
+}
+
+/// Reads images that are in no data set.
+pub struct ImageReader(SampleReader);
+
+impl Default for ImageReader {
+    fn default() -> Self {
+        Self(SampleReader::new(None))
+    }
+}
+
+impl ImageReader {
+    /// Makes a row of the image at `path`: RGB, `[image_size, image_size, 3]`. An error is the reason why
+    /// that is impossible.
+    pub fn read(
+        &mut self,
+        path: &Path,
+        transform: &EvalTransform,
+        row: &mut [u8],
+    ) -> Result<(), String> {
+        let index = Index::of_file(path);
+        // An evaluation draws nothing.
+        let how = (&Transform::Eval(*transform), &mut Rng::keyed(&[]));
+        self.0.read((&index, 0), how, row).map_err(|error| error.to_string())
     }
 }
 

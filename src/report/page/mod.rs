@@ -7,6 +7,8 @@ mod setup;
 mod tables;
 mod time;
 
+pub(super) use tables::{Column, table, text};
+
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
 use super::{Comparison, Headline, chart::COLOURS, headline::title, system::SystemFigures};
@@ -18,9 +20,27 @@ use crate::{
 /// An absent value.
 const NONE: &str = "\u{2013}";
 
-/// The page as HTML. It needs no network and no script.
+/// The page as HTML.
 pub fn page(comparison: &Comparison) -> String {
     let title = title(comparison);
+    let body = html! {
+        (header(comparison, &title))
+        main {
+            (runs::systems(comparison))
+            (accuracy::section(comparison))
+            (runs::section(comparison))
+            (by_epoch::section(comparison))
+            (setup::findings(comparison))
+            (setup::recipes(comparison))
+            (setup::systems(comparison))
+        }
+        (footer(comparison))
+    };
+    document(&title, &body)
+}
+
+/// A page of its own. It needs no network and no script.
+pub(super) fn document(title: &str, body: &Markup) -> String {
     html! {
         (DOCTYPE)
         html lang="en" {
@@ -33,19 +53,7 @@ pub fn page(comparison: &Comparison) -> String {
                 title { (title) }
                 style { (PreEscaped(include_str!("style.css"))) }
             }
-            body {
-                (header(comparison, &title))
-                main {
-                    (runs::systems(comparison))
-                    (accuracy::section(comparison))
-                    (runs::section(comparison))
-                    (by_epoch::section(comparison))
-                    (setup::findings(comparison))
-                    (setup::recipes(comparison))
-                    (setup::systems(comparison))
-                }
-                (footer(comparison))
-            }
+            body { (body) }
         }
     }
     .into_string()
@@ -126,7 +134,7 @@ fn trimmed(value: f64, decimals: usize) -> String {
 }
 
 /// The text of a value that may be absent.
-fn optional<T>(value: Option<T>, text: impl Fn(T) -> String) -> String {
+pub(super) fn optional<T>(value: Option<T>, text: impl Fn(T) -> String) -> String {
     value.map_or_else(|| NONE.to_owned(), text)
 }
 

@@ -4,30 +4,30 @@ use maud::{Markup, html};
 
 /// A column's title and the class of its cells.
 #[derive(Clone, Debug)]
-pub(super) struct Column {
+pub(in crate::report) struct Column {
     title: String,
     class: &'static str,
 }
 
 impl Column {
     /// Of words.
-    pub(super) fn words(title: impl Into<String>) -> Self {
+    pub(in crate::report) fn words(title: impl Into<String>) -> Self {
         Self { title: title.into(), class: "w" }
     }
 
     /// Of longer text, which may take several lines.
-    pub(super) fn prose(title: impl Into<String>) -> Self {
+    pub(in crate::report) fn prose(title: impl Into<String>) -> Self {
         Self { title: title.into(), class: "p" }
     }
 
     /// Of numbers, which end at the same place.
-    pub(super) fn numbers(title: impl Into<String>) -> Self {
+    pub(in crate::report) fn numbers(title: impl Into<String>) -> Self {
         Self { title: title.into(), class: "n" }
     }
 }
 
 /// A table that scrolls by itself where the screen is narrow. `sums` are lines below it.
-pub(super) fn table(
+pub(in crate::report) fn table(
     name: &str,
     columns: &[Column],
     rows: &[Vec<Markup>],
@@ -57,6 +57,6 @@ fn cells(columns: &[Column], row: &[Markup]) -> Markup {
 }
 
 /// A cell of plain text.
-pub(super) fn text(text: impl AsRef<str>) -> Markup {
+pub(in crate::report) fn text(text: impl AsRef<str>) -> Markup {
     html! { (text.as_ref()) }
 }

@@ -97,7 +97,7 @@ fn write(part: &Part) -> Result<(), String> {
     if let Some((name, _)) = part.tensors.iter().find(|(_, tensor)| !is_finite(tensor)) {
         return Err(format!("{name} has numbers that are not finite"));
     }
-    let bytes = tensor_file::encode(&part.tensors)?;
+    let bytes = tensor_file::encode(&part.tensors, None)?;
     let stamp = CheckpointStamp {
         world_size: part.world_size,
         sha256: hash::sha256(&bytes),

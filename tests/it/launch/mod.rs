@@ -5,7 +5,7 @@ mod ends;
 mod metrics;
 mod nodes;
 mod refused;
-mod report;
+pub(crate) mod report;
 mod results;
 mod stage;
 mod watch;

@@ -184,7 +184,7 @@ fn what_has_no_runs_is_an_error() {
 
 /// The Python of `scripts/oracle/setup-report-peers`; `None`, with a line that says so, where it is not
 /// installed.
-pub(super) fn peers(what: &str) -> Option<PathBuf> {
+pub(crate) fn peers(what: &str) -> Option<PathBuf> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let python = root.join(".peers/report/bin/python");
     if root.join(".peers/report/whole").is_file() {

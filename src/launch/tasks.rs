@@ -1,4 +1,4 @@
-//! Runs ranks that benchmark instead of training.
+//! Runs ranks that do something else than training: benchmarks, evaluation, predictions.
 
 use std::{
     env,
@@ -19,9 +19,9 @@ use crate::{
     run_dir,
 };
 
-/// The ranks of a benchmark.
+/// The ranks of a task.
 #[derive(Clone, Copy, Debug)]
-pub struct BenchRanks<'a> {
+pub struct TaskRanks<'a> {
     /// The rank program.
     pub program: &'a Path,
     /// The libtorch that the ranks load.
@@ -49,18 +49,16 @@ pub struct StepMeasurement<'a> {
 /// # Errors
 /// The rank cannot be started, or the rank's own failure.
 pub fn measure_steps(
-    ranks: &BenchRanks<'_>,
+    ranks: &TaskRanks<'_>,
     measurement: &StepMeasurement<'_>,
     observer: &mut dyn FnMut(&StepRates),
 ) -> Result<(), LaunchError> {
-    // A single rank has no peers, so any port will do.
-    let placement = Placement::alone(ranks.rank_layout, 0);
     let num_steps = measurement.num_steps.to_string();
     let image_sizes = joined(measurement.image_sizes);
     let mut args = vec!["--bench-steps", &num_steps, "--sides", &image_sizes];
     let data = measurement.data.map(|path| path.display().to_string());
     args.extend(data.iter().flat_map(|path| ["--bench-data", path]));
-    ranks.run(placement, &args, &mut |line| {
+    ranks.run_one(&args, &mut |line| {
         StepRates::from_line(line).iter().for_each(&mut *observer);
     })
 }
@@ -70,7 +68,7 @@ pub fn measure_steps(
 /// # Errors
 /// The ranks cannot be started, or a rank's own failure.
 pub fn measure_all_reduce(
-    ranks: &BenchRanks<'_>,
+    ranks: &TaskRanks<'_>,
     port: u16,
     sizes: &[usize],
     observer: &mut dyn FnMut(&AllReduceRate),
@@ -81,7 +79,16 @@ pub fn measure_all_reduce(
     })
 }
 
-impl BenchRanks<'_> {
+impl TaskRanks<'_> {
+    /// Runs a single rank with `args` to its end. `listen` gets every line that it prints.
+    ///
+    /// # Errors
+    /// The rank cannot be started, or the rank's own failure.
+    pub fn run_one(&self, args: &[&str], listen: &mut dyn FnMut(&str)) -> Result<(), LaunchError> {
+        // A single rank has no peers, so any port will do.
+        self.run(Placement::alone(self.rank_layout, 0), args, listen)
+    }
+
     /// Runs all ranks with `args` to their end. `listen` gets every line that rank 0 prints.
     fn run(
         &self,
