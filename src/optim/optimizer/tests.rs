@@ -224,3 +224,23 @@ fn tensors_that_never_decay_do_not_decay_when_others_begin_to() {
         }
     }
 }
+
+#[test]
+fn a_multiplied_learning_rate_is_that_of_an_optimizer_of_its_own() {
+    for config in rules() {
+        let multiplied =
+            OptimizerConfig { lr_multipliers: [("fc".to_owned(), 2.0)].into(), ..config.clone() };
+        let (with, once, twice) = (network(), network(), network());
+        let mut optimizer = Optimizer::new(&multiplied, &with).unwrap();
+        let mut optimizers = [&once, &twice].map(|it| Optimizer::new(&config, it).unwrap());
+        train(&mut optimizer, &with, 1);
+        train(&mut optimizers[0], &once, 1);
+        backward(&twice, 1.0);
+        optimizers[1].set_lr(2.0 * LR);
+        optimizers[1].step().unwrap();
+        for (i, (name, tensor)) in with.iter().enumerate() {
+            let expected = if name.starts_with("fc.") { &twice[i].1 } else { &once[i].1 };
+            assert_eq!(bits([tensor]), bits([expected]), "{name}: {config:?}");
+        }
+    }
+}
