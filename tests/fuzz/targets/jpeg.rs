@@ -24,7 +24,8 @@ fuzz_target!(|input: &[u8]| {
         assert_eq!(decoded, rewritten.size);
         compare_part(&mut decoder, &rewritten.file, (decoded, cut), &pixels);
         // Of progressive images that lack some of their scans the decoder smoothes blocks.
-        let is_kept = !rewritten.is_reencoded && !(rewritten.has_orientation && exif == Exif::Apply);
+        let is_kept =
+            !rewritten.is_reencoded && !(rewritten.has_orientation && exif == Exif::Apply);
         if max_side.is_none() && is_kept && !is_progressive(file) {
             let (_, before) = decoder.decode(file).expect("it has been decoded to be pressed");
             assert!(before == pixels, "rewriting changed pixels");
