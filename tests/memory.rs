@@ -17,7 +17,7 @@ use std::{
     },
 };
 
-use mlperf_run::data::import::{Import, OnBad, import};
+use mlperf_run::data::import::{Import, import};
 use mlperf_run::data::{
     Batch, Cache, EvalTransform, Index, Interpolation, Loader, LoaderConfig, Pool, RamCache,
     Sampler, Shard, Sharing, Split, TrainSchedule, TrainTransform, eval_plans, train_plans,
@@ -92,8 +92,7 @@ fn a_sample_of_a_store_or_of_the_cache_costs_no_allocation_either() {
     let _alone = ALONE.lock().unwrap();
     let (root, out) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     write_images(root.path());
-    let (source, max_sides) = (root.path().to_owned(), Vec::new());
-    let request = Import { source, max_sides, on_bad: OnBad::Fail, seed: 1 };
+    let request = Import { seed: 1, ..Import::of(root.path()) };
     import(&request, out.path(), 1, &|_| ControlFlow::Continue(())).unwrap();
     let index = Arc::new(Index::open(out.path(), Split::Train).unwrap());
     let plain = TrainTransform::default();

@@ -5,6 +5,7 @@
 
 use std::{
     fs,
+    os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
 };
 
@@ -331,6 +332,38 @@ fn retired_words_are_not_used() {
         }
     }
     assert!(uses.is_empty(), "{} retired words:\n{}", uses.len(), uses.join("\n"));
+}
+
+/// The value of each `key:` or list item `- key:` in a YAML file.
+fn yaml_values<'a>(text: &'a str, key: &str) -> Vec<&'a str> {
+    let lines = text.lines().map(|line| line.trim_start().trim_start_matches("- "));
+    lines.filter_map(|line| line.strip_prefix(key)?.strip_prefix(':')).map(str::trim).collect()
+}
+
+#[test]
+fn workflows_call_scripts_that_exist() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let github = fs::read_to_string(root.join(".github/workflows/ci.yml")).unwrap();
+    let gitlab = fs::read_to_string(root.join(".gitlab-ci.yml")).unwrap();
+    let scripts = gitlab.split("script:").nth(1).unwrap().lines();
+    let scripts = scripts.filter_map(|line| line.trim_start().strip_prefix("- "));
+    let commands: Vec<_> = yaml_values(&github, "run").into_iter().chain(scripts).collect();
+    assert_eq!(commands.len(), 2, "{commands:?}");
+    for command in commands {
+        let script = root.join(command.split(' ').next().unwrap());
+        let metadata = script.metadata().unwrap_or_else(|error| panic!("{command}: {error}"));
+        assert!(metadata.permissions().mode() & 0o111 != 0, "{command}: cannot be executed");
+    }
+    for action in yaml_values(&github, "uses") {
+        let version = action.rsplit_once("@v").map(|(_, version)| version.parse::<u32>());
+        assert!(matches!(version, Some(Ok(_))), "{action}: no version");
+    }
+    for text in [&github, &gitlab] {
+        for file in ["Cargo.lock", "scripts/setup"] {
+            assert!(text.contains(file) && root.join(file).is_file(), "{file}");
+        }
+        assert!(!text.contains('\t'), "YAML has no tabs");
+    }
 }
 
 #[test]

@@ -87,6 +87,9 @@ def images():
         seed("folder", path.name, path.read_bytes())
         # The last bytes say where to crop: half of the image from its first quarter on.
         seed("jpeg", path.name, path.read_bytes() + bytes([64, 64, 170, 170, 1]))
+    # Formats that only an import reads, and orientations.
+    for path in (ROOT / "tests/fixtures/images").glob("*.[!p]*"):
+        seed("jpeg", path.name, path.read_bytes() + bytes([64, 64, 170, 170, 1]))
 
 
 def pixels_and_pages():

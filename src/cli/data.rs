@@ -9,11 +9,11 @@ use crate::{
         data_import::{ImportArgs, import},
         data_synth::{SynthArgs, synth},
         exit::{Exit, Failure, OrExit as _, Outcome},
-        store_text::{describe, division_text},
+        store_text::{describe, division_text, hidden_text},
     },
     console::{self, Counter, Manner},
     data::{
-        Dataset, Index, StoreDivision,
+        Dataset, Index, OnBadImage, StoreDivision,
         import::{self, Manifest},
         inspect::{self, Quantiles, SplitSurvey},
     },
@@ -30,7 +30,8 @@ pub struct DataArgs {
 enum DataCommand {
     /// Generate the built-in image set and print its folder
     Synth(SynthArgs),
-    /// Pack a data set into a store, the format that loads fastest, and print its folder
+    /// Pack a data set into a store, the format that loads fastest, and print its folder. Also rewrites
+    /// WebP, BMP, TIFF and GIF (the first frame), which training does not read
     Import(ImportArgs),
     /// Show counts, sizes and sample images of a data set
     Inspect(InspectArgs),
@@ -105,7 +106,7 @@ fn inspect(args: &InspectArgs) -> Outcome {
         console::result(format!("store{name}: {}", division_text(&manifest)));
     }
     if stores.is_empty() && dataset.division() == Some(StoreDivision::OpenOnly) {
-        console::result("store without a manifest: open-only (training images were shrunk)");
+        console::result("store without a manifest: open-only (its images were changed)");
     }
     let survey = |index: &Index| {
         if args.full {
@@ -114,8 +115,11 @@ fn inspect(args: &InspectArgs) -> Outcome {
             inspect::survey(index, args.num, args.seed)
         }
     };
+    let mut not_in_place = None;
     for (name, index) in [("train", &dataset.train), ("val", &dataset.eval)] {
-        console::result(survey_text(name, &survey(index)));
+        let survey_of_split = survey(index);
+        console::result(survey_text(name, &survey_of_split));
+        not_in_place = not_in_place.or_else(|| survey_of_split.not_in_place());
         for (max_side, smaller) in index.smaller() {
             let name = format!("{name} up to {max_side} px");
             console::result(survey_text(&name, &survey(smaller)));
@@ -125,6 +129,10 @@ fn inspect(args: &InspectArgs) -> Outcome {
         inspect::contact_sheet(&dataset.train, args.seed, path).or_exit(Exit::Invalid)?;
         console::note(format!("wrote images and crops of them to {}", path.display()));
     }
+    if let Some(error) = not_in_place {
+        return Err(error).or_exit(Exit::Invalid);
+    }
+    dataset.check_in_place(OnBadImage::Error).or_exit(Exit::Invalid)?;
     Ok(Exit::Ok)
 }
 
@@ -171,7 +179,7 @@ fn survey_text(name: &str, survey: &SplitSurvey) -> String {
         let turned = survey.num_turned;
         text = format!(
             "{text}\n  {turned} with an Exif orientation, which is not applied (as in torchvision; \
-             Hugging Face's datasets applies it)"
+             Hugging Face's datasets applies it, and so does data import --exif apply)"
         );
     }
     if survey.num_warned > 0 {
@@ -181,9 +189,8 @@ fn survey_text(name: &str, survey: &SplitSurvey) -> String {
              used"
         );
     }
-    if survey.num_hidden > 0 {
-        let hidden = console::counted(survey.num_hidden as usize, "hidden name");
-        text = format!("{text}\n  left out: {hidden}, such as ._0.jpg and .ipynb_checkpoints");
+    if let Some(hidden) = hidden_text(survey.num_hidden as usize) {
+        text = format!("{text}\n  {hidden}");
     }
     for (path, reason) in survey.bad.iter().take(20) {
         text = format!("{text}\n  bad: {}: {reason}", path.display());

@@ -18,17 +18,18 @@ use signal_hook::flag;
 use crate::{
     cli::{
         exit::{Exit, OrExit as _, Outcome},
-        store_text::describe,
+        store_text::{describe, hidden_text},
         threads,
     },
     console::{self, Counter, Manner},
-    data::import::{self, Import, Manifest, OnBad, StoreError},
+    data::import::{self, Exif, Import, Manifest, OnBad, StoreError},
 };
 
 /// Arguments of `data import`.
 #[derive(Debug, Args)]
 pub(super) struct ImportArgs {
-    /// Data set: a folder whose train and val contain CLASS/*.JPEG, archives or shards
+    /// Data set: a folder whose train and val contain CLASS/*.JPEG, archives or shards; with
+    /// --val-share, a folder of class folders
     source: PathBuf,
     /// Output folder, new or from an interrupted import
     #[arg(long, value_name = "DIR")]
@@ -40,7 +41,15 @@ pub(super) struct ImportArgs {
     /// What to do with a bad image
     #[arg(long, value_name = "WHAT", default_value = "fail")]
     on_bad: OnBad,
-    /// Seed for the order of training images
+    /// What to do with the orientation that a camera wrote into an image; `apply` turns it (open
+    /// division)
+    #[arg(long, value_name = "WHAT", default_value = "ignore")]
+    exif: Exif,
+    /// Split class folders without train and val: this fraction of each class becomes validation images
+    /// (open division)
+    #[arg(long, value_name = "FRACTION")]
+    val_share: Option<f64>,
+    /// Seed for the order of training images, and for --val-share
     #[arg(long, value_name = "N", default_value_t = 0)]
     seed: u64,
     /// Threads [default: all cores]
@@ -54,12 +63,17 @@ pub(super) fn import(args: &ImportArgs) -> Outcome {
         source: args.source.canonicalize().unwrap_or_else(|_| args.source.clone()),
         max_sides: args.max_side.clone(),
         on_bad: args.on_bad,
+        exif: args.exif,
+        val_share: args.val_share,
         seed: args.seed,
     };
     let started = Instant::now();
     let num_threads = args.threads.unwrap_or_else(threads::num_cores);
     let stores = {
-        let dataset = import::open_source(&request.source, &args.out).or_exit(Exit::Invalid)?;
+        let dataset = import::open_source(&request, &args.out).or_exit(Exit::Invalid)?;
+        if let Some(text) = hidden_text(dataset.num_hidden()) {
+            console::note(text);
+        }
         // Until now there is no partial output that a signal could leave behind.
         let stop = stop_on_signals().or_exit(Exit::Bug)?;
         let total = dataset.train.len() + dataset.eval.len();

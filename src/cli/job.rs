@@ -10,6 +10,7 @@ use super::{
     given_weights::GivenWeights,
     run_metrics::RunMetrics,
     stage::{Stage, Tools},
+    store_text::hidden_text,
     threads,
     train_args::TrainArgs,
 };
@@ -46,6 +47,8 @@ pub(super) struct ReadyJob {
     job: Job,
     data: DataStamp,
     weights: Option<GivenWeights>,
+    /// Hidden names in the data set.
+    num_hidden: usize,
     budget: Budget,
     results: ResultsDir,
     folders: Vec<RunFolder>,
@@ -112,16 +115,17 @@ impl Job {
         let numbers = (0..self.file.mlperf.runs).map(|i| args.result.map(|first| first + i));
         let folders = numbers.map(|number| results.reserve(number)).collect::<Result<_, _>>();
         let folders = folders.or_exit(Exit::Invalid)?;
-        let (data, index_bytes) = self.images_on_disk(manner).or_exit(Exit::Invalid)?;
+        let (data, dataset) = self.images_on_disk(manner).or_exit(Exit::Invalid)?;
         let recipe = self.recipe_of(0, &data).or_exit(Exit::Invalid)?;
         let weights = GivenWeights::of(&recipe).or_exit(Exit::Invalid)?;
-        let budget = self.budget(&recipe, index_bytes);
+        let budget = self.budget(&recipe, dataset.memory_bytes());
         budget.check().or_exit(Exit::Invalid)?;
-        Ok(ReadyJob { job: self, data, weights, budget, results, folders })
+        let num_hidden = dataset.num_hidden();
+        Ok(ReadyJob { job: self, data, weights, num_hidden, budget, results, folders })
     }
 
-    /// The images, and the memory that their index takes.
-    pub(super) fn images_on_disk(&self, manner: Manner) -> anyhow::Result<(DataStamp, usize)> {
+    /// The images.
+    pub(super) fn images_on_disk(&self, manner: Manner) -> anyhow::Result<(DataStamp, Dataset)> {
         let (path, synth) = match &self.images {
             Images::Folder(path) => (path.clone(), None),
             Images::Synth(config) => {
@@ -135,7 +139,7 @@ impl Job {
             }
         };
         let dataset = Dataset::open(&path)?;
-        Ok((DataStamp::of(&path, &dataset, synth)?, dataset.memory_bytes()))
+        Ok((DataStamp::of(&path, &dataset, synth)?, dataset))
     }
 
     /// The memory that a run will need.
@@ -193,6 +197,20 @@ impl ReadyJob {
         self.results.reserve(None)
     }
 
+    /// What concerns all its runs, before the first one.
+    fn describe(&self, recipe: &Recipe, screen: &mut Screen) {
+        screen.line(&format!("memory: {}", self.budget));
+        if let Some(text) = hidden_text(self.num_hidden) {
+            screen.line(&text);
+        }
+        if matches!(self.job.images, Images::Folder(_)) {
+            // No image may be opened before the clock runs, so the advice does without image sizes.
+            for advice in recipe::advice(recipe, None) {
+                screen.line(&format!("advice: {advice}"));
+            }
+        }
+    }
+
     /// Runs once, from the beginning or from the checkpoint of another run. A failure before the ranks
     /// start is an error; any other outcome is in [`Done`].
     pub(super) fn launch(
@@ -215,13 +233,7 @@ impl ReadyJob {
         }
         self.weights.iter().for_each(|weights| screen.line(&weights.describe()));
         if index == 0 {
-            screen.line(&format!("memory: {}", self.budget));
-        }
-        if index == 0 && matches!(self.job.images, Images::Folder(_)) {
-            // No image may be opened before the clock runs, so the advice does without image sizes.
-            for advice in recipe::advice(&recipe, None) {
-                screen.line(&format!("advice: {advice}"));
-            }
+            self.describe(&recipe, &mut screen);
         }
         let mut summary = RunSummary::new(&self.job.name, recipe.seed);
         let mut event_log = folder.event_log().or_exit(Exit::Invalid)?;

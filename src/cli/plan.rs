@@ -163,6 +163,7 @@ fn counts(file: &RecipeFile, notes: &mut Vec<String>) -> anyhow::Result<RunConte
     if let Some(path) = &file.data.path {
         let dataset = Dataset::open(path)?;
         recipe::check_images(file, dataset.division())?;
+        dataset.check_in_place(file.data.on_bad_image)?;
         return Ok(RunContext {
             num_classes: dataset.num_classes(),
             num_train: dataset.train.len(),

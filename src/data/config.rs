@@ -31,7 +31,7 @@ impl Split {
 pub enum StoreDivision {
     /// Images were reformatted without loss: closed and open division.
     ClosedSafe,
-    /// Training images were shrunk: open division only.
+    /// Images were changed or left out: open division only.
     OpenOnly,
 }
 
@@ -45,6 +45,18 @@ pub enum OnBad {
     Skip,
     /// Compress what can be decoded again; leave the image out if nothing can.
     Reencode,
+}
+
+/// What `data import` does with the orientation that a camera wrote into an image.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "snake_case")]
+pub enum Exif {
+    /// Leave the image as it is stored, as torchvision does.
+    #[default]
+    Ignore,
+    /// Turn the image upright, as Pillow's `exif_transpose` and Hugging Face's datasets do (open
+    /// division).
+    Apply,
 }
 
 /// Upper limit of decoding threads per process: more than the largest machines have cores.

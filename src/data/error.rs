@@ -58,15 +58,31 @@ pub enum DataError {
     /// The name of a class folder is not UTF-8.
     #[error("the name of class folder {} is not UTF-8; rename it", .0.display())]
     ClassName(PathBuf),
+    /// Class folders without splits.
+    #[error("no folder {}; split its images with mlperf-run data import {} --out STORE --val-share 0.1, or create train/ and val/ with the same class folders", .root.join(.missing).display(), .root.display())]
+    Unsplit {
+        /// The data set.
+        root: PathBuf,
+        /// The folder that is missing.
+        missing: &'static str,
+    },
     /// Both splits must have the same classes, or labels would differ in meaning.
-    #[error("class {class} is in {} but not in {}; make the class folders of both splits the same", .present.display(), .absent.display())]
+    #[error("the splits differ in their classes: {}; make the class folders of both splits the same", differing(.train, .eval))]
     ClassMismatch {
-        /// The class.
-        class: String,
-        /// The split's folder that has the class.
-        present: PathBuf,
-        /// The split's folder that lacks the class.
-        absent: PathBuf,
+        /// Location of the training images, and the classes that only they have.
+        train: (PathBuf, Vec<String>),
+        /// Location of the validation images, and the classes that only they have.
+        eval: (PathBuf, Vec<String>),
+    },
+    /// Images that training does not read in place.
+    #[error("{num_images} of the images are no JPEGs or PNGs by their names, such as {}; {fix}", .path.display())]
+    NotInPlace {
+        /// The first of them.
+        path: PathBuf,
+        /// How many there are.
+        num_images: usize,
+        /// What to do with them.
+        fix: &'static str,
     },
     /// Labels are numbers, so both splits must number the classes alike.
     #[error("{} and {} list the same classes in different orders; write both with the same list of classes", .train.display(), .eval.display())]
@@ -231,8 +247,16 @@ fn with_fix(reason: &str) -> String {
     if reason.contains("; ") { reason.to_owned() } else { format!("{reason}; {fix}") }
 }
 
+/// The classes that each split has alone.
+fn differing(train: &(PathBuf, Vec<String>), eval: &(PathBuf, Vec<String>)) -> String {
+    let splits = [train, eval].into_iter().filter(|(_, classes)| !classes.is_empty());
+    let texts =
+        splits.map(|(path, classes)| format!("only {} has {}", path.display(), some_of(classes)));
+    texts.collect::<Vec<_>>().join(", and ")
+}
+
 /// The first few of many.
-fn some_of(faults: &[String]) -> String {
+pub(in crate::data) fn some_of(faults: &[String]) -> String {
     const NUM_SHOWN: usize = 5;
     let shown = faults[..faults.len().min(NUM_SHOWN)].join(", ");
     match faults.len().saturating_sub(NUM_SHOWN) {

@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 
 use crate::data::{
-    config::OnBad,
+    config::{Exif, OnBad},
     format::error::StoreError,
     image::{
         decode::{self, Part},
@@ -66,15 +66,19 @@ pub struct Rewritten {
     pub file: Vec<u8>,
     /// Its size.
     pub size: Size,
-    /// Why it was re-encoded, if it was.
-    pub repaired: Option<String>,
+    /// Whether it was re-encoded.
+    pub is_reencoded: bool,
+    /// Whether the source has an Exif orientation other than upright.
+    pub has_orientation: bool,
 }
 
 /// Makes a store's file from an image, with sides of at most `max_side`.
-pub fn rewrite(file: &[u8], max_side: Option<usize>, on_bad: OnBad) -> Result<Rewritten, String> {
-    let mut rewritten = Rewriter::new().rewrite(file, &[max_side], on_bad)?;
+pub fn rewrite(file: &[u8], max_side: Option<usize>, exif: Exif) -> Result<Rewritten, String> {
+    let mut rewritten = Rewriter::new(OnBad::Reencode, exif).rewrite(file, &[max_side])?;
     let (file, size) = rewritten.files.pop().expect("one size was asked for");
-    Ok(Rewritten { file, size, repaired: rewritten.repaired })
+    let (is_reencoded, has_orientation) =
+        (rewritten.reencoded.is_some(), rewritten.has_orientation);
+    Ok(Rewritten { file, size, is_reencoded, has_orientation })
 }
 
 /// Writes the Parquet files of `source` to `spool`.

@@ -3,7 +3,7 @@
 //!
 //! | folder | part |
 //! |---|---|
-//! | `image` | JPEG, PNG and raw pixels: decoding, cropping at restart markers, rewriting |
+//! | `image` | JPEG, PNG and raw pixels: decoding, cropping at restart markers, rewriting; formats of imports |
 //! | `transform` | crop, resize and flip: from a decoded image to a row of a batch |
 //! | `order` | the samples of each rank in each epoch, and the plan of each batch |
 //! | `index` | the samples of a split as byte ranges (spans) of files, cached between runs |

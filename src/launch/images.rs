@@ -38,6 +38,7 @@ impl Images {
             Self::Folder(path) => {
                 let dataset = Dataset::open(path)?;
                 check_images(file, dataset.division())?;
+                dataset.check_in_place(file.data.on_bad_image)?;
                 RunContext {
                     world_size,
                     num_classes: dataset.num_classes(),

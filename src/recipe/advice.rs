@@ -205,6 +205,7 @@ mod tests {
             num_with_restarts: 0,
             num_turned: 0,
             num_warned: 0,
+            importable: Vec::new(),
             bad: Vec::new(),
         };
         let said = advice(&recipe(&[], 1_281_167), Some(&survey)).join("\n");

@@ -9,9 +9,9 @@ pub fn check_images(file: &RecipeFile, store: Option<StoreDivision>) -> Result<(
     let mut problems = Problems::default();
     if file.mlperf.division == Division::Closed && store == Some(StoreDivision::OpenOnly) {
         problems.add(
-            "the training images were shrunk on import, which the closed division does not allow; \
-             import them again without --max-side, name the store that was not shrunk, or set \
-             mlperf.division = \"open\"",
+            "the images were changed on import (data inspect says how), which the closed division does \
+             not allow; import them again without --max-side, --exif, --val-share and --on-bad, \
+             name another store, or set mlperf.division = \"open\"",
         );
     }
     // Only in a store do neighbouring images belong to all classes.

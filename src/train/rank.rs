@@ -154,6 +154,7 @@ fn read_recipe(job: &RankJob) -> Result<(Recipe, Dataset), TrainError> {
     let path = file.data.path.clone().unwrap_or_default();
     let data = Dataset::open(&path)?;
     recipe::check_images(&file, data.division())?;
+    data.check_in_place(file.data.on_bad_image)?;
     let run_context = RunContext {
         world_size: job.world.world_size,
         num_classes: data.num_classes(),

@@ -399,7 +399,7 @@ fn a_rank_by_itself_refuses_images_that_its_recipe_may_not_be_trained_on() {
     let (unshuffled, images) = (images().display().to_string(), store.display().to_string());
     let in_blocks = recipe.replace("block_shuffle = false", "block_shuffle = true");
     let cases = [
-        (recipe.replace("division = \"open\"", "division = \"closed\""), "were shrunk on import"),
+        (recipe.replace("division = \"open\"", "division = \"closed\""), "were changed on import"),
         (in_blocks.replace(&images, &unshuffled), "block_shuffle keeps neighbours together"),
     ];
     for (changed, reason) in cases {

@@ -97,7 +97,7 @@ mod tests {
 
     use super::*;
     use crate::data::{
-        config::{EvalTransform, OnBad, StoreDivision},
+        config::{EvalTransform, StoreDivision},
         dataset::open::Dataset,
         fixture::data_set,
         format::manifest::identity_of,
@@ -112,8 +112,7 @@ mod tests {
     }
 
     fn add_stores(source: &Path, (max_sides, seed): (&[usize], u64), out: &Path) {
-        let (source, max_sides) = (source.to_owned(), max_sides.to_vec());
-        let request = Import { source, max_sides, on_bad: OnBad::Fail, seed };
+        let request = Import { max_sides: max_sides.to_vec(), seed, ..Import::of(source) };
         import(&request, out, 1, &|_| ControlFlow::Continue(())).unwrap();
     }
 

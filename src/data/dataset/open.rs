@@ -14,17 +14,28 @@
 //! (`multi_resolution`).
 
 use std::{
+    collections::HashSet,
     path::{Path, PathBuf},
     sync::Arc,
 };
 
 use crate::data::{
-    config::{Split, StoreDivision},
+    config::{OnBadImage, Split, StoreDivision},
     dataset::multi_resolution,
     error::DataError,
-    format::{arrow, ffcv, folder, labels::LabelFile, manifest, mds, recordio, tar, tfrecord},
-    index::{FileStamp, Index, cache},
+    format::{
+        arrow, ffcv, folder,
+        labels::LabelFile,
+        manifest, mds,
+        names::{Reading, reading},
+        recordio, tar, tfrecord,
+    },
+    image::pixels::IMPORT_IT,
+    index::{FileStamp, Index, WHOLE_FILE, cache},
 };
+
+/// What to do with images that nothing here reads.
+const CONVERT_THEM: &str = "convert them to JPEG or PNG";
 
 /// Both splits of a data set, which have the same classes.
 #[derive(Clone, Debug)]
@@ -41,6 +52,31 @@ impl Dataset {
         let train = open(root, Split::Train, None)?;
         let eval = open(root, Split::Eval, Some(&train))?;
         Self::of(train, eval)
+    }
+
+    /// Returns an error if there are images that training does not read, by the names of their files,
+    /// and `on_bad_image` does not skip them. No file is opened, so that it may be called before the
+    /// run's clock starts. In archives and shards such images are found when they are read.
+    pub fn check_in_place(&self, on_bad_image: OnBadImage) -> Result<(), DataError> {
+        if on_bad_image == OnBadImage::Skip {
+            return Ok(());
+        }
+        for (unread, fix) in [(Reading::Never, CONVERT_THEM), (Reading::ByImport, IMPORT_IT)] {
+            let mut paths = [&self.train, &self.eval].into_iter().flat_map(|index| {
+                let is_file = |i: &usize| index.columns.flags[*i] & WHOLE_FILE != 0;
+                let paths = (0..index.len()).filter(is_file).map(|i| index.path(i));
+                paths.filter(|path| reading(path) == Some(unread))
+            });
+            if let Some(path) = paths.next() {
+                return Err(DataError::NotInPlace { path, num_images: 1 + paths.count(), fix });
+            }
+        }
+        Ok(())
+    }
+
+    /// Hidden files and folders of both splits that were left out.
+    pub fn num_hidden(&self) -> usize {
+        [&self.train, &self.eval].map(|index| index.num_hidden() as usize).iter().sum()
     }
 
     /// Memory taken by the samples of both splits.
@@ -62,7 +98,6 @@ impl Dataset {
             return Err(DataError::OneClass { path: place(&train), class: class.clone() });
         }
         check_classes(&train, &eval)?;
-        check_classes(&eval, &train)?;
         if train.classes != eval.classes {
             let (train, eval) = (place(&train), place(&eval));
             return Err(DataError::ClassOrder { train, eval });
@@ -90,15 +125,19 @@ fn first_number(index: &Index) -> Option<u32> {
     is_numbered.then_some(first)
 }
 
-fn check_classes(present: &Index, absent: &Index) -> Result<(), DataError> {
-    match present.classes.iter().find(|class| !absent.classes.contains(class)) {
-        None => Ok(()),
-        Some(class) => Err(DataError::ClassMismatch {
-            class: class.clone(),
-            present: place(present),
-            absent: place(absent),
-        }),
+fn check_classes(train: &Index, eval: &Index) -> Result<(), DataError> {
+    let only_in = |present: &Index, absent: &Index| -> Vec<String> {
+        let known: HashSet<&String> = absent.classes.iter().collect();
+        present.classes.iter().filter(|class| !known.contains(class)).cloned().collect()
+    };
+    let (only_train, only_eval) = (only_in(train, eval), only_in(eval, train));
+    if only_train.is_empty() && only_eval.is_empty() {
+        return Ok(());
     }
+    Err(DataError::ClassMismatch {
+        train: (place(train), only_train),
+        eval: (place(eval), only_eval),
+    })
 }
 
 /// The source of an index, for messages.
@@ -130,7 +169,8 @@ pub(in crate::data) fn open(
         let index = match scan(&root, split, train) {
             // Each of several stores caches its own index.
             Err(none @ DataError::NoSplit(_)) => {
-                return multi_resolution::open(&root, split)?.ok_or(none);
+                let stores = multi_resolution::open(&root, split)?;
+                return stores.ok_or_else(|| unsplit(&root, split).unwrap_or(none));
             }
             index => index?,
         };
@@ -141,6 +181,16 @@ pub(in crate::data) fn open(
     // Shards of older versions do not name the division; use the manifest alone.
     index.division = index.division.max(manifest.map(|manifest| manifest.division));
     Ok(index)
+}
+
+/// What is missing, if there are class folders that only have to be split.
+fn unsplit(root: &Path, split: Split) -> Option<DataError> {
+    let classes = match split {
+        Split::Train => root.to_owned(),
+        Split::Eval => root.join(Split::Train.folder_name()),
+    };
+    let (root, missing) = (root.to_owned(), split.folder_name());
+    folder::has_classes(&classes).then_some(DataError::Unsplit { root, missing })
 }
 
 pub(in crate::data) fn scan(
@@ -181,6 +231,26 @@ pub(in crate::data) fn scan(
         index.stamps.extend(train.stamps.iter().cloned());
     }
     Ok(index)
+}
+
+/// Where a split is.
+#[derive(PartialEq)]
+pub(in crate::data) enum Place {
+    Nowhere,
+    /// A folder that may have class folders.
+    Folder(PathBuf),
+    /// Archives or shards.
+    Shards,
+}
+
+/// Where the split of the data set at `root` is.
+pub(in crate::data) fn place_of(root: &Path, split: Split) -> Result<Place, DataError> {
+    match find(root, split) {
+        Err(DataError::NoSplit(_)) => Ok(Place::Nowhere),
+        Ok(Found { folder, container: Container::Folder, .. }) => Ok(Place::Folder(folder)),
+        Ok(_) => Ok(Place::Shards),
+        Err(error) => Err(error),
+    }
 }
 
 struct Found {

@@ -7,7 +7,7 @@ use std::{
 
 use thiserror::Error;
 
-use crate::data::error::{DataError, remedy};
+use crate::data::error::{DataError, remedy, some_of};
 
 /// Why a store cannot be written, or differs from its manifest.
 #[derive(Debug, Error)]
@@ -56,6 +56,21 @@ pub enum StoreError {
     /// An image size is given twice.
     #[error("--max-side has {0} px twice; give each size once")]
     SameSide(usize),
+    /// The fraction of validation images is not between 0 and 1.
+    #[error("--val-share {0} is out of range; give a number between 0 and 1, such as 0.1")]
+    ValShare(f64),
+    /// The data set to split is split already.
+    #[error("{} has validation images already; leave out --val-share", .0.display())]
+    HasVal(PathBuf),
+    /// The data set to split is not a folder of class folders.
+    #[error("--val-share splits folders of classes, but {} has archives or shards; unpack them, or give it validation images", .0.display())]
+    NotClassFolders(PathBuf),
+    /// A store has no Exif data.
+    #[error("{} is a store, and stores have no Exif data; import its source with --exif apply", .0.display())]
+    NoExif(PathBuf),
+    /// Classes with too few images to be split.
+    #[error("--val-share needs at least 2 images of each class, but there are fewer of {}; add images to these classes, or remove their folders", some_of(.0))]
+    TooFew(Vec<String>),
     /// The store would be inside its own source.
     #[error("{} is inside the data set {}; name a folder outside of it", .out.display(), .set.display())]
     WithinSource {

@@ -115,6 +115,17 @@ impl Listing<'_> {
     }
 }
 
+/// Whether a folder has folders with images directly in them.
+pub(in crate::data) fn has_classes(path: &Path) -> bool {
+    let has_image = |class: &Path| {
+        let content = content(class);
+        content.is_ok_and(|content| content.files.iter().any(|file| is_image(file)))
+    };
+    let folders = list(path).map(|entries| entries.shown).unwrap_or_default().into_iter();
+    let mut folders = folders.filter(|(_, kind)| *kind == Kind::Folder);
+    folders.any(|(name, _)| has_image(&path.join(name)))
+}
+
 /// What is in a folder, without hidden entries.
 pub(in crate::data) struct Content {
     pub(in crate::data) num_folders: usize,
@@ -260,8 +271,8 @@ mod tests {
             (&["train/a/1.jpg", "train/b/1.jpg", "val/1.jpg"], "no class folders in"),
             (&["train/a/1.jpg", "train/b/1.txt", "val/a/1.jpg"], "no images in"),
             (&["train/a/1.jpg", "val/a/1.jpg"], "only one class in"),
-            (&["train/a/1.jpg", "train/b/1.jpg", "val/a/1.jpg"], "class b is in"),
-            (&["train/a/1.jpg", "train/b/1.jpg", "val/a/1.jpg", "val/c/1.jpg"], "class b is in"),
+            (&["train/a/1.jpg", "train/b/1.jpg", "val/a/1.jpg"], "the splits differ"),
+            (&["train/a/1.jpg", "train/b/1.jpg", "val/c/1.jpg"], "the splits differ"),
         ];
         for (paths, message) in cases {
             let error = error(paths);

@@ -1,7 +1,7 @@
 //! `manifest.json`: the contents of a store, what was changed, and the hashes of its shards.
 
 use crate::{
-    data::config::StoreDivision,
+    data::config::{Exif, StoreDivision},
     hash::{sha256, sha256_of},
 };
 use std::{
@@ -31,9 +31,18 @@ pub struct Manifest {
     pub division: StoreDivision,
     /// Longest side of training images, px, if larger ones were shrunk.
     pub max_side: Option<usize>,
+    /// What was done with the orientation of images.
+    #[serde(default)]
+    pub exif: Exif,
+    /// Images whose source has an Exif orientation other than upright.
+    #[serde(default)]
+    pub num_with_orientation: usize,
+    /// The fraction of each class that became validation images, if the source had none.
+    #[serde(default)]
+    pub val_share: Option<f64>,
     /// The source of the images.
     pub source: PathBuf,
-    /// Seed of the order of training images.
+    /// Seed of the order of training images and of the choice of validation images.
     pub seed: u64,
     /// Class names; the position is the label.
     pub classes: Vec<String>,
@@ -46,6 +55,9 @@ pub struct Manifest {
     /// Images that were re-encoded because they were not plain JPEGs.
     #[serde(rename = "mended")]
     pub repaired: Vec<Note>,
+    /// Images of formats that training does not read, which were re-encoded.
+    #[serde(default)]
+    pub converted: Vec<Note>,
     /// Bad images that were left out.
     pub skipped: Vec<Note>,
 }

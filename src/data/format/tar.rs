@@ -76,7 +76,7 @@ struct Member {
 }
 
 /// The fields of a `WebDataset` sample that are its image, the first choice first.
-const IMAGE_FIELDS: [&[u8]; 3] = [b"jpg", b"jpeg", b"png"];
+const IMAGE_FIELDS: [&[u8]; 7] = [b"jpg", b"jpeg", b"png", b"webp", b"bmp", b"tiff", b"gif"];
 
 /// The label of an image outside any class folder.
 const UNKNOWN: u32 = u32::MAX;
@@ -151,7 +151,7 @@ impl Scan {
             io::Error::other(format!("{} has no {what}", String::from_utf8_lossy(key)))
         };
         if let Some(key) = numbers.keys().find(|key| !images.contains_key(key.as_slice())) {
-            return Err(lacks(key, "image (.jpg, .jpeg or .png)"));
+            return Err(lacks(key, "image (.jpg, .jpeg, .png or .webp)"));
         }
         let mut chosen: Vec<_> = images.into_iter().map(|(key, (_, i))| (i, key)).collect();
         chosen.sort_unstable();

@@ -17,6 +17,7 @@ mod tests;
 use crate::data::image::pixels::{Crop, DecodeError, DecodedImage, MAX_PIXELS, Size, View};
 
 use crate::data::image::{
+    importable::Importable,
     png, ppm,
     restart_crop::{RestartCrop, RestartCropper},
     turbojpeg::{ColorComponents, Decompressor, Header, Region},
@@ -240,14 +241,14 @@ fn cmyk_to_rgb(pixels: &mut [u8]) {
     }
 }
 
-/// Identifies a file that is not an image by its first bytes.
+/// Identifies a file that is not a JPEG or PNG by its first bytes.
 fn not_an_image(file: &[u8]) -> DecodeError {
     const IMAGES: [(&[u8], &str); 5] = [
-        (b"GIF8", "a GIF"),
-        (b"BM", "a BMP"),
-        (b"II*\0", "a TIFF"),
-        (b"MM\0*", "a TIFF"),
         (b"P5", "a PGM"),
+        (b"\xff\x0a", "a JPEG XL"),
+        (b"\0\0\0\x0cJXL ", "a JPEG XL"),
+        (b"\0\0\0\x0cjP  ", "a JPEG 2000"),
+        (b"\xff\x4f\xff\x51", "a JPEG 2000"),
     ];
     const OTHERS: [(&[u8], &str); 4] = [
         (b"\x1f\x8b", "a gzip archive"),
@@ -258,10 +259,15 @@ fn not_an_image(file: &[u8]) -> DecodeError {
     let name_in = |known: &[(&[u8], &'static str)]| {
         known.iter().find(|(magic, _)| file.starts_with(magic)).map(|(_, name)| *name)
     };
-    if file.len() > 12 && file.starts_with(b"RIFF") && &file[8..12] == b"WEBP" {
-        return DecodeError::Foreign("a WebP");
+    if let Some(format) = Importable::of(file) {
+        return DecodeError::Importable(format);
     }
-    match name_in(&IMAGES) {
+    let foreign = match file.get(4..12) {
+        Some(b"ftypavif" | b"ftypavis") => Some("an AVIF"),
+        Some(b"ftypheic" | b"ftypheix" | b"ftypmif1" | b"ftypmsf1") => Some("a HEIC"),
+        _ => name_in(&IMAGES),
+    };
+    match foreign {
         Some(name) => DecodeError::Foreign(name),
         None => DecodeError::NotImage(name_in(&OTHERS).unwrap_or("of an unknown format")),
     }

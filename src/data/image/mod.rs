@@ -1,6 +1,9 @@
-//! Reading and writing image files: JPEG by libjpeg-turbo, PNG and raw pixels.
+//! Reading and writing image files: JPEG by libjpeg-turbo, PNG, raw pixels, and the formats that
+//! only `data import` reads.
 
 pub(in crate::data) mod decode;
+pub(in crate::data) mod exif;
+pub(in crate::data) mod importable;
 pub(in crate::data) mod pixels;
 pub(in crate::data) mod png;
 pub(in crate::data) mod ppm;

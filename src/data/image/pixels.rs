@@ -4,7 +4,7 @@ use std::io;
 
 use thiserror::Error;
 
-use crate::data::image::turbojpeg::Fault;
+use crate::data::image::{importable::Importable, turbojpeg::Fault};
 
 /// Height and width, px.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,8 +47,12 @@ pub(in crate::data) enum DecodeError {
     Empty,
     #[error("not a JPEG or PNG but {0}")]
     NotImage(&'static str),
+    #[error("not a JPEG or PNG but {} ({IMPORT_IT})", .0.name())]
+    Importable(Importable),
     #[error("not a JPEG or PNG but {0} (convert it to JPEG or PNG)")]
     Foreign(&'static str),
+    #[error("{format} of a kind that is not read: {why} (convert it to PNG)")]
+    Refused { format: &'static str, why: String },
     #[error("a JPEG header without an image")]
     NoFrame,
     #[error("{width} x {height} px exceed the limit of {MAX_PIXELS} px")]
@@ -56,6 +60,10 @@ pub(in crate::data) enum DecodeError {
     #[error("{0}")]
     Damaged(String),
 }
+
+/// What to do with images that training does not read in place.
+pub(in crate::data) const IMPORT_IT: &str =
+    "import the data set and train from the store: mlperf-run data import DATA --out STORE";
 
 impl DecodeError {
     pub(in crate::data) fn of(fault: Fault) -> Self {

@@ -1,10 +1,11 @@
 //! Lossless transcoding of JPEGs: the same coefficients as sequential Huffman code with restart
 //! markers. Progressive files then decode three times as fast, and parts of any file can be decoded
-//! alone (`restart_crop`).
+//! alone (`restart_crop`). Images are also turned without loss.
 #![expect(unsafe_code, reason = "calls of a C library; see the rules of `turbojpeg`")]
 
 use std::{ptr, slice};
 
+use image::metadata::Orientation;
 use turbojpeg::raw;
 
 use crate::data::image::turbojpeg::{Int, init, last_error, last_fault};
@@ -49,11 +50,40 @@ impl Transcoder {
         file: &[u8],
         mcus: usize,
     ) -> Result<Vec<u8>, String> {
+        self.transform(file, (raw::TJXOP_TJXOP_NONE, 0), mcus)
+    }
+
+    /// Turns the image. Fails unless the sides that are turned over are whole MCUs: otherwise the rest
+    /// of an MCU would have to lie in the middle of the image.
+    pub(in crate::data) fn turn(
+        &mut self,
+        file: &[u8],
+        orientation: Orientation,
+    ) -> Result<Vec<u8>, String> {
+        let operation = match orientation {
+            Orientation::NoTransforms => raw::TJXOP_TJXOP_NONE,
+            Orientation::FlipHorizontal => raw::TJXOP_TJXOP_HFLIP,
+            Orientation::Rotate180 => raw::TJXOP_TJXOP_ROT180,
+            Orientation::FlipVertical => raw::TJXOP_TJXOP_VFLIP,
+            Orientation::Rotate90FlipH => raw::TJXOP_TJXOP_TRANSPOSE,
+            Orientation::Rotate90 => raw::TJXOP_TJXOP_ROT90,
+            Orientation::Rotate270FlipH => raw::TJXOP_TJXOP_TRANSVERSE,
+            Orientation::Rotate270 => raw::TJXOP_TJXOP_ROT270,
+        };
+        self.transform(file, (operation, raw::TJXOPT_PERFECT), 0)
+    }
+
+    fn transform(
+        &mut self,
+        file: &[u8],
+        (operation, options): (raw::TJXOP, u32),
+        mcus: usize,
+    ) -> Result<Vec<u8>, String> {
         *self = Self::new();
-        let options = raw::TJXOPT_COPYNONE | raw::TJXOPT_OPTIMIZE;
         // SAFETY: all fields are numbers and pointers, for which zero means none.
         let mut transform: raw::tjtransform = unsafe { std::mem::zeroed() };
-        transform.options = options as Int;
+        transform.op = operation as Int;
+        transform.options = (options | raw::TJXOPT_COPYNONE | raw::TJXOPT_OPTIMIZE) as Int;
         let (mut bytes, mut length) = (ptr::null_mut(), 0);
         // SAFETY: the handle is alive; pointer and length are those of a slice; C allocates the
         // result, which is copied and freed below.

@@ -8,8 +8,9 @@ pub(in crate::data) mod rewrite;
 pub(in crate::data) mod shard_writer;
 #[cfg(test)]
 mod tests;
+mod val_share;
 
-pub use crate::data::config::{OnBad, StoreDivision};
+pub use crate::data::config::{Exif, OnBad, StoreDivision};
 pub use pack::{Import, import, open_source};
 
 pub use crate::data::format::error::StoreError;

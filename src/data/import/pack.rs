@@ -4,7 +4,6 @@
 //! resumes after the last complete shard. The output depends only on source, seed and options,
 //! never on the number of threads.
 
-use crate::data::config::OnBad;
 use std::{
     collections::BTreeSet,
     fs, io,
@@ -20,7 +19,7 @@ use std::{
 use serde::{Deserialize, Serialize};
 
 use crate::data::{
-    config::{Split, StoreDivision},
+    config::{Exif, OnBad, Split, StoreDivision},
     dataset::{open::Dataset, span_reader::SpanReader},
     error::is_of_machine,
     format::{
@@ -34,8 +33,9 @@ use crate::data::{
         lock::lock,
         parquet::unpacked,
         progress::Progress,
-        rewrite::{Rewriter, Rewritten},
+        rewrite::{Reencoded, Rewriter, Rewritten},
         shard_writer::{Row, ShardWriter, partial, schema},
+        val_share,
     },
     index::Index,
     rng::Rng,
@@ -58,8 +58,26 @@ pub struct Import {
     pub max_sides: Vec<usize>,
     /// What to do with a bad image.
     pub on_bad: OnBad,
-    /// Seed of the order of training images.
+    /// What to do with the orientation of an image.
+    pub exif: Exif,
+    /// The fraction of each class that becomes validation images, if the source has none.
+    pub val_share: Option<f64>,
+    /// Seed of the order of training images and of the choice of validation images.
     pub seed: u64,
+}
+
+impl Import {
+    /// An import of `source` without changes.
+    pub fn of(source: &Path) -> Self {
+        Self {
+            source: source.to_owned(),
+            max_sides: Vec::new(),
+            on_bad: OnBad::Fail,
+            exif: Exif::Ignore,
+            val_share: None,
+            seed: 0,
+        }
+    }
 }
 
 /// A running import.
@@ -98,7 +116,7 @@ pub fn import(
     check_sides(&import.max_sides)?;
     check_apart(&import.source, out)?;
     let _lock = lock(out)?;
-    let dataset = open_source(&import.source, out).inspect_err(|_| {
+    let dataset = open_source(import, out).inspect_err(|_| {
         // It stays if it was there before with something in it.
         let _ = fs::remove_dir(out);
     })?;
@@ -106,9 +124,12 @@ pub fn import(
         [] | [_] => vec![out.to_owned()],
         sides => sides.iter().map(|side| out.join(side.to_string())).collect(),
     };
-    // Images that were shrunk before stay shrunk.
-    let shrunk = (!import.max_sides.is_empty()).then_some(StoreDivision::OpenOnly);
-    let division = shrunk.max(dataset.division()).unwrap_or(StoreDivision::ClosedSafe);
+    // The rules want the pixels and the splits of the published data set. What an earlier import
+    // changed stays changed.
+    let is_changed =
+        !import.max_sides.is_empty() || import.exif == Exif::Apply || import.val_share.is_some();
+    let changed = is_changed.then_some(StoreDivision::OpenOnly);
+    let division = changed.max(dataset.division()).unwrap_or(StoreDivision::ClosedSafe);
     let largest = stores_in(&import.source)?.pop();
     let source_side = largest.map(|store| Manifest::read(&store)).transpose()?;
     let source_side = source_side.and_then(|manifest| manifest.max_side);
@@ -132,11 +153,19 @@ pub fn import(
     Ok(work.folders)
 }
 
-/// Opens the data set `source` for an import into `out`: Parquet is first unpacked next to `out`,
-/// until the import is done.
-pub fn open_source(source: &Path, out: &Path) -> Result<Dataset, StoreError> {
-    check_apart(source, out)?;
-    Ok(Dataset::open(&unpacked(source, &spool(out))?)?)
+/// Opens the source of an import into `out`: Parquet is first unpacked next to `out`, until the
+/// import is done.
+pub fn open_source(import: &Import, out: &Path) -> Result<Dataset, StoreError> {
+    check_apart(&import.source, out)?;
+    if import.exif == Exif::Apply
+        && let Some(store) = stores_in(&import.source)?.pop()
+    {
+        return Err(StoreError::NoExif(store));
+    }
+    match import.val_share {
+        Some(share) => val_share::open(&import.source, share, import.seed),
+        None => Ok(Dataset::open(&unpacked(&import.source, &spool(out))?)?),
+    }
 }
 
 fn check_sides(sides: &[usize]) -> Result<(), StoreError> {
@@ -256,9 +285,19 @@ impl Work<'_> {
                         return Err(StoreError::BadImage { path, reason });
                     }
                     Err(Fault::Image(reason)) => drop(done.skipped.insert(Note { path, reason })),
-                    Ok(Rewritten { files, repaired }) => {
+                    Ok(Rewritten { files, reencoded, has_orientation }) => {
                         num_rows += 1;
-                        done.repaired.extend(repaired.map(|reason| Note { path, reason }));
+                        done.num_with_orientation += usize::from(has_orientation);
+                        match reencoded {
+                            None => {}
+                            Some(Reencoded::Repaired(reason)) => {
+                                done.repaired.insert(Note { path, reason });
+                            }
+                            Some(Reencoded::Converted(format)) => {
+                                let reason = format.name().to_owned();
+                                done.converted.insert(Note { path, reason });
+                            }
+                        }
                         for (rows, (bytes, size)) in rows.iter_mut().zip(files) {
                             let (label, name) = (index.label(sample), name(index, sample));
                             let (width, height) = (size.width, size.height);
@@ -320,8 +359,8 @@ impl Work<'_> {
         thread::scope(|scope| {
             for _ in 0..self.num_threads.min(samples.len()) {
                 scope.spawn(|| {
-                    let (mut rewriter, mut spans) = (Rewriter::new(), SpanReader::default());
-                    let mut bytes = Vec::new();
+                    let mut rewriter = Rewriter::new(self.import.on_bad, self.import.exif);
+                    let (mut spans, mut bytes) = (SpanReader::default(), Vec::new());
                     loop {
                         let i = next.fetch_add(1, Ordering::Relaxed);
                         let Some(&sample) = samples.get(i) else { return };
@@ -331,10 +370,7 @@ impl Work<'_> {
                         let rewritten = read
                             .and_then(|()| spans.read(index, sample, &mut bytes))
                             .map_err(Fault::of)
-                            .and_then(|()| {
-                                let rewritten = rewriter.rewrite(&bytes, sides, self.import.on_bad);
-                                rewritten.map_err(Fault::Image)
-                            });
+                            .and_then(|()| rewriter.rewrite(&bytes, sides).map_err(Fault::Image));
                         results
                             .lock()
                             .expect("no thread panics while it holds the lock")
@@ -352,9 +388,16 @@ impl Work<'_> {
         let sides = [self.import.max_sides.get(store).copied(), self.source_side];
         Manifest {
             version: VERSION,
-            // A store that lacks images is not the data set of the rules.
-            division: if done.skipped.is_empty() { self.division } else { StoreDivision::OpenOnly },
+            // A store that lacks images, or has others' pixels, is not the data set of the rules.
+            division: if done.skipped.is_empty() && done.converted.is_empty() {
+                self.division
+            } else {
+                StoreDivision::OpenOnly
+            },
             max_side: sides.into_iter().flatten().min(),
+            exif: self.import.exif,
+            num_with_orientation: done.num_with_orientation,
+            val_share: self.import.val_share,
             source: self.import.source.clone(),
             seed: self.import.seed,
             classes: self.dataset.train.classes().to_vec(),
@@ -362,6 +405,7 @@ impl Work<'_> {
             num_eval: done.num_eval,
             shards: done.shards[store].clone(),
             repaired: done.repaired.iter().cloned().collect(),
+            converted: done.converted.iter().cloned().collect(),
             skipped: done.skipped.iter().cloned().collect(),
         }
     }

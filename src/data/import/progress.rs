@@ -28,7 +28,10 @@ pub(in crate::data) struct Progress {
     pub(in crate::data) shards: Vec<Vec<ShardRecord>>,
     #[serde(rename = "mended")]
     pub(in crate::data) repaired: BTreeSet<Note>,
+    pub(in crate::data) converted: BTreeSet<Note>,
     pub(in crate::data) skipped: BTreeSet<Note>,
+    /// Images with an Exif orientation other than upright.
+    pub(in crate::data) num_with_orientation: usize,
     pub(in crate::data) num_train: usize,
     pub(in crate::data) num_eval: usize,
 }
@@ -41,7 +44,9 @@ impl Progress {
             num_images: [dataset.train.len(), dataset.eval.len()],
             shards: vec![Vec::new(); num_stores],
             repaired: BTreeSet::new(),
+            converted: BTreeSet::new(),
             skipped: BTreeSet::new(),
+            num_with_orientation: 0,
             num_train: 0,
             num_eval: 0,
         }

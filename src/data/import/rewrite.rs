@@ -1,12 +1,15 @@
-//! Prepares one image for a store: decodes it, repairs it if needed, and rewrites it.
+//! Prepares one image for a store: decodes it, turns and repairs it if needed, and rewrites it.
 
+use image::{DynamicImage, RgbImage, metadata::Orientation};
 use turbojpeg::{Compressor, Image, PixelFormat, Subsamp};
 
 use crate::data::{
-    config::{Interpolation, OnBad},
+    config::{Exif, Interpolation, OnBad},
     image::{
         decode::Decoder,
-        pixels::{DecodeError, Size, View},
+        exif::orientation,
+        importable::Importable,
+        pixels::{DecodeError, DecodedImage, Size, View},
         png,
         transcode::Transcoder,
         turbojpeg::ColorComponents,
@@ -14,13 +17,15 @@ use crate::data::{
     transform::resize::{Resizer, Target},
 };
 
-/// JPEG quality of repaired images: close to the original without much larger files.
-const REPAIR_QUALITY: i32 = 96;
+/// JPEG quality of re-encoded images: close to the original without much larger files.
+const REENCODE_QUALITY: i32 = 96;
 /// JPEG quality of shrunk images, as in `FFCV`'s `ImageNet` files.
 const SHRINK_QUALITY: i32 = 90;
 
 /// A thread's decoder and encoders.
 pub(in crate::data) struct Rewriter {
+    on_bad: OnBad,
+    exif: Exif,
     decoder: Decoder,
     transcoder: Transcoder,
     resizer: Resizer,
@@ -32,12 +37,24 @@ pub(in crate::data) struct Rewritten {
     /// One file for each requested size.
     pub(in crate::data) files: Vec<(Vec<u8>, Size)>,
     /// Why it was re-encoded, if it was.
-    pub(in crate::data) repaired: Option<String>,
+    pub(in crate::data) reencoded: Option<Reencoded>,
+    /// Whether the source has an Exif orientation other than upright.
+    pub(in crate::data) has_orientation: bool,
+}
+
+/// Why an image was re-encoded.
+pub(in crate::data) enum Reencoded {
+    /// It was not a plain JPEG.
+    Repaired(String),
+    /// Training does not read its format.
+    Converted(Importable),
 }
 
 impl Rewriter {
-    pub(in crate::data) fn new() -> Self {
+    pub(in crate::data) fn new(on_bad: OnBad, exif: Exif) -> Self {
         Self {
+            on_bad,
+            exif,
             decoder: Decoder::new(),
             transcoder: Transcoder::new(),
             resizer: Resizer::default(),
@@ -50,22 +67,42 @@ impl Rewriter {
         &mut self,
         file: &[u8],
         max_sides: &[Option<usize>],
-        on_bad: OnBad,
+    ) -> Result<Rewritten, String> {
+        let orientation = orientation(file);
+        let turn = orientation.filter(|_| self.exif == Exif::Apply);
+        // A JPEG is turned without loss if its size allows it. The decoder knows the limit of sizes.
+        let turned = turn.filter(|_| self.decoder.size(file).is_ok());
+        let turned = turned.and_then(|turn| self.transcoder.turn(file, turn).ok());
+        let rewritten = match &turned {
+            Some(turned) => self.upright(turned, None, max_sides)?,
+            None => self.upright(file, turn, max_sides)?,
+        };
+        Ok(Rewritten { has_orientation: orientation.is_some(), ..rewritten })
+    }
+
+    /// The same after a turn of the pixels.
+    fn upright(
+        &mut self,
+        file: &[u8],
+        turn: Option<Orientation>,
+        max_sides: &[Option<usize>],
     ) -> Result<Rewritten, String> {
         // Transcoding decodes all coefficients; the steps after it are arithmetic that cannot fail.
-        if *max_sides == [None]
+        if turn.is_none()
+            && *max_sides == [None]
             && let Some(size) = self.decoder.plain_size(file)
             && let Ok(restarted) = restart(&mut self.transcoder, file, size)
         {
-            return Ok(Rewritten { files: vec![(restarted, size)], repaired: None });
+            let files = vec![(restarted, size)];
+            return Ok(Rewritten { files, reencoded: None, has_orientation: false });
         }
-        let repaired = self.repair(file, on_bad)?;
-        let (file, repaired) = match &repaired {
-            Some((file, reason)) => {
+        let reencoded = self.reencode(file, turn)?;
+        let file = match &reencoded {
+            Some((file, _)) => {
                 self.decoder.decode(file).map_err(|error| error.to_string())?;
-                (file.as_slice(), Some(reason.clone()))
+                file.as_slice()
             }
-            None => (file, None),
+            None => file,
         };
         let image = self.decoder.decoded().expect("decoded to check whether it needs repair");
         let size = image.size();
@@ -84,32 +121,55 @@ impl Rewriter {
                 }
             });
         }
-        Ok(Rewritten { files, repaired })
+        let reencoded = reencoded.map(|(_, why)| why);
+        Ok(Rewritten { files, reencoded, has_orientation: false })
     }
 
-    /// Re-encodes an image that is not a plain JPEG, and says why; `None` if the file is plain.
-    fn repair(&mut self, file: &[u8], on_bad: OnBad) -> Result<Option<(Vec<u8>, String)>, String> {
-        let how = (REPAIR_QUALITY, Subsamp::None);
-        let components = self.decoder.components(file);
-        match self.decoder.decode(file) {
-            Ok(image) if components == Some(ColorComponents::Four) => {
-                let jpeg = compress(image.pixels, image.size(), how)?;
-                Ok(Some((jpeg, "CMYK".to_owned())))
-            }
-            Ok(image) if components.is_none() => {
-                let jpeg = compress(image.pixels, image.size(), how)?;
-                let is_png = png::is_png(file);
-                let reason = if is_png { "a PNG" } else { "stored as pixels" };
-                Ok(Some((jpeg, reason.to_owned())))
-            }
-            Ok(_) => Ok(None),
-            Err(DecodeError::Damaged(reason)) if on_bad == OnBad::Reencode => {
-                let image = self.decoder.decoded().ok_or_else(|| reason.clone())?;
-                Ok(Some((compress(image.pixels, image.size(), how)?, reason)))
-            }
-            Err(error) => Err(error.to_string()),
+    /// Re-encodes an image that is not a plain JPEG or has to be turned, and says why; `None` if the
+    /// file can stay.
+    fn reencode(
+        &mut self,
+        file: &[u8],
+        turn: Option<Orientation>,
+    ) -> Result<Option<(Vec<u8>, Reencoded)>, String> {
+        let repaired = |reason: &str| Some(Reencoded::Repaired(reason.to_owned()));
+        if let Some(format) = Importable::of(file) {
+            let image = format.decode(file).map_err(|error| error.to_string())?;
+            let (width, height) = (image.width() as usize, image.height() as usize);
+            let image = DecodedImage { pixels: image.as_raw(), width, height };
+            return Ok(Some((reencoded(image, turn)?, Reencoded::Converted(format))));
         }
+        let components = self.decoder.components(file);
+        let (image, why) = match self.decoder.decode(file) {
+            Ok(image) if components == Some(ColorComponents::Four) => (image, repaired("CMYK")),
+            Ok(image) if components.is_none() => {
+                let is_png = png::is_png(file);
+                (image, repaired(if is_png { "a PNG" } else { "stored as pixels" }))
+            }
+            Ok(image) => {
+                let why = "turned; its size does not allow that without loss";
+                (image, turn.and_then(|_| repaired(why)))
+            }
+            Err(DecodeError::Damaged(reason)) if self.on_bad == OnBad::Reencode => {
+                let image = self.decoder.decoded().ok_or_else(|| reason.clone())?;
+                (image, Some(Reencoded::Repaired(reason)))
+            }
+            Err(error) => return Err(error.to_string()),
+        };
+        why.map(|why| Ok((reencoded(image, turn)?, why))).transpose()
     }
+}
+
+/// An image as a JPEG after a turn.
+fn reencoded(image: DecodedImage<'_>, turn: Option<Orientation>) -> Result<Vec<u8>, String> {
+    let how = (REENCODE_QUALITY, Subsamp::None);
+    let Some(turn) = turn else { return compress(image.pixels, image.size(), how) };
+    let DecodedImage { pixels, width, height } = image;
+    let pixels = RgbImage::from_raw(width as u32, height as u32, pixels.to_vec());
+    let mut image = DynamicImage::ImageRgb8(pixels.expect("each pixel has three samples"));
+    image.apply_orientation(turn);
+    let size = Size { height: image.height() as usize, width: image.width() as usize };
+    compress(image.as_bytes(), size, how)
 }
 
 /// The size of an image after its long side is reduced to `max_side`; `None` if it is not larger.

@@ -12,12 +12,12 @@ use crate::data::{
     error::DataError,
     image::{
         decode::Decoder,
-        pixels::{DecodeError, Size},
+        exif::orientation,
+        pixels::{DecodeError, IMPORT_IT, Size},
     },
     index::Index,
     loader::sample::SampleReader,
     order::plan::Transform,
-    report::exif::orientation,
     rng::Rng,
 };
 
@@ -60,12 +60,22 @@ pub struct SplitSurvey {
     pub num_progressive: usize,
     /// JPEGs with restart markers, whose parts can be decoded alone.
     pub num_with_restarts: usize,
-    /// JPEGs with an Exif orientation other than upright.
+    /// Images with an Exif orientation other than upright.
     pub num_turned: usize,
     /// JPEGs that decode whole although the decoder warns of them: stray bytes before the end.
     pub num_warned: usize,
     /// Images without a valid header, or that do not decode, with the reason.
     pub bad: Vec<(PathBuf, String)>,
+    /// Those of the bad images that `data import` reads and training does not.
+    pub importable: Vec<PathBuf>,
+}
+
+impl SplitSurvey {
+    /// The error of images that training does not read in place, if there are any.
+    pub fn not_in_place(&self) -> Option<DataError> {
+        let (path, num_images) = (self.importable.first()?.clone(), self.importable.len());
+        Some(DataError::NotInPlace { path, num_images, fix: IMPORT_IT })
+    }
 }
 
 /// Images of a survey that are decoded to their end, if not all are.
@@ -85,7 +95,8 @@ fn survey_decoding(index: &Index, (num, num_decoded): (usize, usize), seed: u64)
     let mut class_sizes = vec![0; index.num_classes()];
     (0..index.len()).for_each(|i| class_sizes[index.label(i)] += 1);
     let (mut spans, mut decoder, mut file) = (SpanReader::default(), Decoder::new(), Vec::new());
-    let (mut sizes, mut bytes, mut bad) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut sizes, mut bytes) = (Vec::new(), Vec::new());
+    let (mut bad, mut importable) = (Vec::new(), Vec::new());
     let (mut num_progressive, mut num_with_restarts, mut num_turned) = (0, 0, 0);
     let mut num_warned = 0;
     let samples = choose(index, num, seed);
@@ -98,15 +109,20 @@ fn survey_decoding(index: &Index, (num, num_decoded): (usize, usize), seed: u64)
             }
             Ok(size)
         });
-        match size.map_err(|error| error.to_string()) {
-            Err(reason) => bad.push((index.path(i), reason)),
+        match size {
+            Err(error) => {
+                if let DecodeError::Importable(_) = error {
+                    importable.push(index.path(i));
+                }
+                bad.push((index.path(i), error.to_string()));
+            }
             Ok(size) => {
                 sizes.push(size);
                 bytes.push(file.len() as f64);
                 let markers = markers(&file);
                 num_progressive += usize::from(markers.contains(&0xc2));
                 num_with_restarts += usize::from(markers.contains(&0xdd));
-                num_turned += usize::from(orientation(&file).is_some_and(|it| it != 1));
+                num_turned += usize::from(orientation(&file).is_some());
             }
         }
     }
@@ -126,6 +142,7 @@ fn survey_decoding(index: &Index, (num, num_decoded): (usize, usize), seed: u64)
         num_turned,
         num_warned,
         bad,
+        importable,
     }
 }
 
@@ -214,7 +231,7 @@ fn write_png(path: &Path, pixels: &[u8]) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::data::{config::Split, fixture};
+    use crate::data::{config::Split, fixture, image::importable::Importable};
 
     #[test]
     fn a_survey_counts_images_and_names_bad_ones() {
@@ -229,8 +246,11 @@ mod tests {
         assert_eq!(survey.heights, Quantiles { least: 24.0, median: 30.0, greatest: 36.0 });
         let five = Quantiles { least: 5.0, median: 5.0, greatest: 5.0 };
         assert_eq!(survey.class_sizes, five);
-        let reason = "not a JPEG or PNG but a GIF (convert it to JPEG or PNG)";
-        assert_eq!(survey.bad, [(bad, reason.to_owned())]);
+        let reason = DecodeError::Importable(Importable::Gif).to_string();
+        assert_eq!(survey.bad, [(bad.clone(), reason)]);
+        let error = survey.not_in_place().unwrap().to_string();
+        assert!(error.starts_with("1 of the images are no JPEGs or PNGs"), "{error}");
+        assert_eq!(survey.importable, [bad]);
         let some = super::survey(&index, 4, 0);
         assert_eq!(some.num_looked_at, 4);
         let mut chosen = choose(&index, 9, 1);

@@ -3,5 +3,4 @@
 pub mod bench;
 pub(in crate::data) mod cold;
 pub(in crate::data) mod diagnosis;
-mod exif;
 pub mod inspect;

@@ -3,7 +3,7 @@
 
 use libfuzzer_sys::fuzz_target;
 use mlperf_run::data::fuzz::{Decoder, rewrite};
-use mlperf_run::data::import::OnBad;
+use mlperf_run::data::import::Exif;
 use mlperf_run::data::{Crop, Size};
 
 /// A header may claim a gigabyte, which is allowed and slow.
@@ -18,13 +18,15 @@ fuzz_target!(|input: &[u8]| {
         Ok(size) => decode(&mut decoder, file, (size, cut)),
         Err(reason) => assert!(!reason.is_empty()),
     }
-    for max_side in [None, Some(32)] {
-        let Ok(rewritten) = rewrite(file, max_side, OnBad::Reencode) else { continue };
+    for (max_side, exif) in [(None, Exif::Ignore), (None, Exif::Apply), (Some(32), Exif::Ignore)] {
+        let Ok(rewritten) = rewrite(file, max_side, exif) else { continue };
         let (decoded, pixels) = decoder.decode(&rewritten.file).expect("a store has good images");
         assert_eq!(decoded, rewritten.size);
         compare_part(&mut decoder, &rewritten.file, (decoded, cut), &pixels);
         // Of progressive images that lack some of their scans the decoder smoothes blocks.
-        if max_side.is_none() && rewritten.repaired.is_none() && !is_progressive(file) {
+        let is_kept =
+            !rewritten.is_reencoded && !(rewritten.has_orientation && exif == Exif::Apply);
+        if max_side.is_none() && is_kept && !is_progressive(file) {
             let (_, before) = decoder.decode(file).expect("it has been decoded to be pressed");
             assert!(before == pixels, "rewriting changed pixels");
         }

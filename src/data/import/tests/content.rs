@@ -16,12 +16,16 @@ use crate::data::{
         decode::Decoder,
         pixels::{DecodedImage, Size},
     },
-    import::{Import, Manifest, OnBad, StoreDivision, StoreError, rewrite::Rewriter, verify},
+    import::{Exif, Import, Manifest, OnBad, StoreDivision, StoreError, rewrite::Rewriter, verify},
     index::Index,
 };
 
 fn request(source: &Path, max_sides: &[usize], on_bad: OnBad) -> Import {
-    Import { source: source.to_owned(), max_sides: max_sides.to_vec(), on_bad, seed: 3 }
+    Import { max_sides: max_sides.to_vec(), on_bad, seed: 3, ..Import::of(source) }
+}
+
+fn rewriter(on_bad: OnBad) -> Rewriter {
+    Rewriter::new(on_bad, Exif::Ignore)
 }
 
 fn run(import: &Import, out: &Path) -> Result<Vec<PathBuf>, StoreError> {
@@ -236,14 +240,14 @@ fn damaged_shards_are_rejected_or_read_within_their_bounds() {
 fn a_lossless_import_rejects_undecodable_images() {
     let size = Size { height: 40, width: 56 };
     let whole = jpeg(&image(size, 5), size);
-    let (mut rewriter, mut decoder) = (Rewriter::new(), Decoder::new());
+    let (mut rewriter, mut decoder) = (rewriter(OnBad::Fail), Decoder::new());
     let mut num_damaged = 0;
     for at in 0..whole.len() {
         let mut file = whole.clone();
         file[at] ^= 0x55;
         let expected = decoder.decode(&file).map(|image| image.pixels.to_vec()).ok();
         num_damaged += usize::from(expected.is_none());
-        let rewritten = rewriter.rewrite(&file, &[None], OnBad::Fail).ok();
+        let rewritten = rewriter.rewrite(&file, &[None]).ok();
         let rewritten = rewritten.map(|rewritten| pixels(&rewritten.files[0].0).0);
         assert!(rewritten == expected, "byte {at} of {}", whole.len());
     }
@@ -254,11 +258,11 @@ fn a_lossless_import_rejects_undecodable_images() {
 fn a_damaged_image_is_not_repaired_with_the_one_before() {
     let size = Size { height: 40, width: 56 };
     let whole = jpeg(&image(size, 5), size);
-    let mut rewriter = Rewriter::new();
-    let cut = rewriter.rewrite(&whole[..whole.len() - 40], &[None], OnBad::Reencode);
-    assert!(cut.unwrap().repaired.is_some());
+    let mut rewriter = rewriter(OnBad::Reencode);
+    let cut = rewriter.rewrite(&whole[..whole.len() - 40], &[None]);
+    assert!(cut.unwrap().reencoded.is_some());
     for len in [3, 30, 200] {
-        assert!(rewriter.rewrite(&whole[..len], &[None], OnBad::Reencode).is_err(), "{len} bytes");
+        assert!(rewriter.rewrite(&whole[..len], &[None]).is_err(), "{len} bytes");
     }
 }
 
@@ -267,7 +271,7 @@ fn a_damaged_image_is_not_repaired_with_the_one_before() {
 fn no_memory_is_reserved_for_a_png_shorter_than_its_header_claims() {
     let claim = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR\0\x002\xc8\0\x002\xc8\x08\x06\0\0\0\xe2\xa2\xe88\
         \0\0\0\x0cIDATx\xdac` \x0e\0\0\0(\0\x01\x0b\xa9\xa1(";
-    let rewritten = Rewriter::new().rewrite(claim, &[None], OnBad::Reencode);
+    let rewritten = rewriter(OnBad::Reencode).rewrite(claim, &[None]);
     let reason = rewritten.err().expect("the file contains no image");
     assert!(reason.contains("too short for the size"), "{reason}");
 }

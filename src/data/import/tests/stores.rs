@@ -28,8 +28,7 @@ use crate::data::{
 };
 
 fn request(source: &Path, max_sides: &[usize]) -> Import {
-    let (source, max_sides) = (source.to_owned(), max_sides.to_vec());
-    Import { source, max_sides, on_bad: OnBad::Fail, seed: 3 }
+    Import { max_sides: max_sides.to_vec(), seed: 3, ..Import::of(source) }
 }
 
 fn run(import: &Import, out: &Path) -> Result<Vec<PathBuf>, StoreError> {

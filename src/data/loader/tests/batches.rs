@@ -33,13 +33,7 @@ fn a_resumed_run_sees_the_remaining_batches_of_a_whole_run() {
 #[test]
 fn readahead_changes_no_batch() {
     let (root, out) = (data_set(6, 1), tempfile::tempdir().unwrap());
-    let import = import::Import {
-        source: root.path().to_owned(),
-        max_sides: Vec::new(),
-        on_bad: import::OnBad::Fail,
-        seed: 0,
-    };
-    import::import(&import, out.path(), 1, &|_| ControlFlow::Continue(())).unwrap();
+    import_set(&Import::of(root.path()), out.path(), 1, &|_| ControlFlow::Continue(())).unwrap();
     for root in [root.path(), out.path()] {
         let index = open(root, Split::Train);
         let batches = |warm, prefetch: bool| {
@@ -62,8 +56,7 @@ fn readahead_changes_no_batch() {
 #[test]
 fn an_epoch_of_several_stores_equals_that_of_the_store_it_reads() {
     let (source, root) = (data_set(6, 1), tempfile::tempdir().unwrap());
-    let (source, max_sides) = (source.path().to_owned(), vec![32, 38]);
-    let import = Import { source, max_sides, on_bad: OnBad::Fail, seed: 1 };
+    let import = Import { max_sides: vec![32, 38], seed: 1, ..Import::of(source.path()) };
     import_set(&import, root.path(), 1, &|_| ControlFlow::Continue(())).unwrap();
     let all = open(root.path(), Split::Train);
     let batches =

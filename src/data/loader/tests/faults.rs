@@ -6,12 +6,7 @@ use super::*;
 #[test]
 fn a_data_set_that_changes_while_it_is_read_is_an_error() {
     let (source, root) = (data_set(8, 1), tempfile::tempdir().unwrap());
-    let import = Import {
-        source: source.path().to_owned(),
-        max_sides: Vec::new(),
-        on_bad: OnBad::Fail,
-        seed: 1,
-    };
+    let import = Import { seed: 1, ..Import::of(source.path()) };
     import_set(&import, root.path(), 1, &|_| ControlFlow::Continue(())).unwrap();
     let index = open(root.path(), Split::Train);
     let shard = index.places[0].0.clone();
@@ -44,7 +39,7 @@ fn a_bad_image_is_named() {
     });
     let error = error.flatten().next().unwrap();
     assert!(error.contains(path.to_str().unwrap()), "{error}");
-    assert!(error.contains("but a GIF (convert it to JPEG or PNG)"), "{error}");
+    assert!(error.contains("but a GIF (import the data set and train from the store: "), "{error}");
 }
 
 /// A folder in place of a file is an error of the system, like a file without permission.
@@ -146,9 +141,11 @@ fn a_panic_is_an_error_and_not_a_hang() {
 fn files_that_are_not_images_are_identified() {
     let root = data_set(3, 1);
     let folder = open(root.path(), Split::Eval);
-    let cases: [(&[u8], &str); 3] = [
+    let cases: [(&[u8], &str); 5] = [
         (b"", "the file is empty"),
-        (b"RIFF\0\0\0\0WEBPVP8 ", "a WebP"),
+        (b"RIFF\0\0\0\0WEBPVP8 ", "a WebP (import the data set"),
+        (b"\0\0\0\x1cftypheic\0\0\0\0", "a HEIC (convert it to JPEG or PNG)"),
+        (b"\0\0\0\x20ftypavif\0\0\0\0", "an AVIF (convert it to JPEG or PNG)"),
         (b"\xff\xd8\xff\xe0 no header", "a JPEG header without an image"),
     ];
     for (content, reason) in cases {

@@ -5,12 +5,10 @@ use std::{collections::HashSet, fs, ops::ControlFlow, path::Path, sync::Arc};
 use crate::data::{
     Batch, BatchPlan, Cache, DataError, EvalTransform, Geometry, Index, Interpolation, Loader,
     LoaderConfig, OnBadImage, RamCache, Sampler, Shard, Sharing, Split, TrainSchedule,
-    TrainTransform, Transform,
-    config::OnBad,
-    eval_plans,
+    TrainTransform, Transform, eval_plans,
     fixture::{data_set, write},
     image::{decode::Decoder, pixels::DecodedImage},
-    import::{self, Import, import as import_set},
+    import::{Import, import as import_set},
     train_plans,
 };
 
