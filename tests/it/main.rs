@@ -47,6 +47,8 @@ mod resume;
 #[cfg(test)]
 mod rounds;
 #[cfg(test)]
+mod schema;
+#[cfg(test)]
 mod score;
 #[cfg(test)]
 mod submission;
