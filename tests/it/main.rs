@@ -25,6 +25,8 @@ mod golden;
 #[cfg(all(test, feature = "torch"))]
 mod hosts;
 #[cfg(test)]
+mod install;
+#[cfg(test)]
 mod launch;
 #[cfg(all(test, feature = "torch"))]
 mod launchers;
