@@ -188,7 +188,7 @@ fn a_mistyped_recipe_is_refused_by_the_program_and_by_the_schema() {
 /// Calls `visit` with the path of every key that has no keys of its own.
 fn leaves(table: &Table, path: &[String], visit: &mut impl FnMut(&[String])) {
     for (key, value) in table {
-        let path = [path, &[key.clone()]].concat();
+        let path = [path, std::slice::from_ref(key)].concat();
         match value {
             Value::Table(inner) => leaves(inner, &path, visit),
             _ => visit(&path),
