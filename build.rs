@@ -18,6 +18,12 @@ fn main() -> Result<(), Box<dyn Error>> {
         build_bridge(torch)?;
         #[cfg(feature = "torch")]
         build_cuda(torch)?;
+        // Other launchers start `mlperf-rank` without LD_LIBRARY_PATH. In a Python environment it finds
+        // that environment's torch, which exists for these versions of Python.
+        for minor in 10..=14 {
+            let torch = format!("$ORIGIN/../lib/python3.{minor}/site-packages/torch/lib");
+            println!("cargo:rustc-link-arg-bin=mlperf-rank=-Wl,-rpath,{torch}");
+        }
         println!("cargo:rustc-link-arg=-Wl,-rpath,{lib}");
         // The library contains torch code that `mlperf-run` never calls. The linker drops it, and
         // with it the dependency on libtorch, if no shared library can reach into it.

@@ -1,5 +1,6 @@
 //! Words of MLPerf Training that several modules share.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// The sentence under every score that `MLCommons` has not reviewed (MLPerf Results Messaging
@@ -18,7 +19,7 @@ pub const LEGEND: &str = "The MLPerf name and logo are registered and unregister
                           www.mlcommons.org for more information.";
 
 /// Divisions of MLPerf Training (training rules, section "Divisions").
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Division {
     /// The reference's model, optimizer and hyperparameters.

@@ -6,6 +6,7 @@
 //! Suggested: all defaults. Trade-off: +0.5 to 1 point of ImageNet accuracy for 4 to 35 % of the
 //! step, depending on how the filter is computed.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::method::Method;
@@ -15,7 +16,7 @@ use crate::{
 };
 
 /// `[algorithms.blurpool]`
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct BlurPool {
     /// Blur strided convolutions.

@@ -3,12 +3,13 @@
 //!
 //! Suggested: always on. Trade-off: none known for ResNets.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::method::Method;
 
 /// `[algorithms.channels_last]`
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ChannelsLast {}
 

@@ -6,6 +6,7 @@
 //! made small. Trade-off: 28 % fewer pixels a step for about 0.2 points on `ImageNet`; no kernel
 //! was tuned for the resulting sizes.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 #[cfg(feature = "torch")]
 use tch::Tensor;
@@ -42,7 +43,7 @@ fn kept(rng: &mut Rng, length: usize, fraction: f64) -> Vec<i64> {
 }
 
 /// `[algorithms.colout]`
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct ColOut {
     /// Fraction of the rows to drop.

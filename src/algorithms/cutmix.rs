@@ -7,6 +7,7 @@
 //! that is left of it. Suggested: 1. Trade-off: improves the accuracy of long runs, harms those
 //! below 60 epochs; one pass over the box.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 #[cfg(feature = "torch")]
 use tch::Tensor;
@@ -66,7 +67,7 @@ impl Region {
 }
 
 /// `[algorithms.cutmix]`
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct CutMix {
     /// Of the Beta distribution: the larger, the more alike the areas. Above 0, up to 4.

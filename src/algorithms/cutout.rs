@@ -7,6 +7,7 @@
 //! pass over the batch. Composer blanks the same box in the whole batch; here, as in the paper,
 //! each image has its own.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 #[cfg(feature = "torch")]
 use tch::{Kind, Tensor};
@@ -43,7 +44,7 @@ fn kept(rng: &mut Rng, images: &Tensor, length: f64) -> Tensor {
 }
 
 /// `[algorithms.cutout]`
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Cutout {
     /// Side of the box, as a fraction of the image size.

@@ -8,6 +8,7 @@
 //! steps. Trade-off: saves epochs near the end of a short run; two copies of the weights in
 //! memory, and one pass over them per update.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 #[cfg(feature = "torch")]
@@ -23,7 +24,7 @@ pub fn ema_smoothing(update_interval: usize, half_life: usize) -> f64 {
 }
 
 /// `[algorithms.ema]`
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Ema {
     /// Time after which half of the average is newer.

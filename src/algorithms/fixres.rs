@@ -5,13 +5,14 @@
 //! of 224 of 232. Trade-off: 38 % fewer pixels a step than 224, at about equal accuracy;
 //! evaluation keeps its size.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::method::{Method, refuse_changing_crops};
 use crate::{data::DataConfig, problems::Problems};
 
 /// `[algorithms.fixres]`: overrides the sizes in `[data.train]` and `[data.eval]`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct FixRes {
     /// Size of the training crop, px.

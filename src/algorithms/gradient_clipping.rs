@@ -7,6 +7,7 @@
 //! 1 to 5, where the loss jumps; off elsewhere. Trade-off: one pass over the gradients; it hides
 //! learning rates that are too high.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::method::Method;
@@ -15,7 +16,7 @@ use crate::optim::Clip;
 use crate::{data::DataConfig, problems::Problems};
 
 /// `[algorithms.gradient_clipping]`
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct GradientClipping {
     /// What is bounded.
@@ -25,7 +26,7 @@ pub struct GradientClipping {
 }
 
 /// What is bounded.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum ClipBy {
     /// The norm of all gradients together.

@@ -4,6 +4,7 @@
 //! `t = (1 - s) onehot + s / K`. Suggested: 0.1 for long runs, 0.08 below 30 epochs. Trade-off:
 //! helps accuracy, costs nothing.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 #[cfg(feature = "torch")]
 use tch::{Kind, Tensor};
@@ -12,7 +13,7 @@ use super::method::Method;
 use crate::{data::DataConfig, problems::Problems, time::ByEpoch};
 
 /// `[algorithms.label_smoothing]`
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct LabelSmoothing {
     /// Fraction s of the target that is spread.
@@ -22,7 +23,7 @@ pub struct LabelSmoothing {
 }
 
 /// Classes that the fraction is spread over.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Spread {
     /// s / K on each of the K classes.

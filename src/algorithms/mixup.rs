@@ -7,6 +7,7 @@
 //! Suggested: 0.2. Trade-off: improves the accuracy of runs of 60 epochs or more, harms shorter
 //! ones; one pass over the batch.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 #[cfg(feature = "torch")]
 use tch::Tensor;
@@ -29,7 +30,7 @@ pub fn mixup(batch: Batch, fraction: f64, order: &Tensor) -> Batch {
 }
 
 /// `[algorithms.mixup]`
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct MixUp {
     /// Of the Beta distribution: the larger, the more even the mixtures. Above 0, up to 4.

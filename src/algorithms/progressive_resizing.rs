@@ -10,6 +10,7 @@
 //! the device, as submitted; `decoder` makes the crop at the size that the network sees, which is
 //! cheaper and does not alias.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 #[cfg(feature = "torch")]
 use tch::Tensor;
@@ -27,7 +28,7 @@ pub fn resize_nearest(images: &Tensor, image_size: usize) -> Tensor {
 }
 
 /// `[algorithms.progressive_resizing]`
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct ProgressiveResizing {
     /// First image size, as a fraction of the crop size.
@@ -43,7 +44,7 @@ pub struct ProgressiveResizing {
 }
 
 /// Where images are made smaller.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum ResizeOn {
     /// On the device, by dropping pixels.

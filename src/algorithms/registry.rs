@@ -1,7 +1,9 @@
 //! The table of methods. A line here makes the field of [`AlgorithmsConfig`], the place in the
 //! order in which methods act, and the construction.
 
+use schemars::{JsonSchema, Schema};
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 
 #[cfg(feature = "torch")]
 use super::algorithm::{Algorithms, MethodContext};
@@ -15,11 +17,14 @@ macro_rules! methods {
         $(pub use super::$name::$config;)*
 
         /// `[algorithms]`: the methods that are on, in the order in which they act.
-        #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+        #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
         #[serde(default, deny_unknown_fields)]
+        #[schemars(transform = allow_switches)]
         pub struct AlgorithmsConfig {
             $(
-                #[doc = concat!("`[algorithms.", stringify!($name), "]`")]
+                #[doc = concat!(
+                    "`[algorithms.", stringify!($name), "]`, see docs/methods/", stringify!($name), ".md"
+                )]
                 #[serde(skip_serializing_if = "Option::is_none")]
                 pub $name: Option<$config>,
             )*
@@ -63,6 +68,21 @@ methods! {
     gradient_clipping: GradientClipping,
     ema: Ema,
     swa: Swa,
+}
+
+/// In a recipe, a switch may stand for the table of a method.
+fn allow_switches(schema: &mut Schema) {
+    let switch = json!({
+        "type": "boolean",
+        "description": "`true`: the method with its defaults. `false`: without the method, which the \
+                        recipe that this one extends has.",
+    });
+    let methods = schema.get_mut("properties").and_then(|methods| methods.as_object_mut());
+    for method in methods.into_iter().flat_map(|methods| methods.values_mut()) {
+        if let Some(choices) = method["anyOf"].as_array_mut() {
+            choices.push(switch.clone());
+        }
+    }
 }
 
 impl AlgorithmsConfig {

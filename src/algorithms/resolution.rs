@@ -6,13 +6,14 @@
 //! the last third but a few epochs. Trade-off: like progressive resizing, with larger first images,
 //! it saves less and loses less accuracy.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::method::{ImageSizes, Method, refuse_changing_crops};
 use crate::{data::DataConfig, problems::Problems};
 
 /// `[algorithms.resolution]`
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Resolution {
     /// First image size, px.

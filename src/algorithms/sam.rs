@@ -7,6 +7,7 @@
 //! each such step for up to 0.7 points in runs of 90 epochs; nothing for short ones. Here the first
 //! gradient is the mean over all ranks too; Composer climbs by each rank's own.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 #[cfg(feature = "torch")]
@@ -20,7 +21,7 @@ use crate::{
 };
 
 /// `[algorithms.sam]`
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Sam {
     /// Length of the climb.

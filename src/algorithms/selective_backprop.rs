@@ -7,6 +7,7 @@
 //! at percentile p with weight `p^(1 / keep - 1)`. Suggested: all defaults. Trade-off: 6 % less time at
 //! equal accuracy over 90 epochs; the learning rate meets smaller batches.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 #[cfg(feature = "torch")]
 use tch::{Tensor, no_grad};
@@ -25,7 +26,7 @@ use crate::{
 use crate::{libtorch::BridgeError, optim::RunLength};
 
 /// `[algorithms.selective_backprop]`
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct SelectiveBackprop {
     /// Fraction of the run before the first selection.

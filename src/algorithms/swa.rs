@@ -8,6 +8,7 @@
 //! rate has decayed to zero; two copies of the weights. Batch norm's statistics are averaged too;
 //! the paper recomputes them by a pass over the data.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 #[cfg(feature = "torch")]
@@ -18,7 +19,7 @@ use crate::libtorch::{BridgeError, TensorList};
 use crate::{data::DataConfig, optim::Time, problems::Problems};
 
 /// `[algorithms.swa]`
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Swa {
     /// Time before the first weights that count.

@@ -24,6 +24,10 @@ use crate::{
 
 /// Arguments of `mlperf-run bench`.
 #[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  mlperf-run bench data --data /path/to/imagenet
+  mlperf-run bench step --recipe optimized-1gpu")]
 pub struct BenchArgs {
     #[command(subcommand)]
     command: BenchCommand,
@@ -41,6 +45,9 @@ enum BenchCommand {
 }
 
 #[derive(Debug, Args)]
+#[command(after_help = "\
+Example:
+  mlperf-run bench data --data /path/to/imagenet --recipe optimized")]
 struct BenchDataArgs {
     /// Data set: a folder whose train contains CLASS/*.JPEG, archives or shards
     #[arg(long, value_name = "DIR")]

@@ -17,6 +17,7 @@ use crate::{
 
 /// Arguments of `bench allreduce`.
 #[derive(Debug, clap::Args)]
+#[command(after_help = "Example:\n  mlperf-run bench allreduce --nproc 8 --sizes 25M,98M")]
 pub(super) struct BenchAllReduceArgs {
     /// Number of ranks [default: all GPUs, or 2 on CPUs]
     #[arg(long, value_name = "N")]

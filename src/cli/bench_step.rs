@@ -17,6 +17,7 @@ use crate::{
 
 /// Arguments of `bench step`.
 #[derive(Debug, clap::Args)]
+#[command(after_help = "Example:\n  mlperf-run bench step --recipe optimized-1gpu --all-sides")]
 pub(super) struct BenchStepArgs {
     /// A file, a name in ./configs, or a built-in recipe
     #[arg(long, value_name = "RECIPE", default_value = "baseline")]

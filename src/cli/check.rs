@@ -25,6 +25,11 @@ const SHOWN_ALIKE: usize = 3;
 
 /// Arguments of `check`.
 #[derive(Clone, Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  mlperf-run check results
+  mlperf-run check v5.1/NVIDIA --json
+  mlperf-run check --explain eval_accuracy --benchmark flux1")]
 pub struct CheckArgs {
     /// Logs, or folders whose result_*.txt files are all checked
     #[arg(value_name = "PATH", required_unless_present = "explain")]

@@ -21,6 +21,10 @@ use crate::{
 
 /// Arguments of `mlperf-run data`.
 #[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  mlperf-run data inspect /path/to/imagenet
+  mlperf-run data import /path/to/imagenet --out imagenet")]
 pub struct DataArgs {
     #[command(subcommand)]
     command: DataCommand,
@@ -40,6 +44,7 @@ enum DataCommand {
 }
 
 #[derive(Debug, Args)]
+#[command(after_help = "Example:\n  mlperf-run data inspect /path/to/imagenet --sheet sheet.png")]
 struct InspectArgs {
     /// Data set in any format
     data: PathBuf,
@@ -58,6 +63,7 @@ struct InspectArgs {
 }
 
 #[derive(Debug, Args)]
+#[command(after_help = "Example:\n  mlperf-run data verify imagenet")]
 struct VerifyArgs {
     /// Folder of the store
     store: PathBuf,

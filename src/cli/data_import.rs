@@ -27,6 +27,10 @@ use crate::{
 
 /// Arguments of `data import`.
 #[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  mlperf-run data import /path/to/imagenet --out imagenet
+  mlperf-run data import /path/to/imagenet --out shrunk --max-side 256,500")]
 pub(super) struct ImportArgs {
     /// Data set: a folder whose train and val contain CLASS/*.JPEG, archives or shards; with
     /// --val-share, a folder of class folders

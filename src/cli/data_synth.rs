@@ -19,6 +19,7 @@ use crate::{
 
 /// Arguments of `data synth`.
 #[derive(Debug, Args)]
+#[command(after_help = "Example:\n  mlperf-run data synth --out images --num-classes 4")]
 pub(super) struct SynthArgs {
     /// Output folder, new or empty [default: a folder in the cache, filled once]
     #[arg(long, value_name = "DIR")]

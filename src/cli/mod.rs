@@ -8,6 +8,7 @@ mod bench_step;
 pub mod check;
 mod check_explain;
 mod classifier;
+pub mod completions;
 pub mod data;
 mod data_import;
 mod data_synth;
@@ -20,6 +21,7 @@ mod feeds;
 mod findings;
 mod given_weights;
 mod job;
+pub mod man;
 mod node;
 pub mod package;
 mod package_text;
@@ -41,19 +43,21 @@ pub mod train;
 mod train_args;
 pub mod watch;
 
-use exit::Outcome;
+use exit::{Exit, Outcome};
+
+use crate::{console, recipe};
 
 /// By itself, clap would leave out `--recipe`, because `--resume` can stand for it.
 const USAGE: &str = "mlperf-run [OPTIONS] --recipe <RECIPE>\n       mlperf-run [OPTIONS] --resume [<RUN>]\n       mlperf-run <COMMAND>";
 
 const AFTER_HELP: &str = "\
 Examples:
-  mlperf-run --recipe demo/optimized                        takes minutes, needs no data or GPU
-  mlperf-run --recipe demo/baseline --recipe demo/optimized compare the two
-  mlperf-run --recipe optimized --data /path/to/imagenet    train on ImageNet, on GPUs
-  mlperf-run --resume                                       go on with an interrupted run
+  mlperf-run --recipe demo/optimized                         takes minutes, needs no data or GPU
+  mlperf-run --recipe demo/baseline --recipe demo/optimized  compare the two
+  mlperf-run --recipe optimized --data /path/to/imagenet     train on ImageNet, on GPUs
+  mlperf-run --resume                                        go on with an interrupted run
   mlperf-run --recipe optimized --nnodes 2 --node-rank 0 --rdzv node0:29400
-                                                            on two machines, here on node0
+                                                             on two machines, here on node0
 
 Exit codes: 0 target reached, 1 bug, 2 wrong command line, 3 invalid recipe or data, or
 unsuitable machine, 4 a log or submission breaks a rule, 5 target missed, 6 a rank failed,
@@ -98,6 +102,13 @@ enum Verb {
     Bench(bench::BenchArgs),
     /// Find what on this machine would stop a run or slow it down, with the cure
     Doctor(doctor::DoctorArgs),
+    /// Print the JSON Schema of recipes, by which editors complete and check them
+    #[command(after_help = "Example:\n  mlperf-run schema > recipe.schema.json")]
+    Schema,
+    /// Print a script that completes commands and options in a shell
+    Completions(completions::CompletionsArgs),
+    /// Print the manual page, or write the pages of all commands
+    Man(man::ManArgs),
 }
 
 impl Cli {
@@ -116,6 +127,12 @@ impl Cli {
             Some(Verb::Data(args)) => data::run(args),
             Some(Verb::Bench(args)) => bench::run(args),
             Some(Verb::Doctor(args)) => doctor::run(args),
+            Some(Verb::Schema) => {
+                console::result(recipe::schema());
+                Ok(Exit::Ok)
+            }
+            Some(Verb::Completions(args)) => completions::run(args),
+            Some(Verb::Man(args)) => man::run(args),
             None => train::run(&self.train),
         }
     }

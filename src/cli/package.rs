@@ -19,6 +19,10 @@ use crate::{
 
 /// Arguments of `package`.
 #[derive(Clone, Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  mlperf-run package results/box --out submission
+  mlperf-run package --verify submission")]
 pub struct PackageArgs {
     /// Runs: a folder such as results/SYSTEM, or single runs in it; with --verify, submissions or
     /// folders of several

@@ -26,6 +26,10 @@ const NUM_LOOKED_AT: usize = 100;
 
 /// Prints the resolved recipe and, as comments, what it does epoch by epoch.
 #[derive(Clone, Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  mlperf-run plan --recipe optimized --data /path/to/imagenet
+  mlperf-run plan --recipe baseline --recipe optimized --gpu-memory 80GB")]
 pub struct PlanArgs {
     /// A file, a name in ./configs, or a built-in recipe. Repeat it to compare recipes: epochs, pixels,
     /// arithmetic and predicted minutes

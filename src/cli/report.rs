@@ -13,6 +13,7 @@ use crate::{
 
 /// Arguments of `report`.
 #[derive(Clone, Debug, clap::Args)]
+#[command(after_help = "Example:\n  mlperf-run report results --out report.html")]
 pub struct ReportArgs {
     /// Folders `run_N`, folders that contain any, submissions, or MLPerf ResNet logs
     #[arg(value_name = "PATH", required = true)]

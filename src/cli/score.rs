@@ -21,6 +21,10 @@ use crate::{
 
 /// Arguments of `score`.
 #[derive(Clone, Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  mlperf-run score v5.1/NVIDIA
+  mlperf-run score results --leaders")]
 #[expect(clippy::struct_excessive_bools, reason = "flags of the command line")]
 pub struct ScoreArgs {
     /// A submission, a folder of several, or a part of one

@@ -20,6 +20,7 @@ use crate::{
 
 /// Arguments of `watch`.
 #[derive(Clone, Debug, clap::Args)]
+#[command(after_help = "Example:\n  mlperf-run watch results/box/run_3")]
 pub struct WatchArgs {
     /// A folder `run_N`, or a folder whose newest run is shown [default: the newest run in ./results]
     #[arg(value_name = "RUN")]

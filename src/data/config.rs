@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::time::ByEpoch;
@@ -65,7 +66,7 @@ pub const MAX_THREADS: usize = 1024;
 pub const MAX_BATCHES_AHEAD: usize = 256;
 
 /// The `[data]` table.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct DataConfig {
     /// Folder whose `train` and `val` hold `CLASS/*.JPEG`, archives or shards in any supported
@@ -101,7 +102,7 @@ pub struct DataConfig {
 
 /// The shuffling order of the training images. Both orders depend only on the seed, the epoch and
 /// the world size.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Order {
     /// This program's own shuffle. Samples beyond a multiple of the world size are dropped for the
@@ -124,7 +125,7 @@ impl Order {
 }
 
 /// What to do with an image that cannot be decoded.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum OnBadImage {
     /// End the run with an error that names the file.
@@ -134,7 +135,7 @@ pub enum OnBadImage {
 }
 
 /// `[data.train]`: random-resized crop and flip (Szegedy et al. 2014, section 6).
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct TrainDataConfig {
     /// Side length of the crop after resizing, px.
@@ -205,8 +206,9 @@ impl TrainDataConfig {
 }
 
 /// Memory for decoded images.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(try_from = "String", into = "String")]
+#[schemars(!try_from, !into, rename_all = "snake_case")]
 pub enum RamCache {
     /// No cache.
     #[default]
@@ -214,7 +216,8 @@ pub enum RamCache {
     /// Most of the memory that is spare when training starts.
     Auto,
     /// This number of bytes.
-    Bytes(u64),
+    #[schemars(untagged)]
+    Bytes(#[schemars(with = "String", regex(pattern = r"^0*[1-9][0-9]* *(KiB|MiB|GiB|TiB)$"))] u64),
 }
 
 /// Units of sizes, as powers of two.
@@ -259,7 +262,7 @@ impl From<RamCache> for String {
 }
 
 /// `[data.eval]`: the centre crop.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct EvalTransform {
     /// Length of the short side before the centre crop, px.
@@ -273,7 +276,7 @@ pub struct EvalTransform {
 }
 
 /// Order of crop and resize in evaluation.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Geometry {
     /// FFCV: crop a centred square of the original image, then resize it once.
@@ -283,7 +286,9 @@ pub enum Geometry {
 }
 
 /// Interpolation method of a resize.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema, clap::ValueEnum,
+)]
 #[serde(rename_all = "snake_case")]
 pub enum Interpolation {
     /// `OpenCV`'s `INTER_AREA`.
@@ -297,7 +302,7 @@ pub enum Interpolation {
 }
 
 /// `[data.synth]`: the built-in image set.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct SynthConfig {
     /// Number of classes.

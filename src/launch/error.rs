@@ -83,8 +83,8 @@ pub enum LaunchError {
     /// The libtorch has another version. The ranks use its C++ interface, which is bound to one
     /// version.
     #[error(
-        "libtorch in {} is version {found}, but this program requires {needed}; run scripts/setup, \
-         or name another folder with --libtorch DIR",
+        "libtorch in {} is version {found}, but this program requires {needed}; run scripts/setup or \
+         pip install torch=={needed}, or name another folder with --libtorch DIR",
         root.display()
     )]
     LibtorchVersion {
@@ -97,8 +97,8 @@ pub enum LaunchError {
     },
     /// No libtorch was found.
     #[error(
-        "no libtorch {needed} on this machine; run scripts/setup, or name its folder with \
-         --libtorch DIR"
+        "no libtorch {needed} on this machine; run scripts/setup or pip install torch=={needed}, or \
+         name its folder with --libtorch DIR"
     )]
     NoLibtorch {
         /// The required version.

@@ -30,9 +30,10 @@ struct Candidate {
 }
 
 impl Libtorch {
-    /// Searches `--libtorch`, `MLPERF_LIBTORCH`, `LIBTORCH`, the folder used by the build and
-    /// Python's torch, in this order. The first one that exists is used; if its version is wrong,
-    /// that is an error.
+    /// Searches, in this order: `--libtorch`, `MLPERF_LIBTORCH`, `LIBTORCH`, the torch of the Python
+    /// environment into which this program is installed, the folder used by the build, and the torch of
+    /// the `python3` in `PATH`. The first one that exists is used; if its version is wrong, that is an
+    /// error.
     pub fn find(flag: Option<&Path>) -> Result<Self, LaunchError> {
         let baked_in = option_env!("MLPERF_RUN_LIBTORCH_LIB");
         let flag = flag.map(|root| Candidate::named(root.to_owned(), "--libtorch"));
@@ -40,9 +41,10 @@ impl Libtorch {
             .map(|root| Candidate::named(root.into(), "MLPERF_LIBTORCH"));
         let others = env::var_os("LIBTORCH").map(|root| Candidate::stray(root.into()));
         let built = baked_in.and_then(|lib| Path::new(lib).parent().map(Path::to_owned));
-        let candidates = flag.into_iter().chain(ours).chain(others);
-        let lazily = std::iter::once_with(python_torch).flatten().map(Candidate::stray);
-        choose(candidates.chain(built.map(Candidate::stray)).chain(lazily))
+        let environment = std::iter::once_with(|| torch_of(&own_python()?)).flatten();
+        let python = std::iter::once_with(|| torch_of(Path::new("python3"))).flatten();
+        let found = environment.chain(built).chain(python).map(Candidate::stray);
+        choose(flag.into_iter().chain(ours).chain(others).chain(found))
     }
 
     /// The folder with the shared libraries.
@@ -112,8 +114,16 @@ fn parse_version(text: &str) -> Option<String> {
     Some(value.trim().trim_matches(['\'', '"']).to_owned())
 }
 
-fn python_torch() -> Option<PathBuf> {
-    let mut python = Command::new("python3");
+/// The Python of the environment into which a wheel of this program is installed: it is in the same
+/// folder.
+fn own_python() -> Option<PathBuf> {
+    let python = env::current_exe().ok()?.with_file_name("python3");
+    python.is_file().then_some(python)
+}
+
+/// The folder of torch, as `python` finds it.
+fn torch_of(python: &Path) -> Option<PathBuf> {
+    let mut python = Command::new(python);
     python.args(["-c", PROBE]).stdin(Stdio::null()).stderr(Stdio::null());
     let output = python.output().ok()?;
     let root = String::from_utf8(output.stdout).ok()?;

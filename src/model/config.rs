@@ -3,14 +3,15 @@
 
 use std::path::PathBuf;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// `[model]` of a recipe.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct ModelConfig {
     /// `resnet18`, `resnet34`, `resnet50`, `resnet101`, `resnet152`, or `custom` together with
-    /// [`CustomConfig`].
+    /// `[model.custom]`.
     pub arch: Arch,
     /// Shape of a `custom` network.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -37,7 +38,7 @@ pub struct ModelConfig {
 }
 
 /// Network names, as in torchvision.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Arch {
     /// 18 layers, basic blocks.
@@ -61,7 +62,7 @@ impl Arch {
 }
 
 /// `[model.custom]`: a ResNet of any depth and width.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct CustomConfig {
     /// Kind of residual block.
@@ -73,7 +74,7 @@ pub struct CustomConfig {
 }
 
 /// Kind of residual block (He et al. 2015, figure 5).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Block {
     /// Two 3x3 convolutions.
@@ -83,7 +84,7 @@ pub enum Block {
 }
 
 /// One initialization rule. Rules that Composer has too have Composer's names.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Initializer {
     /// Convolution and fc weights ~ N(0, 2 / `fan_in`).

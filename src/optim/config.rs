@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::time::ByEpoch;
@@ -10,7 +11,7 @@ use crate::time::ByEpoch;
 ///
 /// Keys that are absent take the default of the rule that `name` picks; a key that only another
 /// rule knows is refused. `momentum` is ignored by the rules that have `betas` instead.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct OptimizerConfig {
     /// Which update rule.
@@ -67,7 +68,7 @@ pub struct OptimizerConfig {
 }
 
 /// Names of the update rules.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum OptimizerName {
     /// torch's SGD: decay is added to the gradient.
@@ -102,7 +103,7 @@ impl OptimizerName {
 }
 
 /// Kinds of tensors that a rule can exempt.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Exempt {
     /// Weights and biases of batch norm.
@@ -112,7 +113,7 @@ pub enum Exempt {
 }
 
 /// Factor on Muon's learning rate for a matrix of `rows` x `cols`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum AdjustLr {
     /// `sqrt(max(1, rows / cols))`.
@@ -260,7 +261,7 @@ impl OptimizerConfig {
 }
 
 /// `[loss]`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct LossConfig {
     /// Which loss.
@@ -268,7 +269,7 @@ pub struct LossConfig {
 }
 
 /// Names of the losses.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum LossName {
     /// Mean over samples of -sum over classes of t log softmax(z).

@@ -20,13 +20,14 @@
 
 use std::f64::consts::PI;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::time::{RunLength, Span, Time};
 
 /// `[scheduler]`. Keys that are absent take the default of the schedule that `name` picks; a key
 /// of another schedule is an error.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct ScheduleConfig {
     /// Shape of the schedule.
@@ -60,7 +61,7 @@ pub struct ScheduleConfig {
 }
 
 /// Names of the schedules.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum ScheduleName {
     /// Half a cosine.

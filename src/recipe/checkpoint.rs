@@ -2,6 +2,7 @@
 
 use std::{fmt, str::FromStr};
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -10,7 +11,7 @@ use crate::{
 };
 
 /// `[train.checkpoint]`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct CheckpointConfig {
     /// Time between checkpoints.
@@ -20,17 +21,21 @@ pub struct CheckpointConfig {
 }
 
 /// Time between checkpoints.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(try_from = "String", into = "String")]
+#[schemars(!try_from, !into, rename_all = "snake_case")]
 pub enum CheckpointInterval {
     /// `"off"`: none.
     Off,
     /// `"eval"`: one after each evaluation.
+    #[schemars(rename = "eval")]
     Evaluation,
     /// `"5ep"`, `"500ba"`, `"0.1dur"`, `"10000sp"`: one after so much training.
+    #[schemars(untagged)]
     Training(Time),
     /// `"10min"`: one after so many minutes.
-    Minutes(f64),
+    #[schemars(untagged)]
+    Minutes(#[schemars(with = "String", regex(pattern = r"^([0-9]*\.)?[0-9]+min$"))] f64),
 }
 
 impl Default for CheckpointConfig {

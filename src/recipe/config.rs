@@ -1,13 +1,14 @@
 //! The sections of a recipe that concern the whole run. The other sections are in the modules that
 //! they configure.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{checkpoint::CheckpointConfig, microbatch::Microbatch};
 use crate::{mlperf::Division, optim::Time};
 
 /// `[run]`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct RunConfig {
     /// Names the results; absent: the name of the recipe's file.
@@ -28,7 +29,9 @@ pub struct RunConfig {
 }
 
 /// Where to train.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema, clap::ValueEnum,
+)]
 #[serde(rename_all = "snake_case")]
 pub enum DeviceChoice {
     /// GPUs where there are any.
@@ -40,7 +43,7 @@ pub enum DeviceChoice {
 }
 
 /// `[train]`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct TrainConfig {
     /// Images in a step, over all ranks.
@@ -67,16 +70,16 @@ pub struct TrainConfig {
     pub on_nonfinite: OnNonfinite,
     /// `[train.grad_scaler]`, for fp16.
     pub grad_scaler: GradScalerConfig,
-    /// `[train.ddp]`
+    /// `[train.ddp]`: how gradients are reduced over ranks
     pub ddp: DdpConfig,
-    /// `[train.checkpoint]`
+    /// `[train.checkpoint]`: when the state is saved
     pub checkpoint: CheckpointConfig,
-    /// `[train.watch]`
+    /// `[train.watch]`: when a run that does not go on is ended
     pub watch: WatchConfig,
 }
 
 /// What happens when a loss is not finite.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum OnNonfinite {
     /// The run ends.
@@ -87,7 +90,7 @@ pub enum OnNonfinite {
 }
 
 /// `[train.watch]`: when the launcher ends a run that does not go on.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct WatchConfig {
     /// A rank may be stopped for so long, as by SIGSTOP, s.
@@ -101,7 +104,7 @@ pub struct WatchConfig {
 }
 
 /// Whether steps on a GPU are captured in CUDA graphs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum CudaGraphs {
     /// Where the methods of the recipe and the machine allow it. A run without graphs reports why.
@@ -111,7 +114,7 @@ pub enum CudaGraphs {
 }
 
 /// Whether the network runs on fused kernels, which are compiled for the GPU during warm-up.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum FusedKernels {
     /// Where the methods of the recipe and the machine allow it. A run without them reports why.
@@ -121,7 +124,7 @@ pub enum FusedKernels {
 }
 
 /// Precision of forward and backward. Weights are fp32, or fp64 with `fp64`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Precision {
     /// fp32.
@@ -135,7 +138,7 @@ pub enum Precision {
 }
 
 /// `[train.grad_scaler]`: loss scaling (Micikevicius et al. 2017, section 3.2).
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct GradScalerConfig {
     /// First scale.
@@ -145,7 +148,7 @@ pub struct GradScalerConfig {
 }
 
 /// The number format in which gradients travel between ranks.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum GradientCompression {
     /// Their own.
@@ -158,7 +161,7 @@ pub enum GradientCompression {
 }
 
 /// `[train.ddp]`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct DdpConfig {
     /// Rank 0's batch-norm statistics overwrite the others' before each training forward.
@@ -178,7 +181,7 @@ pub struct DdpConfig {
 }
 
 /// `[eval]`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct EvalConfig {
     /// Time between evaluations. The last epoch is always evaluated.
@@ -196,7 +199,7 @@ pub struct EvalConfig {
 }
 
 /// `[mlperf]`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct MlperfConfig {
     /// Who submits, `submission_org` of the log; empty: filled in by the launcher.

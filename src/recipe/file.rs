@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::config::{EvalConfig, MlperfConfig, RunConfig, TrainConfig};
@@ -13,28 +14,28 @@ use crate::{
 };
 
 /// A recipe as typed in a TOML file. An unknown key is an error.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct RecipeFile {
-    /// `[run]`
+    /// `[run]`: ranks, device, seed, length
     pub run: RunConfig,
-    /// `[mlperf]`
+    /// `[mlperf]`: the target, and what the log says of the run
     pub mlperf: MlperfConfig,
-    /// `[model]`
+    /// `[model]`: the network
     pub model: ModelConfig,
-    /// `[data]`
+    /// `[data]`: images, and how they are cropped
     pub data: DataConfig,
-    /// `[train]`
+    /// `[train]`: batch, precision, settings of GPUs, checkpoints
     pub train: TrainConfig,
-    /// `[optimizer]`
+    /// `[optimizer]`: the update rule and the learning rate
     pub optimizer: OptimizerConfig,
-    /// `[scheduler]`
+    /// `[scheduler]`: the learning rate by step
     pub scheduler: ScheduleConfig,
-    /// `[loss]`
+    /// `[loss]`: what is minimized
     pub loss: LossConfig,
-    /// `[eval]`
+    /// `[eval]`: when and how the accuracy is measured
     pub eval: EvalConfig,
-    /// `[algorithms]`
+    /// `[algorithms]`: speed-up methods
     pub algorithms: AlgorithmsConfig,
 }
 

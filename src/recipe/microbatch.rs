@@ -1,15 +1,18 @@
 //! `train.microbatch`: images of a rank for which gradients are computed at a time.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use toml::Value;
 
 /// Images of a rank in one forward and backward pass. The gradients of a batch are summed up.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(try_from = "Value", into = "Value")]
+#[schemars(!try_from, !into, rename_all = "snake_case")]
 pub enum Microbatch {
     /// `"auto"`: as many as the memory holds, which warm-up finds out.
     Auto,
     /// This number.
+    #[schemars(untagged)]
     Images(usize),
 }
 

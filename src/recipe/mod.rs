@@ -23,6 +23,7 @@ mod microbatch;
 mod plan;
 mod resolve;
 mod resolved;
+mod schema;
 mod suggest;
 mod validate;
 
@@ -44,3 +45,4 @@ pub use memory::GpuMemory;
 pub use microbatch::{Microbatch, halved};
 pub use plan::{Plan, PlanRow};
 pub use resolved::{EpochValues, IMAGENET, Recipe, RunContext, StepConstants};
+pub use schema::schema;

@@ -11,8 +11,9 @@
 //! the last one `to`; image sizes are rounded to a multiple of `multiple_of`. Only the learning rate moves
 //! within an epoch: its ramp is at `from` in the first step and reaches `to` in the first step after it.
 
-use std::{fmt::Debug, ops::Range};
+use std::{borrow::Cow, fmt::Debug, ops::Range};
 
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{
     Deserialize, Deserializer, Serialize, Serializer,
     de::{DeserializeOwned, Error as _},
@@ -35,19 +36,22 @@ pub enum ByEpoch<T> {
 }
 
 /// A part of the run: `value`, or a ramp with `from` and `to`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Part<T> {
     /// Time from the start of the run at which the part ends; absent: at the end of the run.
     #[serde(skip_serializing_if = "Option::is_none")]
     until: Option<Time>,
+    /// The value throughout the part.
     #[serde(skip_serializing_if = "Option::is_none")]
     value: Option<T>,
+    /// First value of a ramp.
     #[serde(skip_serializing_if = "Option::is_none")]
     from: Option<T>,
+    /// Last value of a ramp.
     #[serde(skip_serializing_if = "Option::is_none")]
     to: Option<T>,
-    /// Of a ramp of image sizes, px.
+    /// Image sizes of a ramp are multiples of it, px; absent: 8.
     #[serde(skip_serializing_if = "Option::is_none")]
     multiple_of: Option<usize>,
 }
@@ -328,6 +332,23 @@ impl<T: Serialize> Serialize for ByEpoch<T> {
             Self::Always(value) => value.serialize(serializer),
             Self::Parts(parts) => parts.serialize(serializer),
         }
+    }
+}
+
+/// A value, a part, or a list of parts.
+impl<T: JsonSchema> JsonSchema for ByEpoch<T> {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> Cow<'static, str> {
+        format!("{}ByEpoch", T::schema_name()).into()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        let value = generator.subschema_for::<T>();
+        let part = generator.subschema_for::<Part<T>>();
+        json_schema!({ "anyOf": [value, part, { "type": "array", "items": part, "minItems": 1 }] })
     }
 }
 

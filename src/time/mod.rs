@@ -5,15 +5,21 @@ mod by_epoch;
 
 use std::{fmt, str::FromStr};
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub use by_epoch::{ByEpoch, Ramp, Span};
 
 use crate::problems::Problems;
 
-/// A length of training.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+/// The texts that [`Time`] reads, as a regular expression.
+const PATTERN: &str = r"^(([0-9]*\.)?[0-9]+ep|(0|0?\.[0-9]+|1(\.0+)?)dur|[0-9]+(ba|sp))$";
+
+/// A length of training: epochs as `"8ep"`, optimizer steps as `"20ba"`, samples over all ranks as
+/// `"1000sp"`, or a fraction of the run as `"0.4dur"`.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(try_from = "String", into = "String")]
+#[schemars(extend("pattern" = PATTERN))]
 pub enum Time {
     /// `ep`: epochs.
     Epochs(f64),

@@ -26,6 +26,7 @@ mod golden;
 mod hosts;
 #[cfg(test)]
 mod import;
+mod install;
 #[cfg(test)]
 mod launch;
 #[cfg(all(test, feature = "torch"))]
@@ -48,6 +49,8 @@ mod rehearsal;
 mod resume;
 #[cfg(test)]
 mod rounds;
+#[cfg(test)]
+mod schema;
 #[cfg(test)]
 mod score;
 #[cfg(test)]

@@ -30,7 +30,7 @@ fn home(file: &RecipeFile) -> RunContext {
     }
 }
 
-fn at_home(name: &str) -> Recipe {
+pub(crate) fn at_home(name: &str) -> Recipe {
     let file = load(&find(name).unwrap(), &[]).unwrap();
     let run_context = home(&file);
     Recipe::resolve(file, &run_context).unwrap()

@@ -22,6 +22,9 @@ use crate::{
 
 /// Arguments of `doctor`.
 #[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Example:
+  mlperf-run doctor --recipe optimized --data /path/to/imagenet")]
 pub struct DoctorArgs {
     /// The recipe to run: a file, a name in ./configs, or a built-in recipe
     #[arg(long, value_name = "RECIPE")]
