@@ -54,6 +54,8 @@ methods! {
     fixres: FixRes,
     progressive_resizing: ProgressiveResizing,
     resolution: Resolution,
+    alternating_flip: AlternatingFlip,
+    randaugment: RandAugment,
     selective_backprop: SelectiveBackprop,
     colout: ColOut,
     cutout: Cutout,
@@ -102,7 +104,7 @@ impl AlgorithmsConfig {
         })
     }
 
-    /// Sets the sizes that the loader makes.
+    /// Sets what the loader makes of an image.
     pub fn change_data(&self, data: &mut DataConfig) {
         self.methods().for_each(|(_, method)| method.change_data(data));
     }

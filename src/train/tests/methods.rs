@@ -71,6 +71,8 @@ fn every_method_trains_alone_and_with_the_others() {
         "[algorithms.fixres]\ntrain_crop_size = 16\neval_resize_size = 24\neval_crop_size = 20",
         "[algorithms.progressive_resizing]",
         "[algorithms.ema]\nupdate_interval = \"1ba\"",
+        "[algorithms.alternating_flip]",
+        "[algorithms.randaugment]",
         "[algorithms.ghost_batch_norm]\nghost_batch_size = 2",
         "[algorithms.stochastic_depth]\ndrop_rate = 0.5",
         "[algorithms.selective_backprop]\nstart = 0.0",
