@@ -27,6 +27,7 @@ mod randaugment;
 mod resolution;
 mod sam;
 mod selective_backprop;
+mod squeeze_excite;
 mod stochastic_depth;
 mod swa;
 

@@ -48,6 +48,7 @@ macro_rules! methods {
 methods! {
     channels_last: ChannelsLast,
     blurpool: BlurPool,
+    squeeze_excite: SqueezeExcite,
     ghost_batch_norm: GhostBatchNorm,
     stochastic_depth: StochasticDepth,
     label_smoothing: LabelSmoothing,

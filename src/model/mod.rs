@@ -2,6 +2,7 @@
 //! module knows nothing of ranks, recipes or logs.
 
 mod config;
+mod excitation;
 #[cfg(feature = "torch")]
 mod fused;
 mod fusion;
@@ -25,3 +26,4 @@ pub use config::{
     Arch, Block, Blur, BlurOrder, BranchDrop, CustomConfig, DropBy, Initializer, ModelConfig,
     ModelSpec,
 };
+pub use excitation::Excitation;

@@ -40,6 +40,8 @@ fn values_that_no_method_can_take_are_refused_with_the_cure() {
             ["hflip (0)", "set it to 0.5"],
         ),
         ("[data.train]\nflip = \"alternating\"", ["flip", "hflip"]),
+        ("[algorithms.squeeze_excite]\nlatent_channels = 0", ["latent_channels (0)", "above 0"]),
+        ("[algorithms.squeeze_excite]\nmin_channels = 9999", ["changes nothing", "(9999)"]),
         (
             "[mlperf]\ndivision = \"closed\"\n[algorithms.randaugment]",
             ["algorithms.randaugment", "closed"],
@@ -48,4 +50,20 @@ fn values_that_no_method_can_take_are_refused_with_the_cure() {
         let error = resolved(text).unwrap_err().to_string();
         assert!(words.iter().all(|word| error.contains(word)), "{text}: {error}");
     }
+}
+
+#[test]
+fn squeeze_and_excitation_is_counted_and_not_fused() {
+    let [plain, excited] = ["", "[algorithms.squeeze_excite]"]
+        .map(|method| resolved(&format!("[algorithms.channels_last]\n{method}")).unwrap());
+    assert!(excited.fusion_obstacle().unwrap().contains("algorithms.squeeze_excite"));
+    // All convolutions of the last three stages, and the output channels of their blocks and shortcuts.
+    let stages = [[4, 128], [6, 256], [3, 512]];
+    let channels = stages.map(|[depth, width]| depth * 6 * width + 4 * width).iter().sum::<u64>();
+    let [before, after] = [&plain, &excited].map(|recipe| recipe.spec.num_weights()[0]);
+    let added = 2 * 64 * channels;
+    assert_eq!(after - before, added);
+    assert_eq!(excited.spec.macs(224) - plain.spec.macs(224), added, "each is used once an image");
+    let [before, after] = [&plain, &excited].map(|recipe| recipe.spec.activations(176));
+    assert!(after > before);
 }

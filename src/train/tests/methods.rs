@@ -71,6 +71,7 @@ fn every_method_trains_alone_and_with_the_others() {
         "[algorithms.fixres]\ntrain_crop_size = 16\neval_resize_size = 24\neval_crop_size = 20",
         "[algorithms.progressive_resizing]",
         "[algorithms.ema]\nupdate_interval = \"1ba\"",
+        "[algorithms.squeeze_excite]\nmin_channels = 8",
         "[algorithms.alternating_flip]",
         "[algorithms.randaugment]",
         "[algorithms.ghost_batch_norm]\nghost_batch_size = 2",
