@@ -1,9 +1,14 @@
-//! Methods that change what the loader makes.
+//! Methods that change what the loader makes, and statistics of averaged weights, in whole runs.
+
+use std::fs;
 
 use mlperf_run::{
     data::{Augmentation, AugmentationSet, Flip},
     recipe::{IMAGENET, Origin, Recipe, RecipeError, Source, load},
 };
+use serde_json::Value;
+
+use crate::train::{Bench, assert_ok, images};
 
 fn resolved(text: &str) -> Result<Recipe, RecipeError> {
     let origin = Origin::File("methods.toml".into());
@@ -42,6 +47,7 @@ fn values_that_no_method_can_take_are_refused_with_the_cure() {
         ("[data.train]\nflip = \"alternating\"", ["flip", "hflip"]),
         ("[algorithms.squeeze_excite]\nlatent_channels = 0", ["latent_channels (0)", "above 0"]),
         ("[algorithms.squeeze_excite]\nmin_channels = 9999", ["changes nothing", "(9999)"]),
+        ("[algorithms.swa]\n[model]\nbn_momentum = 0", ["bn_momentum (0)", "set it to 0.1"]),
         (
             "[mlperf]\ndivision = \"closed\"\n[algorithms.randaugment]",
             ["algorithms.randaugment", "closed"],
@@ -66,4 +72,35 @@ fn squeeze_and_excitation_is_counted_and_not_fused() {
     assert_eq!(excited.spec.macs(224) - plain.spec.macs(224), added, "each is used once an image");
     let [before, after] = [&plain, &excited].map(|recipe| recipe.spec.activations(176));
     assert!(after > before);
+}
+
+#[test]
+fn statistics_of_averaged_weights_are_retaken_before_each_evaluation() {
+    let run = |update_bn: &str| {
+        let bench = Bench::new(2);
+        let swa = ["start=0ba", "interval=1ba", &format!("update_bn={update_bn}")]
+            .map(|setting| format!("algorithms.swa.{setting}"));
+        let set = swa.iter().flat_map(|setting| ["--set", setting]).collect::<Vec<_>>();
+        assert_ok(&bench.run(&images(), &set), 0);
+        let events = fs::read_to_string(bench.path("run_0/events.jsonl")).unwrap();
+        let events = events.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+        let evaluated: Vec<_> = events.filter(|event| event["event"] == "evaluated").collect();
+        assert_eq!(evaluated.len(), 2);
+        let times = evaluated.iter().map(|event| {
+            let [all, part] = ["eval_s", "statistics_s"].map(|key| event[key].as_f64().unwrap());
+            assert!(part <= all, "{event}");
+            part
+        });
+        let times: Vec<f64> = times.collect();
+        let weights = fs::read(bench.path("run_0/weights.safetensors")).unwrap();
+        let weights = safetensors::SafeTensors::deserialize(&weights).unwrap();
+        let data = |name: &str| weights.tensor(name).unwrap().data().to_vec();
+        (times, data("conv1.weight"), data("bn1.running_mean"))
+    };
+    let (averaged, retaken) = (run("0sp"), run("1ep"));
+    assert!(averaged.0.iter().all(|&time| time == 0.0), "{:?}", averaged.0);
+    assert!(retaken.0.iter().all(|&time| time > 0.0), "{:?}", retaken.0);
+    assert!(averaged.1 == retaken.1, "the weights stay the same");
+    assert!(averaged.2 != retaken.2, "the weights that are kept have the statistics evaluated");
+    assert!(retaken.2 == run("1ep").2, "a run can be repeated");
 }
