@@ -24,7 +24,7 @@ pub struct AlternatingFlip {}
 impl Method for AlternatingFlip {
     fn check(&self, data: &DataConfig, problems: &mut Problems) {
         let hflip = data.train.hflip;
-        if hflip == 0.0 || hflip == 1.0 {
+        if [0.0, 1.0].contains(&hflip) {
             problems.add(format!(
                 "algorithms.alternating_flip flips at random in the first epoch, and data.train.hflip \
                  ({hflip}) leaves nothing to chance; set it to 0.5 or remove the table"

@@ -1,15 +1,15 @@
 //! `RandAugment`: applies a few random operations to each training image, such as rotation, shear,
 //! contrast or posterization, because a long run overfits less on images that vary more.
 //!
-//! Source: Cubuk et al. 2019, "RandAugment: Practical automated data augmentation with a reduced search
+//! Source: Cubuk et al. 2019, "`RandAugment`: Practical automated data augmentation with a reduced search
 //! space"; like Composer 0.7.0, or like torchvision with `augmentation_set = "torchvision"`. The loader
 //! does it, after crop and flip, at the size of the crop. Bytes equal those of Pillow, by which Composer
-//! and torchvision compute; operations are drawn by seed, epoch and image. Suggested: `depth = 1` for runs
-//! of 100 epochs or more, and none for fewer. Trade-off: Composer publishes +0.4 points at 90 epochs and
-//! +1.15 at 120; short runs underfit. Measured on a core: the default takes 0.10 ms an image at 88 px, 0.4 ms at
-//! 176 px and 0.8 ms at 224 px, where reading and decoding take about 1.0 ms; torchvision's set takes 0.03,
-//! 0.14 and 0.3 ms, because it reads the nearest pixel. Whether it raises the accuracy of a run has not
-//! been measured here.
+//! and torchvision compute; operations are drawn by seed, epoch and image. Suggested: `depth = 1` and
+//! `severity = 10` for runs of 240 epochs or more, where `MosaicML`'s recipes add it, and none for short
+//! ones, which underfit. Trade-off: Composer publishes +0.4 points at 90 epochs and +1.15 at 120. Measured on
+//! one core: the default takes 0.10 ms an image at 88 px, 0.4 ms at 176 px and 0.8 ms at 224 px, where reading
+//! and decoding take about 1.0 ms; torchvision's set takes 0.03, 0.14 and 0.3 ms, because it reads the
+//! nearest pixel. Whether it raises the accuracy of a run has not been measured here.
 
 use serde::{Deserialize, Serialize};
 

@@ -11,7 +11,9 @@
 //! has decayed to zero. Two copies of the weights; per evaluation, a forward pass over `update_bn` images,
 //! which is part of the evaluation's time (`statistics_s` in `events.jsonl`). The default reads 1.3 % of
 //! `ImageNet`; the paper and early versions of Composer read all training images (`"1ep"`), once, at the
-//! end of the run. The accuracy of a shorter pass has not been measured here.
+//! end of the run. Measured on the built-in images, one run of 12 epochs: against averaged statistics, +1.9,
+//! +0.7 and 0.0 points after epochs 8, 10 and 12 with all images, +1.9, +0.1 and -0.3 with a fifth of them; a
+//! pass over all takes half an epoch's time. Nothing has been measured on `ImageNet`.
 
 use serde::{Deserialize, Serialize};
 

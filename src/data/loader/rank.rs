@@ -98,10 +98,7 @@ impl Dataset {
 
     fn train_sampler(&self, config: &DataConfig, rank: &LoaderRank) -> Sampler {
         let sampler = config.sampler(self.train.len(), rank.shard);
-        match config.train.block_shuffle {
-            true => sampler.in_blocks(self.train.block_len()),
-            false => sampler,
-        }
+        if config.train.block_shuffle { sampler.in_blocks(self.train.block_len()) } else { sampler }
     }
 
     /// Starts a loader of the validation images of `rank`, which reads each image once.

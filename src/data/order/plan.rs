@@ -61,7 +61,7 @@ impl BatchPlan {
     /// on nothing but seed and sample.
     fn alternates_to_flipped(&self, sample: u32, p: f64) -> bool {
         let first = Rng::keyed(&[FLIP_STREAM, self.key, u64::from(sample)]).chance(p);
-        first != !self.epoch.is_multiple_of(2)
+        first == self.epoch.is_multiple_of(2)
     }
 
     /// The random stream for crop and flip of a sample. It does not depend on the batch. `attempt`
@@ -242,8 +242,8 @@ mod tests {
         let plans = train_plans(Sampler::new(10_000, shard, seed), schedule);
         let is_flipped = |plan: &BatchPlan, sample| match plan.transform_of(sample) {
             Transform::Train { config, .. } => match config.hflip {
-                p if p == 0.0 => false,
-                p if p == 1.0 => true,
+                0.0 => false,
+                1.0 => true,
                 p => panic!("{p} leaves it to chance"),
             },
             Transform::Eval(_) => panic!("a training plan"),

@@ -90,7 +90,7 @@ fn each_operation_is_drawn_equally_often_and_in_both_directions() {
         for (name, count) in counts {
             // Two shears, two shifts and the rotation are affine.
             let share = if name == "Affine" { 5 } else { 1 };
-            let apart = count as f64 * num_kinds as f64 / (20_000 * share) as f64 - 1.0;
+            let apart = count as f64 * num_kinds as f64 / f64::from(20_000 * share) - 1.0;
             assert!(apart.abs() < 0.1, "{set:?}, {name}: {count}");
         }
         assert!((left as f64 / right as f64 - 1.0).abs() < 0.1, "{left}, {right}");

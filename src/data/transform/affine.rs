@@ -83,20 +83,20 @@ impl Affine {
                 let ([y0, y1], low_share) = neighbours(y - 0.5, last);
                 let at = |y: usize, x: usize| (y * image_size + x) * 3;
                 let three = |at: usize| &source[at..at + 3];
-                let (a, b) = (three(at(y0, x0)), three(at(y0, x1)));
-                let (c, d) = (three(at(y1, x0)), three(at(y1, x1)));
+                let [left, right] = [x0, x1].map(|x| three(at(y0, x)));
+                let [low_left, low_right] = [x0, x1].map(|x| three(at(y1, x)));
                 // Shears move along one axis only.
                 if low_share == 0.0 || right_share == 0.0 {
-                    let other = if low_share == 0.0 { b } else { c };
+                    let other = if low_share == 0.0 { right } else { low_left };
                     for channel in 0..3 {
-                        let mixed = mix(a[channel], other[channel], right_share + low_share);
+                        let mixed = mix(left[channel], other[channel], right_share + low_share);
                         pixel[channel] = mixed as u8;
                     }
                     continue;
                 }
                 for channel in 0..3 {
-                    let upper = mix(a[channel], b[channel], right_share);
-                    let lower = mix(c[channel], d[channel], right_share);
+                    let upper = mix(left[channel], right[channel], right_share);
+                    let lower = mix(low_left[channel], low_right[channel], right_share);
                     pixel[channel] = (upper + (lower - upper) * low_share) as u8;
                 }
             }

@@ -72,8 +72,8 @@ impl Augmenter {
     ) {
         match operation {
             Operation::Identity => {}
-            Operation::AutoContrast => by_channel(row, |counts| stretch(counts)),
-            Operation::Equalize => by_channel(row, |counts| level(counts)),
+            Operation::AutoContrast => by_channel(row, stretch),
+            Operation::Equalize => by_channel(row, level),
             Operation::Posterize { bits } => {
                 let dropped = (0xff_u16 >> bits) as u8;
                 look_up(row, &from_fn(|byte| byte as u8 & !dropped));
@@ -87,7 +87,9 @@ impl Augmenter {
             Operation::Color { factor } => {
                 for pixel in row.chunks_exact_mut(3) {
                     let grey = grey(pixel);
-                    pixel.iter_mut().for_each(|byte| *byte = blend(grey, *byte, factor));
+                    for byte in pixel {
+                        *byte = blend(grey, *byte, factor);
+                    }
                 }
             }
             Operation::Contrast { factor } => {
@@ -122,7 +124,9 @@ fn grey(pixel: &[u8]) -> u8 {
 }
 
 fn look_up(row: &mut [u8], table: &Table) {
-    row.iter_mut().for_each(|byte| *byte = table[usize::from(*byte)]);
+    for byte in row {
+        *byte = table[usize::from(*byte)];
+    }
 }
 
 /// Looks up each channel in the table that follows from its histogram.
