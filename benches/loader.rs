@@ -8,8 +8,8 @@ use std::sync::Arc;
 use divan::{Bencher, counter::ItemsCount};
 use mlperf_run::data::bench::index_cost;
 use mlperf_run::data::{
-    Index, Interpolation, Loader, LoaderConfig, Sampler, Shard, Split, SynthConfig, TrainSchedule,
-    TrainTransform, synth, train_plans,
+    Augmentation, AugmentationSet, Index, Interpolation, Loader, LoaderConfig, Sampler, Shard,
+    Split, SynthConfig, TrainSchedule, TrainTransform, synth, train_plans,
 };
 use tempfile::TempDir;
 
@@ -39,6 +39,23 @@ fn data_set() -> (TempDir, Arc<Index>) {
     sample_size = 1
 )]
 fn train_epoch<const IMAGE_SIZE: usize>(bencher: Bencher<'_, '_>, interpolation: Interpolation) {
+    let transform = TrainTransform { interpolation, ..TrainTransform::default() };
+    epoch(bencher, IMAGE_SIZE, transform);
+}
+
+/// With the default `RandAugment` of both families.
+#[divan::bench(
+    consts = [88, 176, 224],
+    args = [AugmentationSet::All, AugmentationSet::Torchvision],
+    sample_count = 10,
+    sample_size = 1
+)]
+fn augmented_epoch<const IMAGE_SIZE: usize>(bencher: Bencher<'_, '_>, set: AugmentationSet) {
+    let augmentation = Some(Augmentation { depth: 2, severity: 9, set });
+    epoch(bencher, IMAGE_SIZE, TrainTransform { augmentation, ..TrainTransform::default() });
+}
+
+fn epoch(bencher: Bencher<'_, '_>, image_size: usize, transform: TrainTransform) {
     let (_root, folder) = data_set();
     let loader_config = LoaderConfig::default();
     bencher.counter(ItemsCount::new(NUM_IMAGES)).bench(|| {
@@ -48,8 +65,8 @@ fn train_epoch<const IMAGE_SIZE: usize>(bencher: Bencher<'_, '_>, interpolation:
             steps_per_epoch: NUM_IMAGES / 16,
             epochs: 0..1,
             start_step: 0,
-            image_sizes: vec![IMAGE_SIZE],
-            transforms: vec![TrainTransform { interpolation, ..TrainTransform::default() }],
+            image_sizes: vec![image_size],
+            transforms: vec![transform],
         };
         let plans = train_plans(Sampler::new(folder.len(), shard, 0), schedule);
         let mut loader = Loader::start(Arc::clone(&folder), plans, loader_config.clone());

@@ -19,8 +19,9 @@ use std::{
 
 use mlperf_run::data::import::{Import, import};
 use mlperf_run::data::{
-    Batch, Cache, EvalTransform, Index, Interpolation, Loader, LoaderConfig, Pool, RamCache,
-    Sampler, Shard, Sharing, Split, TrainSchedule, TrainTransform, eval_plans, train_plans,
+    Augmentation, AugmentationSet, Batch, Cache, EvalTransform, Index, Interpolation, Loader,
+    LoaderConfig, Pool, RamCache, Sampler, Shard, Sharing, Split, TrainSchedule, TrainTransform,
+    eval_plans, train_plans,
 };
 use turbojpeg::{Compressor, Image, PixelFormat};
 
@@ -84,6 +85,10 @@ fn a_sample_costs_no_allocation_after_the_first_epoch() {
         let transform = TrainTransform { interpolation, ..TrainTransform::default() };
         count(&index, transform, LoaderConfig::default());
     }
+    let augmentation = Augmentation { depth: 3, severity: 9, set: AugmentationSet::All };
+    let augmented =
+        TrainTransform { augmentation: Some(augmentation), ..TrainTransform::default() };
+    count(&index, augmented, LoaderConfig::default());
 }
 
 /// Whose images are cut down before they are decoded, decoded at a fraction, or not at all.

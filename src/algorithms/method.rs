@@ -25,7 +25,7 @@ pub trait Method {
         None
     }
 
-    /// Sets the sizes that the loader makes.
+    /// Sets what the loader makes of an image.
     fn change_data(&self, _data: &mut DataConfig) {}
 
     /// Changes the plan of the network.

@@ -10,6 +10,7 @@ mod method;
 mod method_rng;
 mod registry;
 
+mod alternating_flip;
 mod blurpool;
 mod channels_last;
 mod colout;
@@ -22,9 +23,11 @@ mod gradient_clipping;
 mod label_smoothing;
 mod mixup;
 mod progressive_resizing;
+mod randaugment;
 mod resolution;
 mod sam;
 mod selective_backprop;
+mod squeeze_excite;
 mod stochastic_depth;
 mod swa;
 

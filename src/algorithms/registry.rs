@@ -53,12 +53,15 @@ macro_rules! methods {
 methods! {
     channels_last: ChannelsLast,
     blurpool: BlurPool,
+    squeeze_excite: SqueezeExcite,
     ghost_batch_norm: GhostBatchNorm,
     stochastic_depth: StochasticDepth,
     label_smoothing: LabelSmoothing,
     fixres: FixRes,
     progressive_resizing: ProgressiveResizing,
     resolution: Resolution,
+    alternating_flip: AlternatingFlip,
+    randaugment: RandAugment,
     selective_backprop: SelectiveBackprop,
     colout: ColOut,
     cutout: Cutout,
@@ -122,7 +125,7 @@ impl AlgorithmsConfig {
         })
     }
 
-    /// Sets the sizes that the loader makes.
+    /// Sets what the loader makes of an image.
     pub fn change_data(&self, data: &mut DataConfig) {
         self.methods().for_each(|(_, method)| method.change_data(data));
     }

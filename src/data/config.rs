@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::time::ByEpoch;
+use crate::{data::transform::augment::Augmentation, time::ByEpoch};
 
 /// A split of a data set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -148,6 +148,12 @@ pub struct TrainDataConfig {
     pub interpolation: Interpolation,
     /// Probability of a horizontal flip.
     pub hflip: f64,
+    /// Which epochs flip an image; set by `algorithms.alternating_flip`.
+    #[serde(skip)]
+    pub flip: Flip,
+    /// Set by `algorithms.randaugment`.
+    #[serde(skip)]
+    pub augmentation: Option<Augmentation>,
     /// Decode large crops at 1/2, 1/4 or 1/8 of their size with a smaller inverse DCT. This is
     /// faster, but the pixels differ from torchvision's.
     pub dct_scale: bool,
@@ -177,6 +183,10 @@ pub struct TrainTransform {
     pub interpolation: Interpolation,
     /// Probability of a horizontal flip.
     pub hflip: f64,
+    /// Which epochs flip an image.
+    pub flip: Flip,
+    /// How rows are augmented after the flip.
+    pub augmentation: Option<Augmentation>,
     /// Whether large crops are decoded with a smaller inverse DCT.
     pub dct_scale: bool,
     /// Whether blocks of neighbouring images are shuffled.
@@ -190,19 +200,32 @@ pub struct TrainTransform {
 impl TrainDataConfig {
     /// The transform of an epoch with crops of `scale` and `ratio`.
     pub fn transform(&self, scale: [f64; 2], ratio: [f64; 2]) -> TrainTransform {
-        let Self { interpolation, hflip, dct_scale, block_shuffle, .. } = *self;
+        let Self { interpolation, hflip, flip, augmentation, .. } = *self;
+        let Self { dct_scale, block_shuffle, .. } = *self;
         let Self { ram_cache, store_scale, .. } = *self;
         TrainTransform {
             scale,
             ratio,
             interpolation,
             hflip,
+            flip,
+            augmentation,
             dct_scale,
             block_shuffle,
             ram_cache,
             store_scale,
         }
     }
+}
+
+/// Which epochs flip an image.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Flip {
+    /// Each by chance.
+    #[default]
+    Random,
+    /// The first by chance, then every other one.
+    Alternating,
 }
 
 /// Memory for decoded images.
@@ -352,6 +375,8 @@ impl Default for TrainDataConfig {
             ratio: [3.0 / 4.0, 4.0 / 3.0].into(),
             interpolation: Interpolation::Area,
             hflip: 0.5,
+            flip: Flip::Random,
+            augmentation: None,
             dct_scale: false,
             block_shuffle: false,
             ram_cache: RamCache::Off,

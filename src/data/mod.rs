@@ -4,7 +4,7 @@
 //! | folder | part |
 //! |---|---|
 //! | `image` | JPEG, PNG and raw pixels: decoding, cropping at restart markers, rewriting; formats of imports |
-//! | `transform` | crop, resize and flip: from a decoded image to a row of a batch |
+//! | `transform` | crop, resize, flip and augmentation: from a decoded image to a row of a batch |
 //! | `order` | the samples of each rank in each epoch, and the plan of each batch |
 //! | `index` | the samples of a split as byte ranges (spans) of files, cached between runs |
 //! | `format` | readers that find the spans in folders, archives and shards |
@@ -36,8 +36,9 @@ mod tests;
 mod transform;
 
 pub use config::{
-    DataConfig, EvalTransform, Geometry, Interpolation, MAX_BATCHES_AHEAD, MAX_THREADS, OnBadImage,
-    Order, RamCache, Split, StoreDivision, SynthConfig, TrainDataConfig, TrainTransform,
+    DataConfig, EvalTransform, Flip, Geometry, Interpolation, MAX_BATCHES_AHEAD, MAX_THREADS,
+    OnBadImage, Order, RamCache, Split, StoreDivision, SynthConfig, TrainDataConfig,
+    TrainTransform,
 };
 pub use dataset::open::Dataset;
 pub use error::DataError;
@@ -59,4 +60,5 @@ pub use report::cold::{ColdEpoch, ColdRates, ReadAhead, measure_cold};
 pub use report::diagnosis::{LoaderContext, diagnosis};
 pub use report::{bench, inspect};
 pub use rng::Rng;
+pub use transform::augment::{Augmentation, AugmentationSet};
 pub use transform::crop::{channel_scale, ffcv_crop, random_resized_crop, torchvision_crop};

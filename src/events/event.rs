@@ -84,6 +84,9 @@ pub enum RankEvent {
         num_images: u64,
         /// Duration in seconds.
         eval_s: f64,
+        /// The part of it in which batch norm's statistics were retaken, in seconds.
+        #[serde(default)]
+        statistics_s: f64,
     },
     /// The rank is alive. Sent every second, to the launcher only.
     Alive {

@@ -176,6 +176,7 @@ mod tests {
             num_right: 800,
             num_images: 1600,
             eval_s: 0.4,
+            statistics_s: 0.0,
         };
         let sample = sampler().sample(&event, None).unwrap();
         assert_eq!((sample.kind, sample.step), (Kind::Evaluation, 200));

@@ -6,6 +6,8 @@ use std::path::PathBuf;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::excitation::Excitation;
+
 /// `[model]` of a recipe.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
@@ -145,6 +147,7 @@ impl ModelConfig {
             branch_drop: None,
             ghost_batch_size: None,
             frozen: self.freeze.clone(),
+            excitation: None,
         }
     }
 }
@@ -175,6 +178,8 @@ pub struct ModelSpec {
     pub ghost_batch_size: Option<usize>,
     /// Layers, blocks or stages that are not trained.
     pub frozen: Vec<String>,
+    /// Squeeze-and-excitation, if enabled.
+    pub excitation: Option<Excitation>,
 }
 
 /// How residual branches are dropped in training (Huang et al. 2016).
@@ -196,12 +201,21 @@ pub enum DropBy {
 }
 
 /// One convolution of a network, for some image size.
-struct Conv {
+pub(super) struct Conv {
     kernel: u64,
     inputs: u64,
     outputs: u64,
     /// Output pixels.
     area: u64,
+    /// Hidden channels of the squeeze-and-excitation after it, 0 for none.
+    pub(super) latent: u64,
+}
+
+impl Conv {
+    /// Weights of the squeeze-and-excitation after it, each used once an image.
+    fn excitation_weights(&self) -> u64 {
+        2 * self.outputs * self.latent
+    }
 }
 
 impl ModelSpec {
@@ -210,14 +224,16 @@ impl ModelSpec {
     pub fn macs(&self, image_size: usize) -> u64 {
         let convs = self.convs(image_size);
         let features = convs.last().map_or(0, |conv| conv.outputs);
-        let macs = |c: &Conv| c.kernel * c.kernel * c.inputs * c.outputs * c.area;
+        let macs =
+            |c: &Conv| c.kernel * c.kernel * c.inputs * c.outputs * c.area + c.excitation_weights();
         convs.iter().map(macs).sum::<u64>() + features * self.num_classes as u64
     }
 
-    /// Output values of convolutions and of the norms after them in one forward pass over an image
-    /// of `image_size` px.
+    /// Output values of convolutions, of the norms after them, and of squeeze-and-excitation between
+    /// them, in one forward pass over an image of `image_size` px.
     pub fn activations(&self, image_size: usize) -> u64 {
-        self.convs(image_size).iter().map(|conv| 2 * conv.outputs * conv.area).sum()
+        let outputs = |conv: &Conv| conv.outputs * conv.area * (2 + u64::from(conv.latent > 0));
+        self.convs(image_size).iter().map(outputs).sum()
     }
 
     /// Numbers of weights, and of running statistics of norms.
@@ -225,7 +241,8 @@ impl ModelSpec {
         let convs = self.convs(1);
         let features = convs.last().map_or(0, |conv| conv.outputs);
         let norms: u64 = convs.iter().map(|conv| 2 * conv.outputs).sum();
-        let kernels: u64 = convs.iter().map(|c| c.kernel * c.kernel * c.inputs * c.outputs).sum();
+        let kernel = |c: &Conv| c.kernel * c.kernel * c.inputs * c.outputs + c.excitation_weights();
+        let kernels: u64 = convs.iter().map(kernel).sum();
         [kernels + norms + (features + 1) * self.num_classes as u64, norms]
     }
 
@@ -235,13 +252,14 @@ impl ModelSpec {
     }
 
     /// In the order of the forward pass; the last one precedes the fully connected layer.
-    fn convs(&self, image_size: usize) -> Vec<Conv> {
+    pub(super) fn convs(&self, image_size: usize) -> Vec<Conv> {
         let half = |image_size: u64| image_size.div_ceil(2);
         let conv = |kernel, [inputs, outputs]: [u64; 2], image_size: u64| Conv {
             kernel,
             inputs,
             outputs,
             area: image_size * image_size,
+            latent: self.excitation.as_ref().and_then(|it| it.latent(inputs, outputs)).unwrap_or(0),
         };
         let mut inputs = self.width as u64;
         let mut image_size = half(image_size as u64);

@@ -13,6 +13,8 @@ impl ModelSpec {
             Some("algorithms.ghost_batch_norm normalizes parts of a batch; remove its table")
         } else if self.branch_drop.is_some() {
             Some("algorithms.stochastic_depth drops branches; remove its table")
+        } else if self.excitation.is_some() {
+            Some("algorithms.squeeze_excite weighs what convolutions give; remove its table")
         } else if blur.is_some_and(|blur| blur.order == BlurOrder::ConvFirst) {
             Some(
                 "algorithms.blurpool.blur_first = false blurs after the convolution; set it to true",
@@ -32,7 +34,7 @@ impl ModelSpec {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{Blur, BranchDrop, DropBy, ModelConfig};
+    use crate::model::{Blur, BranchDrop, DropBy, Excitation, ModelConfig};
 
     #[test]
     fn what_the_kernels_lack_is_named() {
@@ -40,9 +42,11 @@ mod tests {
             |order, min_channels| Some(Blur { order, convs: true, maxpools: true, min_channels });
         let plain = ModelConfig::default().spec(5);
         let drop = BranchDrop { by: DropBy::Sample, rates: vec![0.1; 16] };
+        let excitation = Some(Excitation { latent_channels: 64.0, min_channels: 128 });
         let with = [
             (ModelSpec { ghost_batch_size: Some(32), ..plain.clone() }, "ghost"),
             (ModelSpec { branch_drop: Some(drop), ..plain.clone() }, "stochastic_depth"),
+            (ModelSpec { excitation, ..plain.clone() }, "squeeze_excite"),
             (ModelSpec { blur: blur(BlurOrder::ConvFirst, 16), ..plain.clone() }, "blur_first"),
             (ModelSpec { blur: blur(BlurOrder::BlurFirst, 3), ..plain.clone() }, "min_channels"),
             (ModelSpec { frozen: vec!["layer1".into()], ..plain.clone() }, "freeze"),

@@ -25,6 +25,8 @@ enum Role {
     BnBias,
     FcWeight,
     FcBias,
+    /// Of squeeze-and-excitation, which keeps torch's default, as in Composer.
+    ExciteWeight,
 }
 
 fn role(name: &str, tensor: &Tensor) -> Role {
@@ -32,6 +34,7 @@ fn role(name: &str, tensor: &Tensor) -> Role {
         ("fc.weight", _) => Role::FcWeight,
         ("fc.bias", _) => Role::FcBias,
         (_, 4) => Role::ConvWeight,
+        (_, 2) => Role::ExciteWeight,
         _ => match name.rsplit('.').next() {
             Some("bias") => Role::BnBias,
             _ => Role::BnWeight,
@@ -74,8 +77,15 @@ fn last_bn_of_branches(weights: &Weights) -> Vec<String> {
 /// torch's default for linear layers: U(-1, 1) / sqrt(`fan_in`) for weight and bias.
 fn torch_linear_default(weights: &Weights) {
     let fc = |name| weights.get(name).expect("every ResNet ends in fc").shallow_clone();
-    let bound = 1.0 / (fc("fc.weight").size()[1] as f64).sqrt();
+    let bound_of = |weight: &Tensor| 1.0 / (weight.size()[1] as f64).sqrt();
+    let bound = bound_of(&fc("fc.weight"));
     for name in ["fc.weight", "fc.bias"] {
         let _ = fc(name).uniform_(-bound, bound);
+    }
+    for (name, tensor) in weights.parameters() {
+        if role(name, tensor) == Role::ExciteWeight {
+            let bound = bound_of(tensor);
+            let _ = tensor.shallow_clone().uniform_(-bound, bound);
+        }
     }
 }

@@ -36,6 +36,7 @@ pub(super) struct Conv {
     weight: Tensor, // [C', C, k, k]
     stride: i64,
     blur: Option<BlurOrder>,
+    excite: Option<Excite>,
 }
 
 impl Conv {
@@ -47,11 +48,24 @@ impl Conv {
     ) -> Self {
         let size = [shape.outputs, shape.inputs, shape.kernel, shape.kernel];
         let weight = weights.parameter(&format!("{name}.weight"), &size);
-        Self { name: name.to_owned(), weight, stride: shape.stride, blur }
+        Self { name: name.to_owned(), weight, stride: shape.stride, blur, excite: None }
+    }
+
+    /// The same convolution with squeeze-and-excitation of `latent` hidden channels after it.
+    pub(super) fn excited(self, weights: &mut Weights, latent: i64) -> Self {
+        let outputs = self.weight.size()[0];
+        let excite = Excite::new(weights, &format!("{}.se", self.name), outputs, latent);
+        Self { excite: Some(excite), ..self }
     }
 
     pub(super) fn weight(&self) -> &Tensor {
         &self.weight
+    }
+
+    /// All of its weights.
+    pub(super) fn weights(&self) -> impl Iterator<Item = &Tensor> {
+        let excite = self.excite.iter().flat_map(|it| [&it.squeeze, &it.expand]);
+        std::iter::once(&self.weight).chain(excite)
     }
 
     pub(super) fn stride(&self) -> i64 {
@@ -74,10 +88,39 @@ impl Conv {
     }
 
     fn forward_by(&self, x: &Tensor, weight: &Tensor) -> Tensor {
-        match self.blur {
+        let y = match self.blur {
             None => convolve(x, weight, self.stride),
             Some(order) => blurred_conv(x, weight, self.stride, order),
+        };
+        match &self.excite {
+            None => y,
+            Some(excite) => excite.forward(&y),
         }
+    }
+}
+
+/// Squeeze-and-excitation (Hu et al. 2018, section 3): weighs channels by what all pixels show.
+#[derive(Debug)]
+struct Excite {
+    squeeze: Tensor, // [L, C]
+    expand: Tensor,  // [C, L]
+}
+
+impl Excite {
+    fn new(weights: &mut Weights, name: &str, channels: i64, latent: i64) -> Self {
+        Self {
+            squeeze: weights.parameter(&format!("{name}.fc1.weight"), &[latent, channels]),
+            expand: weights.parameter(&format!("{name}.fc2.weight"), &[channels, latent]),
+        }
+    }
+
+    /// `[N, C, H, W]` to the same shape.
+    fn forward(&self, x: &Tensor) -> Tensor {
+        let none = None::<&Tensor>;
+        let hidden =
+            x.adaptive_avg_pool2d([1, 1]).flatten(1, -1).linear(&self.squeeze, none).relu();
+        let shares = hidden.linear(&self.expand, none).sigmoid(); // [N, C]
+        x * shares.unsqueeze(-1).unsqueeze(-1)
     }
 }
 

@@ -2,6 +2,7 @@
 //! module knows nothing of ranks, recipes or logs.
 
 mod config;
+mod excitation;
 #[cfg(feature = "torch")]
 mod fused;
 mod fusion;
@@ -26,4 +27,5 @@ pub use config::{
     Arch, Block, Blur, BlurOrder, BranchDrop, CustomConfig, DropBy, Initializer, ModelConfig,
     ModelSpec,
 };
+pub use excitation::Excitation;
 pub use shapes::TensorShape;

@@ -128,10 +128,7 @@ impl Residual {
     /// A zero, `[]`, that gives each weight of the branch a zero gradient, because the reducer
     /// waits for all gradients.
     fn nothing(&self) -> Tensor {
-        let weights = self
-            .branch
-            .iter()
-            .flat_map(|(conv, bn)| [conv.weight()].into_iter().chain(bn.weights()));
+        let weights = self.branch.iter().flat_map(|(conv, bn)| conv.weights().chain(bn.weights()));
         let zeros = weights.map(|weight| weight.sum(weight.kind()) * 0.0);
         zeros.reduce(|a, b| a + b).expect("a branch has weights")
     }
@@ -193,7 +190,12 @@ impl Builder<'_> {
         let blur = self.spec.blur.as_ref().filter(|blur| {
             blur.convs && shape.stride > 1 && shape.inputs >= blur.min_channels as i64
         });
-        let conv = Conv::new(self.weights, conv, shape, blur.map(|b| b.order));
+        let mut conv = Conv::new(self.weights, conv, shape, blur.map(|b| b.order));
+        let excitation = self.spec.excitation.as_ref();
+        let latent = excitation.and_then(|it| it.latent(shape.inputs as u64, shape.outputs as u64));
+        if let Some(latent) = latent {
+            conv = conv.excited(self.weights, latent as i64);
+        }
         (conv, BatchNorm::new(self.weights, bn, shape.outputs, self.spec))
     }
 }

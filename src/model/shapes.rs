@@ -15,14 +15,14 @@ pub struct TensorShape {
 impl ModelSpec {
     /// Parameters and running statistics, layer by layer.
     pub fn tensor_shapes(&self) -> Vec<TensorShape> {
-        let mut list = List::default();
+        let mut list = List { spec: self, shapes: Vec::new() };
         list.conv_bn(["conv1", "bn1"], [3, self.width, 7]);
         let mut channels = self.width;
         for (stage, &depth) in self.depths.iter().enumerate() {
             let width = self.width << stage;
             for block in 0..depth {
                 let name = format!("layer{}.{block}", stage + 1);
-                let outputs = list.branch(&name, self.block, [channels, width]);
+                let outputs = list.branch(&name, [channels, width]);
                 if channels != outputs || (stage > 0 && block == 0) {
                     let names = [format!("{name}.downsample.0"), format!("{name}.downsample.1")];
                     list.conv_bn([&names[0], &names[1]], [channels, outputs, 1]);
@@ -32,7 +32,7 @@ impl ModelSpec {
         }
         list.add("fc.weight", &[self.num_classes, channels]);
         list.add("fc.bias", &[self.num_classes]);
-        list.0
+        list.shapes
     }
 
     /// Whether the network has a layer, a block or a stage called `module`.
@@ -41,24 +41,31 @@ impl ModelSpec {
     }
 }
 
-#[derive(Default)]
-struct List(Vec<TensorShape>);
+struct List<'a> {
+    spec: &'a ModelSpec,
+    shapes: Vec<TensorShape>,
+}
 
-impl List {
+impl List<'_> {
     fn add(&mut self, name: &str, shape: &[usize]) {
-        self.0.push(TensorShape { name: name.to_owned(), shape: shape.to_owned() });
+        self.shapes.push(TensorShape { name: name.to_owned(), shape: shape.to_owned() });
     }
 
     fn conv_bn(&mut self, [conv, bn]: [&str; 2], [inputs, outputs, kernel]: [usize; 3]) {
         self.add(&format!("{conv}.weight"), &[outputs, inputs, kernel, kernel]);
+        let excitation = self.spec.excitation.as_ref();
+        if let Some(latent) = excitation.and_then(|it| it.latent(inputs as u64, outputs as u64)) {
+            self.add(&format!("{conv}.se.fc1.weight"), &[latent as usize, outputs]);
+            self.add(&format!("{conv}.se.fc2.weight"), &[outputs, latent as usize]);
+        }
         for tensor in ["weight", "bias", "running_mean", "running_var"] {
             self.add(&format!("{bn}.{tensor}"), &[outputs]);
         }
     }
 
     /// The branch of a residual block. Returns its output channels.
-    fn branch(&mut self, name: &str, block: Block, [inputs, width]: [usize; 2]) -> usize {
-        let convs = match block {
+    fn branch(&mut self, name: &str, [inputs, width]: [usize; 2]) -> usize {
+        let convs = match self.spec.block {
             Block::Basic => vec![[inputs, width, 3], [width, width, 3]],
             Block::Bottleneck => vec![[inputs, width, 1], [width, width, 3], [width, 4 * width, 1]],
         };
@@ -73,7 +80,7 @@ impl List {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{Arch, CustomConfig, ModelConfig};
+    use crate::model::{Arch, CustomConfig, Excitation, ModelConfig};
 
     fn specs() -> Vec<ModelSpec> {
         let custom = |block, depths, width| ModelConfig {
@@ -81,14 +88,17 @@ mod tests {
             custom: Some(CustomConfig { block, depths, width }),
             ..ModelConfig::default()
         };
-        [
+        let excitation = Some(Excitation { latent_channels: 0.25, min_channels: 8 });
+        let mut specs = [
             ModelConfig::default(),
             ModelConfig { arch: Arch::Resnet18, ..ModelConfig::default() },
             custom(Block::Basic, vec![1, 2], 8),
             custom(Block::Bottleneck, vec![2, 1, 1], 4),
         ]
         .map(|config| config.spec(7))
-        .to_vec()
+        .to_vec();
+        specs.push(ModelSpec { excitation, ..specs[2].clone() });
+        specs
     }
 
     #[test]

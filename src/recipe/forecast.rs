@@ -257,6 +257,7 @@ mod tests {
             num_right: 1,
             num_images: 2,
             eval_s,
+            statistics_s: 0.0,
         };
         let ready = |rank| RankEvent::Ready {
             rank,

@@ -187,6 +187,7 @@ mod tests {
             num_right: 1,
             num_images: 4,
             eval_s: 1.0,
+            statistics_s: 0.0,
         };
         let point = EvalPoint { epoch: 4.0, minutes: None, accuracy: 0.25 };
         assert_eq!(curve(None, &[event]), [point]);

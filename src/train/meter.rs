@@ -226,9 +226,13 @@ impl<'a> Meter<'a> {
         Ok(())
     }
 
-    /// Reports `[correct, evaluated]` images over all ranks of an evaluation that took `eval_s`, and
-    /// returns the accuracy.
-    pub(super) fn evaluated(&mut self, [num_right, num_images]: [u64; 2], eval_s: f64) -> f64 {
+    /// Reports `[correct, evaluated]` images over all ranks of an evaluation that took `eval_s`, of which
+    /// `statistics_s` for batch norm's statistics, and returns the accuracy.
+    pub(super) fn evaluated(
+        &mut self,
+        [num_right, num_images]: [u64; 2],
+        [eval_s, statistics_s]: [f64; 2],
+    ) -> f64 {
         let accuracy = num_right as f64 / num_images.max(1) as f64;
         self.accuracy = Some(accuracy);
         let epoch = self.epoch;
@@ -238,6 +242,7 @@ impl<'a> Meter<'a> {
             num_right,
             num_images,
             eval_s,
+            statistics_s,
         });
         accuracy
     }

@@ -20,6 +20,7 @@ mod microbatch;
 mod nonfinite;
 mod rank;
 mod same_inputs;
+mod statistics;
 mod step;
 mod targets;
 mod tensor_file;

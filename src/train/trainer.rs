@@ -15,6 +15,7 @@
 //! Logging (`log`), events (`event_sink`) and reading images (`data`) are elsewhere.
 
 use std::{
+    ops::Range,
     path::Path,
     sync::{
         Arc,
@@ -35,8 +36,10 @@ use super::{
     log::RunLog,
     losses::Losses,
     meter::Meter,
+    statistics::Statistics,
 };
 use crate::{
+    algorithms::Progress,
     data::{
         DataError, Dataset, Loader, LoaderContext, LoaderRank, Pool, Shard, StoreDivision,
         TrainSchedule,
@@ -264,6 +267,7 @@ impl Trainer {
             self.engine.ddp.mean(buffers)?;
         }
         self.engine.eval_weights.swap_in(self.engine.algorithms.eval_weights())?;
+        let statistics_s = self.retake_statistics(data)?;
         let _ = self.engine.num_correct.zero_();
         let mut num_images = 0;
         while let Some(batch) = loader.next_batch()? {
@@ -288,7 +292,7 @@ impl Trainer {
         }
         meter.left_out(loader.take_bad());
         let counts = [counts[0] as u64, counts[1] as u64];
-        Ok(meter.evaluated(counts, start.elapsed().as_secs_f64()))
+        Ok(meter.evaluated(counts, [start.elapsed().as_secs_f64(), statistics_s]))
     }
 
     /// What the diagnosis of data waits needs to know.
@@ -310,15 +314,50 @@ impl Trainer {
 
     fn train_loader(&self, data: &Dataset) -> Result<Loader, DataError> {
         let StepEngine { recipe, progress, .. } = &self.engine;
-        let schedule = TrainSchedule {
+        let RunLength { steps_per_epoch, num_epochs, .. } = recipe.run_length;
+        let start_step = progress.step - progress.epoch * steps_per_epoch;
+        let schedule = self.schedule(progress.epoch..num_epochs, start_step);
+        data.train_loader(&recipe.data, schedule, &self.rank)
+    }
+
+    /// The training batches of `epochs`, from 0, without the first `start_step`.
+    fn schedule(&self, epochs: Range<usize>, start_step: usize) -> TrainSchedule {
+        let recipe = &self.engine.recipe;
+        TrainSchedule {
             batch_per_rank: recipe.batch_per_rank,
             steps_per_epoch: recipe.run_length.steps_per_epoch,
-            epochs: progress.epoch..recipe.run_length.num_epochs,
-            start_step: progress.step - progress.epoch * recipe.run_length.steps_per_epoch,
+            epochs,
+            start_step,
             image_sizes: recipe.crop_sizes.clone(),
             transforms: recipe.epoch_values.iter().map(|values| values.transform).collect(),
-        };
-        data.train_loader(&recipe.data, schedule, &self.rank)
+        }
+    }
+
+    /// Retakes batch norm's statistics for averaged weights in the network, over the last batches of this
+    /// epoch. Returns the seconds that this took.
+    fn retake_statistics(&mut self, data: &Dataset) -> Result<f64, TrainError> {
+        let num_steps = self.engine.num_statistics_steps();
+        if num_steps == 0 {
+            return Ok(0.0);
+        }
+        let start = Instant::now();
+        let StepEngine { recipe, progress: Progress { epoch, .. }, .. } = &self.engine;
+        let start_step = recipe.run_length.steps_per_epoch - num_steps;
+        let schedule = self.schedule(*epoch..epoch + 1, start_step);
+        let mut loader = data.reread_loader(&recipe.data, schedule, &self.rank);
+        let mut statistics = Statistics::of(&self.engine.model)?;
+        while let Some(batch) = loader.next_batch()? {
+            if self.stop.load(Ordering::Relaxed) {
+                break;
+            }
+            self.pulse.count();
+            let device_batch = self.engine.uploader.upload(&batch)?;
+            self.engine.add_statistics(&mut statistics, &device_batch)?;
+        }
+        self.engine.set_statistics(&statistics)?;
+        // Waits for the device, as evaluation would.
+        let _ = Readout::of(&self.engine.num_correct)?.value()?;
+        Ok(start.elapsed().as_secs_f64())
     }
 
     pub(super) fn eval_loader(&self, data: &Dataset) -> Loader {

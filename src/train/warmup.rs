@@ -7,6 +7,7 @@ use tch::Tensor;
 use super::{
     engine::{StepEngine, algorithms},
     error::TrainError,
+    statistics::Statistics,
 };
 use crate::{
     algorithms::Progress,
@@ -36,6 +37,7 @@ impl StepEngine {
             for _ in 0..NUM_STEPS {
                 self.warm_step()?;
             }
+            self.warm_statistics()?;
         }
         self.warm_evaluation()?;
         let not_captured = [self.capture_steps()?, self.capture_evaluation()];
@@ -49,6 +51,17 @@ impl StepEngine {
         self.progress = Progress::default();
         self.ddp.barrier()?;
         Ok([not_fused, accumulated].into_iter().chain(not_captured).flatten().collect())
+    }
+
+    /// Takes the statistics of grey images of the current epoch's size, if the run will take any.
+    fn warm_statistics(&self) -> Result<(), BridgeError> {
+        let swa = self.recipe.algorithms.swa.as_ref();
+        if swa.is_none_or(|swa| swa.bn_steps(&self.recipe.run_length) == 0) {
+            return Ok(());
+        }
+        let image_size = self.recipe.crop_sizes[self.progress.epoch];
+        let device_batch = self.uploader.synthetic(self.recipe.batch_per_rank, image_size)?;
+        self.add_statistics(&mut Statistics::of(&self.model)?, &device_batch)
     }
 
     /// Evaluates grey images in batches of each size that this rank has.

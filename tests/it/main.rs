@@ -19,6 +19,8 @@ mod cli;
 #[cfg(test)]
 mod data;
 #[cfg(all(test, feature = "torch"))]
+mod data_methods;
+#[cfg(all(test, feature = "torch"))]
 mod failures;
 #[cfg(test)]
 mod golden;

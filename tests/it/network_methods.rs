@@ -1,7 +1,9 @@
 //! Methods that change the network, held to a network without them that does the same by hand.
 
 use mlperf_run::{
-    algorithms::{DropDistribution, DropMethod, GhostBatchNorm, Method, StochasticDepth},
+    algorithms::{
+        DropDistribution, DropMethod, GhostBatchNorm, Method, SqueezeExcite, StochasticDepth,
+    },
     model::{Arch, Block, CustomConfig, Mode, ModelConfig, ModelSpec, Place, ResNet, init},
 };
 use tch::{Device, Kind, Tensor, no_grad};
@@ -100,4 +102,25 @@ fn channels_of_zeros_change_nothing() {
         let mut weight = net.weights().parameters()[0].1.shallow_clone();
         weight.zero_grad();
     }
+}
+
+#[test]
+fn excitation_keeps_torchs_first_weights_and_a_dropped_branch_still_has_all_gradients() {
+    let mut excited = spec();
+    SqueezeExcite { latent_channels: 2.0, min_channels: 16 }.change_model(&mut excited);
+    let always = DropDistribution::Uniform;
+    StochasticDepth { method: DropMethod::Block, drop_rate: 1.0, distribution: always }
+        .change_model(&mut excited);
+    let net = network(&excited, None);
+    let excite: Vec<_> =
+        net.weights().parameters().iter().filter(|(n, _)| n.contains(".se.")).collect();
+    assert!(!excite.is_empty());
+    for (name, weight) in &excite {
+        let bound = 1.0 / (weight.size()[1] as f64).sqrt();
+        let most = f64::try_from(weight.abs().max()).unwrap();
+        assert!(most > 0.5 * bound && most <= bound, "{name}: {most} of {bound}");
+    }
+    net.forward(&images(4), Mode::Train).sum(Kind::Double).backward();
+    let without = |(_, t): &&(String, Tensor)| !t.grad().defined();
+    assert_eq!(net.weights().parameters().iter().filter(without).count(), 0);
 }

@@ -9,7 +9,7 @@ use std::{
 use mlperf_run::{
     data::{SynthConfig, synth},
     model::{Arch, Block, Blur, BlurOrder, BranchDrop, CustomConfig, DropBy, Mode, ModelConfig},
-    model::{ModelSpec, Place, ResNet, init},
+    model::{Excitation, ModelSpec, Place, ResNet, init},
     train::save_weights,
     weights::{Usage, WeightsFile, write_onnx},
 };
@@ -276,7 +276,8 @@ fn network(blur: Option<BlurOrder>) -> (ResNet, ModelSpec) {
     let blur = blur.map(|order| Blur { convs: true, maxpools: true, order, min_channels: 4 });
     let drop = BranchDrop { by: DropBy::Sample, rates: vec![0.1, 0.2, 0.3] };
     let branch_drop = blur.is_some().then_some(drop);
-    let spec = ModelSpec { blur, branch_drop, ..config.spec(7) };
+    let excitation = blur.as_ref().map(|_| Excitation { latent_channels: 0.25, min_channels: 16 });
+    let spec = ModelSpec { blur, branch_drop, excitation, ..config.spec(7) };
     tch::manual_seed(3);
     let model = ResNet::new(&spec, Place { kind: Kind::Float, device: Device::Cpu });
     init(model.weights(), &config.initializers);

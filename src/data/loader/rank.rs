@@ -70,10 +70,7 @@ impl Dataset {
         schedule: TrainSchedule,
         rank: &LoaderRank,
     ) -> Result<Loader, DataError> {
-        let mut sampler = config.sampler(self.train.len(), rank.shard);
-        if config.train.block_shuffle {
-            sampler = sampler.in_blocks(self.train.block_len());
-        }
+        let plans = train_plans(self.train_sampler(config, rank), schedule);
         let sharing = match rank.on_machine.world_size {
             1 => Sharing::Alone,
             _ => Sharing::Ranks(rank.group),
@@ -84,7 +81,24 @@ impl Dataset {
             cache: cache.map(Arc::new),
             ..loader_config(config, rank)
         };
-        Ok(Loader::start(Arc::clone(&self.train), train_plans(sampler, schedule), config))
+        Ok(Loader::start(Arc::clone(&self.train), plans, config))
+    }
+
+    /// Starts a loader of training batches that [`Self::train_loader`] has given already. It has neither
+    /// a cache of its own nor reads files that no batch needs.
+    pub fn reread_loader(
+        &self,
+        config: &DataConfig,
+        schedule: TrainSchedule,
+        rank: &LoaderRank,
+    ) -> Loader {
+        let plans = train_plans(self.train_sampler(config, rank), schedule);
+        Loader::start(Arc::clone(&self.train), plans, loader_config(config, rank))
+    }
+
+    fn train_sampler(&self, config: &DataConfig, rank: &LoaderRank) -> Sampler {
+        let sampler = config.sampler(self.train.len(), rank.shard);
+        if config.train.block_shuffle { sampler.in_blocks(self.train.block_len()) } else { sampler }
     }
 
     /// Starts a loader of the validation images of `rank`, which reads each image once.

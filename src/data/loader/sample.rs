@@ -20,6 +20,7 @@ use crate::data::{
     rng::Rng,
     transform::{
         crop::{ffcv_crop, random_resized_crop, torchvision_crop},
+        operation::Augmenter,
         resize::{Resizer, Target},
     },
 };
@@ -29,7 +30,7 @@ pub(in crate::data) struct SampleReader {
     spans: SpanReader,
     file: Vec<u8>,
     decoder: Decoder,
-    resizer: Resizer,
+    rows: RowMaker,
     cache: Option<Arc<Cache>>,
     /// The whole resized image, if the crop is taken after the resize.
     whole: Vec<u8>,
@@ -44,7 +45,7 @@ impl SampleReader {
             spans: SpanReader::default(),
             file: Vec::new(),
             decoder: Decoder::new(),
-            resizer: Resizer::default(),
+            rows: RowMaker::default(),
             cache,
             whole: Vec::new(),
             times: [Duration::ZERO; 2],
@@ -63,7 +64,7 @@ impl SampleReader {
         let key = index.key(i);
         let kept = self.cache.as_ref().and_then(|cache| cache.find(key));
         if let (Some(image), Transform::Train { image_size, config }) = (kept, how.0)
-            && make_of_whole(&mut self.resizer, image, (config, how.1), (*image_size, row))
+            && make_of_whole(&mut self.rows, image, (config, how.1), (*image_size, row))
         {
             self.times[1] += begin.elapsed();
             return Ok(());
@@ -94,14 +95,14 @@ impl SampleReader {
             Transform::Train { config, .. } => {
                 if let Some(cache) = &self.cache
                     && let Some(image) = keep(cache, key, (&mut self.decoder, &self.file))
-                    && make_of_whole(&mut self.resizer, image, (config, rng), (image_size, row))
+                    && make_of_whole(&mut self.rows, image, (config, rng), (image_size, row))
                 {
                     return Ok(());
                 }
                 let crop = random_resized_crop(image, config, rng);
                 let denominator = if config.dct_scale { denominator(crop, image_size) } else { 1 };
                 let view = self.decoder.decode_part(&self.file, Part { crop, denominator })?;
-                resize_flipped(&mut self.resizer, view, (config, rng), (image_size, row));
+                self.rows.make(view, (config, rng), (image_size, row));
             }
             Transform::Eval(config) => match config.geometry {
                 Geometry::Ffcv => {
@@ -109,14 +110,14 @@ impl SampleReader {
                     let part = Part { crop, denominator: 1 };
                     let view = self.decoder.decode_part(&self.file, part)?;
                     let target = Target::new(row, Size::square(image_size));
-                    self.resizer.resize(view, config.interpolation, target);
+                    self.rows.resizer.resize(view, config.interpolation, target);
                 }
                 Geometry::Torchvision => {
                     let (resized, crop) = torchvision_crop(image, config);
                     let image = self.decoder.decode(&self.file)?;
                     self.whole.resize(resized.height * resized.width * 3, 0);
                     let whole = Target::new(&mut self.whole, resized);
-                    self.resizer.resize(View::whole(image), config.interpolation, whole);
+                    self.rows.resizer.resize(View::whole(image), config.interpolation, whole);
                     let Size { height, width } = resized;
                     let image = DecodedImage { pixels: &self.whole, width, height };
                     View { image, crop }.copy_to(row);
@@ -171,7 +172,7 @@ fn keep<'a>(
 /// Makes a row from a whole image. Returns `false`, without drawing a number, if the crop must be
 /// decoded at a reduced scale.
 fn make_of_whole(
-    resizer: &mut Resizer,
+    rows: &mut RowMaker,
     image: DecodedImage<'_>,
     (config, rng): (&TrainTransform, &mut Rng),
     (image_size, row): (usize, &mut [u8]),
@@ -181,7 +182,7 @@ fn make_of_whole(
     let is_whole = !config.dct_scale || denominator(crop, image_size) == 1;
     if is_whole {
         *rng = drawn;
-        resize_flipped(resizer, View { image, crop }, (config, rng), (image_size, row));
+        rows.make(View { image, crop }, (config, rng), (image_size, row));
     }
     is_whole
 }
@@ -192,22 +193,35 @@ fn denominator(crop: Crop, image_size: usize) -> usize {
     [8, 4, 2].into_iter().find(|&denominator| factor >= denominator).unwrap_or(1)
 }
 
-/// Makes a training row from a crop, flipped with the probability in `config`.
-fn resize_flipped(
-    resizer: &mut Resizer,
-    view: View<'_>,
-    (config, rng): (&TrainTransform, &mut Rng),
-    (image_size, row): (usize, &mut [u8]),
-) {
-    let is_mirrored = rng.chance(config.hflip);
-    let target = Target { is_mirrored, ..Target::new(row, Size::square(image_size)) };
-    resizer.resize(view, config.interpolation, target);
+/// Makes rows of crops. Its memory is reused.
+#[derive(Default)]
+struct RowMaker {
+    resizer: Resizer,
+    augmenter: Augmenter,
+}
+
+impl RowMaker {
+    /// Makes a training row from a crop, flipped and augmented at random as `config` says.
+    fn make(
+        &mut self,
+        view: View<'_>,
+        (config, rng): (&TrainTransform, &mut Rng),
+        (image_size, row): (usize, &mut [u8]),
+    ) {
+        let is_mirrored = rng.chance(config.hflip);
+        let target = Target { is_mirrored, ..Target::new(row, Size::square(image_size)) };
+        self.resizer.resize(view, config.interpolation, target);
+        if let Some(augmentation) = &config.augmentation {
+            self.augmenter.augment((augmentation, rng), (image_size, row));
+        }
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::data::{
+        Augmentation, AugmentationSet,
         config::{EvalTransform, Interpolation, Split},
         fixture,
     };
@@ -244,6 +258,29 @@ mod tests {
         assert_eq!(row(1.0, 0), flipped);
         let num_flipped = (0..200).filter(|&draw| row(0.25, draw) == flipped).count();
         assert!((25..=75).contains(&num_flipped), "{num_flipped} of 200");
+    }
+
+    #[test]
+    fn a_row_is_augmented_after_its_flip() {
+        let (_root, index) = index_of(Size { height: 20, width: 20 });
+        let augmentation = Augmentation { depth: 2, severity: 9, set: AugmentationSet::All };
+        let plain = TrainTransform::default();
+        let augmented = TrainTransform { augmentation: Some(augmentation), ..plain };
+        let mut num_changed = 0;
+        for draw in 0..40 {
+            let [(mut row, mut rng), (expected, _)] = [plain, augmented].map(|config| {
+                let (mut row, mut rng) = (vec![0; 300], Rng::keyed(&[draw]));
+                let transform = Transform::Train { image_size: 10, config };
+                SampleReader::new(None)
+                    .read((&index, 0), (&transform, &mut rng), &mut row)
+                    .unwrap();
+                (row, rng)
+            });
+            num_changed += usize::from(row != expected);
+            Augmenter::default().augment((&augmentation, &mut rng), (10, &mut row));
+            assert_eq!(row, expected, "draw {draw}");
+        }
+        assert!(num_changed > 35, "{num_changed} of 40");
     }
 
     #[test]

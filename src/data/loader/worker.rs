@@ -81,7 +81,11 @@ fn make_row(
     for attempt in 0..num_tries {
         let sample = plan.samples[(row + attempt) % plan.samples.len()];
         let from = (index, sample as usize);
-        match reader.read(from, (&plan.transform, &mut plan.rng(sample, attempt)), pixels) {
+        match reader.read(
+            from,
+            (&plan.transform_of(sample), &mut plan.rng(sample, attempt)),
+            pixels,
+        ) {
             Ok(()) => {
                 made = Some(Made::DecodedImage(index.label(sample as usize) as i64));
                 break;

@@ -1,3 +1,4 @@
 //! Compares the data plane with the libraries that it replaces.
 
+mod augment;
 mod golden;

@@ -31,6 +31,7 @@ mod capture;
 mod equal_losses;
 mod methods;
 mod microbatch;
+mod statistics;
 mod step;
 
 const IMAGE_SIZE: usize = 16;

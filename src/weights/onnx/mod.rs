@@ -21,6 +21,8 @@ use crate::{
 /// The operators of ONNX 1.12.
 const OPSET: i64 = 17;
 const IR_VERSION: i64 = 8;
+/// In the names of the weights of squeeze-and-excitation.
+const EXCITATION: &str = ".se.";
 
 /// Writes the network of `spec` with the weights of `file` to `path`. `metadata` becomes that of the model.
 pub fn write_onnx(
@@ -63,13 +65,19 @@ fn initializers(file: &WeightsFile, spec: &ModelSpec) -> Result<Vec<Tensor>, Wei
             return Err(WeightsError::NotFp32 { path: path(), name, dtype });
         }
         Ok(Tensor {
-            dims: tensor.shape().iter().map(|&n| n as i64).collect(),
+            dims: dims(name, tensor.shape()),
             data_type: FLOAT_TENSOR,
             name: name.clone(),
             raw_data: tensor.data().to_vec(),
         })
     };
     Fit::of(file, spec)?.taken.iter().map(initializer).collect()
+}
+
+/// The matrices of squeeze-and-excitation become 1x1 convolutions.
+fn dims(name: &str, shape: &[usize]) -> Vec<i64> {
+    let ones: &[usize] = if name.contains(EXCITATION) { &[1, 1] } else { &[] };
+    shape.iter().chain(ones).map(|&n| n as i64).collect()
 }
 
 fn images() -> ValueInfo {
@@ -215,6 +223,7 @@ impl<'a> Network<'a> {
                 self.blur(&y, stride)
             }
         };
+        let y = if self.is_excited(conv) { self.excited(conv, &y) } else { y };
         let parameter = |name: &str| format!("{bn}.{name}");
         let [weight, bias, mean, var] =
             ["weight", "bias", "running_mean", "running_var"].map(parameter);
@@ -235,6 +244,20 @@ impl<'a> Network<'a> {
             ints("strides", &[stride; 2]),
         ];
         self.node("Conv", &[x, &format!("{name}.weight")], attributes)
+    }
+
+    fn is_excited(&self, conv: &str) -> bool {
+        let prefix = format!("{conv}{EXCITATION}");
+        self.spec.tensor_shapes().iter().any(|tensor| tensor.name.starts_with(&prefix))
+    }
+
+    fn excited(&mut self, conv: &str, x: &str) -> String {
+        let means = self.node("GlobalAveragePool", &[x], vec![]);
+        let hidden = self.conv(&format!("{conv}{EXCITATION}fc1"), &means, [1, 1]);
+        let hidden = self.relu(&hidden);
+        let shares = self.conv(&format!("{conv}{EXCITATION}fc2"), &hidden, [1, 1]);
+        let shares = self.node("Sigmoid", &[&shares], vec![]);
+        self.node("Mul", &[x, &shares], vec![])
     }
 
     /// The low-pass filter as two means over 2x2 pixels (`model::blur`).

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use mlperf_run::{
-    algorithms::{BlurPool, Method, Spread},
+    algorithms::{BlurPool, Method, Spread, SqueezeExcite},
     model::{
         Arch, BlurOrder, Initializer, Mode, ModelConfig, ModelSpec, Place, ResNet, blur,
         blurred_conv, init, max_pool,
@@ -101,36 +101,63 @@ fn fill(net: &ResNet, salt: u32) {
 #[test]
 fn forward_and_backward_of_whole_networks_agree_in_double() {
     for case in read("resnet_forward")["cases"].as_array().unwrap() {
-        let arch = case["model"].as_str().unwrap();
-        let classes = case["num_classes"].as_u64().unwrap() as usize;
-        let mut spec = spec(arch, classes);
+        let mut spec = spec_of(case);
         if case["blurpool"].as_bool().unwrap() {
             BlurPool::default().change_model(&mut spec);
         }
-        let salt = case["salt"].as_u64().unwrap() as u32;
-        let net = ResNet::new(&spec, DOUBLE);
-        fill(&net, salt);
-        let images = hash_fill(9999, salt, &shape(&case["input_shape"])) * 4.0;
-        let logits = net.forward(&images, Mode::Eval);
-        assert!(deviation(&logits, &tensor(&case["eval_logits"])) < 1e-7, "{arch} eval");
-
-        let logits = net.forward(&images, Mode::Train);
-        assert!(deviation(&logits, &tensor(&case["train_logits"])) < 1e-7, "{arch} train");
-        let labels = Tensor::from_slice(&shape(&case["labels"]));
-        let smoothing = case["smoothing"].as_f64().unwrap();
-        // Targets are fp32 in training; doubles here, so that the loss is exact.
-        let targets = Spread::All.targets(&labels, smoothing, (classes, Kind::Double));
-        let loss = match case["loss"].as_str().unwrap() {
-            "bce" => LossName::BinaryCrossEntropyWithLogits,
-            _ => LossName::SoftCrossEntropy,
-        };
-        let loss = mean_loss(loss, &logits, &targets);
-        let wanted = case["loss_value"].as_f64().unwrap();
-        assert!((f64::try_from(&loss).unwrap() - wanted).abs() < 1e-9, "{arch} loss");
-        loss.backward();
-        check_gradients(&net, case);
-        check_statistics(&net, case);
+        check_passes(&spec, case);
     }
+}
+
+#[test]
+fn squeeze_and_excitation_agrees_with_pytorch() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden/squeeze_excite.json");
+    let golden: Value = serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap();
+    for case in golden["cases"].as_array().unwrap() {
+        let mut spec = spec_of(case);
+        let latent_channels = case["latent_channels"].as_f64().unwrap();
+        let min_channels = case["min_channels"].as_u64().unwrap() as usize;
+        SqueezeExcite { latent_channels, min_channels }.change_model(&mut spec);
+        let net = check_passes(&spec, case);
+        let names = case["grad_l2_norms"].as_array().unwrap().iter().map(|row| &row[0]);
+        assert!(net.weights().parameters().iter().map(|(name, _)| name).eq(names), "order");
+        let num_excited = net.weights().parameters().iter().filter(|(n, _)| n.contains(".se.fc1."));
+        assert_eq!(spec.num_excited(), num_excited.count());
+        assert_eq!(spec.num_weights()[0], case["num_parameters"]);
+    }
+}
+
+fn spec_of(case: &Value) -> ModelSpec {
+    spec(case["model"].as_str().unwrap(), case["num_classes"].as_u64().unwrap() as usize)
+}
+
+/// Compares evaluation, loss, gradients and statistics of the network of `spec`.
+fn check_passes(spec: &ModelSpec, case: &Value) -> ResNet {
+    let arch = case["model"].as_str().unwrap();
+    let salt = case["salt"].as_u64().unwrap() as u32;
+    let net = ResNet::new(spec, DOUBLE);
+    fill(&net, salt);
+    let images = hash_fill(9999, salt, &shape(&case["input_shape"])) * 4.0;
+    let logits = net.forward(&images, Mode::Eval);
+    assert!(deviation(&logits, &tensor(&case["eval_logits"])) < 1e-7, "{arch} eval");
+
+    let logits = net.forward(&images, Mode::Train);
+    assert!(deviation(&logits, &tensor(&case["train_logits"])) < 1e-7, "{arch} train");
+    let labels = Tensor::from_slice(&shape(&case["labels"]));
+    let smoothing = case["smoothing"].as_f64().unwrap();
+    // Targets are fp32 in training; doubles here, so that the loss is exact.
+    let targets = Spread::All.targets(&labels, smoothing, (spec.num_classes, Kind::Double));
+    let loss = match case["loss"].as_str().unwrap() {
+        "bce" => LossName::BinaryCrossEntropyWithLogits,
+        _ => LossName::SoftCrossEntropy,
+    };
+    let loss = mean_loss(loss, &logits, &targets);
+    let wanted = case["loss_value"].as_f64().unwrap();
+    assert!((f64::try_from(&loss).unwrap() - wanted).abs() < 1e-9, "{arch} loss");
+    loss.backward();
+    check_gradients(&net, case);
+    check_statistics(&net, case);
+    net
 }
 
 fn check_gradients(net: &ResNet, case: &Value) {

@@ -60,6 +60,7 @@ fn events() -> Vec<RankEvent> {
                 num_right: 6,
                 num_images: 16,
                 eval_s: 0.5,
+                statistics_s: 0.0,
             },
         ];
         steps.chain(ends).collect::<Vec<_>>()

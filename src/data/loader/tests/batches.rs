@@ -19,6 +19,38 @@ fn batches_do_not_depend_on_the_number_of_threads() {
 }
 
 #[test]
+fn alternating_flips_show_both_orientations_in_two_epochs() {
+    let root = data_set(6, 1);
+    let folder = open(root.path(), Split::Train);
+    let (scale, ratio) = ([1.0, 1.0], [1.0, 1.0]);
+    let flip = Flip::Alternating;
+    let schedule = TrainSchedule {
+        batch_per_rank: 4,
+        steps_per_epoch: folder.len() / 4,
+        epochs: 0..3,
+        start_step: 0,
+        image_sizes: vec![16; 3],
+        transforms: vec![TrainTransform { scale, ratio, flip, ..TRANSFORM }; 3],
+    };
+    let plans: Vec<_> = train_plans(Sampler::new(folder.len(), SHARD, 7), schedule).collect();
+    let samples: Vec<_> = plans.iter().map(|plan| plan.samples.clone()).collect();
+    let config = config(2, OnBadImage::Error);
+    let batches = drain(&mut Loader::start(Arc::clone(&folder), plans.into_iter(), config));
+    let mut shown = vec![Vec::new(); folder.len()];
+    for (batch, samples) in batches.iter().zip(samples) {
+        for (image, sample) in batch.images.chunks(16 * 16 * 3).zip(samples) {
+            shown[sample as usize].push(image);
+        }
+    }
+    let seen_thrice = shown.iter().filter(|images| images.len() == 3);
+    assert!(seen_thrice.clone().count() > 0);
+    for images in seen_thrice {
+        assert_eq!(images[1], mirrored(images[0], 16));
+        assert_eq!(images[2], images[0]);
+    }
+}
+
+#[test]
 fn a_resumed_run_sees_the_remaining_batches_of_a_whole_run() {
     let root = data_set(6, 1);
     let folder = open(root.path(), Split::Train);

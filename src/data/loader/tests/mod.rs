@@ -3,10 +3,10 @@
 use std::{collections::HashSet, fs, ops::ControlFlow, path::Path, sync::Arc};
 
 use crate::data::{
-    Batch, BatchPlan, Cache, DataError, EvalTransform, Geometry, Index, Interpolation, Loader,
-    LoaderConfig, OnBadImage, RamCache, Sampler, Shard, Sharing, Split, TrainSchedule,
+    Batch, BatchPlan, Cache, DataError, EvalTransform, Flip, Geometry, Index, Interpolation,
+    Loader, LoaderConfig, OnBadImage, RamCache, Sampler, Shard, Sharing, Split, TrainSchedule,
     TrainTransform, Transform, eval_plans,
-    fixture::{data_set, write},
+    fixture::{data_set, mirrored, write},
     image::{decode::Decoder, pixels::DecodedImage},
     import::{Import, import as import_set},
     train_plans,
@@ -21,6 +21,8 @@ const TRANSFORM: TrainTransform = TrainTransform {
     ratio: [0.75, 1.3],
     interpolation: Interpolation::Area,
     hflip: 0.5,
+    flip: Flip::Random,
+    augmentation: None,
     dct_scale: false,
     block_shuffle: false,
     ram_cache: RamCache::Off,
