@@ -111,7 +111,7 @@ fn mix(a: u8, b: u8, share: f64) -> f64 {
 /// The pixels on both sides of `place`, of 0 to `last`, and the share of the second. Left of the first
 /// pixel's centre, both are the first pixel. `place` is above -1.
 fn neighbours(place: f64, last: usize) -> ([usize; 2], f64) {
-    // `f64::floor` is a call on plain x86-64.
+    // By conversion, because the function that rounds down is a call on plain x86-64.
     let first = place as i32 - i32::from(place < 0.0);
     let second = (first + 1) as usize;
     ([first.max(0) as usize, second.min(last)], place - f64::from(first))
