@@ -4,6 +4,7 @@
 //! There are two families of strengths. Composer draws each strength up to `severity` of 10 and samples
 //! bilinearly; torchvision uses number `severity` of 31 fixed strengths and the nearest pixel.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::data::{
@@ -26,7 +27,7 @@ pub struct Augmentation {
 }
 
 /// A set of operations and strengths.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum AugmentationSet {
     /// Composer's 13 operations.
