@@ -25,7 +25,7 @@ use super::method::Method;
 use crate::libtorch::{BridgeError, TensorList};
 use crate::{
     data::DataConfig,
-    model::ModelSpec,
+    model::{DropBy, ModelSpec},
     optim::{RunLength, Time},
     problems::Problems,
 };
@@ -45,8 +45,8 @@ pub struct Swa {
 impl Swa {
     /// Steps whose images the statistics are retaken from.
     pub fn bn_steps(&self, run_length: &RunLength) -> usize {
-        let is_off = matches!(self.update_bn, Time::Samples(0) | Time::Steps(0));
-        let steps = self.update_bn.to_steps(run_length).max(usize::from(!is_off));
+        let least = usize::from(!self.update_bn.is_zero());
+        let steps = self.update_bn.to_steps(run_length).max(least);
         steps.min(run_length.steps_per_epoch)
     }
 }
@@ -69,6 +69,14 @@ impl Method for Swa {
     }
 
     fn check_model(&self, spec: &ModelSpec, problems: &mut Problems) {
+        let by_block = spec.branch_drop.as_ref().is_some_and(|drop| drop.by == DropBy::Block);
+        if by_block && !self.update_bn.is_zero() {
+            problems.add(format!(
+                "algorithms.swa.update_bn ({}) retakes the statistics of all blocks, and \
+                 algorithms.stochastic_depth drops some; set its method = \"sample\" or update_bn = \"0sp\"",
+                self.update_bn
+            ));
+        }
         if spec.bn_momentum == 0.0 {
             problems.add(
                 "algorithms.swa evaluates batch norm's running statistics, and model.bn_momentum (0) \
@@ -148,9 +156,16 @@ mod tests {
     #[test]
     fn statistics_are_retaken_over_whole_steps_of_one_epoch() {
         let run_length = RunLength { steps_per_epoch: 10, num_epochs: 4, batch_size: 64 };
-        for (update_bn, steps) in
-            [("0sp", 0), ("0ba", 0), ("1sp", 1), ("200sp", 3), ("1ep", 10), ("0.5dur", 10)]
-        {
+        for (update_bn, steps) in [
+            ("0sp", 0),
+            ("0ba", 0),
+            ("0ep", 0),
+            ("0dur", 0),
+            ("1sp", 1),
+            ("200sp", 3),
+            ("1ep", 10),
+            ("0.5dur", 10),
+        ] {
             let swa = Swa { update_bn: update_bn.parse().unwrap(), ..Swa::default() };
             assert_eq!(swa.bn_steps(&run_length), steps, "{update_bn}");
         }

@@ -6,14 +6,15 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use anyhow::{Context, ensure};
+use anyhow::{Context, bail, ensure};
 
 use crate::{
     launch::{LaunchError, Libtorch, Machine, RankLayout, TaskRanks, find_rank_program},
+    mlperf::Division,
     optim::Time,
     recipe::{self, DeviceChoice, IMAGENET, Origin, Recipe, RecipeFile, RunContext, Source},
     run_dir,
-    weights::{Fit, WeightsFile},
+    weights::{Fit, WeightsError, WeightsFile},
 };
 
 /// The weights and how to use them.
@@ -42,6 +43,13 @@ pub(super) struct DeviceArgs {
     /// Folder of libtorch 2.11.0
     #[arg(long, value_name = "DIR")]
     libtorch: Option<PathBuf>,
+}
+
+impl DeviceArgs {
+    /// On the CPU.
+    pub(super) fn cpu(libtorch: Option<PathBuf>) -> Self {
+        Self { device: Some(DeviceChoice::Cpu), libtorch }
+    }
 }
 
 /// A network with its weights.
@@ -85,6 +93,7 @@ impl WeightsArgs {
         recipe.model.weights = Some(path.canonicalize().unwrap_or(path));
         recipe.model.num_classes = num_classes;
         recipe.model.freeze.clear();
+        recipe.mlperf.division = Division::Open;
         // Nothing is trained, so that no warm-up can be too long for the run.
         recipe.scheduler.t_warmup = Time::Epochs(0.0);
         (recipe.data.path, recipe.data.synth) = (None, None);
@@ -92,7 +101,10 @@ impl WeightsArgs {
         recipe.train.batch_size = recipe.eval.batch_size.max(1);
         let recipe =
             Recipe::resolve(recipe, &RunContext { num_classes, world_size: 1, ..IMAGENET })?;
-        Fit::of(&file, &recipe.spec)?;
+        let unused = Fit::of(&file, &recipe.spec)?.unused;
+        if !unused.is_empty() {
+            return Err(WeightsError::Foreign { path: file.path.clone(), names: unused }.into());
+        }
         let classes = self.class_names(&file)?;
         ensure!(
             [0, num_classes].contains(&classes.len()),
@@ -108,7 +120,16 @@ impl WeightsArgs {
         let Some(path) = &self.classes else { return Ok(file.classes().to_owned()) };
         let text = fs::read_to_string(path)
             .with_context(|| format!("cannot read {}; name a text file", path.display()))?;
-        Ok(text.lines().map(|line| line.trim().to_owned()).collect())
+        let names: Vec<String> = text.lines().map(|line| line.trim().to_owned()).collect();
+        let twice = names.iter().enumerate().find(|(i, name)| names[..*i].contains(name));
+        if let Some((i, name)) = twice {
+            bail!(
+                "{}, line {}: the class {name} is there twice; give each its own name",
+                path.display(),
+                i + 1
+            );
+        }
+        Ok(names)
     }
 }
 

@@ -48,18 +48,25 @@ pub fn run(args: &EvalArgs) -> Outcome {
         recipe.eval.batch_size = args.batch;
     });
     let classifier = classifier.or_exit(Exit::Invalid)?;
+    // A folder that cannot be written is to be known before the evaluation.
+    if let Some(folder) = &args.out {
+        report::create_folder(folder).or_exit(Exit::Invalid)?;
+    }
+    if classifier.classes.is_empty() {
+        console::note(
+            "the weights do not name their classes: outputs are those of the images, in the order of \
+             their names; --classes names them",
+        );
+    }
     let evaluation = evaluate(args, &classifier).or_exit(Exit::Invalid)?;
     let evaluated = EvaluatedWeights {
         weights: &classifier.file.path,
         data: &args.data,
-        classes: (0..evaluation.num_classes).map(|output| classifier.class(output)).collect(),
         evaluation: &evaluation,
     };
-    if let Some(folder) = &args.out {
-        report::write_evaluation(&evaluated, folder).or_exit(Exit::Invalid)?;
-    }
     console::result(if args.json { evaluated.to_json() } else { text(&evaluated) });
     if let Some(folder) = &args.out {
+        report::write_evaluation(&evaluated, folder).or_exit(Exit::Invalid)?;
         console::note(format_args!("report: {}", folder.join(report::EVALUATION_PAGE).display()));
     }
     Ok(Exit::Ok)
@@ -83,7 +90,8 @@ fn evaluate(args: &EvalArgs, classifier: &Classifier) -> anyhow::Result<Evaluati
 
 /// Accuracies, the classes that were recognized worst, and the most frequent mistakes.
 fn text(evaluated: &EvaluatedWeights) -> String {
-    let EvaluatedWeights { weights, data, classes, evaluation } = evaluated;
+    let EvaluatedWeights { weights, data, evaluation } = evaluated;
+    let classes = &evaluation.class_names;
     let share = |value: Option<f64>| value.map_or_else(|| "-".to_owned(), |it| percent(it, 2));
     let mut lines = vec![
         format!("{} on {}", weights.display(), data.display()),

@@ -1,13 +1,18 @@
 //! `mlperf-run export`: writes weights for other programs.
 
-use std::path::{Path, PathBuf, absolute};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+use anyhow::Context as _;
 
 use super::{
     classifier::{Classifier, DeviceArgs, WeightsArgs},
     exit::{Exit, OrExit, Outcome},
 };
 use crate::{
-    console,
+    atomic_file, console,
     weights::{Usage, write_onnx},
 };
 
@@ -25,8 +30,9 @@ pub struct ExportArgs {
     /// File to write
     #[arg(short, long, value_name = "FILE")]
     out: PathBuf,
-    #[command(flatten)]
-    device: DeviceArgs,
+    /// Folder of libtorch 2.11.0, for TorchScript
+    #[arg(long, value_name = "DIR")]
+    libtorch: Option<PathBuf>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -63,11 +69,14 @@ fn write(args: &ExportArgs, classifier: &Classifier) -> anyhow::Result<()> {
             write_onnx(file, &recipe.spec, &metadata, &args.out)?;
         }
         Format::Torchscript => {
-            let task = |_: &Path| {
-                let out = absolute(&args.out)?;
-                Ok(vec!["--trace".to_owned(), out.display().to_string()])
-            };
-            classifier.run(&args.device, task, &mut |_| {})?;
+            // Traced on the CPU, the module can be loaded everywhere.
+            let device = DeviceArgs::cpu(args.libtorch.clone());
+            let folder = tempfile::tempdir()?;
+            let traced = folder.path().join("module.pt");
+            let task = |_: &Path| Ok(vec!["--trace".to_owned(), traced.display().to_string()]);
+            classifier.run(&device, task, &mut |_| {})?;
+            let cannot = || format!("cannot write {}; name another file", args.out.display());
+            atomic_file::write(&args.out, &fs::read(&traced)?).with_context(cannot)?;
         }
         Format::Safetensors => {
             let usage = Usage { recipe: recipe.usage(), classes: classes.clone() };

@@ -74,6 +74,10 @@ impl Job {
         if file.run.name.is_empty() {
             file.run.name = source.name.replace('/', "-");
         }
+        // A path that is valid in every folder, for `--resume`.
+        if let Some(path) = file.model.weights.as_ref().and_then(|path| path.canonicalize().ok()) {
+            file.model.weights = Some(path);
+        }
         let machine = Machine::detect();
         let num_nodes = args.nodes.num_nodes();
         let (rank_layout, images) = settle(&file, num_nodes, &machine).or_exit(Exit::Invalid)?;
@@ -117,7 +121,11 @@ impl Job {
         let folders = folders.or_exit(Exit::Invalid)?;
         let (data, dataset) = self.images_on_disk(manner).or_exit(Exit::Invalid)?;
         let recipe = self.recipe_of(0, &data).or_exit(Exit::Invalid)?;
-        let weights = GivenWeights::of(&recipe).or_exit(Exit::Invalid)?;
+        // The checkpoint of a resumed run has its own weights.
+        let weights = match args.resume {
+            Some(_) => None,
+            None => GivenWeights::of(&recipe, dataset.train.classes()).or_exit(Exit::Invalid)?,
+        };
         let budget = self.budget(&recipe, dataset.memory_bytes());
         budget.check().or_exit(Exit::Invalid)?;
         let num_hidden = dataset.num_hidden();
@@ -153,14 +161,16 @@ impl Job {
         };
         let bytes = |num: usize, image_size: usize| (num * image_size * image_size * 3) as u64;
         let image_size = recipe.crop_sizes.iter().copied().max().unwrap_or(0);
+        // One more reads images again for batch norm's statistics.
+        let swa = recipe.algorithms.swa.as_ref();
+        let retakes = swa.is_some_and(|swa| swa.bn_steps(&recipe.run_length) > 0);
+        let num_train_loaders = 1 + u64::from(retakes);
         let need = Need {
             num_ranks,
             num_threads: config.num_threads((threads::num_cores() / num_ranks).max(1)),
             num_batches: config.batches_ahead + num_in_use,
-            batch_bytes: [
-                bytes(recipe.batch_per_rank, image_size),
-                bytes(recipe.eval_batch_per_rank, config.eval.crop_size),
-            ],
+            batch_bytes: num_train_loaders * bytes(recipe.batch_per_rank, image_size)
+                + bytes(recipe.eval_batch_per_rank, config.eval.crop_size),
             index_bytes: index_bytes as u64,
             ram_cache: config.train.ram_cache,
         };

@@ -6,6 +6,7 @@ use anyhow::{anyhow, bail};
 
 use super::{
     exit::{Exit, Failure, OrExit, Outcome},
+    given_weights::GivenWeights,
     job::{Job, ReadyJob},
     stage::Tools,
     train_args::TrainArgs,
@@ -179,7 +180,9 @@ fn accept(
     let missing = || anyhow!("this node has fewer recipes than node 0; give it the same --recipe");
     let job = Job::resolve(name.ok_or_else(missing).or_exit(Exit::Invalid)?, &args, manner)?;
     let (data_set, _) = job.images_on_disk(manner).or_exit(Exit::Invalid)?;
-    let recipe = job.recipe_of(0, &data_set).or_exit(Exit::Invalid)?.to_toml();
+    let recipe = job.recipe_of(0, &data_set).or_exit(Exit::Invalid)?;
+    GivenWeights::of(&recipe, &[]).or_exit(Exit::Invalid)?;
+    let recipe = recipe.to_toml();
     let own = OwnInputs {
         recipe: &recipe,
         data_set: &data_set,

@@ -138,7 +138,7 @@ pub(super) fn planned(args: &PlanArgs, name: &str) -> anyhow::Result<(Recipe, Ve
     }
     let has_no_seed = file.run.seed.is_none();
     let recipe = Recipe::resolve(file, &run_context)?;
-    notes.extend(GivenWeights::of(&recipe)?.map(|weights| weights.describe()));
+    notes.extend(GivenWeights::of(&recipe, &[])?.map(|weights| weights.describe()));
     notes.push(kernels_used(&recipe));
     if has_no_seed {
         notes.push("the recipe has no seed: each run draws one, and this one is an example".into());

@@ -1,11 +1,9 @@
 //! `mlperf-run predict`: the most probable classes of images.
 
 use std::{
-    fs,
+    fs, io,
     path::{Path, PathBuf},
 };
-
-use anyhow::{Context, anyhow, ensure};
 
 use super::{
     classifier::{Classifier, DeviceArgs, WeightsArgs},
@@ -34,58 +32,115 @@ pub struct PredictArgs {
     device: DeviceArgs,
 }
 
+/// How predictions are printed.
+#[derive(Clone, Copy)]
+enum Form {
+    Json,
+    Text,
+}
+
+impl PredictArgs {
+    fn form(&self) -> Form {
+        if self.json { Form::Json } else { Form::Text }
+    }
+}
+
 /// Runs the command. It ends with [`Exit::Invalid`] if an image cannot be read, after all others.
 pub fn run(args: &PredictArgs) -> Outcome {
     let classifier = args.weights.classifier(|recipe| recipe.eval.batch_size = 1);
     let classifier = classifier.or_exit(Exit::Invalid)?;
-    let mut images = Vec::new();
-    for path in &args.images {
-        add_images(path, &mut images).or_exit(Exit::Invalid)?;
+    let mut images = Images::default();
+    args.images.iter().for_each(|path| images.add(path));
+    for prediction in &images.unreadable {
+        show(prediction, &classifier, args.form());
     }
-    let mut num_unreadable = 0;
+    let num_readable = predict(args, &classifier, &images.found).or_exit(Exit::Invalid)?;
+    let is_whole = images.unreadable.is_empty() && num_readable == images.found.len();
+    Ok(if is_whole { Exit::Ok } else { Exit::Invalid })
+}
+
+/// Shows what the network sees in `images`, and returns how many of them can be read.
+fn predict(
+    args: &PredictArgs,
+    classifier: &Classifier,
+    images: &[PathBuf],
+) -> anyhow::Result<usize> {
+    if images.is_empty() {
+        return Ok(0);
+    }
+    let mut num_readable = 0;
     let mut listen = |line: &str| {
         if let Ok(prediction) = serde_json::from_str::<Prediction>(line) {
-            num_unreadable += usize::from(prediction.error.is_some());
-            if args.json {
-                console::result(to_json(&prediction, &classifier));
-            } else {
-                show(&prediction, &classifier);
-            }
+            num_readable += usize::from(prediction.error.is_none());
+            show(&prediction, classifier, args.form());
         }
     };
     let task = |folder: &Path| {
         let list = folder.join("images.json");
-        fs::write(&list, serde_json::to_string(&images).context("the path of an image")?)?;
+        fs::write(&list, serde_json::to_string(images)?)?;
         Ok(["--predict", &list.display().to_string(), "--top", &args.top.to_string()]
             .map(str::to_owned)
             .to_vec())
     };
-    classifier.run(&args.device, task, &mut listen).or_exit(Exit::Invalid)?;
-    if num_unreadable == 0 { Ok(Exit::Ok) } else { Ok(Exit::Invalid) }
+    classifier.run(&args.device, task, &mut listen)?;
+    Ok(num_readable)
 }
 
-/// Adds the image at `path`, or all images below it in the order of their names.
-fn add_images(path: &Path, images: &mut Vec<PathBuf>) -> anyhow::Result<()> {
-    if !path.is_dir() {
-        let image = path.canonicalize();
-        images.push(image.map_err(|error| {
-            anyhow!("cannot read {} ({error}); name an image or a folder", path.display())
-        })?);
-        return Ok(());
-    }
-    let listed = || format!("cannot list {}; check its permissions", path.display());
-    let entries: std::io::Result<Vec<_>> = fs::read_dir(path).with_context(listed)?.collect();
-    let mut entries: Vec<PathBuf> =
-        entries.with_context(listed)?.iter().map(fs::DirEntry::path).collect();
-    entries.sort_unstable();
-    let num_before = images.len();
-    for entry in entries {
-        if entry.is_dir() || is_image_name(&entry) {
-            add_images(&entry, images)?;
+/// The images that a command line names.
+#[derive(Default)]
+struct Images {
+    found: Vec<PathBuf>,
+    /// Those that are known to be unreadable.
+    unreadable: Vec<Prediction>,
+}
+
+impl Images {
+    /// Adds the image at `path`, or all images below it in the order of their names.
+    fn add(&mut self, path: &Path) {
+        if !path.is_dir() {
+            return self.add_file(path);
+        }
+        let num_before = self.found.len() + self.unreadable.len();
+        self.add_folder(path);
+        if self.found.len() + self.unreadable.len() == num_before {
+            self.refuse(path, "it has no images".to_owned());
         }
     }
-    ensure!(images.len() > num_before, "{} has no images; name another folder", path.display());
-    Ok(())
+
+    fn add_file(&mut self, path: &Path) {
+        match path.canonicalize() {
+            Err(error) => self.refuse(path, error.to_string()),
+            Ok(path) if path.to_str().is_none() => {
+                self.refuse(&path, "its path is not UTF-8".to_owned());
+            }
+            Ok(path) => self.found.push(path),
+        }
+    }
+
+    /// Links to folders are not followed: they may lead back.
+    fn add_folder(&mut self, path: &Path) {
+        let entries = fs::read_dir(path).and_then(Iterator::collect::<io::Result<Vec<_>>>);
+        let entries = match entries {
+            Ok(entries) => entries,
+            Err(error) => return self.refuse(path, error.to_string()),
+        };
+        let is_folder = |entry: &fs::DirEntry| entry.file_type().is_ok_and(|kind| kind.is_dir());
+        let mut entries: Vec<_> =
+            entries.iter().map(|entry| (entry.path(), is_folder(entry))).collect();
+        entries.sort_unstable();
+        for (path, is_folder) in entries {
+            if is_folder {
+                self.add_folder(&path);
+            } else if is_image_name(&path) && !path.is_dir() {
+                self.add_file(&path);
+            }
+        }
+    }
+
+    fn refuse(&mut self, path: &Path, reason: String) {
+        let path = PathBuf::from(path.to_string_lossy().into_owned());
+        self.unreadable.push(Prediction { path, classes: Vec::new(), error: Some(reason) });
+    }
 }
 
 /// A line for an image, in JSON.
@@ -102,16 +157,20 @@ fn to_json(prediction: &Prediction, classifier: &Classifier) -> serde_json::Valu
     line
 }
 
-/// A line for people: to standard output, or to standard error if the image cannot be read.
-fn show(prediction: &Prediction, classifier: &Classifier) {
+/// A line for an image: JSON, or text for people, where what cannot be read goes to standard error.
+fn show(prediction: &Prediction, classifier: &Classifier, form: Form) {
     let path = prediction.path.display();
-    if let Some(error) = &prediction.error {
-        console::note(format_args!("error: cannot read {path}: {error}; repair or remove it"));
-        return;
+    match (&prediction.error, form) {
+        (_, Form::Json) => console::result(to_json(prediction, classifier)),
+        (Some(error), Form::Text) => {
+            console::note(format_args!("error: cannot read {path}: {error}; repair or remove it"));
+        }
+        (None, Form::Text) => {
+            let class = |&(output, probability): &(usize, f64)| {
+                format!("{} {}", classifier.class(output), console::percent(probability, 1))
+            };
+            let classes: Vec<String> = prediction.classes.iter().map(class).collect();
+            console::result(format_args!("{path}: {}", classes.join(", ")));
+        }
     }
-    let class = |&(output, probability): &(usize, f64)| {
-        format!("{} {}", classifier.class(output), console::percent(probability, 1))
-    };
-    let classes: Vec<String> = prediction.classes.iter().map(class).collect();
-    console::result(format_args!("{path}: {}", classes.join(", ")));
 }

@@ -20,6 +20,8 @@ pub struct EvalProgress {
 pub struct Evaluation {
     /// Classes of the network.
     pub num_classes: usize,
+    /// Their names, in the order of the outputs.
+    pub class_names: Vec<String>,
     /// Nonzero counts of the confusion matrix: true class, predicted class, images.
     pub confusion: Vec<(usize, usize, u64)>,
     /// Images whose class is among the five with the largest logits.
@@ -115,7 +117,13 @@ mod tests {
     #[test]
     fn shares_and_mistakes_follow_from_the_confusion_matrix() {
         let confusion = vec![(0, 0, 3), (0, 1, 1), (1, 1, 2), (2, 0, 4)];
-        let evaluation = Evaluation { num_classes: 4, confusion, num_in_top5: 10, num_left_out: 0 };
+        let evaluation = Evaluation {
+            num_classes: 4,
+            class_names: Vec::new(),
+            confusion,
+            num_in_top5: 10,
+            num_left_out: 0,
+        };
         assert_eq!((evaluation.top1(), evaluation.top5()), (Some(0.5), Some(1.0)));
         let by_class = evaluation.by_class();
         assert_eq!((by_class[0].recall(), by_class[0].precision()), (Some(0.75), Some(3.0 / 7.0)));

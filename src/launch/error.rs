@@ -167,8 +167,8 @@ pub enum LaunchError {
     #[error("'{0}' is not a valid system name; use letters, digits, '-', '_' and '.'")]
     SystemName(String),
     /// The benchmark of the step failed.
-    #[error("the measurement failed: {0}")]
-    Measurement(String),
+    #[error("{0}")]
+    Task(String),
     /// A process could not be started or a file could not be read.
     #[error("cannot {what} ({source})")]
     Io {

@@ -137,8 +137,8 @@ impl Resumption {
 
     /// The first value in which the run's recipe differs from `recipe`.
     fn other_value(&self, recipe: &Recipe) -> Result<Option<[String; 2]>, LaunchError> {
-        // Where the images are does not change what is trained.
-        const KEYS: [&str; 1] = ["data.path"];
+        // Where the images are does not change what is trained, and the checkpoint has the weights.
+        const KEYS: [&str; 2] = ["data.path", "model.weights"];
         let path = self.recipe();
         let text = fs::read_to_string(&path).map_err(|error| cannot(&path, &error))?;
         first_difference([&text, &recipe.to_toml()], &KEYS).map_err(|error| cannot(&path, &error))

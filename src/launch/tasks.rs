@@ -134,9 +134,7 @@ impl TaskRanks<'_> {
                 let status = children.0[rank].wait().map_err(cannot)?;
                 if !status.success() && failures.is_empty() {
                     // The others would wait for it.
-                    return Err(LaunchError::Measurement(format!(
-                        "rank {rank} ended with {status}"
-                    )));
+                    return Err(LaunchError::Task(format!("rank {rank} ended with {status}")));
                 }
                 continue;
             };
@@ -148,7 +146,7 @@ impl TaskRanks<'_> {
         }
         // Ranks that lost another one know less than that one.
         match failures.into_iter().min_by_key(|(kind, _)| *kind) {
-            Some((_, message)) => Err(LaunchError::Measurement(message)),
+            Some((_, message)) => Err(LaunchError::Task(message)),
             None => Ok(()),
         }
     }

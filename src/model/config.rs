@@ -29,8 +29,8 @@ pub struct ModelConfig {
     pub bn_momentum: f64,
     /// Added to the variance.
     pub bn_eps: f64,
-    /// Start from the weights in this file of safetensors: of torchvision, timm or an earlier run. The last
-    /// layer is new if the number of classes differs.
+    /// Start from the weights in this file of safetensors: of torchvision, timm or an earlier run. A relative
+    /// path starts at the current folder. The last layer is new if the number of classes differs.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub weights: Option<PathBuf>,
     /// Layers, blocks or stages that stay as they are: `["conv1", "bn1", "layer1"]`. Their batch norm uses

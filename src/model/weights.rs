@@ -73,6 +73,11 @@ impl Weights {
         &self.buffers
     }
 
+    /// The running statistics that training changes.
+    pub fn moving_buffers(&self) -> impl Iterator<Item = &Named> {
+        self.buffers.iter().filter(|(name, _)| !self.is_frozen(name))
+    }
+
     /// Parameters, then buffers.
     pub fn all(&self) -> impl Iterator<Item = &Named> {
         self.parameters.iter().chain(&self.buffers)

@@ -110,7 +110,8 @@ impl Part {
                     // Their own constants never change.
                     let part = Self::of(others, others.peak_constants(), (name, dim));
                     let others = others.lr.peak() / config.lr.peak();
-                    return Self { lr_fraction: others * lr_multiplier(config, name), ..part };
+                    let lr_fraction = others * part.lr_fraction * lr_multiplier(config, name);
+                    return Self { lr_fraction, ..part };
                 }
                 _ => Rule::Muon(Muon::new(config, now, (name, dim))),
             },

@@ -230,6 +230,9 @@ fn modules(file: &RecipeFile, spec: &ModelSpec, problems: &mut Problems) {
             stages.join(", ")
         ));
     }
+    if !file.model.freeze.is_empty() && file.model.weights.is_none() {
+        problems.add("model.freeze keeps random weights; name trained ones with model.weights");
+    }
     let is_frozen = |name: &str| file.model.freeze.iter().any(|module| is_in_module(name, module));
     if spec.tensor_shapes().iter().all(|tensor| is_frozen(&tensor.name)) {
         problems.add("model.freeze names every layer, so that nothing is trained; leave out fc");

@@ -139,6 +139,8 @@ impl Recipe {
         let mut file = self.to_file();
         (file.model.weights, file.model.freeze) = (None, Vec::new());
         (file.data.path, file.data.synth, file.data.order_seed) = (None, None, None);
+        // Its sizes are in `data`, where a user of the weights may change them.
+        file.algorithms.fixres = None;
         let mut table = toml::Table::try_from(&file).expect("`validate::writable` has tried it");
         table.retain(|section, _| USAGE_SECTIONS.contains(&section));
         if let Some(toml::Value::Table(run)) = table.get_mut("run") {

@@ -30,8 +30,6 @@ pub struct EvaluatedWeights<'a> {
     pub weights: &'a Path,
     /// The data set.
     pub data: &'a Path,
-    /// Names of the classes, in the order of the outputs.
-    pub classes: Vec<String>,
     /// The result.
     pub evaluation: &'a Evaluation,
 }
@@ -39,7 +37,7 @@ pub struct EvaluatedWeights<'a> {
 impl EvaluatedWeights<'_> {
     /// Classes with images, those with the lowest recall first.
     pub fn worst_classes(&self) -> Vec<(String, ClassCounts)> {
-        let named = self.classes.iter().cloned().zip(self.evaluation.by_class());
+        let named = self.evaluation.class_names.iter().cloned().zip(self.evaluation.by_class());
         let mut worst: Vec<_> = named.filter(|(_, counts)| counts.num_images > 0).collect();
         let recall = |counts: &ClassCounts| counts.recall().unwrap_or(1.0);
         worst.sort_by(|(_, a), (_, b)| recall(a).total_cmp(&recall(b)));
@@ -48,14 +46,16 @@ impl EvaluatedWeights<'_> {
 
     /// The evaluation as JSON: accuracies from 0 to 1, counts by class, and the confusions that occurred.
     pub fn to_json(&self) -> String {
-        let by_class = self.classes.iter().zip(self.evaluation.by_class()).map(|(name, counts)| {
-            let ClassCounts { num_images, num_right, num_predicted } = counts;
-            json!({ "class": name, "num_images": num_images, "num_right": num_right,
+        let by_class = self.evaluation.class_names.iter().zip(self.evaluation.by_class()).map(
+            |(name, counts)| {
+                let ClassCounts { num_images, num_right, num_predicted } = counts;
+                json!({ "class": name, "num_images": num_images, "num_right": num_right,
                     "num_predicted": num_predicted, "recall": counts.recall(),
                     "precision": counts.precision() })
-        });
+            },
+        );
         let confusion = self.evaluation.confusion.iter().map(|&(class, predicted, num)| {
-            json!({ "class": self.classes[class], "predicted": self.classes[predicted],
+            json!({ "class": self.evaluation.class_names[class], "predicted": self.evaluation.class_names[predicted],
                     "num_images": num })
         });
         let all = json!({
@@ -74,14 +74,21 @@ impl EvaluatedWeights<'_> {
         let share = |value: Option<f64>| value.map(|it| it.to_string()).unwrap_or_default();
         let head = ["class", "num_images", "num_right", "num_predicted", "recall", "precision"];
         let mut of_classes = vec![head.map(str::to_owned).to_vec()];
-        of_classes.extend(self.classes.iter().zip(self.evaluation.by_class()).map(|(name, it)| {
-            let counts = [it.num_images, it.num_right, it.num_predicted].map(|num| num.to_string());
-            let shares = [share(it.recall()), share(it.precision())];
-            [vec![name.clone()], counts.to_vec(), shares.to_vec()].concat()
-        }));
+        of_classes.extend(self.evaluation.class_names.iter().zip(self.evaluation.by_class()).map(
+            |(name, it)| {
+                let counts =
+                    [it.num_images, it.num_right, it.num_predicted].map(|num| num.to_string());
+                let shares = [share(it.recall()), share(it.precision())];
+                [vec![name.clone()], counts.to_vec(), shares.to_vec()].concat()
+            },
+        ));
         let mut confusion = vec![["class", "predicted", "num_images"].map(str::to_owned).to_vec()];
         confusion.extend(self.evaluation.confusion.iter().map(|&(class, predicted, num)| {
-            vec![self.classes[class].clone(), self.classes[predicted].clone(), num.to_string()]
+            vec![
+                self.evaluation.class_names[class].clone(),
+                self.evaluation.class_names[predicted].clone(),
+                num.to_string(),
+            ]
         }));
         Ok([("classes.csv", csv(&of_classes)?), ("confusion.csv", csv(&confusion)?)])
     }
@@ -99,17 +106,17 @@ impl EvaluatedWeights<'_> {
                     div { dt { "top-1" } dd { (share(evaluation.top1())) } }
                     div { dt { "top-5" } dd { (share(evaluation.top5())) } }
                     div { dt { "images" } dd { (grouped(evaluation.num_images() as f64)) } }
-                    div { dt { "classes" } dd { (self.classes.len()) } }
+                    div { dt { "classes" } dd { (self.evaluation.class_names.len()) } }
                     @if evaluation.num_left_out > 0 {
                         div { dt { "unreadable images" } dd { (evaluation.num_left_out) } }
                     }
                 }
             }
             main {
-                @if self.classes.len() <= MAX_DRAWN {
+                @if self.evaluation.class_names.len() <= MAX_DRAWN {
                     section {
                         h2 { "Confusion matrix" }
-                        (matrix(&self.classes, evaluation))
+                        (matrix(&self.evaluation.class_names, evaluation))
                     }
                 }
                 (self.mistakes())
@@ -128,8 +135,8 @@ impl EvaluatedWeights<'_> {
             .iter()
             .map(|&(class, predicted, num)| {
                 vec![
-                    text(&self.classes[class]),
-                    text(&self.classes[predicted]),
+                    text(&self.evaluation.class_names[class]),
+                    text(&self.evaluation.class_names[predicted]),
                     text(num.to_string()),
                 ]
             })
@@ -209,14 +216,18 @@ fn cell(num: u64, sum: u64, class: &str) -> Markup {
     }
 }
 
-/// Writes [`EVALUATION_PAGE`], `evaluation.json`, `classes.csv` and `confusion.csv` into `folder`, which
-/// is created.
+/// Creates the folder of a report.
+pub fn create_folder(folder: &Path) -> Result<(), ReportError> {
+    fs::create_dir_all(folder)
+        .map_err(|source| ReportError::Write { path: folder.to_owned(), source })
+}
+
+/// Writes [`EVALUATION_PAGE`], `evaluation.json`, `classes.csv` and `confusion.csv` into `folder`.
 pub fn write_evaluation(evaluated: &EvaluatedWeights, folder: &Path) -> Result<(), ReportError> {
     let failed = |path: &Path| {
         let path = path.to_owned();
         move |source| ReportError::Write { path, source }
     };
-    fs::create_dir_all(folder).map_err(failed(folder))?;
     let [classes, confusion] = evaluated.tables().map_err(failed(folder))?;
     let page = (EVALUATION_PAGE, evaluated.page());
     let json = ("evaluation.json", evaluated.to_json());

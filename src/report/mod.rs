@@ -22,7 +22,7 @@ use std::path::{Path, PathBuf};
 
 pub use csv::{tables, write_tables};
 pub use error::ReportError;
-pub use evaluation::{EVALUATION_PAGE, EvaluatedWeights, write_evaluation};
+pub use evaluation::{EVALUATION_PAGE, EvaluatedWeights, create_folder, write_evaluation};
 pub use headline::Headline;
 pub use page::page;
 

@@ -76,13 +76,15 @@ impl Time {
         }
     }
 
+    /// Whether this is no time.
+    pub fn is_zero(self) -> bool {
+        matches!(self, Self::Steps(0) | Self::Samples(0) | Self::Epochs(0.0) | Self::Fraction(0.0))
+    }
+
     /// Requires a length above 0.
     pub fn check_positive(self, key: &str, problems: &mut Problems) {
         self.check(key, problems);
-        if matches!(
-            self,
-            Self::Steps(0) | Self::Samples(0) | Self::Epochs(0.0) | Self::Fraction(0.0)
-        ) {
+        if self.is_zero() {
             problems.add(format!("{key} ({self}) must be above 0"));
         }
     }

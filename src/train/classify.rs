@@ -1,6 +1,7 @@
 //! Classifies images with given weights: evaluation of a data set, predictions, and a TorchScript trace.
 
 use std::{
+    collections::BTreeMap,
     fs,
     path::{Path, PathBuf},
     sync::Arc,
@@ -103,41 +104,43 @@ pub fn evaluate_weights(
     progress: &mut dyn FnMut(EvalProgress),
 ) -> Result<Evaluation, TrainError> {
     let classifier = Classifier::build(job)?;
-    let StepEngine { recipe, device, world, .. } = &classifier.engine;
+    let StepEngine { recipe, world, .. } = &classifier.engine;
     let index = validation_images(&recipe.data.path.clone().unwrap_or_default())?;
     let outputs = classifier.outputs(index.classes())?;
     let num_all = index.len();
     let data = Dataset { train: Arc::clone(&index), eval: index };
     let mut loader =
         data.eval_loader(&recipe.data, recipe.eval_batch_per_rank, &loader_rank(world));
-    let num_classes = classifier.num_classes();
-    let num = num_classes as i64;
-    let counts = Tensor::zeros([num * num], (Kind::Int64, *device));
-    let num_in_top5 = Tensor::zeros([], (Kind::Int64, *device));
+    let num_top = NUM_TOP.min(classifier.num_classes() as i64);
+    // Few of all pairs of classes occur.
+    let mut confusion: BTreeMap<(i64, i64), u64> = BTreeMap::new();
+    let mut num_in_top5 = 0;
     let (mut num_done, mut reported) = (0, Instant::now());
     while let Some(batch) = loader.next_batch()? {
         let labels: Vec<i64> =
             batch.labels().iter().map(|&label| outputs[label as usize]).collect();
-        let (logits, labels) = classifier.logits((batch.images(), &labels), batch.image_size)?;
-        let cells = &labels * num + logits.argmax(-1, false);
-        let _ = counts.shallow_clone().index_add_(0, &cells, &cells.ones_like());
-        let (_, top) = logits.topk(NUM_TOP.min(num), -1, true, false);
-        let hits = top.eq_tensor(&labels.unsqueeze(1)).sum(Kind::Int64);
-        let _ = num_in_top5.shallow_clone().g_add_(&hits);
+        let (logits, on_device) = classifier.logits((batch.images(), &labels), batch.image_size)?;
+        let (_, top) = logits.topk(num_top, -1, true, true); // [N, 5]
+        let hits = top.eq_tensor(&on_device.unsqueeze(1)).sum(Kind::Int64);
+        num_in_top5 += i64::try_from(&hits).expect("one number") as u64;
+        let predicted = Vec::<i64>::try_from(logits.argmax(-1, false)).expect("one dimension");
+        for pair in labels.into_iter().zip(predicted) {
+            *confusion.entry(pair).or_default() += 1;
+        }
         num_done += batch.len();
         if reported.elapsed() > REPORT_INTERVAL {
             progress(EvalProgress { num_done, num_all });
             reported = Instant::now();
         }
     }
-    let counts = Vec::<i64>::try_from(&counts).expect("one dimension");
-    let cells = counts.iter().enumerate().filter(|(_, num)| **num > 0);
+    let count = |((class, predicted), num)| (class as usize, predicted as usize, num);
+    let names =
+        if classifier.classes.is_empty() { data.eval.classes() } else { &classifier.classes };
     Ok(Evaluation {
-        num_classes,
-        confusion: cells
-            .map(|(cell, &num)| (cell / num_classes, cell % num_classes, num as u64))
-            .collect(),
-        num_in_top5: i64::try_from(&num_in_top5).expect("one number") as u64,
+        num_classes: classifier.num_classes(),
+        class_names: names.to_owned(),
+        confusion: confusion.into_iter().map(count).collect(),
+        num_in_top5,
         num_left_out: loader.take_bad().len(),
     })
 }
@@ -169,6 +172,9 @@ pub fn predict(
             continue;
         }
         let (logits, _) = classifier.logits((&pixels, &[0]), image_size)?;
+        if logits.isfinite().all().int64_value(&[]) == 0 {
+            return Err(TrainError::NotFinite);
+        }
         let (probabilities, classes) =
             logits.softmax(-1, Kind::Double).topk(num_top, -1, true, true);
         let classes = Vec::<i64>::try_from(classes.flatten(0, -1)).expect("one dimension");

@@ -76,6 +76,11 @@ pub enum TrainError {
     /// Weights to start from.
     #[error(transparent)]
     Weights(#[from] WeightsError),
+    /// Weights give no numbers.
+    #[error(
+        "the logits are not finite, so the weights are damaged or diverged; name other weights"
+    )]
+    NotFinite,
     /// A checkpoint cannot be read.
     #[error(transparent)]
     Checkpoint(#[from] CheckpointError),
@@ -122,6 +127,7 @@ impl TrainError {
             | Self::NumRanks { .. }
             | Self::Checkpoint(_)
             | Self::Weights(_)
+            | Self::NotFinite
             | Self::Resume(_)
             | Self::OtherInput(_)
             | Self::Diverged { .. }

@@ -36,10 +36,10 @@ pub(super) fn check_same_inputs(
     }
 }
 
-/// The recipe without the place of the images, which may differ from host to host.
+/// The recipe without the places of images and weights, which may differ from host to host.
 fn without_place(recipe: &Recipe) -> String {
     let mut recipe = recipe.clone();
-    recipe.data.path = None;
+    (recipe.data.path, recipe.model.weights) = (None, None);
     recipe.to_toml()
 }
 

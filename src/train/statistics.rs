@@ -15,7 +15,7 @@ use crate::{
 
 /// Means of a network's statistics over batches.
 pub(super) struct Statistics {
-    /// The network's own.
+    /// The network's own, without those of frozen layers.
     running: TensorList,
     zeros: TensorList,
     mean: TensorList,
@@ -25,7 +25,7 @@ pub(super) struct Statistics {
 impl Statistics {
     /// Of no batch yet.
     pub(super) fn of(model: &ResNet) -> Result<Self, BridgeError> {
-        let running = TensorList::new(model.weights().buffers().iter().map(|(_, tensor)| tensor))?;
+        let running = TensorList::new(model.weights().moving_buffers().map(|(_, tensor)| tensor))?;
         let zeros = running.duplicate()?;
         zeros.tensors().iter_mut().for_each(|tensor| drop(tensor.zero_()));
         Ok(Self { running, mean: zeros.duplicate()?, zeros, num_batches: 0 })
@@ -38,6 +38,7 @@ impl StepEngine {
     pub(super) fn num_statistics_steps(&self) -> usize {
         let swa = self.recipe.algorithms.swa.as_ref();
         let averaged = swa.filter(|_| self.algorithms.eval_weights().is_some());
+        let averaged = averaged.filter(|_| self.model.weights().moving_buffers().next().is_some());
         averaged.map_or(0, |swa| swa.bn_steps(&self.recipe.run_length))
     }
 

@@ -263,7 +263,7 @@ impl Trainer {
         self.pulse.enter(Activity::Evaluating);
         let mut loader = self.next_eval.take().unwrap_or_else(|| self.eval_loader(data));
         if self.engine.recipe.train.ddp.bn_sync_before_eval {
-            let buffers = self.engine.model.weights().buffers().iter().map(|(_, tensor)| tensor);
+            let buffers = self.engine.model.weights().moving_buffers().map(|(_, tensor)| tensor);
             self.engine.ddp.mean(buffers)?;
         }
         self.engine.eval_weights.swap_in(self.engine.algorithms.eval_weights())?;

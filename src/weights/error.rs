@@ -67,18 +67,28 @@ pub enum WeightsError {
         /// What is missing.
         reason: String,
     },
+    /// The file has tensors that the network has not, so that it would compute something else.
+    #[error(
+        "{} has {}, which the network has not; name the recipe of the weights with --recipe",
+        path.display(), listed(names)
+    )]
+    Foreign {
+        /// The file.
+        path: PathBuf,
+        /// The tensors.
+        names: Vec<String>,
+    },
     /// Tensors of the network are not in the file.
     #[error(
-        "{} lacks {}; set model.arch to the network of the weights{}", path.display(),
-        listed(names), hint.as_deref().unwrap_or_default()
+        "{} lacks {}; {cure}", path.display(), listed(names)
     )]
     Lacks {
         /// The file.
         path: PathBuf,
         /// The missing tensors.
         names: Vec<String>,
-        /// The network that the file seems to hold.
-        hint: Option<String>,
+        /// What helps.
+        cure: String,
     },
     /// A tensor has another shape than in the network.
     #[error(

@@ -52,15 +52,18 @@ impl WeightsFile {
     /// Reads the header of the file at `path`.
     pub fn open(path: &Path) -> Result<Self, WeightsError> {
         let unreadable = |source| WeightsError::Read { path: path.to_owned(), source };
-        let damaged =
-            |reason: String| WeightsError::NotSafetensors { path: path.to_owned(), reason };
         let mut file = File::open(path).map_err(unreadable)?;
         let file_len = file.metadata().map_err(unreadable)?.len();
         let mut length = [0; 8];
         let num = file.read(&mut length).map_err(unreadable)?;
-        if is_pickle(&length[..num]) {
-            return Err(WeightsError::Pickle { path: path.to_owned() });
-        }
+        let damaged = |reason: String| {
+            let path = path.to_owned();
+            if is_pickle(&length[..num]) {
+                WeightsError::Pickle { path }
+            } else {
+                WeightsError::NotSafetensors { path, reason }
+            }
+        };
         let header_len = u64::from_le_bytes(length);
         if num < length.len() || header_len > MAX_HEADER || header_len > file_len {
             return Err(damaged("it has no header".to_owned()));

@@ -43,9 +43,8 @@ impl Fit {
             }
         }
         if !missing.is_empty() {
-            let hint = file.network().ok().filter(|it| it.spec(1).depths != spec.depths);
-            let hint = hint.map(|it| format!(" ({})", described(&it)));
-            return Err(WeightsError::Lacks { path: file.path.clone(), names: missing, hint });
+            let cure = cure(file, spec, &missing);
+            return Err(WeightsError::Lacks { path: file.path.clone(), names: missing, cure });
         }
         let is_counter = |name: &str| name.ends_with("num_batches_tracked");
         let unused = names.into_iter().filter(|(bare, _)| !is_counter(bare));
@@ -63,6 +62,17 @@ impl Fit {
         let taken = format!("{} tensors", self.taken.len());
         [Some(taken), head, unused].into_iter().flatten().collect::<Vec<_>>().join("; ")
     }
+}
+
+/// What helps if the file has no tensors of these names.
+fn cure(file: &WeightsFile, spec: &ModelSpec, missing: &[String]) -> String {
+    if missing.iter().all(|name| name.contains(".se.")) {
+        return "remove algorithms.squeeze_excite, which these weights were trained without"
+            .to_owned();
+    }
+    let other = file.network().ok().filter(|it| it.spec(1).depths != spec.depths);
+    let other = other.map(|it| format!(" ({})", described(&it)));
+    format!("set model.arch to the network of the weights{}", other.unwrap_or_default())
 }
 
 fn described(network: &ModelConfig) -> String {

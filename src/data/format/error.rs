@@ -65,6 +65,23 @@ pub enum StoreError {
     /// The data set to split is not a folder of class folders.
     #[error("--val-share splits folders of classes, but {} has archives or shards; unpack them, or give it validation images", .0.display())]
     NotClassFolders(PathBuf),
+    /// Other folders than `train` have classes.
+    #[error(
+        "{} holds class folders as well as train, and would be left out; rename it to val and leave out \
+         --val-share, or name the folder train itself as the source", .0.display()
+    )]
+    OtherSplit(PathBuf),
+    /// The folders in the source are no classes.
+    #[error(
+        "the folders in {} have no images of their own, but {} has class folders; name that one as the \
+         source", root.display(), inner.display()
+    )]
+    NotClasses {
+        /// The source.
+        root: PathBuf,
+        /// A folder in it that has class folders.
+        inner: PathBuf,
+    },
     /// A store has no Exif data.
     #[error("{} is a store, and stores have no Exif data; import its source with --exif apply", .0.display())]
     NoExif(PathBuf),

@@ -126,6 +126,14 @@ pub(in crate::data) fn has_classes(path: &Path) -> bool {
     folders.any(|(name, _)| has_image(&path.join(name)))
 }
 
+/// The folders in the folder `path`, in the order of their names.
+pub(in crate::data) fn folders(path: &Path) -> Result<Vec<PathBuf>, DataError> {
+    let shown = list(path)?.shown.into_iter().filter(|(_, kind)| *kind == Kind::Folder);
+    let mut folders: Vec<PathBuf> = shown.map(|(name, _)| path.join(name)).collect();
+    folders.sort_unstable();
+    Ok(folders)
+}
+
 /// What is in a folder, without hidden entries.
 pub(in crate::data) struct Content {
     pub(in crate::data) num_folders: usize,

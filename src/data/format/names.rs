@@ -29,6 +29,12 @@ pub(in crate::data) fn reading(path: &Path) -> Option<Reading> {
     ENDINGS.iter().find(|(_, endings)| has(endings)).map(|(reading, _)| *reading)
 }
 
+/// Extensions of images that training or an import reads, those that training reads first.
+pub(in crate::data) fn readable_endings() -> impl Iterator<Item = &'static str> {
+    let readable = ENDINGS.iter().filter(|(reading, _)| *reading != Reading::Never);
+    readable.flat_map(|(_, endings)| endings.iter().copied())
+}
+
 /// Whether a file's name is that of an image.
 pub fn is_image(path: &Path) -> bool {
     reading(path).is_some()

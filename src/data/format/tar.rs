@@ -20,7 +20,7 @@ use crate::data::{
     error::DataError,
     format::{
         labels::LabelFile,
-        names::{is_hidden_path, is_image},
+        names::{is_hidden_path, is_image, readable_endings},
         shards::{check_uncompressed, class, fault, number_classes},
     },
     index::{Entry, FileStamp, Index},
@@ -74,9 +74,6 @@ struct Member {
     /// Class and path of the archive within the archive.
     within: Option<(Vec<u8>, Vec<u8>)>,
 }
-
-/// The fields of a `WebDataset` sample that are its image, the first choice first.
-const IMAGE_FIELDS: [&[u8]; 7] = [b"jpg", b"jpeg", b"png", b"webp", b"bmp", b"tiff", b"gif"];
 
 /// The label of an image outside any class folder.
 const UNKNOWN: u32 = u32::MAX;
@@ -141,7 +138,7 @@ impl Scan {
         for (i, member) in members.iter().enumerate() {
             let (key, field) = split_key(&member.name);
             let field = field.to_ascii_lowercase();
-            let Some(rank) = IMAGE_FIELDS.iter().position(|known| *known == field) else {
+            let Some(rank) = readable_endings().position(|known| known.as_bytes() == field) else {
                 continue;
             };
             let best = images.entry(key).or_insert((rank, i));
@@ -151,7 +148,8 @@ impl Scan {
             io::Error::other(format!("{} has no {what}", String::from_utf8_lossy(key)))
         };
         if let Some(key) = numbers.keys().find(|key| !images.contains_key(key.as_slice())) {
-            return Err(lacks(key, "image (.jpg, .jpeg, .png or .webp)"));
+            let endings: Vec<&str> = readable_endings().collect();
+            return Err(lacks(key, &format!("image (.{})", endings.join(", ."))));
         }
         let mut chosen: Vec<_> = images.into_iter().map(|(key, (_, i))| (i, key)).collect();
         chosen.sort_unstable();

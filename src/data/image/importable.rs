@@ -70,14 +70,17 @@ impl Importable {
         let mut decoder = reader.into_decoder().map_err(|error| self.fault(&error))?;
         let (width, height) = decoder.dimensions();
         let bytes = decoder.total_bytes();
-        if width as usize * height as usize > MAX_PIXELS || bytes > MAX_BYTES {
-            return Err(DecodeError::TooLarge { width: width as usize, height: height as usize });
-        }
         let color = decoder.color_type();
         let channels = usize::from(color.channel_count());
         let bytes_per_sample = usize::from(color.bytes_per_pixel()) / channels;
         if bytes_per_sample > 2 {
             return Err(self.refused("its samples are floating-point numbers"));
+        }
+        if width as usize * height as usize > MAX_PIXELS {
+            return Err(DecodeError::TooLarge { width: width as usize, height: height as usize });
+        }
+        if bytes > MAX_BYTES {
+            return Err(self.refused("it takes more memory than an image may"));
         }
         let orientation = match self {
             Self::Tiff => decoder.orientation().map_err(|error| self.fault(&error))?,

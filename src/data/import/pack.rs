@@ -8,6 +8,7 @@ use std::{
     collections::BTreeSet,
     fs, io,
     ops::ControlFlow,
+    panic::{AssertUnwindSafe, catch_unwind},
     path::{Path, PathBuf},
     sync::{
         Arc, Mutex,
@@ -33,7 +34,7 @@ use crate::data::{
         lock::lock,
         parquet::unpacked,
         progress::Progress,
-        rewrite::{Reencoded, Rewriter, Rewritten},
+        rewrite::{Reencoded, Rewriter, Rewritten, is_allowed_repair},
         shard_writer::{Row, ShardWriter, partial, schema},
         val_share,
     },
@@ -370,7 +371,7 @@ impl Work<'_> {
                         let rewritten = read
                             .and_then(|()| spans.read(index, sample, &mut bytes))
                             .map_err(Fault::of)
-                            .and_then(|()| rewriter.rewrite(&bytes, sides).map_err(Fault::Image));
+                            .and_then(|()| self.rewritten(&mut rewriter, &bytes, sides));
                         results
                             .lock()
                             .expect("no thread panics while it holds the lock")
@@ -384,12 +385,30 @@ impl Work<'_> {
         results.into_iter().map(|(_, rewritten)| rewritten).collect()
     }
 
+    /// Rewrites an image. A decoder that panics has met a bad image.
+    fn rewritten(
+        &self,
+        rewriter: &mut Rewriter,
+        bytes: &[u8],
+        sides: &[Option<usize>],
+    ) -> Result<Rewritten, Fault> {
+        let rewritten = catch_unwind(AssertUnwindSafe(|| rewriter.rewrite(bytes, sides)));
+        let rewritten = rewritten.unwrap_or_else(|_| {
+            *rewriter = Rewriter::new(self.import.on_bad, self.import.exif);
+            Err("its decoder gave up".to_owned())
+        });
+        rewritten.map_err(Fault::Image)
+    }
+
     fn manifest(&self, store: usize, done: &Progress) -> Manifest {
         let sides = [self.import.max_sides.get(store).copied(), self.source_side];
         Manifest {
             version: VERSION,
             // A store that lacks images, or has others' pixels, is not the data set of the rules.
-            division: if done.skipped.is_empty() && done.converted.is_empty() {
+            division: if done.skipped.is_empty()
+                && done.converted.is_empty()
+                && done.repaired.iter().all(|note| is_allowed_repair(&note.reason))
+            {
                 self.division
             } else {
                 StoreDivision::OpenOnly

@@ -7,15 +7,19 @@ use std::{
 };
 
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
 
-use crate::data::{
-    config::OnBad,
-    dataset::open::Dataset,
-    format::{
-        error::StoreError,
-        manifest::{Note, ShardRecord, UNFINISHED, is_shard_name, write_whole},
+use crate::{
+    data::{
+        config::OnBad,
+        dataset::open::Dataset,
+        format::{
+            error::StoreError,
+            manifest::{Note, ShardRecord, UNFINISHED, is_shard_name, write_whole},
+        },
+        import::Import,
     },
-    import::Import,
+    hash,
 };
 
 /// The progress of an unfinished import, and its options.
@@ -24,6 +28,8 @@ pub(in crate::data) struct Progress {
     import: Import,
     #[serde(rename = "num_pictures")]
     num_images: [usize; 2],
+    /// Hash of the names and labels of all images, in order.
+    listing_sha256: String,
     /// The finished shards, by store.
     pub(in crate::data) shards: Vec<Vec<ShardRecord>>,
     #[serde(rename = "mended")]
@@ -42,6 +48,7 @@ impl Progress {
         Self {
             import: import.clone(),
             num_images: [dataset.train.len(), dataset.eval.len()],
+            listing_sha256: listing(dataset),
             shards: vec![Vec::new(); num_stores],
             repaired: BTreeSet::new(),
             converted: BTreeSet::new(),
@@ -84,9 +91,21 @@ impl Progress {
         }
         let is_same = earlier.import == self.import
             && earlier.num_images == self.num_images
+            && earlier.listing_sha256 == self.listing_sha256
             && earlier.shards.len() == self.shards.len();
         is_same.then_some(earlier)
     }
+}
+
+fn listing(dataset: &Dataset) -> String {
+    let mut hasher = Sha256::new();
+    for index in [&dataset.train, &dataset.eval] {
+        for i in 0..index.len() {
+            let label = (index.label(i) as u64).to_le_bytes();
+            hasher = hasher.chain_update(label).chain_update(index.name(i)).chain_update([0]);
+        }
+    }
+    hash::hex(hasher.finalize())
 }
 
 /// Removes the leftovers of an import that has finished no shard; an error if `folder` contains

@@ -28,8 +28,20 @@ pub(in crate::data) fn open(source: &Path, share: f64, seed: u64) -> Result<Data
     let index = match open::place_of(&root, Split::Train)? {
         Place::Shards => return Err(StoreError::NotClassFolders(root)),
         // A class may be called train.
-        Place::Folder(train) if folder::content(&train)?.num_folders > 0 => folder::scan(&train)?,
-        Place::Folder(_) | Place::Nowhere => folder::scan(&root)?,
+        Place::Folder(train) if folder::content(&train)?.num_folders > 0 => {
+            let others = folder::folders(&root)?.into_iter().filter(|it| *it != train);
+            match others.into_iter().find(|it| folder::has_classes(it)) {
+                Some(other) => return Err(StoreError::OtherSplit(other)),
+                None => folder::scan(&train)?,
+            }
+        }
+        Place::Folder(_) | Place::Nowhere => {
+            let inner = folder::folders(&root)?.into_iter().find(|it| folder::has_classes(it));
+            match inner.filter(|_| !folder::has_classes(&root)) {
+                Some(inner) => return Err(StoreError::NotClasses { root, inner }),
+                None => folder::scan(&root)?,
+            }
+        }
     };
     let [mut train, eval] = split(&index, share, seed)?.map(|samples| subset(&index, &samples));
     train.num_hidden = index.num_hidden;
@@ -147,6 +159,12 @@ mod tests {
         let root = folder(&[("train/a", 4), ("train/b", 4)]);
         let set = open(root.path(), 0.25, 0).unwrap();
         assert_eq!((set.train.len(), set.eval.len(), set.num_classes()), (6, 2, 2));
+        write(&root.path().join("valid/a/0.jpg"), b"");
+        let error = open(root.path(), 0.25, 0).unwrap_err().to_string();
+        assert!(error.contains("valid holds class folders as well as train"), "{error}");
+        let parts = folder(&[("Training/a", 4), ("Training/b", 4), ("Testing/a", 2)]);
+        let error = open(parts.path(), 0.25, 0).unwrap_err().to_string();
+        assert!(error.contains("have no images of their own, but"), "{error}");
         write(&root.path().join("validation/a/0.jpg"), b"");
         assert!(matches!(open(root.path(), 0.25, 0), Err(StoreError::HasVal(_))));
         let shards = TempDir::new().unwrap();

@@ -21,9 +21,9 @@ pub struct Need {
     pub num_threads: usize,
     /// Batches per rank that are prefetched or being trained on.
     pub num_batches: usize,
-    /// Size of a rank's largest training batch and largest evaluation batch, bytes. Both loaders
-    /// are full while a run evaluates.
-    pub batch_bytes: [u64; 2],
+    /// Size of the largest batch of each of a rank's loaders, together, bytes: they are all full while a
+    /// run evaluates.
+    pub batch_bytes: u64,
     /// The index (spans of all images), of which each rank has a copy.
     pub index_bytes: u64,
     /// The cache of decoded images, which the ranks share.
@@ -46,7 +46,7 @@ impl Need {
     pub fn budget(&self, free: Free) -> Budget {
         let mut budget = Budget {
             num_ranks: self.num_ranks as u64,
-            batches: self.num_batches as u64 * self.batch_bytes.iter().sum::<u64>(),
+            batches: self.num_batches as u64 * self.batch_bytes,
             scratch: self.num_threads as u64 * SCRATCH_BYTES,
             index: self.index_bytes,
             images: 0,
@@ -129,7 +129,7 @@ mod tests {
             num_ranks: 8,
             num_threads: 8,
             num_batches: 3,
-            batch_bytes: [40_000_000, 10_000_000],
+            batch_bytes: 50_000_000,
             index_bytes: 82_000_000,
             ram_cache,
         }

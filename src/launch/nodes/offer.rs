@@ -16,7 +16,7 @@ use crate::{
 /// Values of a recipe in which nodes may differ: where the images are, and what names the machine. The
 /// seed is node 0's.
 const OWN_VALUES: [&str; 5] =
-    ["data.path", "run.seed", "mlperf.org", "mlperf.platform", "mlperf.status"];
+    ["data.path", "model.weights", "run.seed", "mlperf.org", "mlperf.platform", "mlperf.status"];
 
 /// A run that all nodes are to start.
 #[derive(Clone, Debug, Serialize, Deserialize)]
