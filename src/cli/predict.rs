@@ -106,7 +106,9 @@ fn to_json(prediction: &Prediction, classifier: &Classifier) -> serde_json::Valu
 fn show(prediction: &Prediction, classifier: &Classifier) {
     let path = prediction.path.display();
     if let Some(error) = &prediction.error {
-        console::note(format_args!("error: cannot read {path}: {error}; repair or remove it"));
+        console::note(format_args!(
+            "error: cannot read {path}: {error}; name a readable JPEG or PNG"
+        ));
         return;
     }
     let class = |&(output, probability): &(usize, f64)| {
