@@ -34,9 +34,11 @@ pub(super) fn text(args: &PlanArgs) -> anyhow::Result<String> {
         column("EFLOP", &|(_, cost)| format!("{:.3}", cost.eflop)),
         column("predicted minutes", &|(_, cost)| minutes(cost)),
     ]);
+    let is_known = costs.iter().all(|(_, cost)| cost.minutes.is_some());
+    let unknown = if is_known { "" } else { "\n-: the rates are of another number of ranks" };
     Ok(format!(
         "{table}\n\nepochs at 224 px: as many pixels as all epochs of the run\npredicted minutes: of all \
-         epochs on {} ranks, not measured, from {}\n-: the rates are of another number of ranks",
+         epochs on {} ranks, not measured, from {}{unknown}",
         throughput.num_ranks, throughput.source
     ))
 }

@@ -163,7 +163,9 @@ fn show(prediction: &Prediction, classifier: &Classifier, form: Form) {
     match (&prediction.error, form) {
         (_, Form::Json) => console::result(to_json(prediction, classifier)),
         (Some(error), Form::Text) => {
-            console::note(format_args!("error: cannot read {path}: {error}; repair or remove it"));
+            console::note(format_args!(
+                "error: cannot read {path}: {error}; name a readable JPEG or PNG"
+            ));
         }
         (None, Form::Text) => {
             let class = |&(output, probability): &(usize, f64)| {

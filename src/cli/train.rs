@@ -63,7 +63,7 @@ pub fn run(args: &TrainArgs) -> Outcome {
 }
 
 /// Compares the runs.
-fn show(Ended { summaries, reports }: &Ended, manner: Manner) {
+fn show(Ended { summaries, reports, incomplete }: &Ended, manner: Manner) {
     if !summaries.is_empty() {
         console::result(console::table(summaries));
     }
@@ -73,6 +73,12 @@ fn show(Ended { summaries, reports }: &Ended, manner: Manner) {
     let verdicts = summaries.iter().filter_map(|run| Some((run, run.data_verdict.as_ref()?)));
     for (run, verdict) in verdicts.filter(|_| manner != Manner::Quiet) {
         console::note(format!("{} (seed {}) {verdict}", run.recipe, run.seed));
+    }
+    if let Some((num_complete, num_runs)) = incomplete.filter(|_| manner != Manner::Quiet) {
+        let num_left = num_runs - num_complete;
+        console::note(format!(
+            "{num_complete} of {num_runs} runs are complete; --runs {num_left} makes the others"
+        ));
     }
 }
 
@@ -92,6 +98,8 @@ fn serve(address: SocketAddr, manner: Manner) -> Result<MetricsServer, Failure> 
 struct Ended {
     summaries: Vec<RunSummary>,
     reports: Vec<PathBuf>,
+    /// Complete runs and all runs of a recipe, where one of several has ended the series.
+    incomplete: Option<(usize, usize)>,
 }
 
 /// The runs of all recipes.
@@ -107,7 +115,10 @@ impl Series {
     fn launch(mut self, stage: &Stage, ended: &mut Ended) -> Outcome {
         let mut worst = Exit::Ok;
         for mut job in std::mem::take(&mut self.jobs) {
-            for (index, folder) in job.take_folders().into_iter().enumerate() {
+            let folders = job.take_folders();
+            let num_runs = folders.len();
+            for (index, folder) in folders.into_iter().enumerate() {
+                ended.incomplete = (num_runs > 1).then_some((index, num_runs));
                 let done = self.launch_one(&job, (index, folder), stage)?;
                 let Done { summary, report, outcome } = done;
                 ended.summaries.extend(summary);
@@ -117,6 +128,7 @@ impl Series {
                     return Ok(worst);
                 }
             }
+            ended.incomplete = None;
         }
         Ok(worst)
     }

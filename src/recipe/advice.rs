@@ -40,7 +40,8 @@ pub fn advice(recipe: &Recipe, survey: Option<&SplitSurvey>) -> Vec<String> {
 
 fn steps(recipe: &Recipe) -> Option<String> {
     let steps = recipe.run_length.total_steps();
-    (steps < FEW_STEPS).then(|| {
+    let is_from_scratch = recipe.model.weights.is_none();
+    (is_from_scratch && steps < FEW_STEPS).then(|| {
         format!(
             "the run has {steps} optimizer steps, and below {FEW_STEPS} a ResNet from scratch learns \
              little; raise run.max_duration or lower train.batch_size and optimizer.lr together"
@@ -172,6 +173,13 @@ mod tests {
         for word in ["280 optimizer steps", "algorithms.ema.half_life (100ba) is 36 %"] {
             assert!(said.contains(word), "{word}: {said}");
         }
+    }
+
+    #[test]
+    fn a_run_from_given_weights_is_not_told_what_one_from_scratch_needs() {
+        let said =
+            advice(&recipe(&["model.weights=resnet50.safetensors"], 20_480), None).join("\n");
+        assert!(said.contains("half_life") && !said.contains("optimizer steps"), "{said}");
     }
 
     #[test]

@@ -32,7 +32,8 @@ pub struct Run {
     pub folder: PathBuf,
     /// Its manifest.
     pub manifest: RunManifest,
-    /// The resolved recipe, without what differs between runs: seeds and the folder of images.
+    /// The resolved recipe, without what differs between runs: seeds, the folder of images and how
+    /// many runs were asked for.
     pub recipe: Table,
     /// The report on its log.
     pub report: Report,
@@ -268,6 +269,10 @@ fn forget_what_differs(recipe: &mut Table) {
         if data.get("order_seed") == seed.as_ref() {
             data.remove("order_seed");
         }
+    }
+    // Whoever repeats a failed run asks for fewer runs.
+    if let Some(mlperf) = section(recipe, "mlperf") {
+        mlperf.remove("runs");
     }
 }
 

@@ -24,6 +24,8 @@ mod data_methods;
 mod failures;
 #[cfg(test)]
 mod golden;
+#[cfg(test)]
+mod guides;
 #[cfg(all(test, feature = "torch"))]
 mod hosts;
 #[cfg(test)]

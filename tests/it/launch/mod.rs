@@ -7,5 +7,5 @@ mod nodes;
 mod refused;
 pub(crate) mod report;
 mod results;
-mod stage;
+pub(crate) mod stage;
 mod watch;

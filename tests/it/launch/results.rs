@@ -101,6 +101,15 @@ fn runs_of_one_recipe_get_seeds_and_results_of_their_own() {
 }
 
 #[test]
+fn a_series_that_a_failure_ends_says_how_many_runs_are_left() {
+    let failing = r#"case "$run_dir" in *run_1) failed internal "no luck"; exit 1;; esac"#;
+    let stage = Stage::with_ranks(&format!("{failing}\n{GOOD}"));
+    let left = "1 of 3 runs are complete; --runs 2 makes the others";
+    stage.train(&["--runs", "3"]).expect(6, &[left, "no luck"]);
+    assert!(!stage.train(&["--runs", "2"]).stderr.contains("runs are complete"));
+}
+
+#[test]
 fn several_recipes_run_one_after_another_and_are_compared() {
     let stage = Stage::with_ranks(GOOD);
     stage.put("other.toml", "extends = \"recipe\"\n");

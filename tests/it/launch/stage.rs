@@ -46,13 +46,13 @@ pub(super) const GOOD: &str = r#"
 exit 0
 "#;
 
-pub(super) struct Stage {
+pub(crate) struct Stage {
     folder: TempDir,
 }
 
 impl Stage {
     /// A stage on which every rank plays `script`.
-    pub(super) fn with_ranks(script: &str) -> Self {
+    pub(crate) fn with_ranks(script: &str) -> Self {
         let stage = Self { folder: tempfile::tempdir().unwrap() };
         stage.put("recipe.toml", RECIPE);
         stage.put("torch/version.py", "__version__ = '2.11.0+cu130'\n");
@@ -72,11 +72,11 @@ impl Stage {
         stage
     }
 
-    pub(super) fn path(&self, name: &str) -> PathBuf {
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }
 
-    pub(super) fn put(&self, name: &str, text: &str) {
+    pub(crate) fn put(&self, name: &str, text: &str) {
         let path = self.path(name);
         fs::create_dir_all(path.parent().unwrap()).unwrap();
         fs::write(path, text).unwrap();

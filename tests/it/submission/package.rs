@@ -263,6 +263,14 @@ fn of_more_runs_the_median_window_is_taken_in_the_order_of_time() {
 }
 
 #[test]
+fn runs_that_replace_a_failed_one_are_not_refused_for_their_number() {
+    let bench = Bench::open();
+    bench.edit("results/box/run_4/recipe.toml", "runs = 1", "runs = 3");
+    let (text, exit) = bench.package(&[]).unwrap();
+    assert_eq!(exit, Exit::Ok, "{text}");
+}
+
+#[test]
 fn single_runs_can_be_named() {
     let bench = Bench::open();
     bench.run(5, "ok_open_aborted.txt", 0);
