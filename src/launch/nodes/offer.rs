@@ -15,7 +15,7 @@ use crate::{
 
 /// Values of a recipe in which nodes may differ: where the images are, and what names the machine. The
 /// seed is node 0's.
-const OWN_VALUES: [&str; 5] =
+const OWN_VALUES: [&str; 6] =
     ["data.path", "model.weights", "run.seed", "mlperf.org", "mlperf.platform", "mlperf.status"];
 
 /// A run that all nodes are to start.

@@ -41,7 +41,9 @@ pub(super) fn read(name: &str) -> Vec<Step> {
             lines.by_ref().map(|(_, line)| line).take_while(|line| *line != "```").collect();
         let first_line = index + 2;
         if language == "console" {
-            steps.extend(commands(&block, first_line, not_run.take()).into_iter().map(Step::Run));
+            let not_run = not_run.take();
+            let commands = commands(&block, first_line, not_run.as_ref());
+            steps.extend(commands.into_iter().map(Step::Run));
             continue;
         }
         let name = block[0].trim_start_matches(['#', '/', ' ']).to_owned();
@@ -55,12 +57,12 @@ pub(super) fn read(name: &str) -> Vec<Step> {
     steps
 }
 
-fn commands(block: &[&str], first_line: usize, not_run: Option<String>) -> Vec<Command> {
+fn commands(block: &[&str], first_line: usize, not_run: Option<&String>) -> Vec<Command> {
     let mut commands: Vec<Command> = Vec::new();
     for (index, &line) in block.iter().enumerate() {
         let line_number = first_line + index;
         if let Some(text) = line.strip_prefix("$ ") {
-            let not_run = not_run.clone();
+            let not_run = not_run.cloned();
             let text = text.to_owned();
             commands.push(Command { line: line_number, text, not_run, ..Command::default() });
             continue;
