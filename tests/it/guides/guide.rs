@@ -34,7 +34,7 @@ pub(super) fn read(name: &str) -> Vec<Step> {
     let mut lines = text.lines().enumerate();
     while let Some((index, line)) = lines.next() {
         if let Some(reason) = line.strip_prefix("<!-- not run: ") {
-            not_run = Some(reason.trim_end_matches(" -->").to_owned());
+            not_run = Some(reason.trim_end_matches(" -->"));
         }
         let Some(language) = line.strip_prefix("```") else { continue };
         let block: Vec<&str> =
@@ -55,12 +55,12 @@ pub(super) fn read(name: &str) -> Vec<Step> {
     steps
 }
 
-fn commands(block: &[&str], first_line: usize, not_run: Option<String>) -> Vec<Command> {
+fn commands(block: &[&str], first_line: usize, not_run: Option<&str>) -> Vec<Command> {
     let mut commands: Vec<Command> = Vec::new();
     for (index, &line) in block.iter().enumerate() {
         let line_number = first_line + index;
         if let Some(text) = line.strip_prefix("$ ") {
-            let not_run = not_run.clone();
+            let not_run = not_run.map(str::to_owned);
             let text = text.to_owned();
             commands.push(Command { line: line_number, text, not_run, ..Command::default() });
             continue;

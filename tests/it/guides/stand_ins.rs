@@ -55,7 +55,9 @@ pub(super) fn imagenet(root: &Path) {
     let image = fs::read(Path::new(ROOT).join("tests/fixtures/images/exif-1.jpg")).unwrap();
     let images = |names: &[String]| {
         let mut archive = tar::Builder::new(Vec::new());
-        names.iter().for_each(|name| add(&mut archive, name, &image));
+        for name in names {
+            add(&mut archive, name, &image);
+        }
         archive.into_inner().unwrap()
     };
     let classes: Vec<_> = (0..1000).map(|number| format!("n{:08}", 1_440_764 + number)).collect();
