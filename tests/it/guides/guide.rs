@@ -34,16 +34,14 @@ pub(super) fn read(name: &str) -> Vec<Step> {
     let mut lines = text.lines().enumerate();
     while let Some((index, line)) = lines.next() {
         if let Some(reason) = line.strip_prefix("<!-- not run: ") {
-            not_run = Some(reason.trim_end_matches(" -->").to_owned());
+            not_run = Some(reason.trim_end_matches(" -->"));
         }
         let Some(language) = line.strip_prefix("```") else { continue };
         let block: Vec<&str> =
             lines.by_ref().map(|(_, line)| line).take_while(|line| *line != "```").collect();
         let first_line = index + 2;
         if language == "console" {
-            let not_run = not_run.take();
-            let commands = commands(&block, first_line, not_run.as_ref());
-            steps.extend(commands.into_iter().map(Step::Run));
+            steps.extend(commands(&block, first_line, not_run.take()).into_iter().map(Step::Run));
             continue;
         }
         let name = block[0].trim_start_matches(['#', '/', ' ']).to_owned();
@@ -57,12 +55,12 @@ pub(super) fn read(name: &str) -> Vec<Step> {
     steps
 }
 
-fn commands(block: &[&str], first_line: usize, not_run: Option<&String>) -> Vec<Command> {
+fn commands(block: &[&str], first_line: usize, not_run: Option<&str>) -> Vec<Command> {
     let mut commands: Vec<Command> = Vec::new();
     for (index, &line) in block.iter().enumerate() {
         let line_number = first_line + index;
         if let Some(text) = line.strip_prefix("$ ") {
-            let not_run = not_run.cloned();
+            let not_run = not_run.map(str::to_owned);
             let text = text.to_owned();
             commands.push(Command { line: line_number, text, not_run, ..Command::default() });
             continue;

@@ -106,7 +106,7 @@ fn a_researcher_comes_from_photos_to_weights_in_python() {
     stand_ins::resnet18(folder.path());
     let reader =
         Reader { guide: "own-images.md", folder: folder.path().into(), environment: Vec::new() };
-    assert_eq!(reader.follow(), ["python download.py"]);
+    assert!(reader.follow().is_empty());
 }
 
 #[cfg(feature = "torch")]
