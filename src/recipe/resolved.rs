@@ -139,6 +139,10 @@ impl Recipe {
         let mut file = self.to_file();
         (file.model.weights, file.model.freeze) = (None, Vec::new());
         (file.data.path, file.data.synth, file.data.order_seed) = (None, None, None);
+        // How fast images were read is no property of the weights.
+        let data = DataConfig::default();
+        (file.data.num_workers, file.data.batches_ahead) = (data.num_workers, data.batches_ahead);
+        file.data.train.ram_cache = data.train.ram_cache;
         // Its sizes are in `data`, where a user of the weights may change them.
         file.algorithms.fixres = None;
         let mut table = toml::Table::try_from(&file).expect("`validate::writable` has tried it");
