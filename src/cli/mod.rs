@@ -36,6 +36,7 @@ mod ruleset;
 mod run_metrics;
 pub mod score;
 mod score_text;
+mod settle;
 mod stage;
 mod store_text;
 mod threads;

@@ -28,6 +28,7 @@ pub mod import;
 mod index;
 mod loader;
 mod order;
+mod ram_cache;
 mod report;
 pub mod rng;
 pub mod synth;

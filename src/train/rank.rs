@@ -55,12 +55,12 @@ pub fn run_rank(job: &RankJob, event_sink: &mut EventSink) -> Result<RunEnd, Tra
     let ddp = process_group(&recipe, &job.world, device)?;
     // Weights of other sizes could not even be sent.
     check_same_inputs(&ddp, &recipe, &data)?;
-    let mut own = recipe.clone();
+    let mut engine_recipe = recipe.clone();
     if job.resume.is_some() {
         // The checkpoint has the weights.
-        own.model.weights = None;
+        engine_recipe.model.weights = None;
     }
-    let engine = StepEngine::on(ddp, &own, &job.world, device)?;
+    let engine = StepEngine::on(ddp, &engine_recipe, &job.world, device)?;
     let mut trainer = Trainer::of(engine, (Arc::clone(&job.stop), Arc::clone(&job.pulse)));
     let ended = train(job, &mut trainer, &data, log, event_sink);
     if ended.is_err() && device.is_cuda() {

@@ -6,12 +6,14 @@ pub(in crate::data) mod parquet;
 mod progress;
 pub(in crate::data) mod rewrite;
 pub(in crate::data) mod shard_writer;
+mod source;
 #[cfg(test)]
 mod tests;
 mod val_share;
 
 pub use crate::data::config::{Exif, OnBad, StoreDivision};
-pub use pack::{Import, import, open_source};
+pub use pack::import;
+pub use source::{Import, open_source};
 
 pub use crate::data::format::error::StoreError;
 pub use crate::data::format::manifest::{
