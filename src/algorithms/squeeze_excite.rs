@@ -1,5 +1,5 @@
 //! Squeeze-and-excitation: weighs the channels that a convolution gives by two small linear layers, which
-//! read the means of all channels, so that each pixel is seen in the light of the whole image.
+//! read the means of all channels, so that the whole image decides how much each channel counts.
 //!
 //! Source: Hu et al. 2018, "Squeeze-and-Excitation Networks", section 3; like Composer 0.7.0: after every
 //! convolution with at least `min_channels` input and output channels, shortcuts included, without biases:

@@ -38,7 +38,7 @@ pub struct Swa {
     pub start: Time,
     /// Time from weights that count to the next.
     pub interval: Time,
-    /// Training to retake batch norm's statistics over, in whole steps and one epoch at most; "0sp" averages them as the weights.
+    /// Length of training over which batch norm's statistics are retaken, in whole steps, one epoch at most; "0sp" averages them like the weights.
     pub update_bn: Time,
 }
 

@@ -48,7 +48,7 @@ pub fn run(args: &EvalArgs) -> Outcome {
         recipe.eval.batch_size = args.batch;
     });
     let classifier = classifier.or_exit(Exit::Invalid)?;
-    // A folder that cannot be written is to be known before the evaluation.
+    // An unwritable folder ends the command before the evaluation.
     if let Some(folder) = &args.out {
         report::create_folder(folder).or_exit(Exit::Invalid)?;
     }

@@ -321,7 +321,7 @@ impl Work<'_> {
         let sides = [self.import.max_sides.get(store).copied(), self.source_side];
         Manifest {
             version: VERSION,
-            // A store that lacks images, or has others' pixels, is not the data set of the rules.
+            // A store that lacks images, or changes their pixels, is not the data set of the rules.
             division: if done.skipped.is_empty()
                 && done.converted.is_empty()
                 && done.repaired.iter().all(|note| is_allowed_repair(&note.reason))

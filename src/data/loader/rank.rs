@@ -84,8 +84,8 @@ impl Dataset {
         Ok(Loader::start(Arc::clone(&self.train), plans, config))
     }
 
-    /// Starts a loader of training batches that [`Self::train_loader`] has given already. It has neither
-    /// a cache of its own nor reads files that no batch needs.
+    /// Starts a loader of training batches that [`Self::train_loader`] has given already. It has no
+    /// cache of its own and reads only files that batches need.
     pub fn reread_loader(
         &self,
         config: &DataConfig,
