@@ -80,11 +80,13 @@ run_stop success
     let address = line.trim().strip_prefix("metrics: http://").unwrap().strip_suffix("/metrics");
     let address = address.unwrap().to_owned();
     assert!(address.starts_with("127.0.0.1:"), "others must not read it: {address}");
+    // The accuracy is that of the last event.
     let text = loop {
         let text = get(&address);
-        if text.contains("mlperf_run_epoch{") && text.contains("} 8\n") {
+        if text.lines().any(|it| it.starts_with("mlperf_run_accuracy{") && it.ends_with(" 0.8")) {
             break text;
         }
+        assert!(child.try_wait().unwrap().is_none(), "the run ended before its metrics: {text}");
     };
     assert!(
         text.contains(
