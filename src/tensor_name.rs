@@ -5,6 +5,11 @@ pub fn is_in_module(tensor: &str, module: &str) -> bool {
     tensor.strip_prefix(module).is_some_and(|rest| rest.starts_with('.'))
 }
 
+/// The layer that `tensor` belongs to, as `layer2.0.conv1` of `layer2.0.conv1.weight`.
+pub fn layer_of(tensor: &str) -> &str {
+    tensor.rsplit_once('.').map_or(tensor, |(layer, _)| layer)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

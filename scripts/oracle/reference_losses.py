@@ -50,6 +50,11 @@ def parameter_shapes():
     return shapes + [("fc.weight", (CLASSES, inputs)), ("fc.bias", (CLASSES,))]
 
 
+def layers():
+    """Names of layers, in their order."""
+    return list(dict.fromkeys(name.rsplit(".", 1)[0] for name, _ in parameter_shapes()))
+
+
 def first_weights():
     weights = {}
     for p, (name, shape) in enumerate(parameter_shapes()):
@@ -108,6 +113,9 @@ class MosaicOptimized:
     blurred, lr_0, momentum, decay, smoothing = True, 0.1, 0.875, 5e-4, 0.08
     warmup_steps, ema_interval, ema_half_life = 2 * STEPS_PER_EPOCH, 2, 10
 
+    def num_frozen(self, epoch):
+        return 0
+
     def side(self, epoch):
         r = min(max((epoch / EPOCHS - 0.4) / (1 - 0.2 - 0.4), 0), 1)
         return round(CROP * (0.5 + 0.5 * r) / 4) * 4
@@ -129,6 +137,13 @@ class MosaicOptimized:
         lr = self.lr(step)
         state[name] = g.clone() if name not in state else self.momentum * state[name] + g
         w.mul_(1 - self.decay * lr / self.lr_0).sub_(lr * state[name])
+
+
+class Frozen(MosaicOptimized):
+    """The same with layers frozen one after another, after each epoch as by Composer's LayerFreezing(0.2, 0.8)."""
+
+    def num_frozen(self, epoch):
+        return int(0.8 * max((epoch / EPOCHS - 0.2) / (1 - 0.2), 0) * (len(layers()) - 1))
 
 
 class NvidiaClosed(MosaicOptimized):
@@ -171,19 +186,21 @@ def run(system, num_ranks, dtype):
     for step in range(EPOCHS * STEPS_PER_EPOCH):
         images, labels = images_and_labels(step)
         images = system.resize(images.to(dtype), system.side(step // STEPS_PER_EPOCH))
-        losses, grads = [], {name: 0 for name in weights}
+        frozen = layers()[:system.num_frozen(step // STEPS_PER_EPOCH)]
+        trained = {name: w for name, w in weights.items() if name.rsplit(".", 1)[0] not in frozen}
+        losses, grads = [], {name: 0 for name in trained}
         for own in buffers[1:]:
             for name in own:
                 own[name].copy_(buffers[0][name])
         for rank in range(num_ranks):
             part = slice(rank * per_rank, (rank + 1) * per_rank)
             loss = system.loss(net(images[part], weights, buffers[rank]), labels[part])
-            for name, g in zip(weights, torch.autograd.grad(loss, list(weights.values()))):
+            for name, g in zip(trained, torch.autograd.grad(loss, list(trained.values()))):
                 grads[name] = grads[name] + g / num_ranks
             losses.append(loss.item())
         rows.append(losses)
         with torch.no_grad():
-            for name, w in weights.items():
+            for name, w in trained.items():
                 system.update(name, w, grads[name], state, step)
             if system.ema_half_life and (step + 1) % system.ema_interval == 0:
                 now = {**weights, **buffers[0]}
@@ -200,7 +217,8 @@ def run(system, num_ranks, dtype):
 def main():
     torch.set_num_threads(1)  # the tensors are tiny
     out = pathlib.Path(sys.argv[1])
-    for name, system in (("optimized", MosaicOptimized()), ("nvidia-closed", NvidiaClosed())):
+    systems = {"optimized": MosaicOptimized(), "nvidia-closed": NvidiaClosed(), "frozen": Frozen()}
+    for name, system in systems.items():
         for num_ranks in (1, 2):
             for kind, dtype in (("fp64", torch.float64), ("fp32", torch.float32)):
                 rows = run(system, num_ranks, dtype)

@@ -21,6 +21,7 @@ mod fixres;
 mod ghost_batch_norm;
 mod gradient_clipping;
 mod label_smoothing;
+mod layer_freezing;
 mod mixup;
 mod progressive_resizing;
 mod randaugment;

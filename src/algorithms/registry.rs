@@ -56,6 +56,7 @@ methods! {
     squeeze_excite: SqueezeExcite,
     ghost_batch_norm: GhostBatchNorm,
     stochastic_depth: StochasticDepth,
+    layer_freezing: LayerFreezing,
     label_smoothing: LabelSmoothing,
     fixres: FixRes,
     progressive_resizing: ProgressiveResizing,

@@ -7,6 +7,7 @@
 #include <torch/csrc/autograd/function.h>
 #include <torch/csrc/autograd/functions/utils.h>
 
+#include <algorithm>
 #include <mutex>
 #include <stdexcept>
 #include <utility>
@@ -62,8 +63,10 @@ int ml_node_attach(MlTensor* const* outputs, size_t num_outputs, MlTensor* const
   // The node owns the closure from here on, whatever fails.
   std::shared_ptr<Node> node(new ClosureNode(backward), torch::autograd::deleteNode);
   return ml::guarded([&] {
-    if (!at::GradMode::is_enabled()) return node->release_variables();
-    node->set_next_edges(torch::autograd::collect_next_edges(ml::list(inputs, num_inputs)));
+    const auto all = ml::list(inputs, num_inputs);
+    const bool needed = std::any_of(all.begin(), all.end(), [](auto& t) { return t.requires_grad(); });
+    if (!needed || !at::GradMode::is_enabled()) return node->release_variables();
+    node->set_next_edges(torch::autograd::collect_next_edges(all));
     for (size_t i = 0; i < num_outputs; ++i) torch::autograd::set_history(*outputs[i], node);
   });
 }

@@ -58,7 +58,8 @@ type Closure = Box<dyn FnOnce(Gradients) -> Gradients + Send>;
 ///
 /// `backward` takes the gradients of the outputs and returns those of the inputs, in their order. It
 /// runs at most once, without autograd, on a thread of libtorch's. What it owns is freed as soon as
-/// it ends. The outputs must be new tensors without a history. Does nothing where gradients are off.
+/// it ends. The outputs must be new tensors without a history. Does nothing where gradients are off or no
+/// input needs one.
 pub fn attach_node(
     outputs: &[&Tensor],
     inputs: &[&Tensor],
@@ -183,6 +184,20 @@ mod tests {
                 drop(kept);
                 gradients
             })
+        })
+        .expect("nothing to attach");
+        assert!(!y.requires_grad());
+        assert_eq!(Arc::strong_count(&saved), 1, "the closure is gone");
+    }
+
+    #[test]
+    fn a_node_of_frozen_inputs_keeps_nothing() {
+        let x = noise::normal(&[2]);
+        let (y, saved) = (&x * 2.0, Arc::new(()));
+        let kept = Arc::clone(&saved);
+        attach_node(&[&y], &[&x], move |gradients| {
+            drop(kept);
+            gradients
         })
         .expect("nothing to attach");
         assert!(!y.requires_grad());

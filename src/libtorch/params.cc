@@ -62,6 +62,8 @@ at::Tensor norms(const List& all) { return at::stack(at::_foreach_norm(all)); }
 }  // namespace
 
 struct MlParams {
+  List all_params, all_momenta, all_squares;
+  // Of these, those that are trained now.
   List params, grads, momenta;
   List squares;            // second moments; empty for optimizers with one moment
   List updates;            // directions of LAMB and Muon
@@ -77,13 +79,26 @@ struct MlParams {
     return grads;
   }
 
+  // Leaves out what needs no gradient.
+  void select() {
+    params.clear(), momenta.clear(), squares.clear();
+    updates.clear();
+    for (size_t i = 0; i < all_params.size(); ++i) {
+      if (!all_params[i].requires_grad()) continue;
+      params.push_back(all_params[i]);
+      momenta.push_back(all_momenta[i]);
+      if (!all_squares.empty()) squares.push_back(all_squares[i]);
+    }
+    grads.assign(params.size(), at::Tensor());
+  }
+
   // The state before the first step is none. A replayed step does not run the code that counts.
   List state() const { return first_step ? List{} : full_state(); }
 
   List full_state() const {
     List all;
-    all.insert(all.end(), momenta.begin(), momenta.end());
-    all.insert(all.end(), squares.begin(), squares.end());
+    all.insert(all.end(), all_momenta.begin(), all_momenta.end());
+    all.insert(all.end(), all_squares.begin(), all_squares.end());
     if (num_updates.defined()) all.push_back(num_updates);
     return all;
   }
@@ -129,18 +144,25 @@ struct MlParams {
 int ml_params_new(MlTensor* const* params, size_t n, int num_moments, MlParams** out) {
   return ml::guarded([&] {
     auto p = std::make_unique<MlParams>();
-    p->params = ml::list(params, n);
-    p->grads.resize(n);
-    p->momenta = zeros_like(p->params);
+    p->all_params = ml::list(params, n);
+    p->all_momenta = zeros_like(p->all_params);
     if (num_moments == 2 && n > 0) {
-      p->squares = zeros_like(p->params);
-      p->num_updates = at::zeros({}, p->params[0].options().dtype(at::kFloat));
+      p->all_squares = zeros_like(p->all_params);
+      p->num_updates = at::zeros({}, p->all_params[0].options().dtype(at::kFloat));
     }
+    p->select();
     *out = p.release();
   });
 }
 
 void ml_params_free(MlParams* params) { delete params; }
+
+int ml_params_select(MlParams* p, size_t* num) {
+  return ml::guarded([&] {
+    p->select();
+    *num = p->params.size();
+  });
+}
 
 int ml_params_drop_grads(MlParams* p) {
   return ml::guarded([&] {

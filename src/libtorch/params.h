@@ -44,6 +44,8 @@ typedef struct {
 // num_moments: 1, or 2 for Adam and its variants.
 int ml_params_new(MlTensor* const* params, size_t n, int num_moments, MlParams** out);
 void ml_params_free(MlParams* params);
+// Restricts all that follows to the parameters that need gradients, and counts them. The state keeps all.
+int ml_params_select(MlParams* params, size_t* num);
 int ml_params_drop_grads(MlParams* params);
 int ml_params_unscale_grads(MlParams* params, MlTensor* inv_scale, MlTensor* found_inf);
 // The i-th state tensor, shared; *out is null past the last one and before the first step.

@@ -89,6 +89,7 @@ unsafe extern "C" {
         out: *mut *mut MlParams,
     ) -> c_int;
     fn ml_params_free(params: *mut MlParams);
+    fn ml_params_select(params: *mut MlParams, num: *mut usize) -> c_int;
     fn ml_params_drop_grads(params: *mut MlParams) -> c_int;
     fn ml_params_unscale_grads(
         params: *mut MlParams,
@@ -163,6 +164,7 @@ pub enum Moments {
 /// Steps may overwrite the gradients.
 pub struct Params {
     raw: *mut MlParams,
+    /// Those that need gradients.
     num: usize,
 }
 
@@ -180,6 +182,17 @@ impl Params {
         // SAFETY: rules 1, 2 and 4.
         check(unsafe { ml_params_new(lent.as_ptr(), lent.len(), num_moments, &raw mut out) })?;
         Ok(Self { raw: out, num: lent.len() })
+    }
+
+    /// Restricts steps to the parameters that need gradients now. The state of the others stays as it is.
+    pub fn select_trained(&mut self) -> Result<(), BridgeError> {
+        // SAFETY: rule 2.
+        check(unsafe { ml_params_select(self.raw, &raw mut self.num) })
+    }
+
+    /// Whether no parameter of the group is trained.
+    pub fn is_empty(&self) -> bool {
+        self.num == 0
     }
 
     /// SGD, for groups with [`Moments::One`].

@@ -1,7 +1,7 @@
 //! Names and shapes of a network's tensors, for programs without libtorch.
 
 use super::config::{Block, ModelSpec};
-use crate::tensor_name::is_in_module;
+use crate::tensor_name::{is_in_module, layer_of};
 
 /// The name and the shape of a tensor.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -33,6 +33,12 @@ impl ModelSpec {
         list.add("fc.weight", &[self.num_classes, channels]);
         list.add("fc.bias", &[self.num_classes]);
         list.shapes
+    }
+
+    /// Convolutions, batch norms and linear layers.
+    pub fn num_layers(&self) -> usize {
+        let shapes = self.tensor_shapes();
+        shapes.chunk_by(|a, b| layer_of(&a.name) == layer_of(&b.name)).count()
     }
 
     /// Whether the network has a layer, a block or a stage called `module`.

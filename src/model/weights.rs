@@ -2,7 +2,7 @@
 
 use tch::{Device, Kind, Tensor, no_grad};
 
-use crate::tensor_name::is_in_module;
+use crate::tensor_name::{is_in_module, layer_of};
 
 /// Kind and device of the tensors of a network.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,6 +51,17 @@ impl Weights {
         let tensor = Tensor::full([channels], value, (self.place.kind, self.place.device));
         self.buffers.push((name.to_owned(), tensor.shallow_clone()));
         tensor
+    }
+
+    /// Trains all layers but the first `num_layers` and those that are never trained.
+    pub fn freeze_first(&self, num_layers: usize) {
+        let layers = self.parameters.chunk_by(|(a, _), (b, _)| layer_of(a) == layer_of(b));
+        for (number, layer) in layers.enumerate() {
+            for (name, tensor) in layer {
+                let is_trained = number >= num_layers && !self.is_frozen(name);
+                let _ = tensor.set_requires_grad(is_trained);
+            }
+        }
     }
 
     /// All parameters, trained or frozen.

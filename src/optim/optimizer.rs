@@ -165,6 +165,16 @@ impl Optimizer {
         }
     }
 
+    /// Updates only the parameters that need gradients, from now on. The momenta of the others stay.
+    pub fn select_trained(&mut self) -> Result<(), BridgeError> {
+        self.groups.iter_mut().try_for_each(|group| group.params.select_trained())
+    }
+
+    /// The groups that have something to train.
+    fn trained(&mut self) -> impl Iterator<Item = &mut Group> {
+        self.groups.iter_mut().filter(|group| !group.params.is_empty())
+    }
+
     /// Clips gradients from now on.
     #[must_use]
     pub fn clipped(self, clip: Option<Clip>) -> Self {
@@ -197,20 +207,19 @@ impl Optimizer {
     /// Multiplies the gradients by `inv_scale` and sets `found_inf` to 1 where one is not finite;
     /// both `[1]`, fp32.
     pub fn unscale(&mut self, inv_scale: &Tensor, found_inf: &Tensor) -> Result<(), BridgeError> {
-        self.groups.iter_mut().try_for_each(|g| g.params.unscale_grads(inv_scale, found_inf))
+        self.trained().try_for_each(|g| g.params.unscale_grads(inv_scale, found_inf))
     }
 
     /// Moves the weights by `rho g / (|g| + epsilon)`, with the norm over all weights, and drops the
     /// gradients (Foret et al. 2021, equation 2).
     pub fn ascend(&mut self, rho: f64, epsilon: f64) -> Result<(), BridgeError> {
         let factor = (self.grad_norm()? + epsilon).reciprocal() * rho;
-        self.groups.iter_mut().try_for_each(|g| g.params.ascend(&factor))
+        self.trained().try_for_each(|g| g.params.ascend(&factor))
     }
 
     /// Norm of all gradients together, `[]`, on the device.
     fn grad_norm(&mut self) -> Result<Tensor, BridgeError> {
-        let norms: Result<Vec<_>, _> =
-            self.groups.iter_mut().map(|g| g.params.grad_norm()).collect();
+        let norms: Result<Vec<_>, _> = self.trained().map(|g| g.params.grad_norm()).collect();
         Ok(Tensor::stack(&norms?, 0).norm())
     }
 
@@ -219,11 +228,9 @@ impl Optimizer {
             Clip::Norm(most) => {
                 let factor = (self.grad_norm()? + CLIP_EPSILON).reciprocal() * most;
                 let factor = factor.clamp_max(1.0);
-                self.groups.iter_mut().try_for_each(|g| g.params.scale_grads(&factor))
+                self.trained().try_for_each(|g| g.params.scale_grads(&factor))
             }
-            Clip::Value(most) => {
-                self.groups.iter_mut().try_for_each(|g| g.params.clamp_grads(most))
-            }
+            Clip::Value(most) => self.trained().try_for_each(|g| g.params.clamp_grads(most)),
         }
     }
 
@@ -236,8 +243,9 @@ impl Optimizer {
         if let Some(clip) = self.clip {
             self.hold_to(clip)?;
         }
-        for Group { part, params, lr, .. } in &mut self.groups {
-            let now = &StepNow { lr, found_inf, kernels: self.kernels.as_deref() };
+        let kernels = self.kernels.clone();
+        for Group { part, params, lr, .. } in self.trained() {
+            let now = &StepNow { lr, found_inf, kernels: kernels.as_deref() };
             match &part.rule {
                 Rule::Sgd(rule) => rule.step(params, now),
                 Rule::Lars(rule) => rule.step(params, now),

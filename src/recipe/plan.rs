@@ -75,12 +75,13 @@ impl Plan {
 
     /// Names and contents of the columns for values that change by epoch.
     fn changing_columns(&self) -> Vec<(&'static str, ValueText)> {
-        let all: [(_, ValueText); 5] = [
+        let all: [(_, ValueText); 6] = [
             ("crop scale", |values| range(values.transform.scale)),
             ("crop ratio", |values| range(values.transform.ratio)),
             ("momentum", |values| rate(values.update.momentum)),
             ("decay", |values| rate(values.update.weight_decay)),
             ("smoothing", |values| rate(values.smoothing)),
+            ("frozen", |values| values.num_frozen.to_string()),
         ];
         let changes = |text: ValueText| {
             self.rows.windows(2).any(|two| text(&two[0].values) != text(&two[1].values))

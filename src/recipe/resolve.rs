@@ -39,10 +39,10 @@ impl Recipe {
         let file = filled(file, run_context);
         validate::writable(&file)?;
         let run_length = run_length(&file, run_context)?;
-        let (crop_sizes, epoch_values) = by_epoch(&file, &run_length)?;
+        let (spec, schedule) = (spec(&file, run_context)?, schedule(&file, &run_length)?);
+        let (crop_sizes, epoch_values) = by_epoch(&file, &run_length, spec.num_layers())?;
         let sizes = file.algorithms.image_sizes(crop_sizes);
         let seed = file.run.seed.expect("`filled` draws one");
-        let (spec, schedule) = (spec(&file, run_context)?, schedule(&file, &run_length)?);
         Ok(Self {
             seed,
             spec,
@@ -267,10 +267,11 @@ fn schedule(file: &RecipeFile, run_length: &RunLength) -> Result<Schedule, Recip
     Ok(schedule.listed(spans))
 }
 
-/// Crop sizes and other values by epoch.
+/// Crop sizes and other values by epoch, of a network of `num_layers`.
 fn by_epoch(
     file: &RecipeFile,
     run_length: &RunLength,
+    num_layers: usize,
 ) -> Result<(Vec<usize>, Vec<EpochValues>), RecipeError> {
     let run = (run_length, file.run.scale_schedule_ratio);
     let mut problems = Problems::default();
@@ -285,10 +286,13 @@ fn by_epoch(
     let smoothing = smoothing.map_or(0.0.into(), |method| method.smoothing.clone());
     let smoothing = smoothing.by_epoch(LabelSmoothing::KEY, run, p);
     RecipeError::unless_sound(problems)?;
-    let values = (0..run_length.num_epochs).map(|epoch| EpochValues {
+    let num_epochs = run_length.num_epochs;
+    let freezing = file.algorithms.layer_freezing.as_ref();
+    let values = (0..num_epochs).map(|epoch| EpochValues {
         transform: train.transform(scales[epoch], ratios[epoch]),
         update: UpdateConstants { momentum: momenta[epoch], weight_decay: decays[epoch] },
         smoothing: smoothing[epoch],
+        num_frozen: freezing.map_or(0, |it| it.num_frozen(epoch, num_epochs, num_layers)),
     });
     Ok((crop_sizes, values.collect()))
 }

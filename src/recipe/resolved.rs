@@ -87,6 +87,8 @@ pub struct EpochValues {
     pub update: UpdateConstants,
     /// Fraction of the targets that label smoothing spreads.
     pub smoothing: f64,
+    /// Layers, from the first on, that the epoch does not train.
+    pub num_frozen: usize,
 }
 
 /// The numbers that a CUDA graph of a step holds. Epochs with equal ones share a graph.
@@ -98,6 +100,8 @@ pub struct StepConstants {
     pub update: UpdateConstants,
     /// Fraction of the targets that label smoothing spreads.
     pub smoothing: f64,
+    /// Layers, from the first on, that are not trained.
+    pub num_frozen: usize,
 }
 
 /// One of the constants, as bits.
@@ -181,11 +185,12 @@ impl Recipe {
             let first = values.next();
             values.any(|other| Some(other) != first)
         };
-        let values: [(&str, StepNumber); 4] = [
+        let values: [(&str, StepNumber); 5] = [
             ("the image size", |step| step.image_size as u64),
             ("optimizer.momentum", |step| step.update.momentum.to_bits()),
             ("optimizer.weight_decay", |step| step.update.weight_decay.to_bits()),
             (LabelSmoothing::KEY, |step| step.smoothing.to_bits()),
+            ("algorithms.layer_freezing", |step| step.num_frozen as u64),
         ];
         let keys = values.into_iter().filter(|(_, value)| varies(*value)).map(|(key, _)| key);
         let keys: Vec<&str> = keys.collect();
@@ -198,8 +203,8 @@ impl Recipe {
 
     /// What a step of `epoch`, from 0, is captured with.
     pub fn step_constants(&self, epoch: usize) -> StepConstants {
-        let EpochValues { update, smoothing, .. } = self.epoch_values[epoch];
-        StepConstants { image_size: self.image_sizes[epoch], update, smoothing }
+        let EpochValues { update, smoothing, num_frozen, .. } = self.epoch_values[epoch];
+        StepConstants { image_size: self.image_sizes[epoch], update, smoothing, num_frozen }
     }
 
     /// The first epoch, from 0, of each [`StepConstants`] of the run.

@@ -83,7 +83,7 @@ pub fn bench_steps(
     let eval_not_captured = trainer.engine.capture_evaluation();
     let eval_images_per_s = trainer.eval_rate(data.as_ref())?;
     for &image_size in &bench.image_sizes {
-        trainer.engine.progress.epoch = epoch_of(&recipe, image_size)?;
+        trainer.engine.enter_epoch(epoch_of(&recipe, image_size)?)?;
         let mut feed = trainer.feed(data.as_ref(), bench)?;
         let num_steps = bench.num_steps.max(1);
         let rates = trainer.engine.rates(num_steps, &mut feed, &ceilings, eval_images_per_s)?;

@@ -156,19 +156,24 @@ impl StepEngine {
         if let Some(obstacle) = self.recipe.graph_obstacle() {
             return Ok(Some(without(&obstacle)));
         }
-        self.progress.epoch = epochs[0];
-        while self.ddp.is_reduced() && self.progress.step < NUM_TIMED_STEPS {
-            self.warm_step()?;
-        }
         let in_halves = "gradients are exchanged between two CUDA graphs of a step, after backward";
-        let Some(reason) = self.try_to_capture(epochs)? else {
-            // The reducer may have failed at another image size.
-            let is_halved = self.captured.iter().any(|captured| captured.before.is_some());
-            return Ok(is_halved.then(|| in_halves.to_owned()));
+        let reason = if self.ddp.is_reduced() && self.recipe.algorithms.layer_freezing.is_some() {
+            "algorithms.layer_freezing changes which gradients there are".to_owned()
+        } else {
+            self.enter_epoch(epochs[0])?;
+            while self.ddp.is_reduced() && self.progress.step < NUM_TIMED_STEPS {
+                self.warm_step()?;
+            }
+            let Some(reason) = self.try_to_capture(epochs)? else {
+                // The reducer may have failed at another image size.
+                let is_halved = self.captured.iter().any(|captured| captured.before.is_some());
+                return Ok(is_halved.then(|| in_halves.to_owned()));
+            };
+            reason
         };
         if self.ddp.is_reduced() {
-            self.ddp.detach(self.model.weights().trainable().map(|(_, tensor)| tensor));
-            self.progress.epoch = epochs[0];
+            self.ddp.detach(self.model.weights().parameters().iter().map(|(_, tensor)| tensor));
+            self.enter_epoch(epochs[0])?;
             self.warm_step()?;
             if self.try_to_capture(epochs)?.is_none() {
                 return Ok(Some(format!("{in_halves}: {reason}")));
@@ -182,10 +187,9 @@ impl StepEngine {
 
     /// Captures the step of each of `epochs`. Returns the reason if a rank could not.
     fn try_to_capture(&mut self, epochs: &[usize]) -> Result<Option<String>, TrainError> {
-        let failure = epochs.iter().find_map(|&epoch| {
-            self.progress.epoch = epoch;
-            self.capture_step().err()
-        });
+        let failure = epochs
+            .iter()
+            .find_map(|&epoch| self.enter_epoch(epoch).and_then(|()| self.capture_step()).err());
         let num_failed = Tensor::from(i64::from(failure.is_some()));
         self.ddp.sum(&num_failed)?;
         if i64::try_from(&num_failed).expect("one number") == 0 {

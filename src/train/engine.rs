@@ -48,6 +48,8 @@ pub struct StepEngine {
     pub(super) algorithms: Algorithms,
     pub(super) eval_weights: EvalWeights,
     pub(super) progress: Progress,
+    /// Layers that are frozen now.
+    num_frozen: usize,
     pub(super) mode: CaptureMode,
 }
 
@@ -108,6 +110,7 @@ impl StepEngine {
             optimizer,
             scaler: scaler(recipe, device),
             progress: Progress::default(),
+            num_frozen: 0,
             mode: CaptureMode::on(device, recipe.train.cuda_graphs),
             captured: Vec::new(),
             capture: None,
@@ -116,6 +119,23 @@ impl StepEngine {
         };
         engine.attach()?;
         Ok(engine)
+    }
+
+    /// Makes `epoch`, from 0, the current one, and freezes the layers that it does not train.
+    pub(super) fn enter_epoch(&mut self, epoch: usize) -> Result<(), TrainError> {
+        self.progress.epoch = epoch;
+        let num_frozen = self.values().num_frozen;
+        if num_frozen == self.num_frozen {
+            return Ok(());
+        }
+        self.num_frozen = num_frozen;
+        self.model.weights().freeze_first(num_frozen);
+        self.optimizer.select_trained()?;
+        if self.ddp.is_reduced() {
+            // A reducer waits for every gradient that it was built for.
+            self.attach()?;
+        }
+        Ok(())
     }
 
     /// Broadcasts rank 0's weights, and all-reduces gradients from now on.

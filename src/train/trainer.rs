@@ -230,7 +230,7 @@ impl Trainer {
     ) -> Result<(), TrainError> {
         let steps_per_epoch = self.engine.recipe.run_length.steps_per_epoch;
         let is_evaluated = self.engine.recipe.eval_epochs.contains(&epoch);
-        self.engine.progress.epoch = epoch - 1;
+        self.engine.enter_epoch(epoch - 1)?;
         let num_done = self.engine.progress.step - (epoch - 1) * steps_per_epoch;
         meter.epoch_start(epoch, num_done, loader.stats());
         let mut losses = Losses::new(meter.interval(), self.engine.device);

@@ -33,7 +33,7 @@ impl StepEngine {
         let accumulated = self.fit_microbatch()?;
 
         for epoch in first_epochs_of_sizes(&self.recipe.image_sizes) {
-            self.progress.epoch = epoch;
+            self.enter_epoch(epoch)?;
             for _ in 0..NUM_STEPS {
                 self.warm_step()?;
             }
@@ -48,6 +48,7 @@ impl StepEngine {
         libtorch::set_rng_state(&on_device, &random)?;
         libtorch::set_rng_state(&on_host, &host_random)?;
         self.algorithms = algorithms(&self.recipe, self.world.rank, self.eval_weights.trained())?;
+        self.enter_epoch(0)?;
         self.progress = Progress::default();
         self.ddp.barrier()?;
         Ok([not_fused, accumulated].into_iter().chain(not_captured).flatten().collect())

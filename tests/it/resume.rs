@@ -99,7 +99,9 @@ fn an_interrupted_run_goes_on_to_the_same_weights() {
 }
 
 /// Values that change within the first epochs, and gradients of four images at a time.
-const CHANGING: [&str; 12] = [
+const CHANGING: [&str; 14] = [
+    "--set",
+    "algorithms.layer_freezing={start=0.2, level=0.8}",
     "--set",
     "data.train.crop_size=[{until=\"3ep\", value=16}, {until=\"9ep\", from=16, to=32}, {value=24}]",
     "--set",

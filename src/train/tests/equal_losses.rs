@@ -7,6 +7,7 @@ use tch::{Tensor, no_grad};
 
 use super::{in_turn, in_world};
 use crate::{
+    algorithms::LayerFreezing,
     model::{Arch, Block, CustomConfig, Mode},
     optim::mean_loss,
     recipe::{self, Precision, Recipe, RecipeFile, RunContext},
@@ -58,6 +59,13 @@ fn optimized(world_size: usize, precision: Precision) -> Recipe {
     narrow(file, world_size, precision)
 }
 
+/// `optimized` with layers frozen one after another.
+fn frozen(world_size: usize, precision: Precision) -> Recipe {
+    let mut file = optimized(world_size, precision).to_file();
+    file.algorithms.layer_freezing = Some(LayerFreezing { start: 0.2, level: 0.8 });
+    narrow(file, world_size, precision)
+}
+
 fn nvidia_closed(world_size: usize, precision: Precision) -> Recipe {
     let mut file = recipe::load(&recipe::find("nvidia-closed").unwrap(), &[]).unwrap();
     file.mlperf.division = crate::mlperf::Division::Open;
@@ -99,7 +107,7 @@ fn losses(rank: usize, mut engine: StepEngine) -> Vec<f64> {
     let number = |tensor: &Tensor| f64::try_from(tensor).unwrap();
     let mut losses = Vec::new();
     for step in 0..NUM_STEPS {
-        engine.progress.epoch = step / STEPS_PER_EPOCH;
+        engine.enter_epoch(step / STEPS_PER_EPOCH).unwrap();
         let batch = batch(&engine, step, rank);
         losses.push(number(&engine.step(&batch).unwrap()));
     }
@@ -175,6 +183,16 @@ fn the_closed_recipe_has_the_losses_of_its_published_formulas() {
 #[test]
 fn the_optimized_recipe_has_the_losses_of_its_published_formulas() {
     agree("optimized", optimized, losses);
+}
+
+#[test]
+fn layers_freeze_as_in_pytorch() {
+    agree("frozen", frozen, losses);
+}
+
+#[test]
+fn layers_freeze_on_fused_kernels_too() {
+    agree("frozen", frozen, fused_losses);
 }
 
 #[test]

@@ -83,6 +83,7 @@ fn every_method_trains_alone_and_with_the_others() {
         "[algorithms.cutmix]",
         "[algorithms.sam]",
         "[algorithms.gradient_clipping]",
+        "[algorithms.layer_freezing]",
     ];
     // These exclude one of the methods above.
     let others = [

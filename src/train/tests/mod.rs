@@ -29,6 +29,7 @@ use crate::{
 
 mod capture;
 mod equal_losses;
+mod freezing;
 mod methods;
 mod microbatch;
 mod statistics;
