@@ -4,12 +4,13 @@
 //! Source: Raghu et al. 2017, "SVCCA", section 4.2 ("Freeze Training"), and Brock et al. 2017, "`FreezeOut`";
 //! like Composer 0.7.0: after each epoch the fraction of frozen layers follows a line from 0 at `start` to
 //! `level` at the end of the run, rounded down. The last layer is always trained. Frozen weights get no
-//! gradient, no decay and no momentum; batch norm's statistics go on. Unlike Composer's, a run with frozen
-//! layers is resumed exactly. Suggested: `start = 0.5` with a `level` of 0.5 or less. Trade-off: Composer's
+//! gradient, no decay and no momentum; batch norm's statistics go on. Unlike with Composer, a run with frozen
+//! layers can be resumed. Suggested: `start = 0.5` with a `level` of 0.5 or less. Trade-off: Composer's
 //! card expects a small gain in speed for a loss of accuracy; others publish 5 % of the time for 0.5 to 1
-//! points of `ResNet-50`. On a GPU with several ranks, gradients are all-reduced after backward and no
-//! longer during it, because the reducer cannot change within CUDA graphs. It has not been measured on a
-//! GPU here.
+//! points of `ResNet-50`. Where steps are captured in CUDA graphs, several ranks all-reduce gradients after
+//! backward in all epochs, because the reducer cannot change within graphs, and each number of frozen layers
+//! is a graph of its own. `plan` and `bench step` count frozen layers as trained. Neither the gain nor the
+//! loss has been measured here.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};

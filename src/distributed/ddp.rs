@@ -93,16 +93,22 @@ impl Ddp {
         let Shared { parameters, frozen, buffers, .. } = shared;
         let all = parameters.iter().chain(frozen).chain(buffers).copied();
         group.broadcast(all).map_err(failed("broadcasting the weights"))?;
-        let parameters = shared.parameters.iter().copied();
-        // The old reducer must remove its hooks first.
-        self.reducer = None;
         self.detached.clear();
         self.compression = shared.compression;
-        let reducer = Reducer::new(group, parameters, shared.bucket_mb << 20, shared.compression);
-        self.reducer = Some(reducer.map_err(failed("building the gradient reducer"))?);
         if shared.sync == BufferSync::EachForward {
             self.buffers = shared.buffers.iter().map(|t| t.shallow_clone()).collect();
         }
+        self.reduce(shared)
+    }
+
+    /// Averages the gradients of the parameters of `shared` from now on, and of no others. Sends nothing.
+    pub fn reduce(&mut self, shared: &Shared) -> Result<(), DistError> {
+        let Some(group) = &self.group else { return Ok(()) };
+        let parameters = shared.parameters.iter().copied();
+        // The old reducer must remove its hooks first.
+        self.reducer = None;
+        let reducer = Reducer::new(group, parameters, shared.bucket_mb << 20, shared.compression);
+        self.reducer = Some(reducer.map_err(failed("building the gradient reducer"))?);
         Ok(())
     }
 

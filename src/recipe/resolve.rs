@@ -234,8 +234,15 @@ fn modules(file: &RecipeFile, spec: &ModelSpec, problems: &mut Problems) {
         problems.add("model.freeze keeps random weights; name trained ones with model.weights");
     }
     let is_frozen = |name: &str| file.model.freeze.iter().any(|module| is_in_module(name, module));
-    if spec.tensor_shapes().iter().all(|tensor| is_frozen(&tensor.name)) {
+    let shapes = spec.tensor_shapes();
+    if shapes.iter().all(|tensor| is_frozen(&tensor.name)) {
         problems.add("model.freeze names every layer, so that nothing is trained; leave out fc");
+    } else if file.algorithms.layer_freezing.is_some() && is_frozen(&shapes[shapes.len() - 1].name)
+    {
+        problems.add(
+            "model.freeze names the last layer (fc), the only one that algorithms.layer_freezing goes on \
+             training; leave fc out of model.freeze",
+        );
     }
 }
 

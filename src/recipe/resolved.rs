@@ -196,7 +196,7 @@ impl Recipe {
         let keys: Vec<&str> = keys.collect();
         Some(format!(
             "{} would need more than {MAX_GRAPHS} graphs, one for each combination of values; write \
-             parts with one value each in place of ramps",
+             parts with one value each in place of ramps, or freeze fewer layers",
             keys.join(" and ")
         ))
     }

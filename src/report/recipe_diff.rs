@@ -106,8 +106,8 @@ mod tests {
         let diff = RecipeDiff::of("demo/optimized", &resolved("demo/optimized"), &CONTEXT);
         assert_eq!(diff.parent.as_deref(), Some("demo/baseline"));
         let row = |key: &str| diff.rows.iter().find(|(found, ..)| found == key).cloned();
-        let (_, theirs, ours) = row("optimizer.lr").unwrap();
-        assert_eq!((theirs.as_deref(), ours.as_deref()), (Some("0.4"), Some("1.2")));
+        let (_, theirs, ours) = row("optimizer.nesterov").unwrap();
+        assert_eq!((theirs.as_deref(), ours.as_deref()), (Some("false"), Some("true")));
         let (_, theirs, ours) = row("algorithms.channels_last").unwrap();
         assert_eq!((theirs, ours.as_deref()), (None, Some("on")));
         assert!(row("train.batch_size").is_none() && row("run.seed").is_none(), "{diff:?}");

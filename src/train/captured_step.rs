@@ -179,7 +179,8 @@ impl StepEngine {
                 return Ok(Some(format!("{in_halves}: {reason}")));
             }
         }
-        // The capture may have left the reducer in the middle of a step.
+        // The capture may have left the reducer in the middle of a step, and ranks in different epochs.
+        self.enter_epoch(epochs[0])?;
         self.attach()?;
         self.warm_step()?;
         Ok(Some(without(&reason)))

@@ -132,8 +132,9 @@ impl StepEngine {
         self.model.weights().freeze_first(num_frozen);
         self.optimizer.select_trained()?;
         if self.ddp.is_reduced() {
-            // A reducer waits for every gradient that it was built for.
-            self.attach()?;
+            // A reducer waits for every gradient that it was built for. Batch norm's statistics are each
+            // rank's own, so nothing is sent.
+            self.ddp.reduce(&shared(&self.model, &self.recipe.train.ddp))?;
         }
         Ok(())
     }

@@ -42,6 +42,26 @@ fn an_epoch_trains_all_layers_but_the_first_ones() {
 }
 
 #[test]
+fn ranks_keep_their_own_statistics_when_layers_freeze() {
+    let _turn = in_turn();
+    let fraction = GLOBAL_BATCH / 2;
+    let by_rank = in_world(&freezing(2), |rank, mut engine| {
+        refill(&engine);
+        engine.warm_up().unwrap();
+        drop(engine.step(&batch(&engine, 0, rank * fraction..(rank + 1) * fraction)).unwrap());
+        let statistics = |engine: &StepEngine| {
+            numbers(engine.model.weights().buffers().iter().map(|(_, tensor)| tensor))
+        };
+        let before = statistics(&engine);
+        engine.enter_epoch(3).unwrap();
+        assert!(engine.ddp.is_reduced());
+        assert_eq!(statistics(&engine), before, "rank {rank}");
+        before
+    });
+    assert_ne!(by_rank[0], by_rank[1], "they saw other images");
+}
+
+#[test]
 fn each_number_of_frozen_layers_is_captured_without_the_reducer() {
     let _turn = in_turn();
     let fraction = GLOBAL_BATCH / 2;
