@@ -1,13 +1,12 @@
 //! Layer freezing: stops training the layers of the network one after another, from the first on, so that
 //! late epochs need no backward pass through them.
 //!
-//! Source: Raghu et al. 2017, "SVCCA", section 4.2 ("Freeze Training"), and Brock et al. 2017, "`FreezeOut`";
-//! like Composer 0.7.0: after each epoch the fraction of frozen layers follows a line from 0 at `start` to
-//! `level` at the end of the run, rounded down. The last layer is always trained. Frozen weights get no
-//! gradient, no decay and no momentum; batch norm's statistics go on. Unlike with Composer, a run with frozen
-//! layers can be resumed. Suggested: `start = 0.5` with a `level` of 0.5 or less. Trade-off: Composer's
-//! card expects a small gain in speed for a loss of accuracy; others publish 5 % of the time for 0.5 to 1
-//! points of `ResNet-50`. Where steps are captured in CUDA graphs, several ranks all-reduce gradients after
+//! Source: Raghu et al. 2017, "SVCCA" ("Freeze Training"), and Brock et al. 2017, "`FreezeOut`"; like Composer
+//! 0.7.0: after each epoch, the fraction of frozen layers is set by a line from 0 at `start` to `level` at the
+//! end of the run, and the number of layers is rounded down. The last layer is always trained. Frozen weights
+//! get no gradient, no decay and no momentum, but batch norm's statistics still change. Composer warns that
+//! such a run cannot be resumed reliably; here it can. Suggested: `start = 0.5` with a `level` of 0.5 or less.
+//! Trade-off: for `ResNet-50` Composer publishes 5 % more speed and 0.5 to 1 points less accuracy. Where steps are captured in CUDA graphs, several ranks all-reduce gradients after
 //! backward in all epochs, because the reducer cannot change within graphs, and each number of frozen layers
 //! is a graph of its own. `plan` and `bench step` count frozen layers as trained. Neither the gain nor the
 //! loss has been measured here.

@@ -47,6 +47,12 @@ fn values_that_no_method_can_take_are_refused_with_the_cure() {
         ("[data.train]\nflip = \"alternating\"", ["flip", "hflip"]),
         ("[algorithms.squeeze_excite]\nlatent_channels = 0", ["latent_channels (0)", "above 0"]),
         ("[algorithms.squeeze_excite]\nmin_channels = 9999", ["changes nothing", "(9999)"]),
+        ("[algorithms.layer_freezing]\nstart = 1", ["start (1)", "below 1"]),
+        ("[algorithms.layer_freezing]\nlevel = 0", ["level (0)", "above 0"]),
+        (
+            "[algorithms.layer_freezing]\n[model]\nfreeze = [\"fc\"]\nweights = \"w.safetensors\"",
+            ["names the last layer", "leave fc out"],
+        ),
         ("[algorithms.swa]\n[model]\nbn_momentum = 0", ["bn_momentum (0)", "set it to 0.1"]),
         (
             "[mlperf]\ndivision = \"closed\"\n[algorithms.randaugment]",
