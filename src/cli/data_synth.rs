@@ -39,9 +39,24 @@ pub(super) struct SynthArgs {
     /// Clutter, colour noise, jitter and occlusion, 0 (easy) to 1
     #[arg(long, value_name = "X", default_value_t = SynthConfig::default().difficulty)]
     difficulty: f64,
+    /// Semi-axis of the object that gives an image its class, as fractions of the short side
+    #[arg(long, value_name = "MIN,MAX", value_parser = size_range, default_value = "0.38,0.48")]
+    object_size: [f64; 2],
+    /// Factor of the textures' periods, 0.25 to 4
+    #[arg(long, value_name = "X", default_value_t = SynthConfig::default().texture_scale)]
+    texture_scale: f64,
     /// Seed for classes and images
     #[arg(long, value_name = "N", default_value_t = SynthConfig::default().seed)]
     seed: u64,
+}
+
+/// A range of sizes, `MIN,MAX`.
+fn size_range(text: &str) -> Result<[f64; 2], String> {
+    let range = text.split_once(',').map(|(min, max)| [min, max].map(|it| it.trim().parse().ok()));
+    match range {
+        Some([Some(min), Some(max)]) => Ok([min, max]),
+        _ => Err("give two fractions, as in 0.2,0.5".to_owned()),
+    }
 }
 
 /// Runs the command.
@@ -78,6 +93,8 @@ impl SynthArgs {
             num_eval: self.num_eval,
             size: self.size,
             difficulty: self.difficulty,
+            object_size: self.object_size,
+            texture_scale: self.texture_scale,
             seed: self.seed,
         }
     }

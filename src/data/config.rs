@@ -283,6 +283,13 @@ pub struct SynthConfig {
     pub size: usize,
     /// Difficulty, 0 (easy) to 1: clutter, colour noise, jitter of the texture's period, occlusion.
     pub difficulty: f64,
+    /// Smallest and largest semi-axis of the object that gives an image its class, as fractions of the
+    /// image's short side; 0.05 to 1. A wide range makes a network learn classes at many scales, as
+    /// photographs do.
+    pub object_size: [f64; 2],
+    /// Factor of the textures' periods, 0.25 to 4. At 1 a period is about a sixth of the object, which
+    /// images below 48 px hardly show.
+    pub texture_scale: f64,
     /// Seed of classes and images.
     pub seed: u64,
 }
@@ -349,6 +356,8 @@ impl Default for SynthConfig {
             num_eval: 1600,
             size: 160,
             difficulty: 0.6,
+            object_size: [0.38, 0.48],
+            texture_scale: 1.0,
             seed: 0,
         }
     }

@@ -242,6 +242,16 @@ fn synthetic(synth: &SynthConfig, p: &mut Problems) {
         p.add(format!("data.synth.num_classes ({}) must be 2 or more", synth.num_classes));
     }
     p.zero_to_one("data.synth.difficulty", synth.difficulty);
+    if !(0.25..=4.0).contains(&synth.texture_scale) {
+        p.add(format!("data.synth.texture_scale ({}) must be from 0.25 to 4", synth.texture_scale));
+    }
+    let [smallest, largest] = synth.object_size;
+    if !(0.05 <= smallest && smallest <= largest && largest <= 1.0) {
+        p.add(format!(
+            "data.synth.object_size ({:?}) must be two fractions from 0.05 to 1, the smaller one first",
+            synth.object_size
+        ));
+    }
 }
 
 fn train(file: &RecipeFile, p: &mut Problems) {

@@ -172,6 +172,7 @@ fn a_plan_for_own_images_says_what_to_think_twice_about() {
         size: 64,
         difficulty: 0.0,
         seed: 5,
+        ..SynthConfig::default()
     };
     let root = Path::new(env!("CARGO_TARGET_TMPDIR")).join("images");
     let mut args = plan_args("optimized-1gpu");

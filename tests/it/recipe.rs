@@ -333,6 +333,7 @@ const UNSOUND: &[(&[&str], &[&str])] = &[
     (&["data.synth.num_classes=1"], &["data.synth.num_classes (1)", "2 or more"]),
     (&["data.synth.num_eval=0"], &["data.synth.num_eval (0)", "1 or more"]),
     (&["data.synth.difficulty=2"], &["data.synth.difficulty (2)", "from 0 to 1"]),
+    (&["data.synth.object_size=[0.5, 0.2]"], &["object_size ([0.5, 0.2])", "smaller one first"]),
     (&["train.batch_size=0"], &["train.batch_size (0)", "1 or more"]),
     (&["train.batch_size=2047"], &["train.batch_size (2047)", "8 ranks", "set it to 2048"]),
     (&["train.batch_size=8000000"], &["train.batch_size (8000000)", "(1281167)", "lower"]),

@@ -31,6 +31,7 @@ pub(crate) fn images() -> PathBuf {
         size: 64,
         difficulty: 0.0,
         seed: 5,
+        ..SynthConfig::default()
     };
     synth::ensure(&config, &Path::new(env!("CARGO_TARGET_TMPDIR")).join("images"), None).unwrap()
 }

@@ -140,6 +140,7 @@ fn few_images() -> PathBuf {
         size: 80,
         difficulty: 0.2,
         seed: 99,
+        ..SynthConfig::default()
     };
     synth::ensure(&config, &Path::new(env!("CARGO_TARGET_TMPDIR")).join("images"), None).unwrap()
 }

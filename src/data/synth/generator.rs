@@ -78,7 +78,7 @@ impl Painter<'_> {
         let Generator { config, classes, bank } = self.generator;
         let mut rng = Rng::keyed(&[config.seed, STREAM, split as u64, index as u64]);
         let class = &classes[self.generator.class(index)];
-        let scene = Scene::draw(&mut rng, class, (config.size, config.difficulty));
+        let scene = Scene::draw(&mut rng, class, config);
         self.canvas.start(scene.extent);
         self.canvas.fill(bank, &scene.ground);
         for sprite in &scene.sprites {
@@ -113,6 +113,10 @@ pub fn check(config: &SynthConfig) -> Result<(), SynthError> {
     in_range("num_classes", config.num_classes, &(2..=MAX_CLASSES))?;
     in_range("size", config.size, &(32..=4096))?;
     in_range("difficulty", config.difficulty, &(0.0..=1.0))?;
+    let [smallest, largest] = config.object_size;
+    in_range("object_size[0]", smallest, &(0.05..=1.0))?;
+    in_range("object_size[1]", largest, &(smallest..=1.0))?;
+    in_range("texture_scale", config.texture_scale, &(0.25..=4.0))?;
     for (field, num_images) in [("num_train", config.num_train), ("num_eval", config.num_eval)] {
         in_range(field, num_images, &(1..=99_999_999))?;
         if num_images < config.num_classes {
@@ -220,6 +224,8 @@ mod tests {
                     size,
                     num_classes,
                     difficulty,
+                    object_size: [0.05, 1.0],
+                    texture_scale: 0.25,
                     num_train: num,
                     num_eval: num,
                     seed: 7,
@@ -241,12 +247,15 @@ mod tests {
             change(&mut config);
             Generator::new(&config).unwrap_err().to_string()
         };
-        let cases: [(Change, &str); 7] = [
+        let cases: [(Change, &str); 10] = [
             (|c| c.num_classes = 1, "num_classes = 1 is out of range; give 2 to 1024"),
             (|c| c.num_classes = 2000, "num_classes = 2000 is out of range; give 2 to 1024"),
             (|c| c.size = 31, "size = 31 is out of range; give 32 to 4096"),
             (|c| c.difficulty = 1.5, "difficulty = 1.5 is out of range; give 0 to 1"),
             (|c| c.difficulty = f64::NAN, "difficulty = NaN is out of range; give 0 to 1"),
+            (|c| c.object_size[0] = 0.0, "object_size[0] = 0 is out of range; give 0.05 to 1"),
+            (|c| c.object_size[1] = 0.2, "object_size[1] = 0.2 is out of range; give 0.38 to 1"),
+            (|c| c.texture_scale = 5.0, "texture_scale = 5 is out of range; give 0.25 to 4"),
             (|c| c.num_train = 0, "num_train = 0 is out of range; give 1 to 99999999"),
             (|c| c.num_eval = 3, "num_eval = 3 is fewer than num_classes = 16; give 16 or more"),
         ];

@@ -3,6 +3,7 @@
 use std::ops::Range;
 
 use crate::data::{
+    config::SynthConfig,
     rng::Rng,
     synth::{
         canvas::{Film, Ground, Paint, Relief, Sprite},
@@ -30,6 +31,10 @@ pub(in crate::data) struct Scene {
 struct Artist<'a> {
     rng: &'a mut Rng,
     difficulty: f32,
+    /// Range of the object's semi-axis, as fractions of `short`.
+    object_size: [f32; 2],
+    /// Factor of the textures' periods.
+    texture_scale: f32,
     /// Width and height, px.
     frame: [f32; 2],
     /// The shorter of the two, px.
@@ -37,16 +42,14 @@ struct Artist<'a> {
 }
 
 impl Scene {
-    /// A scene of a class, about `size` px on its long side.
-    pub(in crate::data) fn draw(
-        rng: &mut Rng,
-        class: &Prototype,
-        (size, difficulty): (usize, f64),
-    ) -> Self {
-        let extent = extent(rng, size);
+    /// A scene of a class.
+    pub(in crate::data) fn draw(rng: &mut Rng, class: &Prototype, config: &SynthConfig) -> Self {
+        let extent = extent(rng, config.size);
         let frame = [extent.0 as f32, extent.1 as f32];
-        let (difficulty, short) = (difficulty as f32, frame[0].min(frame[1]));
-        let mut artist = Artist { rng, difficulty, frame, short };
+        let (difficulty, short) = (config.difficulty as f32, frame[0].min(frame[1]));
+        let object_size = config.object_size.map(|fraction| fraction as f32);
+        let texture_scale = config.texture_scale as f32;
+        let mut artist = Artist { rng, difficulty, object_size, texture_scale, frame, short };
         let ground = artist.ground(class);
         let mut sprites = artist.distractors(class, &ground);
         let object = artist.object(class, &ground);
@@ -154,7 +157,7 @@ impl Artist<'_> {
             luma: ground.luma + if darker { -step } else { step },
             chroma: [0.0; 2],
             texture: Texture::Plain,
-            frequency: 0.5 / period,
+            frequency: 0.5 / (period * self.texture_scale),
             phase: [self.rng.range(-0.5, 0.5), self.rng.range(-0.5, 0.5)],
             contrast: sign * self.rng.range(34.0, 52.0),
             grain: self.relief(0..NUM_FIELDS, 5.0 + 5.0 * self.difficulty),
@@ -165,7 +168,8 @@ impl Artist<'_> {
     fn object(&mut self, class: &Prototype, ground: &Ground) -> Sprite {
         let jitter = 0.2 * self.difficulty;
         let period = class.period * self.rng.range(1.0 - jitter, 1.0 + jitter);
-        let radius = self.rng.range(0.38, 0.48) * self.short;
+        let [smallest, largest] = self.object_size;
+        let radius = self.rng.range(smallest, largest) * self.short;
         let center = self.frame.map(|side| {
             let slack = (0.5 * side - 0.9 * radius).max(0.0);
             0.5 * side + self.rng.range(-1.0, 1.0) * slack.min(0.12 * side)
@@ -205,5 +209,30 @@ impl Artist<'_> {
             gain: self.rng.range(1.0 - jitter, 1.0 + jitter),
             noise: self.rng.range(3.5, 6.0) + self.rng.range(0.0, 3.0) * self.difficulty,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::data::synth::class::prototypes;
+
+    #[test]
+    fn objects_and_textures_have_the_configured_sizes() {
+        let (object_size, texture_scale) = ([0.2, 0.6], 2.0);
+        let config =
+            SynthConfig { difficulty: 0.0, object_size, texture_scale, ..SynthConfig::default() };
+        let class = &prototypes(config.seed, config.num_classes)[0];
+        let mut sizes = Vec::new();
+        for index in 0..200 {
+            let scene = Scene::draw(&mut Rng::keyed(&[index]), class, &config);
+            let object = scene.sprites.last().unwrap();
+            assert_eq!(object.paint.texture, class.texture);
+            assert!((object.paint.frequency * 2.0 * class.period - 0.5).abs() < 1e-5);
+            sizes.push(object.axes[0] / scene.extent.0.min(scene.extent.1) as f32);
+        }
+        sizes.sort_unstable_by(f32::total_cmp);
+        assert!((0.2..0.22).contains(&sizes[0]), "{}", sizes[0]);
+        assert!((0.58..=0.6).contains(&sizes[199]), "{}", sizes[199]);
     }
 }

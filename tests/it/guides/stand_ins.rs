@@ -129,6 +129,7 @@ pub(super) fn photos(root: &Path) {
         size: 80,
         difficulty: 0.0,
         seed: 5,
+        ..SynthConfig::default()
     };
     let images = Path::new(env!("CARGO_TARGET_TMPDIR")).join("images");
     let images = synth::ensure(&config, &images, None).unwrap().join("train");
