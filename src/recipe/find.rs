@@ -29,7 +29,7 @@ pub enum Origin {
 }
 
 /// Recipes that are compiled in: name and text.
-const BUILT_IN: [(&str, &str); 14] = [
+const BUILT_IN: [(&str, &str); 16] = [
     ("baseline", include_str!("../../configs/baseline.toml")),
     ("optimized", include_str!("../../configs/optimized.toml")),
     ("fastest", include_str!("../../configs/fastest.toml")),
@@ -42,6 +42,8 @@ const BUILT_IN: [(&str, &str); 14] = [
     ("nvidia-closed-1gpu", include_str!("../../configs/nvidia-closed-1gpu.toml")),
     ("demo/baseline", include_str!("../../configs/demo/baseline.toml")),
     ("demo/optimized", include_str!("../../configs/demo/optimized.toml")),
+    ("demo/baseline-112px", include_str!("../../configs/demo/baseline-112px.toml")),
+    ("demo/optimized-112px", include_str!("../../configs/demo/optimized-112px.toml")),
     ("demo/gpu", include_str!("../../configs/demo/gpu.toml")),
     ("demo/closed", include_str!("../../configs/demo/closed.toml")),
 ];
