@@ -6,10 +6,10 @@
 //! end of the run, and the number of layers is rounded down. The last layer is always trained. Frozen weights
 //! get no gradient, no decay and no momentum, but batch norm's statistics still change. Composer warns that
 //! such a run cannot be resumed reliably; here it can. Suggested: `start = 0.5` with a `level` of 0.5 or less.
-//! Trade-off: for `ResNet-50` Composer publishes 5 % more speed and 0.5 to 1 points less accuracy. Where steps are captured in CUDA graphs, several ranks all-reduce gradients after
-//! backward in all epochs, because the reducer cannot change within graphs, and each number of frozen layers
-//! is a graph of its own. `plan` and `bench step` count frozen layers as trained. Neither the gain nor the
-//! loss has been measured here.
+//! Trade-off: for `ResNet-50` Composer publishes 5 % more speed and 0.5 to 1 points less accuracy. Where
+//! steps are captured in CUDA graphs, several ranks all-reduce gradients after backward in all epochs, because
+//! the reducer cannot change within graphs, and each number of frozen layers is a graph of its own. `plan` and
+//! `bench step` count frozen layers as trained. Neither the gain nor the loss has been measured here.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};

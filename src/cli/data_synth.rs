@@ -39,7 +39,7 @@ pub(super) struct SynthArgs {
     /// Clutter, colour noise, jitter and occlusion, 0 (easy) to 1
     #[arg(long, value_name = "X", default_value_t = SynthConfig::default().difficulty)]
     difficulty: f64,
-    /// Semi-axis of the object that gives an image its class, as fractions of the short side
+    /// Semi-axis of the object that gives an image its class, 0.05 to 1 times the short side
     #[arg(long, value_name = "MIN,MAX", value_parser = size_range, default_value = "0.38,0.48")]
     object_size: [f64; 2],
     /// Factor of the textures' periods, 0.25 to 4
@@ -160,5 +160,18 @@ mod tests {
     fn the_defaults_are_those_of_a_recipe() {
         let args = Cli::try_parse_from(["synth"]).unwrap().args;
         assert_eq!(args.config(), SynthConfig::default());
+    }
+
+    #[test]
+    fn a_range_of_sizes_is_two_numbers() {
+        let parsed = |range| {
+            let cli = Cli::try_parse_from(["synth", "--object-size", range]);
+            cli.map(|cli| cli.args.object_size)
+        };
+        assert_eq!(parsed("0.2, 0.5").unwrap(), [0.2, 0.5]);
+        for wrong in ["0.2", "0.2,x", "0.2,0.5,0.6"] {
+            let message = parsed(wrong).unwrap_err().to_string();
+            assert!(message.contains("give two fractions, as in 0.2,0.5"), "{message}");
+        }
     }
 }

@@ -284,11 +284,9 @@ pub struct SynthConfig {
     /// Difficulty, 0 (easy) to 1: clutter, colour noise, jitter of the texture's period, occlusion.
     pub difficulty: f64,
     /// Smallest and largest semi-axis of the object that gives an image its class, as fractions of the
-    /// image's short side; 0.05 to 1. A wide range makes a network learn classes at many scales, as
-    /// photographs do.
+    /// image's short side, 0.05 to 1. With a wide range, a network must learn its classes at many scales.
     pub object_size: [f64; 2],
-    /// Factor of the textures' periods, 0.25 to 4. At 1 a period is about a sixth of the object, which
-    /// images below 48 px hardly show.
+    /// Factor of the textures' periods, 0.25 to 4. At 1, a period is about a sixth of the object.
     pub texture_scale: f64,
     /// Seed of classes and images.
     pub seed: u64,
