@@ -166,9 +166,10 @@ mod tests {
     fn a_range_of_sizes_is_two_numbers() {
         let parsed = |range| {
             let cli = Cli::try_parse_from(["synth", "--object-size", range]);
-            cli.map(|cli| cli.args.object_size)
+            cli.map(|cli| cli.args.config())
         };
-        assert_eq!(parsed("0.2, 0.5").unwrap(), [0.2, 0.5]);
+        let expected = SynthConfig { object_size: [0.2, 0.5], ..SynthConfig::default() };
+        assert_eq!(parsed("0.2, 0.5").unwrap(), expected);
         for wrong in ["0.2", "0.2,x", "0.2,0.5,0.6"] {
             let message = parsed(wrong).unwrap_err().to_string();
             assert!(message.contains("give two fractions, as in 0.2,0.5"), "{message}");
