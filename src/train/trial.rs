@@ -20,7 +20,7 @@ const LOSS_SCALE: f64 = 256.0;
 /// How many times the error of libtorch's kernels is allowed, and the error that is always allowed: a
 /// number near zero that rounding makes positive or negative passes a whole gradient or none.
 const ALLOWED: [f64; 2] = [3.0, 2e-2];
-/// Biases of the norms. Around zero, as a new network has them, ReLU cuts so many numbers that rounding
+/// Biases of the norms. Around zero, as a new network has them, `ReLU` cuts so many numbers that rounding
 /// could move that gradients in bf16 are off by half on any kernels.
 const NORM_BIASES: [f64; 2] = [-2.0, 2.0];
 const POSITIVE_SHARE: f64 = 0.75;
@@ -146,7 +146,7 @@ impl Trial {
     }
 }
 
-/// Makes ReLU pass most channels and cut the others, with few numbers near zero.
+/// Makes `ReLU` pass most channels and cut the others, with few numbers near zero.
 fn set_norm_biases(net: &ResNet) {
     let [negative, positive] = NORM_BIASES;
     let biases = net.weights().parameters().iter().filter(|named| kind_of(named) == "biases");
