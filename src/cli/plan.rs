@@ -17,6 +17,7 @@ use crate::{
     console,
     data::{Dataset, Index, Split, inspect},
     events::RankEvent,
+    launch::{Machine, RankLayout},
     recipe::{self, FusedKernels, IMAGENET, Plan, Recipe, RecipeFile, RunContext, Throughput},
     run_dir,
 };
@@ -133,8 +134,9 @@ pub(super) fn planned(args: &PlanArgs, name: &str) -> anyhow::Result<(Recipe, Ve
     let mut run_context = counts(&file, &mut notes)?;
     run_context.world_size = args.nproc.unwrap_or(file.run.num_ranks);
     if args.nproc.is_none() && file.run.num_ranks == 0 {
-        run_context.world_size = 1;
-        notes.push("assumed: 1 rank, because neither the recipe nor --nproc sets a number".into());
+        let (num_ranks, note) = ranks_here(&file, &Machine::detect());
+        run_context.world_size = num_ranks;
+        notes.push(note);
     }
     let has_no_seed = file.run.seed.is_none();
     let recipe = Recipe::resolve(file, &run_context)?;
@@ -144,6 +146,18 @@ pub(super) fn planned(args: &PlanArgs, name: &str) -> anyhow::Result<(Recipe, Ve
         notes.push("the recipe has no seed: each run draws one, and this one is an example".into());
     }
     Ok((recipe, notes))
+}
+
+/// The number of ranks that a run of `file` takes on `machine`, and a note that says so. One rank
+/// where `machine` lacks the GPUs of the recipe.
+fn ranks_here(file: &RecipeFile, machine: &Machine) -> (usize, String) {
+    let layout = RankLayout::detect(file.run.device, 0, machine);
+    let (num_ranks, like) = layout.map_or((1, ""), |it| (it.num_ranks, "as on this machine, "));
+    let ranks = if num_ranks == 1 { "rank" } else { "ranks" };
+    let note = format!(
+        "assumed: {num_ranks} {ranks}, {like}because neither the recipe nor --nproc sets a number"
+    );
+    (num_ranks, note)
 }
 
 /// Which kernels compute the network on a GPU.
@@ -190,4 +204,26 @@ fn counts(file: &RecipeFile, notes: &mut Vec<String>) -> anyhow::Result<RunConte
             .into(),
     );
     Ok(IMAGENET)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::recipe::DeviceChoice;
+
+    #[test]
+    fn a_plan_has_as_many_ranks_as_a_run_on_the_machine() {
+        let mut file = RecipeFile::default();
+        let [laptop, server] = [0, 8].map(|num_gpus| Machine { num_cores: 64, num_gpus });
+        assert_eq!(ranks_here(&file, &server).0, 8);
+        let (num_ranks, note) = ranks_here(&file, &laptop);
+        assert_eq!(num_ranks, 2);
+        assert!(note.starts_with("assumed: 2 ranks, as on this machine, because"), "{note}");
+        file.run.device = DeviceChoice::Cpu;
+        assert_eq!(ranks_here(&file, &server).0, 2);
+        file.run.device = DeviceChoice::Cuda;
+        let (num_ranks, note) = ranks_here(&file, &laptop);
+        assert_eq!(num_ranks, 1);
+        assert!(note.starts_with("assumed: 1 rank, because"), "{note}");
+    }
 }

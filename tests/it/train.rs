@@ -244,7 +244,7 @@ fn spoiled(bytes: &[u8]) -> (TempDir, PathBuf) {
 }
 
 #[test]
-fn a_image_that_cannot_be_read_is_named_or_counted() {
+fn an_image_that_cannot_be_read_is_named_or_counted() {
     let (folder, image) = spoiled(b"\x89PNG\r\n\x1a\n and so on");
     let set = folder.path().join("set");
     let name = image.file_name().unwrap().to_str().unwrap();
