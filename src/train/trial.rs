@@ -20,15 +20,16 @@ const LOSS_SCALE: f64 = 256.0;
 /// How many times the error of libtorch's kernels is allowed, and the error that is always allowed: a
 /// number near zero that rounding makes positive or negative passes a whole gradient or none.
 const ALLOWED: [f64; 2] = [3.0, 2e-2];
-/// Biases of the norms. Around zero, as a new network has them, `ReLU` cuts so many numbers that rounding
-/// could move that gradients in bf16 are off by half on any kernels.
-const NORM_BIASES: [f64; 2] = [-2.0, 2.0];
-const POSITIVE_SHARE: f64 = 0.75;
+/// Biases of norms and classifier. With zeros, as in a new network, so many inputs of `ReLU` are near zero
+/// that rounding alone makes the gradients in bf16 wrong by half.
+const BIASES: [f64; 2] = [-2.0, 2.0];
+/// Fraction of the biases that are positive.
+const POSITIVE_FRACTION: f64 = 0.75;
 
 impl StepEngine {
     /// Fails if the fused kernels do not compute what libtorch's do.
     pub(super) fn try_fused(&self) -> Result<(), String> {
-        // Once in thousands of draws, rounding moves a number that passes a large gradient across zero.
+        // Rarely, rounding moves an input of ReLU across zero, and with it a large gradient.
         self.try_on_new_numbers().or_else(|_| self.try_on_new_numbers())
     }
 
@@ -55,7 +56,7 @@ impl StepEngine {
         let place = Place { kind: kind(self.recipe.train.precision), device: self.device };
         let net = ResNet::new(&spec, place);
         init(net.weights(), &[Initializer::KaimingNormal, Initializer::BnUniform]);
-        set_norm_biases(&net);
+        set_biases(&net);
         let sizes = [NUM_IMAGES, 3, IMAGE_SIZE, IMAGE_SIZE];
         let images = Tensor::randn(sizes, (place.kind, place.device));
         set_channels_last(&images)?;
@@ -146,13 +147,13 @@ impl Trial {
     }
 }
 
-/// Makes `ReLU` pass most channels and cut the others, with few numbers near zero.
-fn set_norm_biases(net: &ResNet) {
-    let [negative, positive] = NORM_BIASES;
+/// Makes `ReLU` pass most channels and zero the others, with few inputs near zero.
+fn set_biases(net: &ResNet) {
+    let [negative, positive] = BIASES;
     let biases = net.weights().parameters().iter().filter(|named| kind_of(named) == "biases");
     no_grad(|| {
         for (_, bias) in biases {
-            let is_positive = bias.rand_like().lt(POSITIVE_SHARE).to_kind(bias.kind());
+            let is_positive = bias.rand_like().lt(POSITIVE_FRACTION).to_kind(bias.kind());
             bias.shallow_clone().copy_(&(is_positive * (positive - negative) + negative));
         }
     });
